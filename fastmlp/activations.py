@@ -1,0 +1,296 @@
+"""The table of activations: one entry is a name, a function of the pre-activation z, and its derivative.
+
+Everything else reads this table: the model, the reference, the tests, and the kernels, which compile these very
+functions (kernels/elementwise.py). So a function here is written for both worlds: NumPy ufuncs only, constants as
+floats (an integer constant would promote float32 to float64 under Numba), correct for every finite z.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .names import nearest
+
+__all__ = ["ACTIVATIONS", "Activation", "get_activation"]
+
+_SQRT_HALF = math.sqrt(0.5)
+_INV_SQRT_2PI = 1.0 / math.sqrt(2.0 * math.pi)
+_SELU_SCALE = 1.0507009873554805
+_SELU_ALPHA_SCALE = 1.7580993408473766
+
+erfc = np.vectorize(math.erfc, otypes=[float])
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What initialisation and losses need to know of an activation."""
+
+    low: float = -math.inf  # range of its values
+    high: float = math.inf
+    rectifier: bool = False  # He initialisation suits it
+    flat: bool = False  # derivative zero everywhere: nothing below it trains
+
+
+@dataclass(frozen=True, repr=False, init=False)
+class Activation:
+    """An activation function together with its derivative.
+
+    Parameters
+    ----------
+    name : str
+        What the spec, the printed table and the files call it.
+    function : callable
+        ``a = f(z)``. For a custom activation, a scalar function under ``numba.njit``: one float in, one float out.
+    derivative : callable
+        ``f'(z)``, of the same kind.
+
+    Examples
+    --------
+    >>> import fastmlp, numpy as np
+    >>> fastmlp.relu(np.array([-1.0, 2.0]))
+    array([0., 2.])
+    >>> fastmlp.relu.derivative(np.array([-1.0, 2.0]))
+    array([0., 1.])
+
+    A custom one:
+
+    >>> import numba
+    >>> @numba.njit
+    ... def square(z):
+    ...     return z * z
+    >>> @numba.njit
+    ... def d_square(z):
+    ...     return 2.0 * z
+    >>> fastmlp.Activation("square", square, d_square)
+    <fastmlp activation 'square'>
+    """
+
+    name: str
+    function: Callable[..., Any]
+    derivative_function: Callable[..., Any]
+    traits: Traits
+    slope: float | None
+
+    def __init__(
+        self,
+        name: str,
+        function: Callable[..., Any],
+        derivative: Callable[..., Any],
+        *,
+        traits: Traits | None = None,
+        slope: float | None = None,
+    ) -> None:
+        if not isinstance(name, str) or not name:
+            raise TypeError(f"Activation: name must be a non-empty string, got {name!r}")
+        for role, given in (("function", function), ("derivative", derivative)):
+            if traits is None and not hasattr(given, "py_func"):
+                raise TypeError(
+                    f"Activation {name!r}: {role} must be a scalar function under numba.njit, got {type(given).__name__}"
+                )
+        fields = (name, function, derivative, traits or Traits(), slope)
+        for key, value in zip(self.__dataclass_fields__, fields, strict=True):
+            object.__setattr__(self, key, value)
+
+    @property
+    def builtin(self) -> bool:
+        """Whether this is the library's own, of whatever slope, and not a user's."""
+        return self.name in ACTIVATIONS and ACTIVATIONS[self.name].function is self.function
+
+    @property
+    def elementwise(self) -> bool:
+        """False for softmax, whose outputs depend on the whole row."""
+        return self.function is not _softmax
+
+    def __call__(self, z: Any) -> np.ndarray:
+        """The activation of z, an array of any shape (softmax: along the last axis); integers become float64."""
+        return self._apply(self.function, z)
+
+    def derivative(self, z: Any) -> np.ndarray:
+        """f'(z), element by element; for softmax the diagonal of its Jacobian, a (1 - a)."""
+        return self._apply(self.derivative_function, z)
+
+    def _apply(self, function: Callable[..., Any], z: Any) -> np.ndarray:
+        z = np.asarray(z)
+        if z.dtype.kind not in "fiub":
+            raise TypeError(f"z must be numeric, got dtype {z.dtype}")
+        if z.dtype.kind != "f":
+            z = z.astype(np.float64)
+        if not self.builtin:
+            return np.vectorize(function, otypes=[z.dtype])(z)
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+            a = function(z) if self.slope is None else function(z, self.slope)
+        return np.asarray(a, dtype=z.dtype)
+
+    def with_slope(self, slope: float) -> Activation:
+        """The same activation with another slope."""
+        return Activation(self.name, self.function, self.derivative_function, traits=self.traits, slope=float(slope))
+
+    def __repr__(self) -> str:
+        return f"<fastmlp activation {self.name!r}>"
+
+    def __reduce__(self) -> Any:
+        if self.builtin:
+            return _restore, (self.name, self.slope)
+        return Activation, (self.name, self.function, self.derivative_function)
+
+
+def _restore(name: str, slope: float | None) -> Activation:
+    return ACTIVATIONS[name] if slope is None else ACTIVATIONS[name].with_slope(slope)
+
+
+def _step(z):
+    return np.where(z >= 0.0, 1.0, 0.0)
+
+
+def _d_step(z):
+    return np.where(z >= 0.0, 0.0, 0.0)
+
+
+def _linear(z):
+    return z
+
+
+def _d_linear(z):
+    return np.where(z >= 0.0, 1.0, 1.0)
+
+
+def _sigmoid(z):
+    e = np.exp(-np.abs(z))
+    return np.where(z >= 0.0, 1.0, e) / (1.0 + e)
+
+
+def _d_sigmoid(z):
+    e = np.exp(-np.abs(z))
+    return e / ((1.0 + e) * (1.0 + e))
+
+
+def _tanh(z):
+    return np.tanh(z)
+
+
+def _d_tanh(z):
+    e = np.exp(-2.0 * np.abs(z))
+    return 4.0 * e / ((1.0 + e) * (1.0 + e))
+
+
+def _relu(z):
+    return np.where(z > 0.0, z, 0.0)
+
+
+def _d_relu(z):
+    return np.where(z > 0.0, 1.0, 0.0)
+
+
+def _leaky_relu(z, slope):
+    return np.where(z > 0.0, z, slope * z)
+
+
+def _d_leaky_relu(z, slope):
+    return np.where(z > 0.0, 1.0, slope)
+
+
+def _softmax(z):
+    e = np.exp(z - np.max(z, axis=-1, keepdims=True))
+    return e / np.sum(e, axis=-1, keepdims=True)
+
+
+def _d_softmax(z):
+    a = _softmax(z)
+    return a * (1.0 - a)
+
+
+def _swish(z):
+    e = np.exp(-np.abs(z))
+    return z * np.where(z >= 0.0, 1.0, e) / (1.0 + e)
+
+
+def _d_swish(z):
+    e = np.exp(-np.abs(z))
+    return np.where(z >= 0.0, 1.0, e) / (1.0 + e) + z * e / ((1.0 + e) * (1.0 + e))
+
+
+def _elu(z):
+    return np.where(z > 0.0, z, np.expm1(np.minimum(z, 0.0)))
+
+
+def _d_elu(z):
+    return np.exp(np.minimum(z, 0.0))
+
+
+def _selu(z):
+    return np.where(z > 0.0, _SELU_SCALE * z, _SELU_ALPHA_SCALE * np.expm1(np.minimum(z, 0.0)))
+
+
+def _d_selu(z):
+    return np.where(z > 0.0, _SELU_SCALE, _SELU_ALPHA_SCALE * np.exp(np.minimum(z, 0.0)))
+
+
+def _gelu(z):
+    return 0.5 * z * erfc(-_SQRT_HALF * z)
+
+
+def _d_gelu(z):
+    return 0.5 * erfc(-_SQRT_HALF * z) + z * (_INV_SQRT_2PI * np.exp(-0.5 * z * z))
+
+
+def _softplus(z):
+    return np.maximum(z, 0.0) + np.log1p(np.exp(-np.abs(z)))
+
+
+def _hard_tanh(z):
+    return np.minimum(np.maximum(z, -1.0), 1.0)
+
+
+def _d_hard_tanh(z):
+    return np.where(np.abs(z) < 1.0, 1.0, 0.0)
+
+
+def _sine(z):
+    return np.sin(z)
+
+
+def _d_sine(z):
+    return np.cos(z)
+
+
+ACTIVATIONS: dict[str, Activation] = {
+    activation.name: activation
+    for activation in (
+        Activation("step", _step, _d_step, traits=Traits(low=0.0, high=1.0, flat=True)),
+        Activation("linear", _linear, _d_linear, traits=Traits()),
+        Activation("sigmoid", _sigmoid, _d_sigmoid, traits=Traits(low=0.0, high=1.0)),
+        Activation("tanh", _tanh, _d_tanh, traits=Traits(low=-1.0, high=1.0)),
+        Activation("relu", _relu, _d_relu, traits=Traits(low=0.0, rectifier=True)),
+        Activation("leaky_relu", _leaky_relu, _d_leaky_relu, traits=Traits(rectifier=True), slope=0.1),
+        Activation("softmax", _softmax, _d_softmax, traits=Traits(low=0.0, high=1.0)),
+        Activation("swish", _swish, _d_swish, traits=Traits(rectifier=True)),
+        Activation("elu", _elu, _d_elu, traits=Traits(low=-1.0, rectifier=True)),
+        Activation("selu", _selu, _d_selu, traits=Traits(low=-_SELU_ALPHA_SCALE, rectifier=True)),
+        Activation("gelu", _gelu, _d_gelu, traits=Traits(rectifier=True)),
+        Activation("softplus", _softplus, _sigmoid, traits=Traits(low=0.0, rectifier=True)),
+        Activation("hard_tanh", _hard_tanh, _d_hard_tanh, traits=Traits(low=-1.0, high=1.0)),
+        Activation("sine", _sine, _d_sine, traits=Traits(low=-1.0, high=1.0)),
+    )
+}
+_ALIASES = {"silu": "swish", "identity": "linear", "logistic": "sigmoid", "leakyrelu": "leaky_relu"}
+
+
+def get_activation(act: Any, where: str = "act") -> Activation:
+    """The activation that a spec's ``act`` means: a name, an Activation, or None for linear."""
+    if act is None:
+        return ACTIVATIONS["linear"]
+    if isinstance(act, Activation):
+        return act
+    if isinstance(act, str):
+        name = act.lower()
+        name = _ALIASES.get(name, name)
+        if name in ACTIVATIONS:
+            return ACTIVATIONS[name]
+        raise ValueError(f"{where}: unknown activation {act!r}{nearest(name, [*ACTIVATIONS, *_ALIASES])}")
+    hint = "; wrap it: fastmlp.Activation(name, function, derivative)" if callable(act) else ""
+    raise TypeError(f"{where} must be a name or a fastmlp.Activation, got {type(act).__name__}{hint}")

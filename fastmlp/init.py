@@ -1,0 +1,92 @@
+"""How weights begin. Biases begin at zero, but for `Uniform`, the tutorial's, which draws them too."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .activations import Activation
+from .validation import check_choice, check_number
+
+__all__ = ["INITS", "Uniform", "initializer"]
+
+Draw = Callable[[np.random.Generator, int, int, Activation], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """Weights and biases drawn from [low, high). ``Uniform(0, 0.001)`` is the tutorial's.
+
+    Examples
+    --------
+    >>> import fastmlp
+    >>> model = fastmlp.MLP([{"n": 2, "act": None}, {"n": 1, "act": "sigmoid"}], init=fastmlp.init.Uniform(0, 0.001))
+    >>> bool(0 <= model.params.min() and model.params.max() < 0.001)
+    True
+    """
+
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        low = check_number(self.low, "Uniform: low", -math.inf)
+        check_number(self.high, "Uniform: high", low)
+
+
+def _normal(std: Callable[[int, int], float]) -> Draw:
+    return lambda rng, n_out, n_in, act: rng.normal(0.0, std(n_out, n_in), (n_out, n_in))
+
+
+def _uniform(std: Callable[[int, int], float]) -> Draw:
+    def draw(rng: np.random.Generator, n_out: int, n_in: int, act: Activation) -> np.ndarray:
+        limit = math.sqrt(3.0) * std(n_out, n_in)
+        return rng.uniform(-limit, limit, (n_out, n_in))
+
+    return draw
+
+
+def _orthogonal(rng: np.random.Generator, n_out: int, n_in: int, act: Activation) -> np.ndarray:
+    """Orthonormal rows or columns (Saxe, McClelland and Ganguli 2013), by QR with the signs made unique."""
+    q, r = np.linalg.qr(rng.normal(size=(max(n_out, n_in), min(n_out, n_in))))
+    q *= np.sign(np.diag(r))
+    return q if n_out >= n_in else q.T
+
+
+def _auto(rng: np.random.Generator, n_out: int, n_in: int, act: Activation) -> np.ndarray:
+    return INITS["he_normal" if act.traits.rectifier else "glorot_uniform"](rng, n_out, n_in, act)
+
+
+def _he(n_out: int, n_in: int) -> float:
+    """He et al. 2015, equation 10."""
+    return math.sqrt(2.0 / n_in)
+
+
+def _glorot(n_out: int, n_in: int) -> float:
+    """Glorot and Bengio 2010, equation 12."""
+    return math.sqrt(2.0 / (n_in + n_out))
+
+
+def _lecun(n_out: int, n_in: int) -> float:
+    """LeCun et al. 1998, equation 16."""
+    return math.sqrt(1.0 / n_in)
+
+
+INITS: dict[str, Draw] = {
+    "auto": _auto,
+    "he_normal": _normal(_he),
+    "he_uniform": _uniform(_he),
+    "glorot_normal": _normal(_glorot),
+    "glorot_uniform": _uniform(_glorot),
+    "lecun_normal": _normal(_lecun),
+    "lecun_uniform": _uniform(_lecun),
+    "orthogonal": _orthogonal,
+}
+
+
+def initializer(init: Any) -> Draw | Uniform:
+    """What the ``init`` argument means."""
+    return init if isinstance(init, Uniform) else INITS[check_choice(init, "init", INITS)]

@@ -1,0 +1,62 @@
+"""The compiled arithmetic: arrays, addresses and integers, nothing of models or specs.
+
+What Python may call is listed here, each kernel once, with the types of its arguments. Importing this package does
+not import Numba: a kernel that an earlier process compiled is loaded from its object file (compiler.py).
+
+Reading order: layout.py (where everything lies in memory), linear.py (matrix products), network.py (whole networks:
+what Python calls), elementwise.py (activations, losses, and the reading of user data).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from . import compiler
+
+__all__ = ["activation", "gather", "kernel", "loss", "private_activation", "private_loss"]
+
+# T: pointer to the network's reals; I, D: pointers to int64, float64; i, d: an int64 (or an address that may be null),
+# a float64.
+_SIGNATURES = {
+    "forward": "TTIDIIiiiiiD",
+    "train": "TTIDIIiiidiD",
+    "gradient": "TTTIDIIiiidiD",
+    "jacobian": "TTTIDIIiiii",
+}
+_ACTIVATION = "TTiiiid"
+_LOSS = "TTTTiii"
+_GATHER = "iiiIiiTTTi"
+
+
+def kernel(name: str, dtype: str) -> compiler.Function:
+    """A network kernel (network.py) for networks of that dtype."""
+    return compiler.load("network", name, _SIGNATURES[name], dtype)
+
+
+def activation(name: str, dtype: str) -> compiler.Function:
+    """``act(z, a, d, rows, n, stride, slope)`` for the named entry of the activation table."""
+    return compiler.load("elementwise", f"activation.{name}", _ACTIVATION, dtype)
+
+
+def loss(name: str, output: str, dtype: str) -> compiler.Function:
+    """``loss(z, a, y, delta, rows, n, stride)`` for a loss; ``output`` is the activation it is fused with or ''."""
+    return compiler.load("elementwise", f"loss.{name}.{output}", _LOSS, dtype)
+
+
+def gather(source: str, dtype: str) -> compiler.Function:
+    """``gather(data, row_stride, column_stride, index, rows, n, shift, scale, out, out_stride)`` from a dtype."""
+    return compiler.load("elementwise", f"gather.{source}", _GATHER, dtype)
+
+
+def private_activation(function: Any, derivative: Any, dtype: str) -> tuple[compiler.Function, Any]:
+    """As `activation`, of a user's scalar njit functions. Keep the second value alive as long as the first is used."""
+    from .elementwise import activation_rows
+
+    return compiler.compile_private(activation_rows(function, derivative, False), _ACTIVATION, dtype)
+
+
+def private_loss(function: Any, derivative: Any, dtype: str) -> tuple[compiler.Function, Any]:
+    """As `loss`, of a user's scalar njit functions. Keep the second value alive as long as the first is used."""
+    from .elementwise import loss_rows
+
+    return compiler.compile_private(loss_rows(function, derivative), _LOSS, dtype)

@@ -1,0 +1,243 @@
+"""Functions over rows of numbers that a network calls by address: activations, losses, and the reading of user data.
+
+Each is compiled on its own when a network first needs it, from the formulas of activations.py and losses.py, so a
+network pays only for what it uses and a user's own function enters by the same door as a built-in one.
+"""
+
+from __future__ import annotations
+
+from types import FunctionType
+
+import numpy as np
+from numba import carray
+
+from ..activations import ACTIVATIONS
+from ..losses import LOSSES
+from . import math
+from .decorators import inner, peek, pointer
+
+
+def build(name: str, dtype: str):
+    """The Python function to compile for a name such as ``activation.relu``, ``loss.bce.sigmoid`` or ``gather.uint8``."""
+    family, _, rest = name.partition(".")
+    if family == "gather":
+        return _gather(np.dtype(rest).type, np.dtype(dtype).type)
+    if family == "activation":
+        activation = ACTIVATIONS[rest]
+        if not activation.elementwise:
+            return softmax
+        functions = activation.function, activation.derivative_function
+        return activation_rows(*(specialised(f, dtype) for f in functions), activation.slope is not None)
+    loss, _, output = rest.partition(".")
+    if output:
+        return _FUSED[loss, output]
+    if LOSSES[loss].rowwise:
+        return _ROWWISE[loss]
+    return loss_rows(specialised(LOSSES[loss].function, dtype), specialised(LOSSES[loss].derivative, dtype))
+
+
+def specialised(function, dtype: str):
+    """A table's formula for single numbers of one dtype: ``np`` is kernels/math.py, every constant of that dtype."""
+    real = np.dtype(dtype).type
+    names = {"np": math, "erfc": math.erfc}
+    for name in function.__code__.co_names:
+        value = function.__globals__.get(name)
+        if name not in names and value is not None:
+            names[name] = real(value) if isinstance(value, float) else specialised(value, dtype)
+    constants = tuple(real(c) if isinstance(c, float) else c for c in function.__code__.co_consts)
+    return inner(FunctionType(function.__code__.replace(co_consts=constants), names, function.__name__))
+
+
+def activation_rows(function, derivative, has_slope: bool):
+    """a = f(z) for rows of n numbers, ``stride`` apart, and d = f'(z) where d is not null."""
+    if has_slope:
+
+        def rows_with_slope(z, a, d, rows, n, stride, slope):
+            z = carray(z, rows * stride)
+            a = carray(a, rows * stride)
+            with_derivative = d != 0
+            d = carray(pointer(d, a), rows * stride)
+            slope = z.dtype.type(slope)
+            for r in range(rows):
+                first = r * stride
+                for i in range(first, first + n):
+                    a[i] = function(z[i], slope)
+                if with_derivative:
+                    for i in range(first, first + n):
+                        d[i] = derivative(z[i], slope)
+            return 0.0
+
+        return rows_with_slope
+
+    def rows_of(z, a, d, rows, n, stride, slope):
+        z = carray(z, rows * stride)
+        a = carray(a, rows * stride)
+        with_derivative = d != 0
+        d = carray(pointer(d, a), rows * stride)
+        for r in range(rows):
+            first = r * stride
+            for i in range(first, first + n):
+                a[i] = function(z[i])
+            if with_derivative:
+                for i in range(first, first + n):
+                    d[i] = derivative(z[i])
+        return 0.0
+
+    return rows_of
+
+
+def softmax(z, a, d, rows, n, stride, slope):
+    """a = softmax(z), row by row; its derivative is not a row of numbers (network.py applies the Jacobian)."""
+    z = carray(z, rows * stride)
+    a = carray(a, rows * stride)
+    for r in range(rows):
+        first = r * stride
+        _softmax_row(z[first : first + n], a[first : first + n])
+    return 0.0
+
+
+@inner
+def _softmax_row(z, a):
+    """Write softmax(z) to a; return max(z) and the logarithm of the sum of exp(z - max(z))."""
+    top = z[0]
+    for k in range(1, len(z)):
+        top = max(top, z[k])
+    total = z[0] - z[0]
+    for k in range(len(z)):
+        a[k] = math.exp(z[k] - top)
+        total += a[k]
+    for k in range(len(z)):
+        a[k] /= total
+    return top, math.log(total)
+
+
+def loss_rows(function, derivative):
+    """Sum over rows and outputs of a loss of single outputs; delta = dL/da."""
+
+    def rows_of(z, a, y, delta, rows, n, stride):
+        a = carray(a, rows * stride)
+        y = carray(y, rows * stride)
+        delta = carray(delta, rows * stride)
+        total = 0.0
+        for r in range(rows):
+            first = r * stride
+            for i in range(first, first + n):
+                total += function(a[i], y[i])
+                delta[i] = derivative(a[i], y[i])
+        return total
+
+    return rows_of
+
+
+def _cross_entropy_softmax(z, a, y, delta, rows, n, stride):
+    """Sum of -y log softmax(z) by log-sum-exp; delta = dL/dz = a Σy - y, which is the tutorial's a - y when Σy = 1.
+
+    The differences are taken before the logarithm is added: right to the last digits even for z of 1e15.
+    """
+    z = carray(z, rows * stride)
+    a = carray(a, rows * stride)
+    y = carray(y, rows * stride)
+    delta = carray(delta, rows * stride)
+    total = 0.0
+    for r in range(rows):
+        first = r * stride
+        top, log_sum = _softmax_row(z[first : first + n], a[first : first + n])
+        mass = z.dtype.type(0)
+        for i in range(first, first + n):
+            mass += y[i]
+            if y[i] != 0:
+                total += y[i] * (np.float64(top) - np.float64(z[i]) + log_sum)
+        for i in range(first, first + n):
+            delta[i] = a[i] * mass - y[i]
+    return total
+
+
+@inner
+def _softplus(z):
+    return max(z, 0.0) + math.log1p(math.exp(-math.abs(z)))
+
+
+def _cross_entropy_sigmoid(z, a, y, delta, rows, n, stride):
+    """Sum of -y log sigmoid(z) = y softplus(-z); delta = dL/dz = -y sigmoid(-z)."""
+    z = carray(z, rows * stride)
+    a = carray(a, rows * stride)
+    y = carray(y, rows * stride)
+    delta = carray(delta, rows * stride)
+    total = 0.0
+    for r in range(rows):
+        first = r * stride
+        for i in range(first, first + n):
+            total += y[i] * _softplus(-np.float64(z[i]))
+            e = math.exp(-math.abs(z[i]))
+            delta[i] = -y[i] * (e if z[i] > 0 else z.dtype.type(1)) / (1 + e)
+    return total
+
+
+def _bce_sigmoid(z, a, y, delta, rows, n, stride):
+    """Sum of -y log sigmoid(z) - (1 - y) log(1 - sigmoid(z)) = softplus(z) - y z; delta = dL/dz = a - y."""
+    z = carray(z, rows * stride)
+    a = carray(a, rows * stride)
+    y = carray(y, rows * stride)
+    delta = carray(delta, rows * stride)
+    total = 0.0
+    for r in range(rows):
+        first = r * stride
+        for i in range(first, first + n):
+            # softplus(z) - y z, arranged so that nothing large is subtracted from its like
+            wide = np.float64(z[i])
+            total += wide * ((1.0 if wide > 0.0 else 0.0) - y[i]) + math.log1p(math.exp(-math.abs(wide)))
+            delta[i] = a[i] - y[i]
+    return total
+
+
+def _hinge(z, a, y, delta, rows, n, stride):
+    """Sum over rows of Σ_{j≠c} max(0, a_j - a_c + 1), c the right class; a soft y takes the mean over its classes."""
+    a = carray(a, rows * stride)
+    y = carray(y, rows * stride)
+    delta = carray(delta, rows * stride)
+    total = 0.0
+    for r in range(rows):
+        first = r * stride
+        last = first + n
+        for j in range(first, last):
+            delta[j] = 0
+        for c in range(first, last):
+            if y[c] == 0:
+                continue
+            for j in range(first, last):
+                margin = a[j] - a[c] + 1
+                if j != c and margin > 0:
+                    total += y[c] * margin
+                    delta[j] += y[c]
+                    delta[c] -= y[c]
+    return total
+
+
+_ROWWISE = {"hinge": _hinge}
+_FUSED = {
+    ("cross_entropy", "softmax"): _cross_entropy_softmax,
+    ("cross_entropy", "sigmoid"): _cross_entropy_sigmoid,
+    ("bce", "sigmoid"): _bce_sigmoid,
+}
+
+
+def _gather(source, real):
+    """Read rows ``index`` of user data of any strides (in bytes), convert, shift and scale them."""
+
+    def gather(data, row_stride, column_stride, index, rows, n, shift, scale, out, out_stride):
+        index = carray(index, rows)
+        shift = carray(shift, n)
+        scale = carray(scale, n)
+        out = carray(out, (rows, out_stride))
+        for r in range(rows):
+            row = data + index[r] * row_stride
+            if column_stride == _SIZE:
+                for k in range(n):
+                    out[r, k] = (real(peek(row + k * _SIZE, source)) - shift[k]) * scale[k]
+            else:
+                for k in range(n):
+                    out[r, k] = (real(peek(row + k * column_stride, source)) - shift[k]) * scale[k]
+        return 0.0
+
+    _SIZE = np.dtype(source).itemsize
+    return gather

@@ -1,0 +1,201 @@
+"""The table of losses: value and derivative for one sample, and the outputs each one fits.
+
+The kernels compile the scalar functions of this table, the reference calls them on arrays: the rules of
+activations.py hold here too. Losses that look at a whole row of outputs (cross_entropy on softmax, hinge) or that
+are computed from pre-activations say so by ``fused`` and ``rowwise``; their arithmetic is in kernels/elementwise.py
+and, independently, in reference.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .activations import Activation
+from .names import nearest
+
+__all__ = ["LOSSES", "Loss", "default_loss", "get_loss"]
+
+
+@dataclass(frozen=True, repr=False)
+class Loss:
+    """A loss: for one sample, the sum over the outputs of ``function(y_hat, y)``; for a batch, the mean of those.
+
+    Parameters
+    ----------
+    name : str
+    function : callable
+        Loss of one output, ``L(y_hat, y)``. For a custom loss, a scalar function under ``numba.njit``.
+    derivative : callable
+        ``dL/dy_hat``, of the same kind.
+
+    Examples
+    --------
+    >>> import fastmlp, numba
+    >>> @numba.njit
+    ... def quartic(y_hat, y):
+    ...     return (y_hat - y) ** 4
+    >>> @numba.njit
+    ... def d_quartic(y_hat, y):
+    ...     return 4.0 * (y_hat - y) ** 3
+    >>> fastmlp.Loss("quartic", quartic, d_quartic)
+    <fastmlp loss 'quartic'>
+    """
+
+    name: str
+    function: Callable[..., Any]
+    derivative: Callable[..., Any]
+    builtin: bool = field(default=False, kw_only=True)
+    rowwise: bool = field(default=False, kw_only=True)  # not a sum over single outputs
+    classification: bool = field(default=False, kw_only=True)
+    fused: tuple[str, ...] = field(default=(), kw_only=True)  # output activations with delta from z at once
+    refusal: Callable[[Activation], str] = field(default=lambda output: "", kw_only=True)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name:
+            raise TypeError(f"Loss: name must be a non-empty string, got {self.name!r}")
+        for role, function in (("function", self.function), ("derivative", self.derivative)):
+            if not callable(function):
+                raise TypeError(f"Loss {self.name!r}: {role} must be callable, got {type(function).__name__}")
+            if not self.builtin and not hasattr(function, "py_func"):
+                raise TypeError(f"Loss {self.name!r}: {role} must be a scalar function under numba.njit")
+
+    def check_output(self, output: Activation) -> None:
+        """Raise ValueError when this loss makes no sense on that output activation."""
+        reason = self.refusal(output)
+        if reason:
+            raise ValueError(f"cost: {self.name} does not fit a {output.name} output: {reason}")
+
+    def __repr__(self) -> str:
+        return f"<fastmlp loss {self.name!r}>"
+
+    def __reduce__(self) -> Any:
+        if self.builtin:
+            return get_loss, (self.name,)
+        return Loss, (self.name, self.function, self.derivative)
+
+
+def _mse(y_hat, y):
+    return 0.5 * (y_hat - y) * (y_hat - y)
+
+
+def _d_mse(y_hat, y):
+    return y_hat - y
+
+
+def _mae(y_hat, y):
+    return np.abs(y_hat - y)
+
+
+def _d_mae(y_hat, y):
+    return np.sign(y_hat - y)
+
+
+def _mbe(y_hat, y):
+    return y - y_hat
+
+
+def _d_mbe(y_hat, y):
+    return np.where(y_hat >= y, -1.0, -1.0)
+
+
+def _huber(y_hat, y):
+    e = np.abs(y_hat - y)
+    return np.where(e <= 1.0, 0.5 * e * e, e - 0.5)
+
+
+def _d_huber(y_hat, y):
+    return np.minimum(np.maximum(y_hat - y, -1.0), 1.0)
+
+
+def _cross_entropy(y_hat, y):
+    return -y * np.log(y_hat)
+
+
+def _d_cross_entropy(y_hat, y):
+    return -y / y_hat
+
+
+def _bce(y_hat, y):
+    return -y * np.log(y_hat) - (1.0 - y) * np.log1p(-y_hat)
+
+
+def _d_bce(y_hat, y):
+    return (y_hat - y) / (y_hat * (1.0 - y_hat))
+
+
+def _hinge(scores, y):
+    """Multi-class hinge of rows of scores; a soft y gives its expectation over the classes."""
+    margins = np.maximum(0.0, scores[..., None, :] - scores[..., :, None] + 1.0)
+    return np.sum(y * (np.sum(margins, axis=-1) - 1.0), axis=-1)
+
+
+def _d_hinge(scores, y):
+    active = (scores[..., None, :] - scores[..., :, None] + 1.0 > 0.0) * 1.0
+    active[..., np.arange(scores.shape[-1]), np.arange(scores.shape[-1])] = 0.0
+    return np.einsum("...c,...cj->...j", y, active) - y * np.sum(active, axis=-1)
+
+
+def _only_probabilities(output: Activation) -> str:
+    if output.name in ("softmax", "sigmoid"):
+        return ""
+    return "it takes the logarithm of the output, which must lie in (0, 1); use softmax or sigmoid"
+
+
+def _only_sigmoid(output: Activation) -> str:
+    if output.name == "sigmoid":
+        return ""
+    if output.name == "softmax":
+        return "bce judges every output as a label of its own, softmax outputs compete; use cross_entropy"
+    return "it takes the logarithms of y_hat and 1 - y_hat, which must lie in (0, 1); use sigmoid"
+
+
+def _room_for_margin(output: Activation) -> str:
+    if output.traits.high - output.traits.low > 1.0:
+        return ""
+    return "its scores are never more than 1 apart, so the margin of 1 is out of reach; use linear"
+
+
+LOSSES: dict[str, Loss] = {
+    loss.name: loss
+    for loss in (
+        Loss(
+            "cross_entropy",
+            _cross_entropy,
+            _d_cross_entropy,
+            builtin=True,
+            classification=True,
+            fused=("softmax", "sigmoid"),
+            refusal=_only_probabilities,
+        ),
+        Loss("bce", _bce, _d_bce, builtin=True, classification=True, fused=("sigmoid",), refusal=_only_sigmoid),
+        Loss("mse", _mse, _d_mse, builtin=True),
+        Loss("mae", _mae, _d_mae, builtin=True),
+        Loss("mbe", _mbe, _d_mbe, builtin=True),
+        Loss("hinge", _hinge, _d_hinge, builtin=True, rowwise=True, classification=True, refusal=_room_for_margin),
+        Loss("huber", _huber, _d_huber, builtin=True),
+    )
+}
+_ALIASES = {"ce": "cross_entropy", "binary_cross_entropy": "bce", "categorical_crossentropy": "cross_entropy"}
+
+
+def get_loss(cost: Any, where: str = "cost") -> Loss:
+    """The loss that a spec's ``cost`` (or the ``loss`` argument) means: a name, in either case, or a Loss."""
+    if isinstance(cost, Loss):
+        return cost
+    if isinstance(cost, str):
+        name = cost.lower()
+        name = _ALIASES.get(name, name)
+        if name in LOSSES:
+            return LOSSES[name]
+        raise ValueError(f"{where}: unknown loss {cost!r}{nearest(name, [*LOSSES, *_ALIASES])}")
+    hint = "; wrap it: fastmlp.Loss(name, function, derivative)" if callable(cost) else ""
+    raise TypeError(f"{where} must be a name or a fastmlp.Loss, got {type(cost).__name__}{hint}")
+
+
+def default_loss(output: Activation) -> Loss:
+    """softmax → cross_entropy, sigmoid → bce, anything else → mse."""
+    return LOSSES[{"softmax": "cross_entropy", "sigmoid": "bce"}.get(output.name, "mse")]

@@ -1,0 +1,98 @@
+"""The textbook metrics, by name: functions of the true and the predicted outputs, both (n_samples, n_out)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .names import nearest
+from .spec import Spec
+
+__all__ = ["METRICS", "Metric", "named_metrics", "one_hot"]
+
+Metric = Callable[[np.ndarray, np.ndarray], float]
+
+
+def mse(y: np.ndarray, y_hat: np.ndarray) -> float:
+    """Mean of (y - y_hat)²."""
+    return float(np.mean((y - y_hat) ** 2))
+
+
+def mae(y: np.ndarray, y_hat: np.ndarray) -> float:
+    """Mean of |y - y_hat|."""
+    return float(np.mean(np.abs(y - y_hat)))
+
+
+def mbe(y: np.ndarray, y_hat: np.ndarray) -> float:
+    """Mean of y - y_hat."""
+    return float(np.mean(y - y_hat))
+
+
+def r2(y: np.ndarray, y_hat: np.ndarray) -> float:
+    """1 - residual / total sum of squares, the mean over the outputs; a constant output counts 1 when met, else 0."""
+    residual = np.sum((y - y_hat) ** 2, axis=0)
+    total = np.sum((y - np.mean(y, axis=0)) ** 2, axis=0)
+    return float(np.mean(np.where(total > 0, 1 - residual / np.where(total > 0, total, 1), residual == 0)))
+
+
+def accuracy(y: np.ndarray, y_hat: np.ndarray) -> float:
+    """Share of samples whose largest output is the right class."""
+    return float(np.mean(np.argmax(y, axis=1) == np.argmax(y_hat, axis=1)))
+
+
+def label_accuracy(y: np.ndarray, y_hat: np.ndarray) -> float:
+    """Share of labels on the right side of one half."""
+    return float(np.mean((y > 0.5) == (y_hat > 0.5)))
+
+
+def top_k(y: np.ndarray, y_hat: np.ndarray, k: int = 5) -> float:
+    """Share of samples whose right class is among the k largest outputs."""
+    right = np.take_along_axis(y_hat, np.argmax(y, axis=1)[:, None], axis=1)
+    return float(np.mean(np.sum(y_hat > right, axis=1) < k))
+
+
+def cross_entropy(y: np.ndarray, y_hat: np.ndarray) -> float:
+    """Mean of -Σ y log y_hat, with y_hat no smaller than the smallest number of its dtype."""
+    return float(-np.mean(np.sum(y * np.log(np.maximum(y_hat, np.finfo(y_hat.dtype).tiny)), axis=1)))
+
+
+METRICS: dict[str, Metric] = {
+    f.__name__: f for f in (mse, mae, mbe, r2, accuracy, top_k, cross_entropy)
+}
+
+
+def named_metrics(metrics: Any, spec: Spec) -> dict[str, Metric]:
+    """What the ``metrics`` argument means: names (also "top_3", …), functions of (y, y_hat), or one of either."""
+    if metrics is None:
+        return {}
+    if isinstance(metrics, str) or callable(metrics):
+        metrics = [metrics]
+    if not isinstance(metrics, Sequence):
+        raise TypeError(f"metrics must be names or functions, got {type(metrics).__name__}")
+    named: dict[str, Metric] = {}
+    for metric in metrics:
+        if callable(metric):
+            named[getattr(metric, "__name__", type(metric).__name__)] = metric
+        elif not isinstance(metric, str):
+            raise TypeError(f"metrics must be names or functions, got {metric!r}")
+        elif metric == "accuracy" and spec.multilabel:
+            named[metric] = label_accuracy
+        elif match := re.fullmatch(r"top_([1-9]\d*)", metric):
+            named[metric] = lambda y, y_hat, k=int(match[1]): top_k(y, y_hat, k)
+        elif metric in METRICS:
+            named[metric] = METRICS[metric]
+        else:
+            raise ValueError(f"metrics: unknown {metric!r}{nearest(metric, METRICS)}")
+    return named
+
+
+def one_hot(y: np.ndarray, n_out: int, dtype: Any) -> np.ndarray:
+    """y as numbers (n_samples, n_out): class indices become one-hot rows."""
+    if y.ndim == 2:
+        return y.astype(dtype, copy=False)
+    rows = np.zeros((len(y), n_out), dtype)
+    rows[np.arange(len(y)), y] = 1
+    return rows

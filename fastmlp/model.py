@@ -1,0 +1,305 @@
+"""MLP: the parameters of a network and what can be asked of them. Training is in training.py."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .engine import BLOCK, Engine, in_slices
+from .init import Uniform, initializer
+from .kernels.layout import BIASES, N_IN, N_OUT, NO_BIASES, WEIGHTS, aligned, network_layout
+from .metrics import Metric, named_metrics, one_hot
+from .spec import Spec
+from .validation import check_choice, check_dtype, check_number, check_seed, check_x, check_y
+
+__all__ = ["MLP", "GradientCheck", "check_gradients"]
+
+
+class MLP:
+    """A fully connected network.
+
+    Parameters
+    ----------
+    spec : list of dict, or Spec
+        The layers, as `Spec` describes them.
+    init : str or fastmlp.init.Uniform, default "auto"
+        How the weights begin: "auto" is he_normal below the relu family and glorot_uniform elsewhere.
+    seed : int, optional
+        Makes the initial weights reproducible.
+    dtype : "float32" or "float64"
+
+    Attributes
+    ----------
+    params : ndarray, (n_params,)
+        All weights and biases in one aligned vector; write to it freely.
+    weights, biases : list of ndarray
+        Views of ``params``: ``weights[i]`` is (n_out, n_in), ``biases[i]`` (n_out,). A layer without biases has
+        read-only zeros, which are no part of ``params``.
+
+    Examples
+    --------
+    >>> import fastmlp, numpy as np
+    >>> model = fastmlp.MLP([{"n": 2, "act": None}, {"n": 3, "act": "tanh"}, {"n": 1, "act": "linear"}], seed=0)
+    >>> model.predict(np.zeros((4, 2))).shape
+    (4, 1)
+    """
+
+    def __init__(
+        self,
+        spec: Sequence[Mapping[str, Any]] | Spec,
+        *,
+        init: str | Uniform = "auto",
+        seed: int | None = None,
+        dtype: Any = "float32",
+    ) -> None:
+        draw = initializer(init)
+        kind = check_dtype(dtype)
+        seed = check_seed(seed)
+        self._build(spec if isinstance(spec, Spec) else Spec(spec), kind)
+        # A stream of its own, so that the order of samples, drawn from default_rng(seed), does not depend on the net.
+        rng = np.random.default_rng(None if seed is None else [seed, 1])
+        for layer, weights, biases in zip(self.spec.layers, self.weights, self.biases, strict=True):
+            if isinstance(draw, Uniform):
+                weights[...] = rng.uniform(draw.low, draw.high, weights.shape)
+                if layer.bias:
+                    biases[...] = rng.uniform(draw.low, draw.high, biases.shape)
+            else:
+                weights[...] = draw(rng, *weights.shape, layer.act)
+
+    def _build(self, spec: Spec, dtype: np.dtype) -> None:
+        self.spec = spec
+        self.dtype = dtype
+        self._table, n_params, self._work_size = network_layout(
+            spec.widths, [layer.bias for layer in spec.layers], BLOCK, dtype.itemsize
+        )
+        self._params = aligned(n_params, dtype)
+        self.weights, self.biases = self.unflatten(self._params)
+        self._bound: Engine | None = None
+
+    @property
+    def params(self) -> np.ndarray:
+        """All weights and biases in one vector, a view: writing to it changes the network."""
+        return self._params
+
+    @params.setter
+    def params(self, values: Any) -> None:
+        values = np.asarray(values)
+        if values.shape != self._params.shape:
+            raise ValueError(f"params must have shape {self._params.shape}, got {values.shape}")
+        self._params[...] = values
+
+    @property
+    def _engine(self) -> Engine:
+        if self._bound is None:
+            self._bound = Engine(self.spec, self.dtype, self._table, self._work_size)
+        return self._bound
+
+    def unflatten(self, vector: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Views of a vector shaped like ``params`` (a gradient, say): a list like ``weights``, a list like ``biases``."""
+        weights, biases = [], []
+        for i, row in enumerate(self._table):
+            n_in, n_out, start = row[N_IN], row[N_OUT], row[WEIGHTS]
+            flat = vector[start : start + n_in * n_out]
+            weights.append(flat.reshape(n_out, n_in) if i else flat.reshape(n_in, n_out).T)
+            if row[BIASES] == NO_BIASES:
+                zeros = np.zeros(n_out, self.dtype)
+                zeros.flags.writeable = False
+                biases.append(zeros)
+            else:
+                biases.append(vector[row[BIASES] : row[BIASES] + n_out])
+        return weights, biases
+
+    def predict(self, x: Any) -> np.ndarray:
+        """Outputs for x (n_samples, n_in): (n_samples, n_out)."""
+        x = check_x(x, self.spec.n_in, self.dtype)
+        outputs = np.empty((len(x), self.spec.n_out), self.dtype)
+        self._engine.forward(self._params, self._engine.feed(x), np.arange(len(x)), outputs, False)
+        return outputs
+
+    def predict_class(self, x: Any) -> np.ndarray:
+        """The class of each sample: indices (n_samples,), or a matrix of 0 and 1 where every output is a label.
+
+        One sigmoid output gives 0 or 1 a sample, (n_samples,). A single output of another kind has no classes:
+        ValueError.
+        """
+        if self.spec.multilabel:
+            labels = (self.predict(x) > 0.5).astype(np.int64)
+            return labels[:, 0] if self.spec.n_out == 1 else labels
+        if self.spec.n_out == 1:
+            raise ValueError(f"predict_class needs classes; this network has one {self.spec.layers[-1].act.name} output")
+        return np.argmax(self.predict(x), axis=1)
+
+    def forward(self, x: Any) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Every layer's pre-activations z and activations a, samples in rows.
+
+        Returns
+        -------
+        zs : list of ndarray
+            One a layer, (n_samples, n_out).
+        activations : list of ndarray
+            The input as the network sees it (shifted and scaled), then one a layer.
+        """
+        x = check_x(x, self.spec.n_in, self.dtype)
+        return self._engine.layers(self._params, self._engine.feed(x))
+
+    def evaluate(self, x: Any, y: Any, metrics: Any = None) -> dict[str, float]:
+        """Mean loss, accuracy where the outputs are classes or labels, and the metrics asked for, by name."""
+        return self._evaluate(x, y, named_metrics(metrics, self.spec))
+
+    def _evaluate(self, x: Any, y: Any, metrics: Mapping[str, Metric]) -> dict[str, float]:
+        x = check_x(x, self.spec.n_in, self.dtype)
+        y = check_y(y, self.spec, len(x), self.dtype)
+        return self._evaluate_rows(x, y, np.arange(len(x)), metrics)
+
+    def _evaluate_rows(
+        self, x: np.ndarray, y: np.ndarray, rows: np.ndarray, metrics: Mapping[str, Metric]
+    ) -> dict[str, float]:
+        outputs = np.empty((len(rows), self.spec.n_out), self.dtype) if metrics else None
+        totals = self._engine.forward(self._params, self._engine.feed(x, y), rows, outputs, True)
+        return self._report(totals, y, rows, outputs, metrics)
+
+    def _report(
+        self,
+        totals: np.ndarray,
+        y: np.ndarray,
+        rows: np.ndarray,
+        outputs: np.ndarray | None,
+        metrics: Mapping[str, Metric],
+    ) -> dict[str, float]:
+        """Totals of the kernels and outputs of the samples in ``rows`` as the numbers a user reads."""
+        values = {"loss": float(totals[0]) / len(rows)}
+        if self.spec.multilabel or self.spec.one_of_many:
+            values["accuracy"] = float(totals[1]) / len(rows)
+        if outputs is not None:
+            targets = one_hot(y[rows], self.spec.n_out, self.dtype)
+            values.update((name, float(metric(targets, outputs))) for name, metric in metrics.items())
+        return values
+
+    def gradient(self, x: Any, y: Any) -> tuple[float, np.ndarray]:
+        """The mean loss over the samples, and its gradient in the shape of ``params`` (`unflatten` takes it apart)."""
+        x = check_x(x, self.spec.n_in, self.dtype)
+        y = check_y(y, self.spec, len(x), self.dtype)
+        grad = aligned(self._params.size, self.dtype)
+        totals = np.zeros(2)
+        feed, order = self._engine.feed(x, y), np.arange(len(x))
+        for start, count in in_slices(len(x), BLOCK):
+            self._engine.gradient(self._params, grad, feed, order, start, count, 1 / len(x), None, totals)
+        return float(totals[0]) / len(x), grad
+
+    def jacobian(self, x: Any, wrt: str = "params") -> np.ndarray:
+        """Derivatives of every output of every sample.
+
+        Parameters
+        ----------
+        x : array, (n_samples, n_in)
+        wrt : "params" or "inputs"
+
+        Returns
+        -------
+        ndarray
+            (n_samples, n_out, n_params) in the order of ``params``, or (n_samples, n_out, n_in) by the inputs as
+            given (before shift and scale).
+        """
+        check_choice(wrt, "wrt", ("params", "inputs"))
+        x = check_x(x, self.spec.n_in, self.dtype)
+        return self._engine.jacobian(self._params, self._engine.feed(x), wrt == "inputs")
+
+    def copy(self) -> MLP:
+        """A network of its own with the same spec and parameters."""
+        other = MLP.__new__(MLP)
+        other._build(self.spec, self.dtype)
+        other.params = self._params
+        return other
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, MLP):
+            return NotImplemented
+        return self.spec == other.spec and self.dtype == other.dtype and np.array_equal(self._params, other._params)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        parts = [str(self.spec.n_in), *(f"{layer.n} {layer.act.name}" for layer in self.spec.layers)]
+        return f"<fastmlp.MLP {' → '.join(parts)}, {self.spec.loss.name}, {self._params.size} {self.dtype} parameters>"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"spec": self.spec, "dtype": self.dtype.name, "params": np.array(self._params)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._build(state["spec"], np.dtype(state["dtype"]))
+        self.params = state["params"]
+
+
+@dataclass(frozen=True)
+class GradientCheck:
+    """What `check_gradients` found: the largest relative error, and where. True when it is within ``tolerance``."""
+
+    error: float
+    layer: int  # counted from 1
+    errors: tuple[float, ...]  # one a layer
+    tolerance: float
+
+    def __bool__(self) -> bool:
+        return self.error <= self.tolerance
+
+    def __str__(self) -> str:
+        verdict = "agree" if self else "DISAGREE"
+        return f"gradients {verdict}: relative error {self.error:.2g} at worst, in layer {self.layer}"
+
+
+def check_gradients(model: MLP, x: Any, y: Any, eps: float = 1e-6, tolerance: float = 1e-5) -> GradientCheck:
+    """Compare `MLP.gradient` with central differences, layer by layer, in float64.
+
+    Parameters
+    ----------
+    model : MLP
+        Of any dtype; a float64 copy is what is checked.
+    x, y : arrays
+        A few samples: the cost is two passes over them a parameter.
+    eps : float
+        Step of the differences, relative to a parameter's size where that is above one.
+    tolerance : float
+        Largest relative error, |g - g'| / (|g| + |g'|) in the norm of a layer, that still counts as agreement.
+
+    Returns
+    -------
+    GradientCheck
+        With ``error``, ``layer`` (the worst, from 1) and ``errors`` of all layers; true when they agree.
+
+    Examples
+    --------
+    >>> import fastmlp, numpy as np
+    >>> model = fastmlp.MLP([{"n": 3, "act": None}, {"n": 4, "act": "tanh"}, {"n": 2, "act": "softmax"}], seed=0)
+    >>> bool(fastmlp.check_gradients(model, np.eye(3), [0, 1, 1]))
+    True
+    """
+    if not isinstance(model, MLP):
+        raise TypeError(f"model must be a fastmlp.MLP, got {type(model).__name__}")
+    check_number(eps, "eps", 0.0, open_low=True)
+    check_number(tolerance, "tolerance", 0.0)
+    double = MLP.__new__(MLP)
+    double._build(model.spec, np.dtype(np.float64))
+    double.params = model.params
+    _, grad = double.gradient(x, y)
+    numeric = np.empty_like(grad)
+    for i, value in enumerate(double.params.copy()):
+        step = eps * max(1.0, abs(value))
+        sides = []
+        for side in (value + step, value - step):
+            double.params[i] = side
+            sides.append(double.evaluate(x, y)["loss"])
+        double.params[i] = value
+        numeric[i] = (sides[0] - sides[1]) / (2 * step)
+    errors = []
+    starts = [*double._table[1:, WEIGHTS], grad.size]
+    for start, end in zip(double._table[:, WEIGHTS], starts, strict=True):
+        exact, measured = grad[start:end], numeric[start:end]
+        scale = np.linalg.norm(exact) + np.linalg.norm(measured)
+        errors.append(float(np.linalg.norm(exact - measured) / scale) if scale > eps else 0.0)
+    worst = max(range(len(errors)), key=errors.__getitem__)
+    error = errors[worst] if all(map(math.isfinite, errors)) else math.inf
+    return GradientCheck(error, worst + 1, tuple(errors), tolerance)

@@ -1,0 +1,15 @@
+"""What to say of a name that is not known: the nearest one that is."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The tail of an error message: the nearest known name, or all of them when none is near."""
+    known = list(known)
+    close = difflib.get_close_matches(name.lower(), known, n=1)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return "; known are " + ", ".join(sorted(known))

@@ -1,0 +1,249 @@
+"""What a network is: a list of layer dicts in, a frozen, checked Spec out; printing, JSON and parameter counts."""
+
+from __future__ import annotations
+
+import json
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .activations import ACTIVATIONS, Activation, get_activation
+from .losses import Loss, default_loss, get_loss
+from .names import nearest
+
+__all__ = ["Layer", "Spec"]
+
+_KEYS = {"input": ("n", "act", "shift", "scale"), "layer": ("n", "act", "slope", "bias", "cost")}
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer that computes: ``a = act(W a_below + b)``, with n outputs."""
+
+    n: int
+    act: Activation
+    bias: bool = True
+
+
+@dataclass(frozen=True, init=False, repr=False)
+class Spec:
+    """The typed form of a network's description.
+
+    Parameters
+    ----------
+    layers : list of dict, or Spec
+        First the input: ``{"n": n_in, "act": None}``, optionally with ``shift`` and ``scale`` (scalars or n_in
+        numbers): the network sees ``(x - shift) * scale``. Then the layers: ``n`` outputs, ``act`` (a name, an object
+        such as `fastmlp.relu`, a custom `fastmlp.Activation`; None is linear), optionally ``slope`` (leaky_relu) and
+        ``bias: False``. The last may carry ``cost``, a name or `fastmlp.Loss`; left out or None, softmax means
+        cross_entropy, sigmoid bce, anything else mse.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the layer and the key at fault.
+
+    Examples
+    --------
+    >>> import fastmlp
+    >>> spec = fastmlp.Spec([{"n": 784, "act": None}, {"n": 10, "act": "relu"}, {"n": 10, "act": "softmax"}])
+    >>> print(spec)
+    layer  activation  weights     biases  parameters
+    input                                            
+    1      relu        (10, 784)       10        7850
+    2      softmax     (10, 10)        10         110
+    loss: cross_entropy, 7960 parameters
+    >>> fastmlp.Spec.from_json(spec.to_json()) == spec
+    True
+    """
+
+    n_in: int
+    layers: tuple[Layer, ...]
+    loss: Loss
+    shift: tuple[float, ...] | None
+    scale: tuple[float, ...] | None
+
+    def __init__(self, layers: Sequence[Mapping[str, Any]] | Spec) -> None:
+        fields = _fields_of(layers) if isinstance(layers, Spec) else _parse(layers)
+        for key, value in fields.items():
+            object.__setattr__(self, key, value)
+
+    @property
+    def n_out(self) -> int:
+        """Number of outputs of the last layer."""
+        return self.layers[-1].n
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Numbers of units from the input to the output."""
+        return (self.n_in, *(layer.n for layer in self.layers))
+
+    @property
+    def n_params(self) -> int:
+        """Number of weights and biases."""
+        return sum(self._counts())
+
+    @property
+    def multilabel(self) -> bool:
+        """Whether every output is a yes or no of its own (sigmoid, but not under cross_entropy)."""
+        return self.layers[-1].act.name == "sigmoid" and self.loss.name != "cross_entropy"
+
+    @property
+    def one_of_many(self) -> bool:
+        """Whether the outputs are classes of which one is right, so that y may hold class indices."""
+        return not self.multilabel and (self.layers[-1].act.name == "softmax" or self.loss.classification)
+
+    def with_loss(self, loss: Loss | str) -> Spec:
+        """The same network under another loss, refused with ValueError where the two make no sense together."""
+        loss = get_loss(loss, "loss")
+        loss.check_output(self.layers[-1].act)
+        other = Spec(self)
+        object.__setattr__(other, "loss", loss)
+        return other
+
+    def to_list(self) -> list[dict[str, Any]]:
+        """The list of dicts this spec can be parsed from again, names where the library knows them."""
+        first: dict[str, Any] = {"n": self.n_in, "act": None}
+        for key in ("shift", "scale"):
+            value = getattr(self, key)
+            if value is not None:
+                first[key] = value[0] if len(value) == 1 else list(value)
+        rest: list[dict[str, Any]] = []
+        for layer in self.layers:
+            entry: dict[str, Any] = {"n": layer.n, "act": layer.act.name if layer.act.builtin else layer.act}
+            if layer.act.slope is not None:
+                entry["slope"] = layer.act.slope
+            if not layer.bias:
+                entry["bias"] = False
+            rest.append(entry)
+        rest[-1]["cost"] = self.loss.name if self.loss.builtin else self.loss
+        return [first, *rest]
+
+    def to_json(self) -> str:
+        """The list form as JSON. A custom activation or loss cannot be written: ValueError names it."""
+        for part in (*(layer.act for layer in self.layers), self.loss):
+            if not part.builtin:
+                raise ValueError(f"spec: the custom {part!r} cannot be written as JSON")
+        return json.dumps(self.to_list())
+
+    @classmethod
+    def from_json(cls, text: str) -> Spec:
+        """The spec that `to_json` wrote."""
+        return cls(json.loads(text))
+
+    def __len__(self) -> int:
+        return len(self.layers) + 1
+
+    def __repr__(self) -> str:
+        return f"Spec({self.to_list()!r})"
+
+    def __str__(self) -> str:
+        rows = [("layer", "activation", "weights", "biases", "parameters"), ("input", "", "", "", "")]
+        for i, (layer, n_below, count) in enumerate(zip(self.layers, self.widths, self._counts(), strict=False), 1):
+            biases = str(layer.n) if layer.bias else "none"
+            rows.append((str(i), layer.act.name, f"({layer.n}, {n_below})", biases, str(count)))
+        width = [max(len(row[k]) for row in rows) for k in range(5)]
+        lines = [
+            "  ".join(cell.ljust(w) if k < 3 else cell.rjust(w) for k, (cell, w) in enumerate(zip(row, width, strict=True)))
+            for row in rows
+        ]
+        return "\n".join([*lines, f"loss: {self.loss.name}, {self.n_params} parameters"])
+
+    def _counts(self) -> list[int]:
+        return [
+            layer.n * (n_below + layer.bias) for layer, n_below in zip(self.layers, self.widths[:-1], strict=True)
+        ]
+
+
+def _fields_of(spec: Spec) -> dict[str, Any]:
+    return {name: getattr(spec, name) for name in Spec.__dataclass_fields__}
+
+
+def _parse(layers: Any) -> dict[str, Any]:
+    if isinstance(layers, (str, bytes, Mapping)) or not isinstance(layers, Sequence):
+        raise TypeError(f"spec must be a list of layer dicts, got {type(layers).__name__}")
+    if len(layers) < 2:
+        raise ValueError(f"spec needs an input layer and at least one more, got {len(layers)} layers")
+    for i, entry in enumerate(layers):
+        if not isinstance(entry, Mapping):
+            raise TypeError(f"spec[{i}] must be a dict such as {{'n': 10, 'act': 'relu'}}, got {type(entry).__name__}")
+        allowed = _KEYS["layer" if i else "input"]
+        for key in entry:
+            if key not in allowed:
+                raise ValueError(f"spec[{i}]: unknown key {key!r}{nearest(str(key), allowed)}")
+        if "cost" in entry and entry["cost"] is not None and i < len(layers) - 1:
+            raise ValueError(f"spec[{i}]: only the last layer has a cost, got {entry['cost']!r}")
+    n_in = _parse_n(layers[0], 0)
+    if layers[0].get("act") is not None and get_activation(layers[0]["act"], "spec[0]['act']") != ACTIVATIONS["linear"]:
+        raise ValueError(f"spec[0]: the input layer has no activation (act: None), got {layers[0]['act']!r}")
+    parsed = tuple(_parse_layer(entry, i) for i, entry in enumerate(layers[1:], 1))
+    cost = layers[-1].get("cost")
+    output = parsed[-1].act
+    loss = default_loss(output) if cost is None else get_loss(cost, f"spec[{len(layers) - 1}]['cost']")
+    loss.check_output(output)
+    _warn_of_flat_layers(parsed)
+    return {
+        "n_in": n_in,
+        "layers": parsed,
+        "loss": loss,
+        "shift": _parse_affine(layers[0], "shift", n_in),
+        "scale": _parse_affine(layers[0], "scale", n_in),
+    }
+
+
+def _parse_n(entry: Mapping[str, Any], i: int) -> int:
+    if "n" not in entry:
+        raise ValueError(f"spec[{i}] has no 'n', the number of units")
+    n = entry["n"]
+    if isinstance(n, bool) or not isinstance(n, (int, np.integer)):
+        raise TypeError(f"spec[{i}]['n'] must be a positive integer, got {n!r}")
+    if n < 1:
+        raise ValueError(f"spec[{i}]['n'] must be a positive integer, got {n}")
+    return int(n)
+
+
+def _parse_layer(entry: Mapping[str, Any], i: int) -> Layer:
+    n = _parse_n(entry, i)
+    act = get_activation(entry.get("act"), f"spec[{i}]['act']")
+    if entry.get("slope") is not None:
+        if act.slope is None:
+            raise ValueError(f"spec[{i}]: slope belongs to leaky_relu, this layer is {act.name}")
+        act = act.with_slope(_finite(entry["slope"], f"spec[{i}]['slope']"))
+    bias = entry.get("bias", True)
+    if not isinstance(bias, (bool, np.bool_)):
+        raise TypeError(f"spec[{i}]['bias'] must be True or False, got {bias!r}")
+    return Layer(n, act, bool(bias))
+
+
+def _finite(value: Any, where: str) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{where} must be a number, got {value!r}") from None
+    if not math.isfinite(number):
+        raise ValueError(f"{where} must be finite, got {number}")
+    return number
+
+
+def _parse_affine(entry: Mapping[str, Any], key: str, n_in: int) -> tuple[float, ...] | None:
+    if entry.get(key) is None:
+        return None
+    values = np.asarray(entry[key])
+    if values.dtype.kind not in "fiub":
+        raise TypeError(f"spec[0][{key!r}] must be a number or {n_in} numbers, got {entry[key]!r}")
+    if values.shape not in ((), (1,), (n_in,)):
+        raise ValueError(f"spec[0][{key!r}] must be a number or {n_in} numbers, got shape {values.shape}")
+    return tuple(_finite(value, f"spec[0][{key!r}]") for value in np.atleast_1d(values))
+
+
+def _warn_of_flat_layers(layers: tuple[Layer, ...]) -> None:
+    for i, layer in reversed(list(enumerate(layers, 1))):
+        if layer.act.traits.flat:
+            warnings.warn(
+                f"spec[{i}]: the derivative of {layer.act.name} is zero, so layers 1 to {i} do not train", stacklevel=5
+            )
+            return

@@ -1,0 +1,299 @@
+"""train(): epochs over shuffled samples, validation, history, progress, and what happens when it goes wrong."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from .engine import BLOCK, Feed, in_slices
+from .init import Uniform
+from .kernels.layout import aligned
+from .losses import Loss, get_loss
+from .metrics import Metric, named_metrics
+from .model import MLP
+from .progress import Progress, check_progress
+from .spec import Spec
+from .validation import check_count, check_number, check_seed, check_x, check_y
+
+__all__ = ["DivergenceError", "History", "sgd_pass", "train"]
+
+
+class DivergenceError(ArithmeticError):
+    """Training met a non-finite loss. The model has the weights of the last finite epoch.
+
+    Attributes
+    ----------
+    epoch : int
+        The epoch in which it happened, counted from 1.
+    model : MLP
+    history : History
+        Up to the last finite epoch.
+    """
+
+    def __init__(self, epoch: int, model: MLP, history: History) -> None:
+        super().__init__(
+            f"the loss became infinite or NaN in epoch {epoch}; the model has the weights it had before that epoch. "
+            "Try a smaller lr, or scale the inputs"
+        )
+        self.epoch, self.model, self.history = epoch, model, history
+
+
+class History(dict[str, list[float]]):
+    """One list a quantity, one number an epoch: "loss", "accuracy" for classes and labels, "val_loss", ….
+
+    Training values are means over the epoch's samples, each as it was seen. ``interrupted`` is True after Ctrl-C.
+    """
+
+    interrupted: bool = False
+
+    def _append(self, values: Mapping[str, float]) -> None:
+        for name, value in values.items():
+            self.setdefault(name, []).append(value)
+
+
+def train(
+    x: Any,
+    y: Any,
+    spec: Sequence[Mapping[str, Any]] | Spec | MLP,
+    *,
+    lr: float | Callable[[int], float] = 0.01,
+    epochs: int = 10,
+    batch_size: int | str = 1,
+    loss: str | Loss | None = None,
+    metrics: Any = None,
+    shuffle: bool = True,
+    seed: int | None = None,
+    init: str | Uniform = "auto",
+    dtype: Any = None,
+    validation_data: tuple[Any, Any] | None = None,
+    validation_fraction: float = 0.0,
+    progress: bool | None = None,
+) -> tuple[MLP, History]:
+    """Train a network by stochastic gradient descent.
+
+    Parameters
+    ----------
+    x : array, (n_samples, n_in)
+        Any real dtype, any strides, read-only or memory-mapped: it is neither copied nor written to.
+    y : array
+        Class indices (n_samples,) or rows of probabilities for softmax, cross_entropy and hinge; 0/1 a label for
+        sigmoid; numbers (n_samples,) or (n_samples, n_out) for regression.
+    spec : list of dict, Spec, or MLP
+        The network (see `Spec`). A model goes on training in place.
+    lr : float or function of the epoch (counted from 0)
+        Learning rate.
+    epochs : int
+    batch_size : int or "full"
+        1 is per-sample SGD, each sample seeing the weights the one before it left. A larger batch takes one step along
+        the gradient of its mean loss.
+    loss : str or Loss, optional
+        Instead of the spec's ``cost``; both given and different is an error.
+    metrics : name, function of (y, y_hat), or list of either, optional
+        Added to the history beside loss and accuracy. They need the epoch's outputs, (n_samples, n_out), in memory.
+    shuffle : bool
+        A new random permutation each epoch, ``numpy.random.default_rng(seed).permutation(n_samples)``, or rows as
+        they come.
+    seed : int, optional
+        Same seed, same bits.
+    init : str or fastmlp.init.Uniform
+        How a new network's weights begin: "auto" (He for the relu family, Glorot else), "he_normal", "he_uniform",
+        "glorot_…", "lecun_…", "orthogonal".
+    dtype : "float32" or "float64", optional
+        Of a new network; float32 when left out.
+    validation_data : (x, y), optional
+        Evaluated after each epoch: "val_loss", "val_accuracy", ….
+    validation_fraction : float
+        Share of the samples held out for that instead: drawn at random, or the last ones without ``shuffle``.
+    progress : bool, optional
+        None shows a live line when standard error is a terminal; True also prints a line an epoch elsewhere; False
+        shows nothing.
+
+    Returns
+    -------
+    model : MLP
+    history : History
+        ``history["loss"]`` and so on, one number an epoch.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For bad input, before anything is changed.
+    DivergenceError
+        When the loss is no longer finite; the model keeps the weights of the last finite epoch.
+
+    Notes
+    -----
+    Ctrl-C ends training and returns the model and the history so far, with a warning.
+
+    Examples
+    --------
+    >>> import fastmlp
+    >>> x, y = [[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0]
+    >>> spec = [{"n": 2, "act": None}, {"n": 8, "act": "tanh"}, {"n": 1, "act": "sigmoid"}]
+    >>> model, history = fastmlp.train(x, y, spec, lr=0.5, epochs=500, seed=1)
+    >>> model.predict_class(x).tolist()
+    [0, 1, 1, 0]
+    """
+    epochs = check_count(epochs, "epochs")
+    check_progress(progress)
+    _check_flag(shuffle, "shuffle")
+    seed = check_seed(seed)
+    rates = _learning_rates(lr, epochs)
+    model = _network(spec, loss, init, dtype, seed)
+    named = named_metrics(metrics, model.spec)
+    x = check_x(x, model.spec.n_in, model.dtype)
+    y = check_y(y, model.spec, len(x), model.dtype)
+    batch = len(x) if isinstance(batch_size, str) and batch_size == "full" else _check_batch(batch_size)
+    rng = np.random.default_rng(seed)
+    rows, held_out = _split(len(x), validation_fraction, validation_data, shuffle, rng)
+    watched: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+    if held_out is not None:
+        watched = x, y, held_out
+    elif validation_data is not None:
+        watched = _check_validation_data(validation_data, model)
+    run = _Run(model, x, y, min(batch, len(rows)), named)
+    history = History()
+    bar = Progress(progress, epochs, len(rows))
+    epoch = 0
+    try:
+        for epoch, rate in enumerate(rates):
+            order = rng.permutation(rows) if shuffle else rows
+            values = run.epoch(order, rate, lambda done, mean, epoch=epoch: bar.samples_done(epoch, done, mean))
+            if not values:
+                raise DivergenceError(epoch + 1, model, history)
+            if watched is not None:
+                report = model._evaluate_rows(*watched, named)
+                values.update((f"val_{name}", value) for name, value in report.items())
+            history._append(values)
+            bar.epoch_done(epoch, values)
+    except KeyboardInterrupt:
+        history.interrupted = True
+        warnings.warn(f"training interrupted in epoch {epoch + 1} of {epochs}", RuntimeWarning, stacklevel=2)
+    finally:
+        bar.close()
+    return model, history
+
+
+def sgd_pass(
+    model: MLP, x: np.ndarray, y: np.ndarray, lr: float, order: np.ndarray, outputs: np.ndarray | None = None
+) -> float:
+    """One pass of per-sample SGD over checked x and y; ``outputs`` takes each sample's output as it was seen.
+
+    Returns the mean loss, as each sample was seen.
+    """
+    totals = np.zeros(2)
+    feed = model._engine.feed(x, y)
+    for start, count in in_slices(len(order), 1):
+        model._engine.train(model.params, feed, order, start, count, 1, lr, outputs, totals)
+    return float(totals[0]) / len(order)
+
+
+class _Run:
+    """One call of train(): what stays the same from epoch to epoch."""
+
+    def __init__(self, model: MLP, x: np.ndarray, y: np.ndarray, batch: int, metrics: Mapping[str, Metric]) -> None:
+        self.model, self.y, self.batch, self.metrics = model, y, batch, metrics
+        self.feed: Feed = model._engine.feed(x, y)
+        self.finite = model.params.copy()
+        self.grad = aligned(model.params.size, model.dtype) if batch > BLOCK else None
+
+    def epoch(self, order: np.ndarray, lr: float, report: Callable[[int, float], None]) -> dict[str, float]:
+        """Train over ``order`` once; the epoch's values, or nothing (and the weights of before) when it diverged."""
+        model, totals = self.model, np.zeros(2)
+        self.finite[...] = model.params
+        outputs = np.empty((len(order), model.spec.n_out), model.dtype) if self.metrics else None
+        if self.grad is None:
+            for start, count in in_slices(len(order), self.batch):
+                model._engine.train(model.params, self.feed, order, start, count, self.batch, lr, outputs, totals)
+                report(start + count, totals[0] / (start + count))
+                if not math.isfinite(totals[0]):
+                    break
+        else:
+            for start in range(0, len(order), self.batch):
+                size = min(self.batch, len(order) - start)
+                self._large_batch(order, start, size, lr, outputs, totals)
+                report(start + size, totals[0] / (start + size))
+        if not (math.isfinite(totals[0]) and np.isfinite(model.params).all()):
+            model.params[...] = self.finite
+            return {}
+        return model._report(totals, self.y, order, outputs, self.metrics)
+
+    def _large_batch(
+        self, order: np.ndarray, first: int, size: int, lr: float, outputs: np.ndarray | None, totals: np.ndarray
+    ) -> None:
+        """A batch that does not fit one block: its gradient is summed up, then applied."""
+        assert self.grad is not None
+        self.grad[...] = 0
+        params = self.model.params
+        for start, count in in_slices(size, BLOCK):
+            self.model._engine.gradient(
+                params, self.grad, self.feed, order, first + start, count, 1 / size, outputs, totals
+            )
+        self.grad *= lr
+        params -= self.grad
+
+
+def _network(
+    spec: Any, loss: str | Loss | None, init: str | Uniform, dtype: Any, seed: int | None
+) -> MLP:
+    """The model to train: the one given, or a new one."""
+    wanted = None if loss is None else get_loss(loss, "loss")
+    if isinstance(spec, MLP):
+        if dtype is not None and np.dtype(dtype) != spec.dtype:
+            raise ValueError(f"dtype is {dtype!r}, but the given model is {spec.dtype}")
+        if init != "auto":
+            raise ValueError("init is for new networks; the given model has weights already")
+        known = spec.spec
+    else:
+        given = spec[-1].get("cost") if isinstance(spec, (list, tuple)) and spec and hasattr(spec[-1], "get") else None
+        if wanted is not None and given is None and not isinstance(spec, Spec):
+            spec = [*spec[:-1], {**spec[-1], "cost": wanted}] if isinstance(spec, (list, tuple)) and spec else spec
+        known = spec if isinstance(spec, Spec) else Spec(spec)
+    if wanted is not None and wanted != known.loss:
+        raise ValueError(f"loss is {wanted.name}, but the spec has cost {known.loss.name}; give one of them")
+    return spec if isinstance(spec, MLP) else MLP(known, init=init, seed=seed, dtype=dtype or "float32")
+
+
+def _learning_rates(lr: Any, epochs: int) -> list[float]:
+    if not callable(lr):
+        return [check_number(lr, "lr", 0.0, open_low=True)] * epochs
+    return [check_number(lr(epoch), f"lr({epoch})", 0.0, open_low=True) for epoch in range(epochs)]
+
+
+def _check_flag(value: Any, name: str) -> None:
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+
+
+def _check_batch(batch_size: Any) -> int:
+    if isinstance(batch_size, str):
+        raise ValueError(f"batch_size must be a positive integer or 'full', got {batch_size!r}")
+    return check_count(batch_size, "batch_size")
+
+
+def _check_validation_data(data: Any, model: MLP) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    if not isinstance(data, (tuple, list)) or len(data) != 2:
+        raise TypeError(f"validation_data must be a pair (x, y), got {type(data).__name__}")
+    x = check_x(data[0], model.spec.n_in, model.dtype, "validation x")
+    y = check_y(data[1], model.spec, len(x), model.dtype, "validation y")
+    return x, y, np.arange(len(x))
+
+
+def _split(
+    n: int, fraction: Any, data: Any, shuffle: bool, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Rows to train on and rows held out."""
+    fraction = check_number(fraction, "validation_fraction", 0.0, 1.0)
+    if fraction == 0:
+        return np.arange(n), None
+    if data is not None:
+        raise ValueError("validation_data and validation_fraction are both given; give one of them")
+    n_held = round(n * fraction)
+    if not 0 < n_held < n:
+        raise ValueError(f"validation_fraction {fraction:g} of {n} samples leaves nothing to train on or to hold out")
+    rows = rng.permutation(n) if shuffle else np.arange(n)
+    return np.sort(rows[: n - n_held]), np.sort(rows[n - n_held :])

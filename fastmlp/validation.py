@@ -1,0 +1,179 @@
+"""Checks of what users give: every refusal names the argument, what came and what was wanted, before any work."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from .names import nearest
+from .spec import Spec
+
+__all__ = ["check_choice", "check_count", "check_dtype", "check_number", "check_seed", "check_x", "check_y"]
+
+_CHUNK = 1 << 20  # elements looked at together, so that checking costs no memory to speak of
+
+
+def check_dtype(dtype: Any) -> np.dtype:
+    """float32 or float64, by name or as NumPy has it."""
+    try:
+        kind = np.dtype(dtype)
+    except TypeError:
+        kind = None
+    if kind not in (np.dtype(np.float32), np.dtype(np.float64)):
+        raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
+    return kind
+
+
+def check_number(value: Any, name: str, low: float, high: float = math.inf, *, open_low: bool = False) -> float:
+    """A finite number in a range."""
+    if isinstance(value, (bool, str, bytes)) or np.ndim(value) != 0:
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be a number, got {type(value).__name__}") from None
+    if not math.isfinite(number) or number < low or number >= high or (open_low and number == low):
+        bound = f"{'above' if open_low else 'at least'} {low:g}" + (f" and below {high:g}" if high < math.inf else "")
+        raise ValueError(f"{name} must be a finite number {bound}, got {value!r}")
+    return number
+
+
+def check_count(value: Any, name: str, low: int = 1) -> int:
+    """An integer not below ``low``."""
+    if isinstance(value, bool):
+        raise TypeError(f"{name} must be an integer, got {value!r}")
+    try:
+        count = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, got {value!r}") from None
+    if count < low:
+        raise ValueError(f"{name} must be at least {low}, got {count}")
+    return count
+
+
+def check_seed(seed: Any) -> int | None:
+    """None or a non-negative integer."""
+    return None if seed is None else check_count(seed, "seed", 0)
+
+
+def check_choice(value: Any, name: str, known: Iterable[str]) -> str:
+    """One of the known names."""
+    known = list(known)
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be one of {', '.join(known)}, got {type(value).__name__}")
+    if value not in known:
+        raise ValueError(f"{name}: unknown {value!r}{nearest(value, known)}")
+    return value
+
+
+def check_x(x: Any, n_in: int, dtype: np.dtype, name: str = "x") -> np.ndarray:
+    """x as an array of (n_samples, n_in) finite numbers; an array that already is one comes back as it is."""
+    x = _numeric(x, name)
+    if x.ndim != 2:
+        hint = ""
+        if x.ndim == 1:
+            hint = "; reshape it: x.reshape(-1, 1)" if n_in == 1 else "; one sample is x.reshape(1, -1)"
+        elif x.ndim > 2:
+            hint = f"; flatten the samples: {name}.reshape(len({name}), -1)"
+        raise ValueError(f"{name} must be two-dimensional, (n_samples, {n_in}), got shape {x.shape}{hint}")
+    if x.shape[1] != n_in:
+        hint = f"; samples are rows: give {name}.T" if x.shape[0] == n_in else ""
+        raise ValueError(f"{name} has {x.shape[1]} features, the network takes {n_in}{hint}")
+    if len(x) == 0:
+        raise ValueError(f"{name} is empty: it has no samples")
+    _check_finite(x, dtype, name)
+    return x
+
+
+def check_y(y: Any, spec: Spec, n_samples: int, dtype: np.dtype, name: str = "y") -> np.ndarray:
+    """y as int64 class indices (n_samples,) or as numbers (n_samples, n_out), fit for the spec's output and loss."""
+    y = _numeric(y, name)
+    n_out = spec.n_out
+    if y.ndim == 0 or len(y) != n_samples:
+        came = "a single number" if y.ndim == 0 else f"{len(y)} rows"
+        raise ValueError(f"{name} has {came}, x has {n_samples} samples")
+    if y.ndim == 1 and spec.one_of_many and n_out > 1:
+        return _check_classes(y, n_out, name)
+    if y.ndim == 1 and n_out == 1:
+        y = y[:, None]
+    if y.shape != (n_samples, n_out):
+        wanted = f"({n_samples}, {n_out})"
+        if spec.one_of_many:
+            wanted += f" or class indices ({n_samples},)"
+        elif n_out == 1:
+            wanted += f" or ({n_samples},)"
+        hint = f"; give {name}.ravel()" if y.ndim == 2 and y.shape[1] == 1 and spec.one_of_many else ""
+        hint = hint or (f"; samples are rows: give {name}.T" if y.T.shape == (n_samples, n_out) else "")
+        raise ValueError(f"{name} must have shape {wanted}, got {y.shape}{hint}")
+    _check_finite(y, dtype, name)
+    if spec.loss.classification:
+        _check_probabilities(y, spec, name)
+    return y.copy() if y.strides[1] == 0 and n_out > 1 else y
+
+
+def _numeric(values: Any, name: str) -> np.ndarray:
+    if hasattr(values, "toarray"):
+        raise TypeError(f"{name} is sparse ({type(values).__name__}); give a dense array: {name}.toarray()")
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise ValueError(f"{name} is not a regular array: {error}") from None
+    if array.dtype.kind == "O" and array.size and array.dtype.hasobject:
+        raise TypeError(f"{name} must be numeric, got dtype object, first element {array.flat[0]!r}")
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"{name} must be numeric, got dtype {array.dtype}")
+    if np.ma.isMaskedArray(values):
+        raise TypeError(f"{name} is a masked array; fill it first: {name}.filled(...)")
+    if array.dtype.kind == "b":
+        return array.view(np.uint8)
+    if array.dtype.itemsize == 16 or array.dtype == np.float16 or not array.dtype.isnative:
+        raise TypeError(f"{name} has dtype {array.dtype}; convert it: {name}.astype('float32')")
+    return array
+
+
+def _check_finite(array: np.ndarray, dtype: np.dtype, name: str) -> None:
+    """Refuse NaN, infinity, and what the network's dtype cannot hold."""
+    if array.dtype.kind != "f":
+        return
+    limit = np.finfo(dtype).max
+    rows = max(1, _CHUNK // array.shape[1])
+    for start in range(0, len(array), rows):
+        part = array[start : start + rows]
+        if np.min(part) >= -limit and np.max(part) <= limit:
+            continue
+        row, column = np.argwhere(~(np.abs(part) <= limit))[0]
+        value = part[row, column]
+        trouble = f"{value}, which {dtype} cannot hold" if np.isfinite(value) else str(value)
+        raise ValueError(f"{name} must be finite, {name}[{start + row}, {column}] is {trouble}")
+
+
+def _check_classes(y: np.ndarray, n_out: int, name: str) -> np.ndarray:
+    if y.dtype.kind == "f":
+        bad = ~(y == np.floor(y)) | np.isinf(y)
+        if bad.any():
+            first = int(np.argmax(bad))
+            raise ValueError(f"{name} must hold class indices, {name}[{first}] is {y[first]}")
+    low, high = y.min(), y.max()
+    if low < 0 or high >= n_out:
+        first = int(np.argmax((y < 0) | (y >= n_out)))
+        hint = "; classes count from 0" if low == 1 and high == n_out else ""
+        raise ValueError(f"{name} must hold class indices 0 to {n_out - 1}, {name}[{first}] is {y[first]}{hint}")
+    return np.ascontiguousarray(y, dtype=np.int64)
+
+
+def _check_probabilities(y: np.ndarray, spec: Spec, name: str) -> None:
+    if y.min() < 0 or y.max() > 1:
+        row, column = np.argwhere((y < 0) | (y > 1))[0]
+        raise ValueError(
+            f"{name} must lie between 0 and 1 for {spec.loss.name}, {name}[{row}, {column}] is {y[row, column]}"
+        )
+    if spec.one_of_many and spec.n_out > 1:
+        sums = y.sum(axis=1, dtype=np.float64)
+        bad = np.abs(sums - 1) > 1e-3
+        if bad.any():
+            row = int(np.argmax(bad))
+            raise ValueError(f"{name} must have rows that sum to 1 for {spec.loss.name}, row {row} sums to {sums[row]:g}")
