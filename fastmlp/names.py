@@ -9,7 +9,7 @@ from collections.abc import Iterable
 def nearest(name: str, known: Iterable[str]) -> str:
     """The tail of an error message: the nearest known name, or all of them when none is near."""
     known = list(known)
-    close = difflib.get_close_matches(name.lower(), known, n=1)
+    close = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.45)
     if close:
         return f"; did you mean {close[0]!r}?"
     return "; known are " + ", ".join(sorted(known))

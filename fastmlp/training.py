@@ -17,7 +17,7 @@ from .metrics import Metric, named_metrics
 from .model import MLP
 from .progress import Progress, check_progress
 from .spec import Spec
-from .validation import check_count, check_number, check_seed, check_x, check_y
+from .validation import check_count, check_dtype, check_number, check_seed, check_x, check_y
 
 __all__ = ["DivergenceError", "History", "sgd_pass", "train"]
 
@@ -243,7 +243,7 @@ def _network(
     """The model to train: the one given, or a new one."""
     wanted = None if loss is None else get_loss(loss, "loss")
     if isinstance(spec, MLP):
-        if dtype is not None and np.dtype(dtype) != spec.dtype:
+        if dtype is not None and check_dtype(dtype) != spec.dtype:
             raise ValueError(f"dtype is {dtype!r}, but the given model is {spec.dtype}")
         if init != "auto":
             raise ValueError("init is for new networks; the given model has weights already")
@@ -255,7 +255,7 @@ def _network(
         known = spec if isinstance(spec, Spec) else Spec(spec)
     if wanted is not None and wanted != known.loss:
         raise ValueError(f"loss is {wanted.name}, but the spec has cost {known.loss.name}; give one of them")
-    return spec if isinstance(spec, MLP) else MLP(known, init=init, seed=seed, dtype=dtype or "float32")
+    return spec if isinstance(spec, MLP) else MLP(known, init=init, seed=seed, dtype="float32" if dtype is None else dtype)
 
 
 def _learning_rates(lr: Any, epochs: int) -> list[float]:

@@ -20,12 +20,12 @@ _CHUNK = 1 << 20  # elements looked at together, so that checking costs no memor
 def check_dtype(dtype: Any) -> np.dtype:
     """float32 or float64, by name or as NumPy has it."""
     try:
-        kind = np.dtype(dtype)
+        kind = np.dtype(dtype).name if dtype is not None else ""
     except TypeError:
-        kind = None
-    if kind not in (np.dtype(np.float32), np.dtype(np.float64)):
+        kind = ""
+    if kind not in ("float32", "float64"):
         raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
-    return kind
+    return np.dtype(kind)
 
 
 def check_number(value: Any, name: str, low: float, high: float = math.inf, *, open_low: bool = False) -> float:

@@ -1,0 +1,156 @@
+"""The arithmetic of fastmlp in plain NumPy and float64: slow, short, and what the kernels are held against.
+
+A network is lists of ``weights`` (n_out, n_in) and ``biases`` (n_out,), one a layer; samples are rows, as everywhere.
+Nothing here is compiled and nothing is shared with the kernels but the formulas of activations.py and losses.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .activations import ACTIVATIONS, Activation
+from .spec import Spec
+
+__all__ = ["forward", "gradient", "jacobian", "loss", "output_delta", "targets", "train"]
+
+Arrays = list[np.ndarray]
+sigmoid, softplus = ACTIVATIONS["sigmoid"], ACTIVATIONS["softplus"]
+
+
+def targets(spec: Spec, y: Any) -> np.ndarray:
+    """y as numbers (n_samples, n_out): class indices become one-hot rows, a vector becomes a column."""
+    y = np.asarray(y)
+    if y.ndim == 2:
+        return y.astype(np.float64)
+    if spec.n_out == 1:
+        return y[:, None].astype(np.float64)
+    return np.eye(spec.n_out)[y]
+
+
+def forward(spec: Spec, weights: Sequence[np.ndarray], biases: Sequence[np.ndarray], x: Any) -> tuple[Arrays, Arrays]:
+    """Every layer's z = W a + b, and every layer's a = f(z), the input (x - shift) · scale in front."""
+    a = np.asarray(x, dtype=np.float64)
+    if spec.shift is not None:
+        a = a - np.array(spec.shift)
+    if spec.scale is not None:
+        a = a * np.array(spec.scale)
+    zs, activations = [], [a]
+    for layer, w, b in zip(spec.layers, weights, biases, strict=True):
+        z = a @ np.asarray(w, np.float64).T + b
+        a = layer.act(z)
+        zs.append(z)
+        activations.append(a)
+    return zs, activations
+
+
+def log_softmax(z: np.ndarray) -> np.ndarray:
+    """log softmax(z) of each row, by log-sum-exp: no logarithm of a rounded probability."""
+    z = z - z.max(axis=1, keepdims=True)
+    return z - np.log(np.exp(z).sum(axis=1, keepdims=True))
+
+
+def loss(spec: Spec, z: np.ndarray, a: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """The loss of each sample, (n_samples,), from the last layer's z and a."""
+    pair = spec.loss.name, spec.layers[-1].act.name
+    if pair == ("cross_entropy", "softmax"):
+        return -np.sum(np.where(y == 0, 0, y * log_softmax(z)), axis=1)
+    if pair == ("cross_entropy", "sigmoid"):
+        return np.sum(y * softplus(-z), axis=1)
+    if pair == ("bce", "sigmoid"):
+        return np.sum(y * softplus(-z) + (1 - y) * softplus(z), axis=1)
+    value = spec.loss.function(a, y)
+    return value if spec.loss.rowwise else np.sum(value, axis=1)
+
+
+def output_delta(spec: Spec, z: np.ndarray, a: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """dL/dz of the last layer, a row a sample."""
+    pair = spec.loss.name, spec.layers[-1].act.name
+    if pair == ("cross_entropy", "softmax"):
+        return a * y.sum(axis=1, keepdims=True) - y
+    if pair == ("cross_entropy", "sigmoid"):
+        return -y * sigmoid(-z)
+    if pair == ("bce", "sigmoid"):
+        return a - y
+    return through(spec.layers[-1].act, z, a, spec.loss.derivative(a, y))
+
+
+def through(activation: Activation, z: np.ndarray, a: np.ndarray, da: np.ndarray) -> np.ndarray:
+    """dL/dz from dL/da: times f'(z), or for softmax, whose every output depends on every z, through its Jacobian."""
+    if activation.name == "softmax":
+        return a * (da - np.sum(a * da, axis=1, keepdims=True))
+    return da * activation.derivative(z)
+
+
+def backward(
+    spec: Spec, weights: Sequence[np.ndarray], zs: Arrays, activations: Arrays, delta: np.ndarray
+) -> tuple[Arrays, Arrays]:
+    """Sums over the samples of dL/dW and dL/db of every layer, from the last layer's delta."""
+    dws, dbs = [], []
+    for i in range(len(weights) - 1, -1, -1):
+        dws.insert(0, delta.T @ activations[i])
+        dbs.insert(0, delta.sum(axis=0))
+        if i > 0:
+            delta = through(spec.layers[i - 1].act, zs[i - 1], activations[i], delta @ weights[i])
+    return dws, dbs
+
+
+def gradient(
+    spec: Spec, weights: Sequence[np.ndarray], biases: Sequence[np.ndarray], x: Any, y: np.ndarray
+) -> tuple[float, Arrays, Arrays]:
+    """The mean loss over the samples and its derivatives by every W and b."""
+    zs, activations = forward(spec, weights, biases, x)
+    value = float(np.mean(loss(spec, zs[-1], activations[-1], y)))
+    dws, dbs = backward(spec, weights, zs, activations, output_delta(spec, zs[-1], activations[-1], y))
+    n = len(activations[0])
+    return value, [dw / n for dw in dws], [db / n for db in dbs]
+
+
+def jacobian(
+    spec: Spec, weights: Sequence[np.ndarray], biases: Sequence[np.ndarray], x: Any
+) -> list[list[tuple[Arrays, Arrays]]]:
+    """``result[s][k]`` is (dW of every layer, db of every layer) of output k for sample s."""
+    rows = []
+    for sample in np.asarray(x, dtype=np.float64):
+        zs, activations = forward(spec, weights, biases, sample[None])
+        seeds = np.eye(spec.n_out)[:, None]
+        last = spec.layers[-1].act
+        deltas = [through(last, zs[-1], activations[-1], seed) for seed in seeds]
+        rows.append([backward(spec, weights, zs, activations, delta) for delta in deltas])
+    return rows
+
+
+def train(
+    spec: Spec,
+    weights: Sequence[np.ndarray],
+    biases: Sequence[np.ndarray],
+    x: Any,
+    y: np.ndarray,
+    lr: float,
+    epochs: int,
+    batch_size: int = 1,
+    orders: Sequence[np.ndarray] | None = None,
+) -> tuple[Arrays, Arrays, list[float]]:
+    """SGD: for each batch, one step against the gradient of its mean loss. Sample order is natural, or as given.
+
+    Returns new weights and biases, and each epoch's mean loss, every sample as it was seen.
+    """
+    x = np.asarray(x, dtype=np.float64)
+    weights = [np.array(w, np.float64) for w in weights]
+    biases = [np.array(b, np.float64) for b in biases]
+    losses = []
+    for epoch in range(epochs):
+        order = np.arange(len(x)) if orders is None else orders[epoch]
+        total = 0.0
+        for start in range(0, len(order), batch_size):
+            batch = order[start : start + batch_size]
+            value, dws, dbs = gradient(spec, weights, biases, x[batch], y[batch])
+            total += value * len(batch)
+            for layer, w, b, dw, db in zip(spec.layers, weights, biases, dws, dbs, strict=True):
+                w -= lr * dw
+                if layer.bias:
+                    b -= lr * db
+        losses.append(total / len(order))
+    return weights, biases, losses

@@ -1,0 +1,164 @@
+"""What users get wrong, one row each: the call, the error, and words that the message must hold."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+
+import numpy as np
+import pytest
+
+import fastmlp
+
+X = np.arange(12.0).reshape(4, 3)
+Y = np.array([0, 1, 1, 0])
+IN = {"n": 3, "act": None}
+SPEC = [IN, {"n": 4, "act": "tanh"}, {"n": 2, "act": "softmax"}]
+REGRESSION = [IN, {"n": 2, "act": "linear"}]
+LABELS = [IN, {"n": 2, "act": "sigmoid"}]
+
+
+def with_value(array, index, value):
+    array = np.array(array, dtype=float)
+    array[index] = value
+    return array
+
+
+def train(x=X, y=Y, spec=SPEC, **options):
+    return partial(fastmlp.train, x, y, spec, **options)
+
+
+def spec(*layers):
+    return lambda: fastmlp.Spec([*layers])
+
+
+BAD = {
+    # x
+    "x one-dimensional": (train(x=X[0]), ValueError, ["x must be two-dimensional", "(1, -1)"]),
+    "x of one feature one-dimensional": (
+        train(x=Y, spec=[{"n": 1, "act": None}, {"n": 2, "act": "softmax"}]), ValueError, ["reshape(-1, 1)"],
+    ),
+    "x images": (train(x=np.zeros((4, 3, 1))), ValueError, ["flatten"]),
+    "x transposed": (train(x=np.zeros((3, 5))), ValueError, ["x has 5 features", "takes 3", "x.T"]),
+    "x wrong width": (train(x=np.zeros((4, 7))), ValueError, ["x has 7 features", "takes 3"]),
+    "x empty": (train(x=np.zeros((0, 3)), y=[]), ValueError, ["x is empty"]),
+    "x NaN": (train(x=with_value(X, (2, 1), math.nan)), ValueError, ["x[2, 1] is nan"]),
+    "x infinite": (train(x=with_value(X, (3, 0), -math.inf)), ValueError, ["x[3, 0] is -inf"]),
+    "x too large for float32": (train(x=with_value(X, (0, 0), 1e300)), ValueError, ["1e+300", "float32"]),
+    "x strings": (train(x=[["a", "b", "c"]] * 4), TypeError, ["x must be numeric"]),
+    "x objects": (train(x=np.array([[None] * 3] * 4)), TypeError, ["x must be numeric", "object"]),
+    "x complex": (train(x=X + 1j), TypeError, ["x must be numeric", "complex"]),
+    "x float16": (train(x=X.astype(np.float16)), TypeError, ["float16", "astype"]),
+    "x other byte order": (train(x=X.astype(">f8")), TypeError, [">f8", "astype"]),
+    "x ragged": (train(x=[[1, 2, 3], [1, 2]]), ValueError, ["x is not a regular array"]),
+    "x None": (train(x=None), TypeError, ["x must be numeric"]),
+    "x masked": (train(x=np.ma.masked_array(X, X > 3)), TypeError, ["masked"]),
+    # y
+    "y other length": (train(y=[0, 1, 1]), ValueError, ["y has 3 rows", "x has 4 samples"]),
+    "y scalar": (train(y=1), ValueError, ["y has a single number"]),
+    "y class too high": (train(y=[0, 1, 2, 0]), ValueError, ["class indices 0 to 1", "y[2] is 2"]),
+    "y classes from one": (train(y=[1, 2, 2, 1]), ValueError, ["count from 0"]),
+    "y class negative": (train(y=[0, -1, 1, 0]), ValueError, ["y[1] is -1"]),
+    "y class fractional": (train(y=[0, 0.5, 1, 0]), ValueError, ["class indices", "0.5"]),
+    "y class NaN": (train(y=[0, math.nan, 1, 0]), ValueError, ["y[1] is nan"]),
+    "y strings": (train(y=list("abba")), TypeError, ["y must be numeric"]),
+    "y column of classes": (train(y=Y[:, None]), ValueError, ["y must have shape", "ravel"]),
+    "y transposed": (train(y=np.eye(2)[Y].T[:, :], x=X), ValueError, ["y has 2 rows"]),
+    "y rows do not sum to one": (train(y=np.full((4, 2), 0.7)), ValueError, ["sum to 1", "row 0"]),
+    "y probability above one": (train(y=[[2, -1]] * 4), ValueError, ["between 0 and 1"]),
+    "y NaN": (train(y=with_value(np.zeros((4, 2)), (1, 1), math.nan), spec=REGRESSION), ValueError, ["y[1, 1] is nan"]),
+    "y one-dimensional for two outputs": (train(spec=REGRESSION), ValueError, ["y must have shape (4, 2)"]),
+    "y label above one": (train(y=[[0, 2]] * 4, spec=LABELS), ValueError, ["between 0 and 1", "y[0, 1]"]),
+    # spec
+    "spec not a list": (train(spec="784-10-10"), TypeError, ["spec must be a list"]),
+    "spec one dict": (train(spec=IN), TypeError, ["spec must be a list"]),
+    "spec None": (train(spec=None), TypeError, ["spec must be a list", "NoneType"]),
+    "spec empty": (spec(), ValueError, ["at least one more", "0 layers"]),
+    "spec input only": (spec(IN), ValueError, ["at least one more"]),
+    "spec of numbers": (lambda: fastmlp.Spec([3, 4, 2]), TypeError, ["spec[0] must be a dict"]),
+    "layer without n": (spec(IN, {"act": "relu"}), ValueError, ["spec[1] has no 'n'"]),
+    "layer of zero units": (spec(IN, {"n": 0, "act": "relu"}), ValueError, ["spec[1]['n']", "positive", "0"]),
+    "layer of negative units": (spec(IN, {"n": -3, "act": "relu"}), ValueError, ["-3"]),
+    "layer of half a unit": (spec(IN, {"n": 2.5, "act": "relu"}), TypeError, ["positive integer", "2.5"]),
+    "layer of True units": (spec(IN, {"n": True, "act": "relu"}), TypeError, ["True"]),
+    "misspelt key": (spec(IN, {"n": 2, "activation": "relu"}), ValueError, ["spec[1]", "'activation'", "'act'"]),
+    "misspelt activation": (spec(IN, {"n": 2, "act": "sigmod"}), ValueError, ["'sigmod'", "'sigmoid'"]),
+    "activation a number": (spec(IN, {"n": 2, "act": 3}), TypeError, ["spec[1]['act']", "int"]),
+    "activation a plain function": (spec(IN, {"n": 2, "act": np.tanh}), TypeError, ["fastmlp.Activation"]),
+    "activation on the input": (spec({"n": 3, "act": "relu"}, {"n": 2}), ValueError, ["input layer"]),
+    "slope of relu": (spec(IN, {"n": 2, "act": "relu", "slope": 0.2}), ValueError, ["slope", "leaky_relu"]),
+    "slope NaN": (spec(IN, {"n": 2, "act": "leaky_relu", "slope": math.nan}), ValueError, ["slope", "finite"]),
+    "bias a string": (spec(IN, {"n": 2, "bias": "no"}), TypeError, ["bias", "'no'"]),
+    "scale of wrong length": (spec({"n": 3, "scale": [1, 2]}, {"n": 2}), ValueError, ["scale", "3 numbers"]),
+    "shift infinite": (spec({"n": 3, "shift": math.inf}, {"n": 2}), ValueError, ["shift", "finite"]),
+    "cost of a hidden layer": (spec(IN, {"n": 2, "cost": "mse"}, {"n": 2}), ValueError, ["last layer"]),
+    "misspelt cost": (spec(IN, {"n": 2, "cost": "msee"}), ValueError, ["'msee'", "'mse'"]),
+    "cross_entropy on linear": (spec(IN, {"n": 2, "cost": "CE"}), ValueError, ["cross_entropy", "linear", "softmax"]),
+    "bce on softmax": (spec(IN, {"n": 2, "act": "softmax", "cost": "bce"}), ValueError, ["bce", "cross_entropy"]),
+    "bce on tanh": (spec(IN, {"n": 2, "act": "tanh", "cost": "bce"}), ValueError, ["bce", "sigmoid"]),
+    "hinge on sigmoid": (spec(IN, {"n": 2, "act": "sigmoid", "cost": "hinge"}), ValueError, ["hinge", "linear"]),
+    # options
+    "lr zero": (train(lr=0), ValueError, ["lr", "above 0", "0"]),
+    "lr negative": (train(lr=-0.1), ValueError, ["lr", "-0.1"]),
+    "lr NaN": (train(lr=math.nan), ValueError, ["lr", "nan"]),
+    "lr a string": (train(lr="fast"), TypeError, ["lr must be a number", "'fast'"]),
+    "lr function that ends at zero": (train(lr=lambda epoch: 0.1 - 0.1 * epoch), ValueError, ["lr(1)"]),
+    "lr None": (train(lr=None), TypeError, ["lr must be a number"]),
+    "epochs zero": (train(epochs=0), ValueError, ["epochs", "at least 1"]),
+    "epochs fractional": (train(epochs=1.5), TypeError, ["epochs", "integer", "1.5"]),
+    "batch_size zero": (train(batch_size=0), ValueError, ["batch_size", "at least 1"]),
+    "batch_size word": (train(batch_size="all"), ValueError, ["batch_size", "'full'"]),
+    "seed negative": (train(seed=-1), ValueError, ["seed", "-1"]),
+    "seed a float": (train(seed=0.5), TypeError, ["seed", "0.5"]),
+    "shuffle a string": (train(shuffle="yes"), TypeError, ["shuffle", "'yes'"]),
+    "dtype int": (train(dtype="int32"), ValueError, ["dtype", "float32", "int32"]),
+    "dtype nonsense": (train(dtype="real"), ValueError, ["dtype", "'real'"]),
+    "misspelt init": (train(init="he_norml"), ValueError, ["init", "'he_normal'"]),
+    "loss against cost": (train(spec=[IN, {"n": 2, "act": "softmax", "cost": "CE"}], loss="mse"), ValueError, ["loss is mse"]),
+    "loss that does not fit": (train(loss="bce"), ValueError, ["bce", "softmax"]),
+    "misspelt loss": (train(loss="cross_entrpy"), ValueError, ["'cross_entropy'"]),
+    "misspelt metric": (train(metrics=["acuracy"]), ValueError, ["metrics", "'accuracy'"]),
+    "metric a number": (train(metrics=3), TypeError, ["metrics", "int"]),
+    "validation_fraction one": (train(validation_fraction=1.0), ValueError, ["validation_fraction"]),
+    "validation_fraction too small": (train(validation_fraction=0.01), ValueError, ["validation_fraction", "4 samples"]),
+    "validation twice": (train(validation_fraction=0.5, validation_data=(X, Y)), ValueError, ["both given"]),
+    "validation_data not a pair": (train(validation_data=X), TypeError, ["validation_data", "pair"]),
+    "validation x of wrong width": (train(validation_data=(X[:, :2], Y)), ValueError, ["validation x", "2 features"]),
+    "progress a word": (train(progress="bar"), TypeError, ["progress", "'bar'"]),
+    "unknown option": (train(learning_rate=0.1), TypeError, ["learning_rate"]),
+    # the rest
+    "wrt nonsense": (lambda: fastmlp.MLP(SPEC).jacobian(X, wrt="param"), ValueError, ["wrt", "'params'"]),
+    "params of wrong shape": (lambda: setattr(fastmlp.MLP(SPEC), "params", np.zeros(3)), ValueError, ["params", "(26,)"]),
+    "predict NaN": (lambda: fastmlp.MLP(SPEC).predict(with_value(X, (0, 2), math.nan)), ValueError, ["x[0, 2] is nan"]),
+    "predict_class of regression": (
+        lambda: fastmlp.MLP([IN, {"n": 1}]).predict_class(X), ValueError, ["predict_class needs classes"],
+    ),
+    "activation without njit": (lambda: fastmlp.Activation("id", abs, abs), TypeError, ["numba.njit"]),
+    "loss without njit": (lambda: fastmlp.Loss("l", min, min), TypeError, ["numba.njit"]),
+    "Uniform upside down": (lambda: fastmlp.init.Uniform(1, 0), ValueError, ["high"]),
+    "check_gradients of a list": (lambda: fastmlp.check_gradients(SPEC, X, Y), TypeError, ["fastmlp.MLP"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_answered_in_words(case):
+    call, error, words = BAD[case]
+    with pytest.raises(error) as caught:
+        call()
+    for word in words:
+        assert word in str(caught.value)
+
+
+ON_A_MODEL = [case for case, (call, *_) in BAD.items() if isinstance(call, partial) and call.args[2] is SPEC]
+
+
+@pytest.mark.parametrize("case", ON_A_MODEL)
+def test_model_is_untouched(case):
+    """The same mistakes while an existing model goes on training."""
+    call, error, _ = BAD[case]
+    model = fastmlp.MLP(SPEC, seed=0)
+    before = model.params.copy()
+    x, y, _ = call.args
+    with pytest.raises(error):
+        fastmlp.train(x, y, model, **call.keywords)
+    np.testing.assert_array_equal(model.params, before)

@@ -1,0 +1,112 @@
+"""The kernel cache: real processes against real files, torn, garbage, racing and unwritable."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import fastmlp
+from fastmlp.kernels import compiler
+
+TRAIN = """
+import fastmlp, sys
+model, _ = fastmlp.train([[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0],
+                         [{"n": 2, "act": None}, {"n": 4, "act": "tanh"}, {"n": 1, "act": "sigmoid"}], seed=0)
+print(model.params.tobytes().hex(), "numba" in sys.modules)
+"""
+
+
+def start(cache: Path, **variables: str) -> subprocess.Popen[str]:
+    environment = {**os.environ, "FASTMLP_CACHE_DIR": str(cache), **variables}
+    command = [sys.executable, "-c", TRAIN]
+    return subprocess.Popen(command, env=environment, cwd=cache.parent, stdout=subprocess.PIPE, text=True)
+
+
+def run(cache: Path, **variables: str) -> list[str]:
+    process = start(cache, **variables)
+    out, _ = process.communicate()
+    assert process.returncode == 0
+    return out.split()
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory):
+    cache = tmp_path_factory.mktemp("cache")
+    return cache, run(cache)[0]
+
+
+@pytest.fixture
+def cache(filled, tmp_path):
+    shutil.copytree(filled[0], tmp_path / "cache")
+    return tmp_path / "cache"
+
+
+def objects(cache: Path) -> list[Path]:
+    return sorted(cache.glob("*/*.o"))
+
+
+def test_second_process_gets_the_same_bits_without_numba(filled, cache):
+    assert run(cache) == [filled[1], "False"]
+
+
+@pytest.mark.parametrize("damage", [b"", b"garbage", None])
+def test_damaged_files_are_compiled_again(filled, cache, damage):
+    for path in objects(cache):
+        content = path.read_bytes()
+        path.write_bytes(content[: len(content) // 2] if damage is None else damage)
+    assert run(cache) == [filled[1], "True"]
+    assert run(cache) == [filled[1], "False"], "the cache heals itself"
+
+
+def test_one_flipped_bit_is_noticed(filled, cache):
+    path = objects(cache)[0]
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    assert run(cache) == [filled[1], "True"]
+
+
+def test_unusable_cache_folder(filled, tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("not a folder")
+    assert run(blocked) == [filled[1], "True"]
+
+
+def test_processes_racing_on_an_empty_cache(filled, tmp_path):
+    racing = [start(tmp_path / "cache") for _ in range(4)]
+    assert {process.communicate()[0].split()[0] for process in racing} == {filled[1]}
+    assert not list((tmp_path / "cache").glob("*/*.part"))
+    assert run(tmp_path / "cache") == [filled[1], "False"]
+
+
+def test_an_edited_source_never_runs_old_code(filled, cache, tmp_path):
+    """A copy of the package whose tanh is edited: another file than the kernels that call it."""
+    package = tmp_path / "edited" / "fastmlp"
+    shutil.copytree(Path(fastmlp.__file__).parent, package)
+    table = package / "activations.py"
+    table.write_text(table.read_text().replace("return np.tanh(z)", "return 0.5 * np.tanh(z)"))
+    edited = run(cache, PYTHONPATH=str(package.parent))
+    assert edited[0] != filled[1]
+    assert edited[1] == "True"
+
+
+def test_kernels_that_allocate_or_raise_are_refused():
+    import numpy as np
+    from numba import carray
+
+    def raises(x, n):
+        if n < 0:
+            raise ValueError("no")
+        return x[0]
+
+    def allocates(x, n):
+        return np.zeros(n).sum() + carray(x, n)[0]
+
+    for function in (raises, allocates):
+        with pytest.raises(RuntimeError, match="must not"):
+            compiler._object_code("probe", compiler._cfunc(function, "Ti", "float64"))
