@@ -1,0 +1,146 @@
+"""Real data to try things on: MNIST, and scikit-learn's small handwritten digits."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import tempfile
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+
+from .kernels.compiler import cache_folder
+
+__all__ = ["load_digits", "load_mnist"]
+
+Split = tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+_MNIST = {  # SHA-256 of each file
+    "train-images-idx3-ubyte.gz": "71524e2cd1ad2968737f7f2f2ff69cbfc32df8ccddff51593f7cb2d4e0eb5b64",
+    "train-labels-idx1-ubyte.gz": "ec02e7948609e5754d47881c09b8afdd8dfa60600b9e5388c8c54a67069ec772",
+    "t10k-images-idx3-ubyte.gz": "167310007f03058885c7e95e6c0b19c20de5c7fd3031f4cbdadc9014a523d80b",
+    "t10k-labels-idx1-ubyte.gz": "fc607395669ec21321ea83e4b82c0544b7e8e63ff5b34337c06bc0a17cc0da3c",
+}
+_MIRRORS = ("https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/")
+
+
+def load_mnist(folder: str | os.PathLike[str] | None = None) -> Split:
+    """The 70,000 handwritten digits of MNIST, in their original order.
+
+    Parameters
+    ----------
+    folder : path, optional
+        Where the four ``…-ubyte.gz`` files are. Left out: the folder that FASTMLP_DATA names (or its ``mnist``
+        folder), then fastmlp's own cache, to which they are downloaded if need be.
+
+    Returns
+    -------
+    (x_train, y_train), (x_test, y_test)
+        Images (60000, 784) and (10000, 784), uint8, 0 to 255; classes (60000,) and (10000,), int64.
+
+    Raises
+    ------
+    FileNotFoundError
+        A folder is given that lacks a file.
+    ValueError
+        A file is not the real one (its SHA-256 differs).
+    ConnectionError
+        The files are nowhere and cannot be downloaded; says what to do.
+
+    Examples
+    --------
+    >>> import fastmlp.datasets
+    >>> (x_train, y_train), (x_test, y_test) = fastmlp.datasets.load_mnist()  # doctest: +SKIP
+    """
+    source = _mnist_folder(folder)
+    arrays = [_read_idx(source / name) for name in _MNIST]
+    return (arrays[0], arrays[1].astype(np.int64)), (arrays[2], arrays[3].astype(np.int64))
+
+
+def load_digits(test_fraction: float = 0.2, seed: int = 0) -> Split:
+    """scikit-learn's 1,797 handwritten digits of 8 × 8 pixels, shuffled and split.
+
+    Returns
+    -------
+    (x_train, y_train), (x_test, y_test)
+        Images (n, 64), float32, 0 to 16; classes (n,), int64.
+
+    Raises
+    ------
+    ImportError
+        scikit-learn is missing: ``pip install 'fastmlp[demo]'``.
+
+    Examples
+    --------
+    >>> import fastmlp.datasets
+    >>> (x, y), (x_test, y_test) = fastmlp.datasets.load_digits()
+    >>> x.shape, x_test.shape
+    ((1438, 64), (359, 64))
+    """
+    try:
+        from sklearn import datasets
+    except ImportError:
+        raise ImportError("load_digits needs scikit-learn: pip install 'fastmlp[demo]'") from None
+    x, y = datasets.load_digits(return_X_y=True)
+    order = np.random.default_rng(seed).permutation(len(x))
+    x, y = x[order].astype(np.float32), y[order].astype(np.int64)
+    n_test = round(len(x) * test_fraction)
+    return (x[n_test:], y[n_test:]), (x[:n_test], y[:n_test])
+
+
+def _mnist_folder(folder: str | os.PathLike[str] | None) -> Path:
+    if folder is not None:
+        missing = [name for name in _MNIST if not (Path(folder) / name).is_file()]
+        if missing:
+            raise FileNotFoundError(f"folder {os.fspath(folder)!r} has no {missing[0]}")
+        return Path(folder)
+    cache = cache_folder() / "mnist"
+    named = os.environ.get("FASTMLP_DATA")
+    places = [Path(named), Path(named) / "mnist", cache] if named else [cache]
+    for place in places:
+        if all((place / name).is_file() for name in _MNIST):
+            return place
+    for name, digest in _MNIST.items():
+        if not (cache / name).is_file():
+            _download(name, digest, cache)
+    return cache
+
+
+def _download(name: str, digest: str, cache: Path) -> None:
+    trouble: OSError | None = None
+    for mirror in _MIRRORS:
+        try:
+            with urllib.request.urlopen(mirror + name, timeout=30) as answer:
+                content = answer.read()
+        except (urllib.error.URLError, OSError) as error:
+            trouble = error
+            continue
+        _check(content, digest, mirror + name)
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=cache, suffix=".part", delete=False) as file:
+            file.write(content)
+        os.replace(file.name, cache / name)
+        return
+    raise ConnectionError(
+        f"MNIST cannot be downloaded ({trouble}). Put {', '.join(_MNIST)} into a folder, and pass it as folder= or set "
+        f"FASTMLP_DATA to it"
+    )
+
+
+def _check(content: bytes, digest: str, where: str) -> None:
+    if hashlib.sha256(content).hexdigest() != digest:
+        raise ValueError(f"{where} is not MNIST's file: its SHA-256 differs")
+
+
+def _read_idx(path: Path) -> np.ndarray:
+    """The array of an idx file: four bytes of kind and rank, a big-endian int32 a dimension, then uint8 values."""
+    content = path.read_bytes()
+    _check(content, _MNIST[path.name], str(path))
+    raw = gzip.decompress(content)
+    rank = raw[3]
+    shape = np.frombuffer(raw, ">i4", rank, offset=4)
+    values = np.frombuffer(raw, np.uint8, offset=4 + 4 * rank)
+    return values.reshape(shape[0], -1) if rank > 1 else values

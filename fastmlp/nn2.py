@@ -1,0 +1,162 @@
+"""The functions of the tutorial "Code NN in NumPy", by its names and in its orientation, on fastmlp's kernels.
+
+Samples are columns; weights are dicts ``w[1], w[2], …`` of shape (n_out, n_in) and ``b[1], …`` of shape (n_out, 1);
+the network is the list of dicts. The tutorial's script runs with ``import fastmlp.nn2 as nn2``. Three slips of the
+tutorial are mended: `train` takes one sample at a time, as its permutation intends, not all of them each time; ``db``
+is summed over the samples; and `backward_y` takes the derivative of the output layer at z, not at f(z).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from .activations import ACTIVATIONS
+from .engine import BLOCK
+from .model import MLP
+from .spec import Spec
+from .training import sgd_pass
+from .validation import check_count, check_number, check_x, check_y
+
+__all__ = [
+    "accuracy", "backward_cost", "backward_y", "ce_loss", "d_bce_sigmoid", "d_ce_softmax", "d_linear", "d_mse",
+    "d_relu", "d_sigmoid", "forward", "linear", "relu", "sigmoid", "softmax", "test", "train", "weight_init",
+]  # fmt: skip
+
+Arrays = dict[int, np.ndarray]
+Layers = Sequence[Mapping[str, Any]]
+
+sigmoid = ACTIVATIONS["sigmoid"]
+relu = ACTIVATIONS["relu"]
+linear = ACTIVATIONS["linear"]
+d_sigmoid = sigmoid.derivative
+d_relu = relu.derivative
+d_linear = linear.derivative
+
+
+def softmax(x: Any) -> np.ndarray:
+    """Softmax of every column."""
+    return np.moveaxis(ACTIVATIONS["softmax"](np.moveaxis(np.asarray(x), 0, -1)), -1, 0)
+
+
+def d_mse(y_hat: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """dL/dy_hat of ½ Σ (y_hat - y)²."""
+    return y_hat - y
+
+
+def d_bce_sigmoid(y_hat: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """dL/dz of binary cross-entropy under sigmoid."""
+    return y_hat - y
+
+
+def d_ce_softmax(y_hat: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """dL/dz of cross-entropy under softmax."""
+    return y_hat - y
+
+
+def weight_init(nn: Layers) -> tuple[Arrays, Arrays]:
+    """Weights and biases from [0, 0.001), drawn from NumPy's global state: (w, b)."""
+    w, b = {}, {}
+    for i in range(1, len(nn)):
+        w[i] = 0.001 * np.random.rand(nn[i]["n"], nn[i - 1]["n"])  # noqa: NPY002 - the tutorial's global state
+        b[i] = 0.001 * np.random.rand(nn[i]["n"], 1)  # noqa: NPY002
+    return w, b
+
+
+def forward(x: np.ndarray, w: Arrays, b: Arrays, nn: Layers) -> tuple[np.ndarray, Arrays, Arrays]:
+    """(outputs, Z, A) for x (n_in, n_samples): ``Z[i]`` and ``A[i]`` of layer i, ``A[0]`` the input."""
+    zs, activations = _network(w, b, nn).forward(np.asarray(x).T)
+    layers = {i: a.T for i, a in enumerate(activations)}
+    return layers[len(zs)], {i: z.T for i, z in enumerate(zs, 1)}, layers
+
+
+def backward_y(x: np.ndarray, w: Arrays, b: Arrays, nn: Layers) -> tuple[np.ndarray, Arrays, Arrays]:
+    """(outputs, dw, db): derivatives of the sum of all outputs over all samples."""
+    model = _network(w, b, nn)
+    rows = np.asarray(x).T
+    total = np.zeros(model.params.size)
+    for start in range(0, len(rows), BLOCK):
+        total += model.jacobian(rows[start : start + BLOCK]).sum(axis=(0, 1))
+    return model.predict(rows).T, *_dicts(model, total)
+
+
+def backward_cost(
+    x: np.ndarray, y: np.ndarray, w: Arrays, b: Arrays, nn: Layers, cost: Any = None
+) -> tuple[np.ndarray, Arrays, Arrays]:
+    """(outputs, dw, db): derivatives of the loss, summed over the samples; ``cost`` overrides the last layer's."""
+    model = _network(w, b, nn, cost)
+    rows = np.asarray(x).T
+    _, grad = model.gradient(rows, np.asarray(y).T)
+    return model.predict(rows).T, *_dicts(model, grad * len(rows))
+
+
+def accuracy(y_hat: np.ndarray, y: np.ndarray) -> float:
+    """Share of columns whose largest output is where y's is."""
+    return float(np.mean(np.argmax(y_hat, axis=0) == np.argmax(y, axis=0)))
+
+
+def ce_loss(y_hat: np.ndarray, y: np.ndarray) -> float:
+    """Mean over the columns of -Σ y log y_hat, where 0 log 0 is 0."""
+    y_hat = np.asarray(y_hat, dtype=np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return float(np.mean(-np.sum(np.where(y == 0, 0.0, y * np.log(y_hat)), axis=0)))
+
+
+def train(
+    x: np.ndarray, y: np.ndarray, alpha: float, iter: int, w: Arrays, b: Arrays, nn: Layers, cost: Any = None
+) -> tuple[Arrays, Arrays, np.ndarray, np.ndarray]:
+    """Per-sample SGD, ``iter`` passes in random order (NumPy's global state), a printed line each.
+
+    Replaces the entries of ``w`` and ``b`` and returns (w, b, acc, loss): accuracy and cross-entropy of each pass,
+    over the outputs as each sample was seen.
+    """
+    iter = check_count(iter, "iter")
+    alpha = check_number(alpha, "alpha", 0.0, open_low=True)
+    model = _network(w, b, nn, cost)
+    rows = check_x(np.asarray(x).T, model.spec.n_in, model.dtype)
+    targets = check_y(np.asarray(y).T, model.spec, len(rows), model.dtype)
+    acc, loss = np.zeros(iter), np.zeros(iter)
+    outputs = np.zeros((len(rows), model.spec.n_out))
+    for i in range(iter):
+        order = np.random.permutation(len(rows))  # noqa: NPY002 - the tutorial's global state
+        sgd_pass(model, rows, targets, alpha, order, outputs)
+        y_seen = np.asarray(y)[:, order]
+        acc[i], loss[i] = accuracy(outputs.T, y_seen), ce_loss(outputs.T, y_seen)
+        print(f"iter:{i + 1} acc:{acc[i]} loss:{loss[i]}")
+    new_w, new_b = _dicts(model, model.params)
+    w.update(new_w)
+    b.update(new_b)
+    return w, b, acc, loss
+
+
+def test(x: np.ndarray, w: Arrays, b: Arrays, nn: Layers) -> np.ndarray:
+    """Outputs (n_out, n_samples) for x (n_in, n_samples)."""
+    return _network(w, b, nn).predict(np.asarray(x).T).T
+
+
+test.__test__ = False  # type: ignore[attr-defined]  # no test of pytest's
+
+
+def _network(w: Arrays, b: Arrays, nn: Layers, cost: Any = None) -> MLP:
+    """The tutorial's dicts as a float64 model."""
+    layers = [{**layer, "act": "softmax" if layer.get("act") is softmax else layer.get("act")} for layer in nn]
+    if cost is not None:
+        layers[-1]["cost"] = cost
+    model = MLP(Spec(layers), dtype="float64")
+    for i in range(1, len(nn)):
+        if np.shape(w[i]) != model.weights[i - 1].shape or np.size(b[i]) != model.biases[i - 1].size:
+            raise ValueError(
+                f"w[{i}] and b[{i}] must be {model.weights[i - 1].shape} and ({nn[i]['n']}, 1), "
+                f"got {np.shape(w[i])} and {np.shape(b[i])}"
+            )
+        model.weights[i - 1][...] = w[i]
+        model.biases[i - 1][...] = np.ravel(b[i])
+    return model
+
+
+def _dicts(model: MLP, vector: np.ndarray) -> tuple[Arrays, Arrays]:
+    """A vector shaped like the parameters, as the tutorial's two dicts."""
+    weights, biases = model.unflatten(vector)
+    return {i: w.copy() for i, w in enumerate(weights, 1)}, {i: b[:, None].copy() for i, b in enumerate(biases, 1)}
