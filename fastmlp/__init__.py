@@ -1,7 +1,12 @@
-"""Small fully connected networks, trained fast on a CPU. The public names, and nothing else."""
+"""Small fully connected networks, trained fast on a CPU. The public names, and nothing else.
+
+Every activation of the table is here by its name: ``fastmlp.relu``.
+"""
+
+from __future__ import annotations
 
 from . import init
-from .activations import ACTIVATIONS, Activation
+from .activations import ACTIVATIONS, Activation, get_activation
 from .losses import LOSSES, Loss
 from .model import MLP, GradientCheck, check_gradients
 from .spec import Spec
@@ -9,17 +14,20 @@ from .training import DivergenceError, History, train
 
 __version__ = "0.1.0"
 
-step = ACTIVATIONS["step"]
-linear = ACTIVATIONS["linear"]
-sigmoid = ACTIVATIONS["sigmoid"]
-tanh = ACTIVATIONS["tanh"]
-relu = ACTIVATIONS["relu"]
-leaky_relu = ACTIVATIONS["leaky_relu"]
-softmax = ACTIVATIONS["softmax"]
-swish = silu = ACTIVATIONS["swish"]
-elu = ACTIVATIONS["elu"]
-selu = ACTIVATIONS["selu"]
-gelu = ACTIVATIONS["gelu"]
-softplus = ACTIVATIONS["softplus"]
-hard_tanh = ACTIVATIONS["hard_tanh"]
-sine = ACTIVATIONS["sine"]
+__all__ = [
+    "ACTIVATIONS", "LOSSES", "MLP", "Activation", "DivergenceError", "GradientCheck", "History", "Loss", "Spec",
+    "check_gradients", "init", "train",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Activation:
+    if name.startswith("_"):
+        raise AttributeError(f"module 'fastmlp' has no attribute {name!r}")
+    try:
+        return get_activation(name)
+    except ValueError as error:
+        raise AttributeError(f"module 'fastmlp' has no attribute {name!r} ({error})") from None
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *ACTIVATIONS]

@@ -11,7 +11,9 @@ from . import __version__
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; 0 when it went well, 2 after one line about what did not."""
-    parser = argparse.ArgumentParser(prog="fastmlp", description="Small fully connected networks, trained fast on a CPU.")
+    parser = argparse.ArgumentParser(
+        prog="fastmlp", description="Small fully connected networks, trained fast on a CPU."
+    )
     parser.add_argument("--version", action="version", version=f"fastmlp {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
     demo = commands.add_parser("demo", help="train on handwritten digits")

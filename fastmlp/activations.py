@@ -90,7 +90,7 @@ class Activation:
         for role, given in (("function", function), ("derivative", derivative)):
             if traits is None and not hasattr(given, "py_func"):
                 raise TypeError(
-                    f"Activation {name!r}: {role} must be a scalar function under numba.njit, got {type(given).__name__}"
+                    f"Activation {name!r}: {role} must be a scalar numba.njit function, got {type(given).__name__}"
                 )
         fields = (name, function, derivative, traits or Traits(), slope)
         for key, value in zip(self.__dataclass_fields__, fields, strict=True):

@@ -15,7 +15,7 @@ __all__ = ["run"]
 
 
 def run(data: str = "digits", folder: str | None = None, epochs: int | None = None, seed: int = 0) -> None:
-    """Train on scikit-learn's digits or, with ``data="mnist"``, run the tutorial's experiment and the whole of MNIST."""
+    """Train on scikit-learn's digits or, with ``data="mnist"``, run the tutorial's experiment, then all of MNIST."""
     if data == "digits":
         (x, y), test = load_digits()
         _experiment("digits, 64-32-10", x, y, test, 32, 1 / 16, epochs or 30, 0.02, seed)

@@ -227,7 +227,5 @@ def _rows_from(outputs: np.ndarray | None, start: int) -> int:
     return 0 if outputs is None else outputs.ctypes.data + start * outputs.strides[0]
 
 
-def _vector(
-    values: tuple[float, ...] | None, n: int, dtype: np.dtype, default: np.ndarray
-) -> np.ndarray:
+def _vector(values: tuple[float, ...] | None, n: int, dtype: np.dtype, default: np.ndarray) -> np.ndarray:
     return default if values is None else np.ascontiguousarray(np.broadcast_to(np.array(values, dtype), (n,)))

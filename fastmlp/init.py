@@ -14,7 +14,8 @@ from .validation import check_choice, check_number
 
 __all__ = ["INITS", "Uniform", "initializer"]
 
-Draw = Callable[[np.random.Generator, int, int, Activation], np.ndarray]
+Shape = tuple[int, int]  # (n_out, n_in)
+Draw = Callable[[np.random.Generator, Shape, Activation], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -38,26 +39,26 @@ class Uniform:
 
 
 def _normal(std: Callable[[int, int], float]) -> Draw:
-    return lambda rng, n_out, n_in, act: rng.normal(0.0, std(n_out, n_in), (n_out, n_in))
+    return lambda rng, shape, act: rng.normal(0.0, std(*shape), shape)
 
 
 def _uniform(std: Callable[[int, int], float]) -> Draw:
-    def draw(rng: np.random.Generator, n_out: int, n_in: int, act: Activation) -> np.ndarray:
-        limit = math.sqrt(3.0) * std(n_out, n_in)
-        return rng.uniform(-limit, limit, (n_out, n_in))
+    def draw(rng: np.random.Generator, shape: Shape, act: Activation) -> np.ndarray:
+        limit = math.sqrt(3.0) * std(*shape)
+        return rng.uniform(-limit, limit, shape)
 
     return draw
 
 
-def _orthogonal(rng: np.random.Generator, n_out: int, n_in: int, act: Activation) -> np.ndarray:
+def _orthogonal(rng: np.random.Generator, shape: Shape, act: Activation) -> np.ndarray:
     """Orthonormal rows or columns (Saxe, McClelland and Ganguli 2013), by QR with the signs made unique."""
-    q, r = np.linalg.qr(rng.normal(size=(max(n_out, n_in), min(n_out, n_in))))
+    q, r = np.linalg.qr(rng.normal(size=(max(shape), min(shape))))
     q *= np.sign(np.diag(r))
-    return q if n_out >= n_in else q.T
+    return q if shape[0] >= shape[1] else q.T
 
 
-def _auto(rng: np.random.Generator, n_out: int, n_in: int, act: Activation) -> np.ndarray:
-    return INITS["he_normal" if act.traits.rectifier else "glorot_uniform"](rng, n_out, n_in, act)
+def _auto(rng: np.random.Generator, shape: Shape, act: Activation) -> np.ndarray:
+    return INITS["he_normal" if act.traits.rectifier else "glorot_uniform"](rng, shape, act)
 
 
 def _he(n_out: int, n_in: int) -> float:

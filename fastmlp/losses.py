@@ -61,7 +61,7 @@ class Loss:
             if not callable(function):
                 raise TypeError(f"Loss {self.name!r}: {role} must be callable, got {type(function).__name__}")
             if not self.builtin and not hasattr(function, "py_func"):
-                raise TypeError(f"Loss {self.name!r}: {role} must be a scalar function under numba.njit")
+                raise TypeError(f"Loss {self.name!r}: {role} must be a scalar numba.njit function")
 
     def check_output(self, output: Activation) -> None:
         """Raise ValueError when this loss makes no sense on that output activation."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -59,9 +60,7 @@ def cross_entropy(y: np.ndarray, y_hat: np.ndarray) -> float:
     return float(-np.mean(np.sum(y * np.log(np.maximum(y_hat, np.finfo(y_hat.dtype).tiny)), axis=1)))
 
 
-METRICS: dict[str, Metric] = {
-    f.__name__: f for f in (mse, mae, mbe, r2, accuracy, top_k, cross_entropy)
-}
+METRICS: dict[str, Metric] = {f.__name__: f for f in (mse, mae, mbe, r2, accuracy, top_k, cross_entropy)}
 
 
 def named_metrics(metrics: Any, spec: Spec) -> dict[str, Metric]:
@@ -81,7 +80,7 @@ def named_metrics(metrics: Any, spec: Spec) -> dict[str, Metric]:
         elif metric == "accuracy" and spec.multilabel:
             named[metric] = label_accuracy
         elif match := re.fullmatch(r"top_([1-9]\d*)", metric):
-            named[metric] = lambda y, y_hat, k=int(match[1]): top_k(y, y_hat, k)
+            named[metric] = partial(top_k, k=int(match[1]))
         elif metric in METRICS:
             named[metric] = METRICS[metric]
         else:

@@ -68,7 +68,7 @@ class MLP:
                 if layer.bias:
                     biases[...] = rng.uniform(draw.low, draw.high, biases.shape)
             else:
-                weights[...] = draw(rng, *weights.shape, layer.act)
+                weights[...] = draw(rng, (weights.shape[0], weights.shape[1]), layer.act)
 
     def _build(self, spec: Spec, dtype: np.dtype) -> None:
         self.spec = spec
@@ -99,7 +99,7 @@ class MLP:
         return self._bound
 
     def unflatten(self, vector: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """Views of a vector shaped like ``params`` (a gradient, say): a list like ``weights``, a list like ``biases``."""
+        """Views of a vector shaped like ``params`` (a gradient, say): lists like ``weights`` and ``biases``."""
         weights, biases = [], []
         for i, row in enumerate(self._table):
             n_in, n_out, start = row[N_IN], row[N_OUT], row[WEIGHTS]
@@ -130,7 +130,9 @@ class MLP:
             labels = (self.predict(x) > 0.5).astype(np.int64)
             return labels[:, 0] if self.spec.n_out == 1 else labels
         if self.spec.n_out == 1:
-            raise ValueError(f"predict_class needs classes; this network has one {self.spec.layers[-1].act.name} output")
+            raise ValueError(
+                f"predict_class needs classes; this network has one {self.spec.layers[-1].act.name} output"
+            )
         return np.argmax(self.predict(x), axis=1)
 
     def forward(self, x: Any) -> tuple[list[np.ndarray], list[np.ndarray]]:

@@ -60,8 +60,8 @@ def weight_init(nn: Layers) -> tuple[Arrays, Arrays]:
     """Weights and biases from [0, 0.001), drawn from NumPy's global state: (w, b)."""
     w, b = {}, {}
     for i in range(1, len(nn)):
-        w[i] = 0.001 * np.random.rand(nn[i]["n"], nn[i - 1]["n"])  # noqa: NPY002 - the tutorial's global state
-        b[i] = 0.001 * np.random.rand(nn[i]["n"], 1)  # noqa: NPY002
+        w[i] = 0.001 * np.random.rand(nn[i]["n"], nn[i - 1]["n"])
+        b[i] = 0.001 * np.random.rand(nn[i]["n"], 1)
     return w, b
 
 
@@ -120,7 +120,7 @@ def train(
     acc, loss = np.zeros(iter), np.zeros(iter)
     outputs = np.zeros((len(rows), model.spec.n_out))
     for i in range(iter):
-        order = np.random.permutation(len(rows))  # noqa: NPY002 - the tutorial's global state
+        order = np.random.permutation(len(rows))
         sgd_pass(model, rows, targets, alpha, order, outputs)
         y_seen = np.asarray(y)[:, order]
         acc[i], loss[i] = accuracy(outputs.T, y_seen), ce_loss(outputs.T, y_seen)

@@ -37,7 +37,9 @@ class Progress:
         self._values = "  ".join(f"{name} {value:.4f}" for name, value in values.items())
         done = (epoch + 1) * self._samples
         if self._lines:
-            print(f"epoch {epoch + 1}/{self._epochs}  {self._values}  {self._speed(done)}", file=self._stream, flush=True)
+            print(
+                f"epoch {epoch + 1}/{self._epochs}  {self._values}  {self._speed(done)}", file=self._stream, flush=True
+            )
         elif self._live:
             now = time.perf_counter()
             if now - self._drawn >= _REFRESH or epoch + 1 == self._epochs:

@@ -88,7 +88,8 @@ def backward(
     spec: Spec, weights: Sequence[np.ndarray], zs: Arrays, activations: Arrays, delta: np.ndarray
 ) -> tuple[Arrays, Arrays]:
     """Sums over the samples of dL/dW and dL/db of every layer, from the last layer's delta."""
-    dws, dbs = [], []
+    dws: Arrays = []
+    dbs: Arrays = []
     for i in range(len(weights) - 1, -1, -1):
         dws.insert(0, delta.T @ activations[i])
         dbs.insert(0, delta.sum(axis=0))

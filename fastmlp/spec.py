@@ -53,7 +53,7 @@ class Spec:
     >>> spec = fastmlp.Spec([{"n": 784, "act": None}, {"n": 10, "act": "relu"}, {"n": 10, "act": "softmax"}])
     >>> print(spec)
     layer  activation  weights     biases  parameters
-    input                                            
+    input
     1      relu        (10, 784)       10        7850
     2      softmax     (10, 10)        10         110
     loss: cross_entropy, 7960 parameters
@@ -125,7 +125,8 @@ class Spec:
 
     def to_json(self) -> str:
         """The list form as JSON. A custom activation or loss cannot be written: ValueError names it."""
-        for part in (*(layer.act for layer in self.layers), self.loss):
+        parts: list[Activation | Loss] = [*(layer.act for layer in self.layers), self.loss]
+        for part in parts:
             if not part.builtin:
                 raise ValueError(f"spec: the custom {part!r} cannot be written as JSON")
         return json.dumps(self.to_list())
@@ -148,15 +149,15 @@ class Spec:
             rows.append((str(i), layer.act.name, f"({layer.n}, {n_below})", biases, str(count)))
         width = [max(len(row[k]) for row in rows) for k in range(5)]
         lines = [
-            "  ".join(cell.ljust(w) if k < 3 else cell.rjust(w) for k, (cell, w) in enumerate(zip(row, width, strict=True)))
+            "  ".join(
+                cell.ljust(w) if k < 3 else cell.rjust(w) for k, (cell, w) in enumerate(zip(row, width, strict=True))
+            )
             for row in rows
         ]
         return "\n".join([*lines, f"loss: {self.loss.name}, {self.n_params} parameters"])
 
     def _counts(self) -> list[int]:
-        return [
-            layer.n * (n_below + layer.bias) for layer, n_below in zip(self.layers, self.widths[:-1], strict=True)
-        ]
+        return [layer.n * (n_below + layer.bias) for layer, n_below in zip(self.layers, self.widths[:-1], strict=True)]
 
 
 def _fields_of(spec: Spec) -> dict[str, Any]:

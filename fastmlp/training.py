@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -162,7 +163,7 @@ def train(
     try:
         for epoch, rate in enumerate(rates):
             order = rng.permutation(rows) if shuffle else rows
-            values = run.epoch(order, rate, lambda done, mean, epoch=epoch: bar.samples_done(epoch, done, mean))
+            values = run.epoch(order, rate, partial(bar.samples_done, epoch))
             if not values:
                 raise DivergenceError(epoch + 1, model, history)
             if watched is not None:
@@ -237,9 +238,7 @@ class _Run:
         params -= self.grad
 
 
-def _network(
-    spec: Any, loss: str | Loss | None, init: str | Uniform, dtype: Any, seed: int | None
-) -> MLP:
+def _network(spec: Any, loss: str | Loss | None, init: str | Uniform, dtype: Any, seed: int | None) -> MLP:
     """The model to train: the one given, or a new one."""
     wanted = None if loss is None else get_loss(loss, "loss")
     if isinstance(spec, MLP):
@@ -255,7 +254,9 @@ def _network(
         known = spec if isinstance(spec, Spec) else Spec(spec)
     if wanted is not None and wanted != known.loss:
         raise ValueError(f"loss is {wanted.name}, but the spec has cost {known.loss.name}; give one of them")
-    return spec if isinstance(spec, MLP) else MLP(known, init=init, seed=seed, dtype="float32" if dtype is None else dtype)
+    return (
+        spec if isinstance(spec, MLP) else MLP(known, init=init, seed=seed, dtype="float32" if dtype is None else dtype)
+    )
 
 
 def _learning_rates(lr: Any, epochs: int) -> list[float]:

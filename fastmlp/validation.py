@@ -176,4 +176,6 @@ def _check_probabilities(y: np.ndarray, spec: Spec, name: str) -> None:
         bad = np.abs(sums - 1) > 1e-3
         if bad.any():
             row = int(np.argmax(bad))
-            raise ValueError(f"{name} must have rows that sum to 1 for {spec.loss.name}, row {row} sums to {sums[row]:g}")
+            raise ValueError(
+                f"{name} must have rows that sum to 1 for {spec.loss.name}, row {row} sums to {sums[row]:g}"
+            )

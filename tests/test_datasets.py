@@ -20,11 +20,11 @@ def test_mnist(mnist):
 
 
 def test_missing_and_wrong_files_are_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="train-images-idx3-ubyte.gz"):
+    with pytest.raises(FileNotFoundError, match=r"train-images-idx3-ubyte\.gz"):
         datasets.load_mnist(tmp_path)
     for name in datasets._MNIST:
         (tmp_path / name).write_bytes(b"not a digit")
-    with pytest.raises(ValueError, match="train-images.*SHA-256"):
+    with pytest.raises(ValueError, match=r"train-images.*SHA-256"):
         datasets.load_mnist(tmp_path)
 
 

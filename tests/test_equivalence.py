@@ -85,7 +85,9 @@ def test_without_biases(loss, dtype):
 def test_batches_beyond_one_block(batch_size, dtype):
     rng = np.random.default_rng(5)
     x, y = rng.normal(size=(331, N_IN)), rng.integers(0, N_OUT, 331)
-    assert_trains_like_reference(network("tanh", "mse", 2)[:-1] + [{"n": N_OUT, "act": "softmax"}], x, y, dtype, batch_size)
+    assert_trains_like_reference(
+        [*network("tanh", "mse", 2)[:-1], {"n": N_OUT, "act": "softmax"}], x, y, dtype, batch_size
+    )
 
 
 @pytest.mark.parametrize("widths", [(1, 1, 1), (2, 3, 1), (17, 33, 16), (64, 16, 5), (100, 65, 31, 2)])
@@ -93,7 +95,11 @@ def test_batches_beyond_one_block(batch_size, dtype):
 def test_odd_widths(widths, dtype):
     rng = np.random.default_rng(6)
     x, y = rng.normal(size=(40, widths[0])), rng.normal(size=(40, widths[-1]))
-    spec = [{"n": widths[0], "act": None}, *({"n": n, "act": "tanh"} for n in widths[1:-1]), {"n": widths[-1], "act": None}]
+    spec = [
+        {"n": widths[0], "act": None},
+        *({"n": n, "act": "tanh"} for n in widths[1:-1]),
+        {"n": widths[-1], "act": None},
+    ]
     assert_trains_like_reference(spec, x, y, dtype, 1, shuffle=False)
 
 
@@ -109,7 +115,9 @@ def test_gradient_forward_and_loss(act, loss):
     ours = model.unflatten(grad)
     for mine, theirs in zip([*ours[0], *ours[1]], [*dws, *dbs], strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=1e-10, atol=1e-12)
-    for mine, theirs in zip(model.forward(x), reference.forward(model.spec, model.weights, model.biases, x), strict=True):
+    for mine, theirs in zip(
+        model.forward(x), reference.forward(model.spec, model.weights, model.biases, x), strict=True
+    ):
         for a, b in zip(mine, theirs, strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
 

@@ -77,7 +77,7 @@ def test_train_is_per_sample_sgd_over_the_global_permutation(capsys):
     np.random.seed(3)
     w, b = nn2.weight_init(nn)
     assert w[1].shape == (5, 6) and b[2].shape == (4, 1)
-    assert 0 <= w[1].min() and w[1].max() < 0.001
+    assert w[1].min() >= 0 and w[1].max() < 0.001
     ours_w, ours_b = dict(w), dict(b)
     np.random.seed(4)
     got_w, got_b, acc, loss = nn2.train(x, y, 0.1, 3, ours_w, ours_b, nn)
@@ -86,9 +86,7 @@ def test_train_is_per_sample_sgd_over_the_global_permutation(capsys):
     for epoch in range(3):
         seen = np.zeros_like(y)
         for j in np.random.permutation(50):
-            y_hat, _, _, dw, db = by_hand(
-                x[:, [j]], y[:, [j]], w, b, (RELU, SOFTMAX), lambda a, y, z: a - y
-            )
+            y_hat, _, _, dw, db = by_hand(x[:, [j]], y[:, [j]], w, b, (RELU, SOFTMAX), lambda a, y, z: a - y)
             seen[:, [j]] = y_hat
             for k in (1, 2):
                 w[k] = w[k] - 0.1 * dw[k]

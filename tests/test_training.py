@@ -185,7 +185,13 @@ def test_every_order_of_x():
     for labels in (y.tolist(), y.astype(np.uint8), y.astype(float), y[::-1][::-1]):
         same(fastmlp.train(x, labels, SPEC, seed=0)[0], expected)
     rows = np.eye(2)[y]
-    for one_hot in (rows, np.asfortranarray(rows), rows.astype(bool), rows.astype(np.int32), np.repeat(rows, 2, 1)[:, ::2]):
+    for one_hot in (
+        rows,
+        np.asfortranarray(rows),
+        rows.astype(bool),
+        rows.astype(np.int32),
+        np.repeat(rows, 2, 1)[:, ::2],
+    ):
         same(fastmlp.train(x, one_hot, SPEC, seed=0)[0], expected)
 
 
@@ -356,4 +362,8 @@ def test_xor_regression_and_multilabel_learn():
     spec = [{"n": 1, "act": None}, {"n": 32, "act": "tanh"}, {"n": 1, "act": "linear"}]
     model, _ = fastmlp.train(grid, np.sin(grid[:, 0]), spec, lr=0.02, epochs=300, seed=0)
     assert model.evaluate(grid, np.sin(grid), metrics="r2")["r2"] > 0.99
-    assert math.isclose(model.evaluate(grid, np.sin(grid), metrics="mse")["mse"], 2 * model.evaluate(grid, np.sin(grid))["loss"], rel_tol=1e-4)
+    assert math.isclose(
+        model.evaluate(grid, np.sin(grid), metrics="mse")["mse"],
+        2 * model.evaluate(grid, np.sin(grid))["loss"],
+        rel_tol=1e-4,
+    )

@@ -98,7 +98,7 @@ def _link(symbol: str, key: tuple[str, str, str], signature: str) -> Function:
 
 
 def _prototype(signature: str) -> Any:
-    types = {"i": ctypes.c_int64, "d": ctypes.c_double}
+    types: dict[str, Any] = {"i": ctypes.c_int64, "d": ctypes.c_double}
     return ctypes.CFUNCTYPE(ctypes.c_double, *(types.get(letter, ctypes.c_void_p) for letter in signature))
 
 

@@ -18,7 +18,7 @@ from .decorators import inner, peek, pointer
 
 
 def build(name: str, dtype: str):
-    """The Python function to compile for a name such as ``activation.relu``, ``loss.bce.sigmoid`` or ``gather.uint8``."""
+    """The Python function to compile for a name: ``activation.relu``, ``loss.bce.sigmoid``, ``gather.uint8``."""
     family, _, rest = name.partition(".")
     if family == "gather":
         return _gather(np.dtype(rest).type, np.dtype(dtype).type)

@@ -13,20 +13,53 @@ from numba import carray
 from . import linear
 from .decorators import call, inner, pointer
 from .layout import (
-    A, ACT, BIASES, CLASS_INDICES, COLUMNS, D, DELTA, FEED, FUSED, IN_STRIDE, INPUT, JUDGE, JUDGE_ARGMAX, JUDGE_LABELS,
-    LOSS, N_IN, N_OUT, OUT_STRIDE, SOFTMAX, TARGETS, WEIGHTS, X, X_COLUMN, X_GATHER, X_ROW, X_SCALE, X_SHIFT, Y,
-    Y_COLUMN, Y_GATHER, Y_ROW, Y_SCALE, Y_SHIFT, Z,
+    ACT,
+    BIASES,
+    CLASS_INDICES,
+    COLUMNS,
+    DELTA,
+    FEED,
+    FUSED,
+    IN_STRIDE,
+    INPUT,
+    JUDGE,
+    JUDGE_ARGMAX,
+    JUDGE_LABELS,
+    LOSS,
+    N_IN,
+    N_OUT,
+    OUT_STRIDE,
+    SOFTMAX,
+    TARGETS,
+    WEIGHTS,
+    X_COLUMN,
+    X_GATHER,
+    X_ROW,
+    X_SCALE,
+    X_SHIFT,
+    Y_COLUMN,
+    Y_GATHER,
+    Y_ROW,
+    Y_SCALE,
+    Y_SHIFT,
+    A,
+    D,
+    X,
+    Y,
+    Z,
 )  # fmt: skip
-
 
 ANY = 1 << 40  # the length of a vector whose extents are in the table
 
 
 def build(name: str, dtype: str):
     """The Python function to compile for a kernel's name; the dtype is in its pointers."""
-    return {"forward": _forward_kernel, "train": _train_kernel, "gradient": _gradient_kernel, "jacobian": _jacobian_kernel}[
-        name
-    ]
+    return {
+        "forward": _forward_kernel,
+        "train": _train_kernel,
+        "gradient": _gradient_kernel,
+        "jacobian": _jacobian_kernel,
+    }[name]
 
 
 @inner
@@ -79,10 +112,7 @@ def _read_targets(work, table, feed, order, rows):
 @inner
 def _weights(vector, row, first):
     """A layer's weights as they are stored, and its biases (an empty view where it has none)."""
-    if first:
-        w = _at(vector, row[WEIGHTS], row[N_IN], row[N_OUT])
-    else:
-        w = _at(vector, row[WEIGHTS], row[N_OUT], row[N_IN])
+    w = _at(vector, row[WEIGHTS], row[N_IN], row[N_OUT]) if first else _at(vector, row[WEIGHTS], row[N_OUT], row[N_IN])
     has_biases = row[BIASES] >= 0
     return w, _row_at(vector, row[BIASES] if has_biases else 0, row[N_OUT] if has_biases else 0), has_biases
 

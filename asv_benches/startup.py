@@ -1,0 +1,78 @@
+"""What do a process's first import and first training step cost, and what does compiling? Each in fresh processes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+
+IMPORT = """
+import time
+import numpy
+begin = time.perf_counter()
+import fastmlp
+print(time.perf_counter() - begin)
+"""
+FIRST_TRAINING = """
+import time
+import numpy
+begin = time.perf_counter()
+import fastmlp
+fastmlp.train([[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0],
+              [{"n": 2, "act": None}, {"n": 8, "act": "tanh"}, {"n": 1, "act": "sigmoid"}], epochs=1)
+print(time.perf_counter() - begin)
+"""
+NUMBA = """
+import time
+import numpy
+begin = time.perf_counter()
+import numba
+print(time.perf_counter() - begin)
+"""
+
+
+def seconds(script: str, cache: str, repeats: int = 5) -> float:
+    """The least that the script prints, of several processes."""
+    environment = {**os.environ, "FASTMLP_CACHE_DIR": cache}
+    command = [sys.executable, "-c", script]
+    return min(float(subprocess.check_output(command, env=environment)) for _ in range(repeats))
+
+
+class Startup:
+    """Beyond the import of NumPy, in a process that finds the kernels compiled."""
+
+    unit = "seconds"
+
+    def setup(self) -> None:
+        self.folder = tempfile.TemporaryDirectory()
+        seconds(FIRST_TRAINING, self.folder.name, 1)
+
+    def teardown(self) -> None:
+        self.folder.cleanup()
+
+    def track_import(self) -> float:
+        return seconds(IMPORT, self.folder.name)
+
+    def track_import_and_first_training(self) -> float:
+        return seconds(FIRST_TRAINING, self.folder.name)
+
+    def track_import_of_numba_for_comparison(self) -> float:
+        return seconds(NUMBA, self.folder.name)
+
+
+Startup.track_import.unit = Startup.unit  # type: ignore[attr-defined]
+Startup.track_import_and_first_training.unit = Startup.unit  # type: ignore[attr-defined]
+Startup.track_import_of_numba_for_comparison.unit = Startup.unit  # type: ignore[attr-defined]
+
+
+class Compiling:
+    """The first training run of a machine: import, compile what one network needs, train. Nothing else times this."""
+
+    timeout = 300
+
+    def track_first_training_from_empty_cache(self) -> float:
+        with tempfile.TemporaryDirectory() as folder:
+            return seconds(FIRST_TRAINING, folder, 1)
+
+    track_first_training_from_empty_cache.unit = "seconds"  # type: ignore[attr-defined]
