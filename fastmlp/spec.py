@@ -148,12 +148,12 @@ class Spec:
             biases = str(layer.n) if layer.bias else "none"
             rows.append((str(i), layer.act.name, f"({layer.n}, {n_below})", biases, str(count)))
         width = [max(len(row[k]) for row in rows) for k in range(5)]
-        lines = [
-            "  ".join(
+        lines = []
+        for row in rows:
+            cells = [
                 cell.ljust(w) if k < 3 else cell.rjust(w) for k, (cell, w) in enumerate(zip(row, width, strict=True))
-            )
-            for row in rows
-        ]
+            ]
+            lines.append("  ".join(cells).rstrip())
         return "\n".join([*lines, f"loss: {self.loss.name}, {self.n_params} parameters"])
 
     def _counts(self) -> list[int]:
