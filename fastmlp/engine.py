@@ -38,9 +38,9 @@ class Feed:
 class Engine:
     """The kernels of one spec and dtype, with work vectors for blocks of samples."""
 
-    def __init__(self, spec: Spec, dtype: np.dtype, n_layers_table: np.ndarray, work_size: int) -> None:
+    def __init__(self, spec: Spec, dtype: np.dtype, table: np.ndarray, work_size: int) -> None:
         self._spec, self._dtype = spec, dtype
-        self._table = n_layers_table.copy()
+        self._table = table.copy()
         self._work_size = work_size
         self._idle: list[np.ndarray] = []  # work vectors; each call takes one, so calls from threads do not meet
         self._alive: list[Any] = []  # compiled user functions

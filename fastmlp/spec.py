@@ -52,10 +52,10 @@ class Spec:
     >>> import fastmlp
     >>> spec = fastmlp.Spec([{"n": 784, "act": None}, {"n": 10, "act": "relu"}, {"n": 10, "act": "softmax"}])
     >>> print(spec)
-    layer  activation  weights     biases  parameters
+    layer  activation  weights    biases  parameters
     input
-    1      relu        (10, 784)       10        7850
-    2      softmax     (10, 10)        10         110
+    1      relu        (10, 784)      10        7850
+    2      softmax     (10, 10)       10         110
     loss: cross_entropy, 7960 parameters
     >>> fastmlp.Spec.from_json(spec.to_json()) == spec
     True
