@@ -49,7 +49,7 @@ def _experiment(
     ]
     print(title)
     begin = time.perf_counter()
-    train(x[:2], y[:2], spec, epochs=1)
+    train(x[:2], y[:2], spec, epochs=1, progress=False)
     ready = time.perf_counter()
     model, history = train(x, y, spec, lr=lr, epochs=epochs, seed=seed, progress=True)
     seconds = time.perf_counter() - ready

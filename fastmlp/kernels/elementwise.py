@@ -25,14 +25,14 @@ def build(name: str, dtype: str):
     if family == "activation":
         activation = ACTIVATIONS[rest]
         if not activation.elementwise:
-            return softmax
+            return _softmax
         functions = activation.function, activation.derivative_function
         return activation_rows(*(specialised(f, dtype) for f in functions), activation.slope is not None)
     loss, _, output = rest.partition(".")
     if output:
-        return _FUSED[loss, output]
+        return _loss_rows(_FUSED[loss, output])
     if LOSSES[loss].rowwise:
-        return _ROWWISE[loss]
+        return _loss_rows(_ROWWISE[loss])
     return loss_rows(specialised(LOSSES[loss].function, dtype), specialised(LOSSES[loss].derivative, dtype))
 
 
@@ -51,48 +51,34 @@ def specialised(function, dtype: str):
 def activation_rows(function, derivative, has_slope: bool):
     """a = f(z) for rows of n numbers, ``stride`` apart, and d = f'(z) where d is not null."""
     if has_slope:
-
-        def rows_with_slope(z, a, d, rows, n, stride, slope):
-            z = carray(z, rows * stride)
-            a = carray(a, rows * stride)
-            with_derivative = d != 0
-            d = carray(pointer(d, a), rows * stride)
-            slope = z.dtype.type(slope)
-            for r in range(rows):
-                first = r * stride
-                for i in range(first, first + n):
-                    a[i] = function(z[i], slope)
-                if with_derivative:
-                    for i in range(first, first + n):
-                        d[i] = derivative(z[i], slope)
-            return 0.0
-
-        return rows_with_slope
+        with_slope, derivative_with_slope = function, derivative
+    else:
+        with_slope = inner(lambda z, slope: function(z))
+        derivative_with_slope = inner(lambda z, slope: derivative(z))
 
     def rows_of(z, a, d, rows, n, stride, slope):
-        z = carray(z, rows * stride)
-        a = carray(a, rows * stride)
-        with_derivative = d != 0
-        d = carray(pointer(d, a), rows * stride)
+        z = carray(z, (rows, stride))
+        a = carray(a, (rows, stride))
+        slope = z.dtype.type(slope)
         for r in range(rows):
-            first = r * stride
-            for i in range(first, first + n):
-                a[i] = function(z[i])
-            if with_derivative:
-                for i in range(first, first + n):
-                    d[i] = derivative(z[i])
+            for k in range(n):
+                a[r, k] = with_slope(z[r, k], slope)
+        if d != 0:
+            d = carray(pointer(d, a), (rows, stride))
+            for r in range(rows):
+                for k in range(n):
+                    d[r, k] = derivative_with_slope(z[r, k], slope)
         return 0.0
 
     return rows_of
 
 
-def softmax(z, a, d, rows, n, stride, slope):
+def _softmax(z, a, d, rows, n, stride, slope):
     """a = softmax(z), row by row; its derivative is not a row of numbers (network.py applies the Jacobian)."""
-    z = carray(z, rows * stride)
-    a = carray(a, rows * stride)
+    z = carray(z, (rows, stride))
+    a = carray(a, (rows, stride))
     for r in range(rows):
-        first = r * stride
-        _softmax_row(z[first : first + n], a[first : first + n])
+        _softmax_row(z[r, :n], a[r, :n])
     return 0.0
 
 
@@ -102,7 +88,7 @@ def _softmax_row(z, a):
     top = z[0]
     for k in range(1, len(z)):
         top = max(top, z[k])
-    total = z[0] - z[0]
+    total = z.dtype.type(0)
     for k in range(len(z)):
         a[k] = math.exp(z[k] - top)
         total += a[k]
@@ -114,102 +100,92 @@ def _softmax_row(z, a):
 def loss_rows(function, derivative):
     """Sum over rows and outputs of a loss of single outputs; delta = dL/da."""
 
+    @inner
+    def row(z, a, y, delta):
+        total = 0.0
+        for k in range(len(a)):
+            total += function(a[k], y[k])
+            delta[k] = derivative(a[k], y[k])
+        return total
+
+    return _loss_rows(row)
+
+
+def _loss_rows(row):
+    """Sum over rows of ``row(z, a, y, delta)``, the loss of one sample, which also writes its delta."""
+
     def rows_of(z, a, y, delta, rows, n, stride):
-        a = carray(a, rows * stride)
-        y = carray(y, rows * stride)
-        delta = carray(delta, rows * stride)
+        z = carray(z, (rows, stride))
+        a = carray(a, (rows, stride))
+        y = carray(y, (rows, stride))
+        delta = carray(delta, (rows, stride))
         total = 0.0
         for r in range(rows):
-            first = r * stride
-            for i in range(first, first + n):
-                total += function(a[i], y[i])
-                delta[i] = derivative(a[i], y[i])
+            total += row(z[r, :n], a[r, :n], y[r, :n], delta[r, :n])
         return total
 
     return rows_of
 
 
-def _cross_entropy_softmax(z, a, y, delta, rows, n, stride):
-    """Sum of -y log softmax(z) by log-sum-exp; delta = dL/dz = a Σy - y, which is the tutorial's a - y when Σy = 1.
+@inner
+def _cross_entropy_softmax(z, a, y, delta):
+    """-Σ y log softmax(z) by log-sum-exp; delta = dL/dz = a Σy - y, which is the tutorial's a - y when Σy = 1.
 
     The differences are taken before the logarithm is added: right to the last digits even for z of 1e15.
     """
-    z = carray(z, rows * stride)
-    a = carray(a, rows * stride)
-    y = carray(y, rows * stride)
-    delta = carray(delta, rows * stride)
+    top, log_sum = _softmax_row(z, a)
     total = 0.0
-    for r in range(rows):
-        first = r * stride
-        top, log_sum = _softmax_row(z[first : first + n], a[first : first + n])
-        mass = z.dtype.type(0)
-        for i in range(first, first + n):
-            mass += y[i]
-            if y[i] != 0:
-                total += y[i] * (np.float64(top) - np.float64(z[i]) + log_sum)
-        for i in range(first, first + n):
-            delta[i] = a[i] * mass - y[i]
+    mass = z.dtype.type(0)
+    for k in range(len(z)):
+        mass += y[k]
+        if y[k] != 0:
+            total += y[k] * (np.float64(top) - np.float64(z[k]) + log_sum)
+    for k in range(len(z)):
+        delta[k] = a[k] * mass - y[k]
     return total
 
 
 @inner
-def _softplus(z):
-    return max(z, 0.0) + math.log1p(math.exp(-math.abs(z)))
-
-
-def _cross_entropy_sigmoid(z, a, y, delta, rows, n, stride):
-    """Sum of -y log sigmoid(z) = y softplus(-z); delta = dL/dz = -y sigmoid(-z)."""
-    z = carray(z, rows * stride)
-    a = carray(a, rows * stride)
-    y = carray(y, rows * stride)
-    delta = carray(delta, rows * stride)
+def _cross_entropy_sigmoid(z, a, y, delta):
+    """-Σ y log sigmoid(z) = Σ y softplus(-z); delta = dL/dz = -y sigmoid(-z)."""
     total = 0.0
-    for r in range(rows):
-        first = r * stride
-        for i in range(first, first + n):
-            total += y[i] * _softplus(-np.float64(z[i]))
-            e = math.exp(-math.abs(z[i]))
-            delta[i] = -y[i] * (e if z[i] > 0 else z.dtype.type(1)) / (1 + e)
+    for k in range(len(z)):
+        wide = np.float64(z[k])
+        e = math.exp(-math.abs(wide))
+        total += y[k] * (max(-wide, 0.0) + math.log1p(e))
+        delta[k] = -y[k] * (e if wide > 0.0 else 1.0) / (1.0 + e)
     return total
 
 
-def _bce_sigmoid(z, a, y, delta, rows, n, stride):
-    """Sum of -y log sigmoid(z) - (1 - y) log(1 - sigmoid(z)) = softplus(z) - y z; delta = dL/dz = a - y."""
-    z = carray(z, rows * stride)
-    a = carray(a, rows * stride)
-    y = carray(y, rows * stride)
-    delta = carray(delta, rows * stride)
+@inner
+def _bce_sigmoid(z, a, y, delta):
+    """-Σ y log sigmoid(z) + (1 - y) log(1 - sigmoid(z)) = Σ softplus(z) - y z; delta = dL/dz = a - y.
+
+    softplus(z) - y z is arranged so that nothing large is subtracted from its like.
+    """
     total = 0.0
-    for r in range(rows):
-        first = r * stride
-        for i in range(first, first + n):
-            # softplus(z) - y z, arranged so that nothing large is subtracted from its like
-            wide = np.float64(z[i])
-            total += wide * ((1.0 if wide > 0.0 else 0.0) - y[i]) + math.log1p(math.exp(-math.abs(wide)))
-            delta[i] = a[i] - y[i]
+    for k in range(len(z)):
+        wide = np.float64(z[k])
+        total += wide * ((1.0 if wide > 0.0 else 0.0) - y[k]) + math.log1p(math.exp(-math.abs(wide)))
+        delta[k] = a[k] - y[k]
     return total
 
 
-def _hinge(z, a, y, delta, rows, n, stride):
-    """Sum over rows of Σ_{j≠c} max(0, a_j - a_c + 1), c the right class; a soft y takes the mean over its classes."""
-    a = carray(a, rows * stride)
-    y = carray(y, rows * stride)
-    delta = carray(delta, rows * stride)
+@inner
+def _hinge(z, a, y, delta):
+    """Σ_{j≠c} max(0, a_j - a_c + 1), c the right class; a soft y takes the mean over its classes. delta = dL/da."""
     total = 0.0
-    for r in range(rows):
-        first = r * stride
-        last = first + n
-        for j in range(first, last):
-            delta[j] = 0
-        for c in range(first, last):
-            if y[c] == 0:
-                continue
-            for j in range(first, last):
-                margin = a[j] - a[c] + 1
-                if j != c and margin > 0:
-                    total += y[c] * margin
-                    delta[j] += y[c]
-                    delta[c] -= y[c]
+    for j in range(len(a)):
+        delta[j] = 0
+    for c in range(len(a)):
+        if y[c] == 0:
+            continue
+        for j in range(len(a)):
+            margin = a[j] - a[c] + 1
+            if j != c and margin > 0:
+                total += y[c] * margin
+                delta[j] += y[c]
+                delta[c] -= y[c]
     return total
 
 
@@ -223,6 +199,7 @@ _FUSED = {
 
 def _gather(source, real):
     """Read rows ``index`` of user data of any strides (in bytes), convert, shift and scale them."""
+    size = np.dtype(source).itemsize
 
     def gather(data, row_stride, column_stride, index, rows, n, shift, scale, out, out_stride):
         index = carray(index, rows)
@@ -231,13 +208,12 @@ def _gather(source, real):
         out = carray(out, (rows, out_stride))
         for r in range(rows):
             row = data + index[r] * row_stride
-            if column_stride == _SIZE:
+            if column_stride == size:  # known when compiling, so that this loop is vectorised
                 for k in range(n):
-                    out[r, k] = (real(peek(row + k * _SIZE, source)) - shift[k]) * scale[k]
+                    out[r, k] = (real(peek(row + k * size, source)) - shift[k]) * scale[k]
             else:
                 for k in range(n):
                     out[r, k] = (real(peek(row + k * column_stride, source)) - shift[k]) * scale[k]
         return 0.0
 
-    _SIZE = np.dtype(source).itemsize
     return gather
