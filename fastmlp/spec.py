@@ -245,6 +245,6 @@ def _warn_of_flat_layers(layers: tuple[Layer, ...]) -> None:
     for i, layer in reversed(list(enumerate(layers, 1))):
         if layer.act.traits.flat:
             warnings.warn(
-                f"spec[{i}]: the derivative of {layer.act.name} is zero, so layers 1 to {i} do not train", stacklevel=5
+                f"spec[{i}]: the derivative of {layer.act.name} is zero, so layers 1 to {i} do not train", stacklevel=4
             )
             return

@@ -42,6 +42,9 @@ class DivergenceError(ArithmeticError):
         )
         self.epoch, self.model, self.history = epoch, model, history
 
+    def __reduce__(self) -> Any:
+        return DivergenceError, (self.epoch, self.model, self.history)
+
 
 class History(dict[str, list[float]]):
     """One list a quantity, one number an epoch: "loss", "accuracy" for classes and labels, "val_loss", ….

@@ -135,6 +135,7 @@ def test_divergence_restores_the_last_finite_epoch():
         fastmlp.train(x, y, spec, lr=lr, epochs=3, seed=0)
     assert caught.value.epoch == 3
     assert len(caught.value.history["loss"]) == 2
+    assert pickle.loads(pickle.dumps(caught.value)).epoch == 3
     same(caught.value.model, fastmlp.train(x, y, spec, lr=0.01, epochs=2, seed=0)[0])
 
 
