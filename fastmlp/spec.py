@@ -97,14 +97,6 @@ class Spec:
         """Whether the outputs are classes of which one is right, so that y may hold class indices."""
         return not self.multilabel and (self.layers[-1].act.name == "softmax" or self.loss.classification)
 
-    def with_loss(self, loss: Loss | str) -> Spec:
-        """The same network under another loss, refused with ValueError where the two make no sense together."""
-        loss = get_loss(loss, "loss")
-        loss.check_output(self.layers[-1].act)
-        other = Spec(self)
-        object.__setattr__(other, "loss", loss)
-        return other
-
     def to_list(self) -> list[dict[str, Any]]:
         """The list of dicts this spec can be parsed from again, names where the library knows them."""
         first: dict[str, Any] = {"n": self.n_in, "act": None}

@@ -139,6 +139,11 @@ def test_jacobian_is_the_derivative_of_predict(act):
             sides.append(moved.predict(x))
         numeric[:, :, i] = (sides[0] - sides[1]) / (2 * step)
     np.testing.assert_allclose(by_params, numeric, atol=1e-7)
+    for rows, expected in zip(by_params, reference.jacobian(model.spec, model.weights, model.biases, x), strict=True):
+        for row, (dws, dbs) in zip(rows, expected, strict=True):
+            ours = model.unflatten(row)
+            for mine, theirs in zip([*ours[0], *ours[1]], [*dws, *dbs], strict=True):
+                np.testing.assert_allclose(mine, theirs, rtol=1e-10, atol=1e-13)
     by_inputs = model.jacobian(x, wrt="inputs")
     for k in range(N_IN):
         bump = np.zeros(N_IN)
