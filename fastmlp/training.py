@@ -18,7 +18,7 @@ from .metrics import Metric, named_metrics
 from .model import MLP
 from .progress import Progress, check_progress
 from .spec import Spec
-from .validation import check_count, check_dtype, check_number, check_seed, check_x, check_y
+from .validation import check_count, check_dtype, check_flag, check_number, check_seed, check_x, check_y
 
 __all__ = ["DivergenceError", "History", "sgd_pass", "train"]
 
@@ -144,7 +144,7 @@ def train(
     """
     epochs = check_count(epochs, "epochs")
     check_progress(progress)
-    _check_flag(shuffle, "shuffle")
+    check_flag(shuffle, "shuffle")
     seed = check_seed(seed)
     rates = _learning_rates(lr, epochs)
     model = _network(spec, loss, init, dtype, seed)
@@ -266,11 +266,6 @@ def _learning_rates(lr: Any, epochs: int) -> list[float]:
     if not callable(lr):
         return [check_number(lr, "lr", 0.0, open_low=True)] * epochs
     return [check_number(lr(epoch), f"lr({epoch})", 0.0, open_low=True) for epoch in range(epochs)]
-
-
-def _check_flag(value: Any, name: str) -> None:
-    if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name} must be True or False, got {value!r}")
 
 
 def _check_batch(batch_size: Any) -> int:

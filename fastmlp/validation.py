@@ -12,7 +12,16 @@ import numpy as np
 from .names import nearest
 from .spec import Spec
 
-__all__ = ["check_choice", "check_count", "check_dtype", "check_number", "check_seed", "check_x", "check_y"]
+__all__ = [
+    "check_choice",
+    "check_count",
+    "check_dtype",
+    "check_flag",
+    "check_number",
+    "check_seed",
+    "check_x",
+    "check_y",
+]
 
 _CHUNK = 1 << 20  # elements looked at together, so that checking costs no memory to speak of
 
@@ -53,6 +62,13 @@ def check_count(value: Any, name: str, low: int = 1) -> int:
     if count < low:
         raise ValueError(f"{name} must be at least {low}, got {count}")
     return count
+
+
+def check_flag(value: Any, name: str) -> bool:
+    """True or False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    return bool(value)
 
 
 def check_seed(seed: Any) -> int | None:
