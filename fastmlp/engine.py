@@ -6,8 +6,9 @@ This is the one place where arrays become addresses; above it there are models, 
 from __future__ import annotations
 
 import ctypes
+import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,7 @@ import numpy as np
 from . import kernels
 from .activations import Activation
 from .kernels import compiler, layout
-from .kernels.layout import aligned, padded
+from .kernels.layout import Place, Workspace
 from .losses import Loss
 from .spec import Spec
 
@@ -35,26 +36,44 @@ class Feed:
     n_samples: int
 
 
-class Engine:
-    """The kernels of one spec and dtype, with work vectors for blocks of samples."""
+class Call:
+    """What a kernel does to which samples, whatever slices it is run in.
 
-    def __init__(self, spec: Spec, dtype: np.dtype, table: np.ndarray, work_size: int) -> None:
-        self._spec, self._dtype = spec, dtype
-        self._table = table.copy()
-        self._work_size = work_size
-        self._idle: list[np.ndarray] = []  # work vectors; each call takes one, so calls from threads do not meet
+    ``numbers`` has the learning rate (or the factor of a gradient), then the totals.
+    """
+
+    def __init__(
+        self,
+        order: np.ndarray,
+        block: int,
+        mode: int,
+        outputs: np.ndarray | None,
+        number: float = 0.0,
+        gradient: np.ndarray | None = None,
+    ) -> None:
+        self.order, self.block, self.mode, self.outputs, self.gradient = order, block, mode, outputs, gradient
+        self.numbers = np.array([number, 0.0, 0.0])
+        self.totals = self.numbers[1:]
+
+
+class Engine:
+    """The kernels of one spec, bound to a vector of parameters, with workspaces for blocks of samples."""
+
+    def __init__(self, spec: Spec, places: Sequence[Place], params: np.ndarray) -> None:
+        self._spec, self._places, self._params, self._dtype = spec, places, params, params.dtype
+        self._idle: list[Workspace] = []  # each call takes one, so calls from threads do not meet
         self._alive: list[Any] = []  # compiled user functions
         self._slopes = np.array([layer.act.slope or 0.0 for layer in spec.layers])
-        for row, layer in zip(self._table, spec.layers, strict=True):
-            row[layout.ACT] = self._activation(layer.act)
-            row[layout.SOFTMAX] = not layer.act.elementwise
+        self._activations = [self._activation(layer.act) for layer in spec.layers]
         output = spec.layers[-1].act.name
         self._fused = spec.layers[-1].act.builtin and output in spec.loss.fused
         self._loss = self._loss_rows(spec.loss, output if self._fused else "")
-        self._no_shift = np.zeros(max(spec.n_in, spec.n_out), dtype)
-        self._no_scale = np.ones(max(spec.n_in, spec.n_out), dtype)
-        self._shift = _vector(spec.shift, spec.n_in, dtype, self._no_shift)
-        self._scale = _vector(spec.scale, spec.n_in, dtype, self._no_scale)
+        self._functions = [_entry(kernels.matrix_function(name, self._dtype.name)) for name in kernels.MATRIX_FUNCTIONS]
+        self._no_shift = np.zeros(max(spec.n_in, spec.n_out), self._dtype)
+        self._no_scale = np.ones(max(spec.n_in, spec.n_out), self._dtype)
+        self._shift = _vector(spec.shift, spec.n_in, self._dtype, self._no_shift)
+        self._scale = _vector(spec.scale, spec.n_in, self._dtype, self._no_scale)
+        self.sample_block = sample_block(spec.widths)
 
     def feed(self, x: np.ndarray, y: np.ndarray | None = None) -> Feed:
         """Describe checked x and y (validation.py) to the kernels. Nothing is copied."""
@@ -63,7 +82,6 @@ class Engine:
         row[layout.X_GATHER] = self._gather(x)
         row[layout.X_SHIFT], row[layout.X_SCALE] = self._shift.ctypes.data, self._scale.ctypes.data
         row[layout.LOSS], row[layout.FUSED] = self._loss, self._fused
-        row[layout.TARGETS] = self._work_size - BLOCK * padded(self._spec.n_out, self._dtype.itemsize)
         if y is not None:
             row[layout.Y] = y.ctypes.data
             row[layout.JUDGE] = layout.JUDGE_NOTHING
@@ -79,108 +97,69 @@ class Engine:
                 row[layout.Y_SHIFT], row[layout.Y_SCALE] = self._no_shift.ctypes.data, self._no_scale.ctypes.data
         return Feed(row, (x,) if y is None else (x, y), len(x))
 
-    def forward(
-        self, params: np.ndarray, feed: Feed, order: np.ndarray, outputs: np.ndarray | None, judged: bool
-    ) -> np.ndarray:
+    def forward(self, feed: Feed, order: np.ndarray, outputs: np.ndarray | None, judged: bool) -> np.ndarray:
         """Outputs of the samples in ``order``; returns the sums of losses and of right answers."""
-        totals = np.zeros(2)
-        kernel = kernels.kernel("forward", self._dtype.name)
-        for start, count in in_slices(len(order), 1):
-            self._run(kernel, (params,), feed, order, start, count, (BLOCK, judged), _rows_from(outputs, start), totals)
-        return totals
+        call = Call(order, BLOCK, layout.JUDGED if judged else 0, outputs)
+        for start, count in in_slices(len(order), BLOCK):
+            self.run("forward", feed, call, start, count)
+        return call.totals
 
-    def train(
-        self,
-        params: np.ndarray,
-        feed: Feed,
-        order: np.ndarray,
-        start: int,
-        count: int,
-        batch: int,
-        lr: float,
-        outputs: np.ndarray | None,
-        totals: np.ndarray,
-    ) -> None:
-        """SGD over ``order[start:start + count]`` in batches of at most `BLOCK`; a batch of one is per-sample SGD."""
-        kernel = kernels.kernel("train", self._dtype.name)
-        self._run(kernel, (params,), feed, order, start, count, (batch, lr), _rows_from(outputs, start), totals)
-
-    def gradient(
-        self,
-        params: np.ndarray,
-        grad: np.ndarray,
-        feed: Feed,
-        order: np.ndarray,
-        start: int,
-        count: int,
-        scale: float,
-        outputs: np.ndarray | None,
-        totals: np.ndarray,
-    ) -> None:
-        """Add ``scale`` times the gradients of ``order[start:start + count]`` to ``grad``."""
-        kernel = kernels.kernel("gradient", self._dtype.name)
-        self._run(kernel, (params, grad), feed, order, start, count, (BLOCK, scale), _rows_from(outputs, start), totals)
-
-    def jacobian(self, params: np.ndarray, feed: Feed, of_inputs: bool) -> np.ndarray:
+    def jacobian(self, feed: Feed, of_inputs: bool) -> np.ndarray:
         """The Jacobian of every sample's outputs, by the parameters or by the inputs."""
-        n_columns = self._spec.n_in if of_inputs else params.size
-        jacobian = np.zeros((feed.n_samples, self._spec.n_out, n_columns), self._dtype)
-        kernel = kernels.kernel("jacobian", self._dtype.name)
-        order = np.arange(feed.n_samples)
+        n_columns = self._spec.n_in if of_inputs else self._params.size
+        jacobian = np.empty((feed.n_samples, self._spec.n_out, n_columns), self._dtype)
+        call = Call(np.arange(feed.n_samples), 1, layout.OF_INPUTS if of_inputs else 0, jacobian)
         for start, count in in_slices(feed.n_samples, 1):
-            self._run(kernel, (params, jacobian[start:]), feed, order, start, count, (params.size, of_inputs))
+            self.run("jacobian", feed, call, start, count)
         return jacobian
 
-    def layers(self, params: np.ndarray, feed: Feed) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    def layers(self, feed: Feed) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Every layer's z, and every layer's a with the input as the network sees it in front."""
-        n, itemsize = feed.n_samples, self._dtype.itemsize
-        widths = self._spec.widths
+        n, widths = feed.n_samples, self._spec.widths
         zs = [np.empty((n, width), self._dtype) for width in widths[1:]]
-        activations = [np.empty((n, width), self._dtype) for width in widths]
-        kernel = kernels.kernel("forward", self._dtype.name)
-        order, totals = np.arange(n), np.zeros(2)
-        places = [(activations[0], 0)]
-        for row, z, a in zip(self._table, zs, activations[1:], strict=True):
-            places += [(z, row[layout.Z]), (a, row[layout.A])]
-        work = self._take_work()
+        activations = [np.empty((n, width), self._dtype) for width in widths[1:]]
+        call = Call(np.arange(n), BLOCK, 0, None)
+        workspace = self._take()
         for start in range(0, n, BLOCK):
             count = min(BLOCK, n - start)
-            self._run(kernel, (params,), feed, order, start, count, (BLOCK, False), 0, totals, work=work)
-            for array, offset in places:
-                width, stride = array.shape[1], padded(array.shape[1], itemsize)
-                rows = work[offset : offset + count * stride].reshape(count, stride)
-                array[start : start + count] = rows[:, :width]
-        self._idle.append(work)
-        return zs, activations
+            self.run("forward", feed, call, start, count, workspace=workspace)
+            for row, z, a in zip(workspace.table, zs, activations, strict=True):
+                z[start : start + count] = workspace.rows(row[layout.Z], count, z.shape[1])
+                a[start : start + count] = workspace.rows(row[layout.A], count, a.shape[1])
+        self._idle.append(workspace)
+        inputs = (feed.arrays[0].astype(self._dtype) - self._shift[: self._spec.n_in]) * self._scale[: self._spec.n_in]
+        return zs, [inputs, *activations]
 
-    def _run(
-        self,
-        kernel: Callable[..., float],
-        vectors: tuple[np.ndarray, ...],
-        feed: Feed,
-        order: np.ndarray,
-        start: int,
-        count: int,
-        *rest: Any,
-        work: np.ndarray | None = None,
+    def run(
+        self, kernel: str, feed: Feed, call: Call, start: int, count: int, *, workspace: Workspace | None = None
     ) -> None:
-        own = self._take_work() if work is None else work
-        kernel(
-            *(vector.ctypes.data for vector in vectors),
-            own.ctypes.data,
-            self._table.ctypes.data,
-            self._slopes.ctypes.data,
-            feed.row.ctypes.data,
-            order.ctypes.data + start * order.itemsize,
-            len(self._table),
-            count,
-            *(_address(value) for part in rest for value in (part if isinstance(part, tuple) else (part,))),
-        )
-        if work is None:
+        """Run a kernel over ``call.order[start:start + count]``; safe from several threads at once."""
+        own = workspace or self._take()
+        job = own.job
+        job[: layout.FEED] = feed.row
+        job[layout.ORDER] = call.order.ctypes.data + start * call.order.itemsize
+        job[layout.COUNT], job[layout.BLOCK], job[layout.MODE] = count, call.block, call.mode
+        job[layout.OUTPUTS] = 0
+        if call.outputs is not None:
+            job[layout.OUTPUTS] = call.outputs.ctypes.data + start * call.outputs.strides[0]
+        job[layout.GRADIENT] = 0 if call.gradient is None else call.gradient.ctypes.data
+        kernels.kernel(kernel, self._dtype.name)(self._params.ctypes.data, job.ctypes.data, call.numbers.ctypes.data)
+        if workspace is None:
             self._idle.append(own)
 
-    def _take_work(self) -> np.ndarray:
-        return self._idle.pop() if self._idle else aligned(self._work_size, self._dtype)
+    def _take(self) -> Workspace:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return self._new_workspace()
+
+    def _new_workspace(self) -> Workspace:
+        workspace = Workspace(self._places, BLOCK, self._params)
+        workspace.table[:, layout.ACT] = self._activations
+        workspace.table[:, layout.SOFTMAX] = [not layer.act.elementwise for layer in self._spec.layers]
+        workspace.job[layout.SLOPES] = self._slopes.ctypes.data
+        workspace.job[layout.PRODUCT : layout.PRODUCT + len(self._functions)] = self._functions
+        return workspace
 
     def _activation(self, activation: Activation) -> int:
         name = self._dtype.name
@@ -202,6 +181,12 @@ class Engine:
         return _entry(compiled[0])
 
 
+def sample_block(widths: Sequence[int]) -> int:
+    """How many samples of per-sample SGD are taken together."""
+    forced = os.environ.get("FASTMLP_SAMPLE_BLOCK", "")
+    return min(BLOCK, int(forced)) if forced.isdigit() and int(forced) else 12
+
+
 def in_slices(n: int, step: int) -> Iterator[tuple[int, int]]:
     """(start, count) pieces of n samples, each a multiple of ``step``, that the caller's loop takes about 20 ms for."""
     start, size = 0, step
@@ -217,14 +202,6 @@ def in_slices(n: int, step: int) -> Iterator[tuple[int, int]]:
 
 def _entry(function: compiler.Function) -> int:
     return ctypes.cast(function, ctypes.c_void_p).value or 0
-
-
-def _address(value: Any) -> Any:
-    return value.ctypes.data if isinstance(value, np.ndarray) else value
-
-
-def _rows_from(outputs: np.ndarray | None, start: int) -> int:
-    return 0 if outputs is None else outputs.ctypes.data + start * outputs.strides[0]
 
 
 def _vector(values: tuple[float, ...] | None, n: int, dtype: np.dtype, default: np.ndarray) -> np.ndarray:

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from .engine import BLOCK, Engine, in_slices
+from .engine import BLOCK, Call, Engine, in_slices
 from .init import Uniform, initializer
-from .kernels.layout import BIASES, N_IN, N_OUT, NO_BIASES, WEIGHTS, aligned, network_layout
+from .kernels.layout import aligned, parameter_places
 from .metrics import Metric, named_metrics, one_hot
 from .spec import Spec
 from .validation import check_choice, check_dtype, check_number, check_seed, check_x, check_y
@@ -73,9 +73,7 @@ class MLP:
     def _build(self, spec: Spec, dtype: np.dtype) -> None:
         self.spec = spec
         self.dtype = dtype
-        self._table, n_params, self._work_size = network_layout(
-            spec.widths, [layer.bias for layer in spec.layers], BLOCK, dtype.itemsize
-        )
+        self._places, n_params = parameter_places(spec.widths, [layer.bias for layer in spec.layers])
         self._params = aligned(n_params, dtype)
         self.weights, self.biases = self.unflatten(self._params)
         self._bound: Engine | None = None
@@ -95,29 +93,28 @@ class MLP:
     @property
     def _engine(self) -> Engine:
         if self._bound is None:
-            self._bound = Engine(self.spec, self.dtype, self._table, self._work_size)
+            self._bound = Engine(self.spec, self._places, self._params)
         return self._bound
 
     def unflatten(self, vector: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Views of a vector shaped like ``params`` (a gradient, say): lists like ``weights`` and ``biases``."""
         weights, biases = [], []
-        for i, row in enumerate(self._table):
-            n_in, n_out, start = row[N_IN], row[N_OUT], row[WEIGHTS]
-            flat = vector[start : start + n_in * n_out]
+        for i, (n_in, n_out, w, b, has_biases) in enumerate(self._places):
+            flat = vector[w:b]
             weights.append(flat.reshape(n_out, n_in) if i else flat.reshape(n_in, n_out).T)
-            if row[BIASES] == NO_BIASES:
+            if has_biases:
+                biases.append(vector[b : b + n_out])
+            else:
                 zeros = np.zeros(n_out, self.dtype)
                 zeros.flags.writeable = False
                 biases.append(zeros)
-            else:
-                biases.append(vector[row[BIASES] : row[BIASES] + n_out])
         return weights, biases
 
     def predict(self, x: Any) -> np.ndarray:
         """Outputs for x (n_samples, n_in): (n_samples, n_out)."""
         x = check_x(x, self.spec.n_in, self.dtype)
         outputs = np.empty((len(x), self.spec.n_out), self.dtype)
-        self._engine.forward(self._params, self._engine.feed(x), np.arange(len(x)), outputs, False)
+        self._engine.forward(self._engine.feed(x), np.arange(len(x)), outputs, False)
         return outputs
 
     def predict_class(self, x: Any) -> np.ndarray:
@@ -146,7 +143,7 @@ class MLP:
             The input as the network sees it (shifted and scaled), then one a layer.
         """
         x = check_x(x, self.spec.n_in, self.dtype)
-        return self._engine.layers(self._params, self._engine.feed(x))
+        return self._engine.layers(self._engine.feed(x))
 
     def evaluate(self, x: Any, y: Any, metrics: Any = None) -> dict[str, float]:
         """Mean loss, accuracy where the outputs are classes or labels, and the metrics asked for, by name."""
@@ -161,7 +158,7 @@ class MLP:
         self, x: np.ndarray, y: np.ndarray, rows: np.ndarray, metrics: Mapping[str, Metric]
     ) -> dict[str, float]:
         outputs = np.empty((len(rows), self.spec.n_out), self.dtype) if metrics else None
-        totals = self._engine.forward(self._params, self._engine.feed(x, y), rows, outputs, True)
+        totals = self._engine.forward(self._engine.feed(x, y), rows, outputs, True)
         return self._report(totals, y, rows, outputs, metrics)
 
     def _report(
@@ -186,11 +183,11 @@ class MLP:
         x = check_x(x, self.spec.n_in, self.dtype)
         y = check_y(y, self.spec, len(x), self.dtype)
         grad = aligned(self._params.size, self.dtype)
-        totals = np.zeros(2)
-        feed, order = self._engine.feed(x, y), np.arange(len(x))
+        feed = self._engine.feed(x, y)
+        call = Call(np.arange(len(x)), BLOCK, 0, None, 1 / len(x), grad)
         for start, count in in_slices(len(x), BLOCK):
-            self._engine.gradient(self._params, grad, feed, order, start, count, 1 / len(x), None, totals)
-        return float(totals[0]) / len(x), grad
+            self._engine.run("gradient", feed, call, start, count)
+        return float(call.totals[0]) / len(x), grad
 
     def jacobian(self, x: Any, wrt: str = "params") -> np.ndarray:
         """Derivatives of every output of every sample.
@@ -208,7 +205,7 @@ class MLP:
         """
         check_choice(wrt, "wrt", ("params", "inputs"))
         x = check_x(x, self.spec.n_in, self.dtype)
-        return self._engine.jacobian(self._params, self._engine.feed(x), wrt == "inputs")
+        return self._engine.jacobian(self._engine.feed(x), wrt == "inputs")
 
     def copy(self) -> MLP:
         """A network of its own with the same spec and parameters."""
@@ -297,8 +294,8 @@ def check_gradients(model: MLP, x: Any, y: Any, eps: float = 1e-6, tolerance: fl
         double.params[i] = value
         numeric[i] = (sides[0] - sides[1]) / (2 * step)
     errors = []
-    starts = [*double._table[1:, WEIGHTS], grad.size]
-    for start, end in zip(double._table[:, WEIGHTS], starts, strict=True):
+    starts = [place.w for place in double._places]
+    for start, end in zip(starts, [*starts[1:], grad.size], strict=True):
         exact, measured = grad[start:end], numeric[start:end]
         scale = np.linalg.norm(exact) + np.linalg.norm(measured)
         errors.append(float(np.linalg.norm(exact - measured) / scale) if scale > eps else 0.0)

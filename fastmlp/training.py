@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from .engine import BLOCK, Feed, in_slices
+from .engine import BLOCK, Call, Feed, in_slices
 from .init import Uniform
-from .kernels.layout import aligned
+from .kernels.layout import BLOCKWISE, aligned
 from .losses import Loss, get_loss
 from .metrics import Metric, named_metrics
 from .model import MLP
@@ -189,11 +189,12 @@ def sgd_pass(
 
     Returns the mean loss, as each sample was seen.
     """
-    totals = np.zeros(2)
-    feed = model._engine.feed(x, y)
-    for start, count in in_slices(len(order), 1):
-        model._engine.train(model.params, feed, order, start, count, 1, lr, outputs, totals)
-    return float(totals[0]) / len(order)
+    engine = model._engine
+    feed = engine.feed(x, y)
+    call = Call(order, engine.sample_block, 0, outputs, lr)
+    for start, count in in_slices(len(order), call.block):
+        engine.run("train", feed, call, start, count)
+    return float(call.totals[0]) / len(order)
 
 
 class _Run:
@@ -207,38 +208,38 @@ class _Run:
 
     def epoch(self, order: np.ndarray, lr: float, report: Callable[[int, float], None]) -> dict[str, float]:
         """Train over ``order`` once; the epoch's values, or nothing (and the weights of before) when it diverged."""
-        model, totals = self.model, np.zeros(2)
+        model, engine = self.model, self.model._engine
         self.finite[...] = model.params
         outputs = np.empty((len(order), model.spec.n_out), model.dtype) if self.metrics else None
         if self.grad is None:
-            for start, count in in_slices(len(order), self.batch):
-                model._engine.train(model.params, self.feed, order, start, count, self.batch, lr, outputs, totals)
-                report(start + count, totals[0] / (start + count))
-                if not math.isfinite(totals[0]):
+            block, mode = (engine.sample_block, 0) if self.batch == 1 else (self.batch, BLOCKWISE)
+            call = Call(order, block, mode, outputs, lr)
+            for start, count in in_slices(len(order), block):
+                engine.run("train", self.feed, call, start, count)
+                report(start + count, call.totals[0] / (start + count))
+                if not math.isfinite(call.totals[0]):
                     break
         else:
+            call = Call(order, BLOCK, 0, outputs, gradient=self.grad)
             for start in range(0, len(order), self.batch):
                 size = min(self.batch, len(order) - start)
-                self._large_batch(order, start, size, lr, outputs, totals)
-                report(start + size, totals[0] / (start + size))
+                self._large_batch(call, start, size, lr)
+                report(start + size, call.totals[0] / (start + size))
+        totals = call.totals
         if not (math.isfinite(totals[0]) and np.isfinite(model.params).all()):
             model.params[...] = self.finite
             return {}
         return model._report(totals, self.y, order, outputs, self.metrics)
 
-    def _large_batch(
-        self, order: np.ndarray, first: int, size: int, lr: float, outputs: np.ndarray | None, totals: np.ndarray
-    ) -> None:
+    def _large_batch(self, call: Call, first: int, size: int, lr: float) -> None:
         """A batch that does not fit one block: its gradient is summed up, then applied."""
         assert self.grad is not None
         self.grad[...] = 0
-        params = self.model.params
+        call.numbers[0] = 1 / size
         for start, count in in_slices(size, BLOCK):
-            self.model._engine.gradient(
-                params, self.grad, self.feed, order, first + start, count, 1 / size, outputs, totals
-            )
+            self.model._engine.run("gradient", self.feed, call, first + start, count)
         self.grad *= lr
-        params -= self.grad
+        self.model.params -= self.grad
 
 
 def _network(spec: Any, loss: str | Loss | None, init: str | Uniform, dtype: Any, seed: int | None) -> MLP:

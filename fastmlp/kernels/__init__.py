@@ -13,15 +13,25 @@ from typing import Any
 
 from . import compiler
 
-__all__ = ["activation", "gather", "kernel", "loss", "private_activation", "private_loss"]
+__all__ = [
+    "MATRIX_FUNCTIONS",
+    "activation",
+    "gather",
+    "kernel",
+    "loss",
+    "matrix_function",
+    "private_activation",
+    "private_loss",
+]
 
 # T: pointer to the network's reals; I, D: pointers to int64, float64; i, d: an int64 (or an address that may be null),
 # a float64.
-_SIGNATURES = {
-    "forward": "TTIDIIiiiiiD",
-    "train": "TTIDIIiiidiD",
-    "gradient": "TTTIDIIiiidiD",
-    "jacobian": "TTTIDIIiiii",
+_KERNEL = "TID"
+MATRIX_FUNCTIONS = {
+    "product": "i" * 14,
+    "inner_products": "i" * 10,
+    "backward_and_update": "i" * 8,
+    "nonzero_columns": "i" * 6,
 }
 _ACTIVATION = "TTiiiid"
 _LOSS = "TTTTiii"
@@ -30,7 +40,12 @@ _GATHER = "iiiIiiTTTi"
 
 def kernel(name: str, dtype: str) -> compiler.Function:
     """A network kernel (network.py) for networks of that dtype."""
-    return compiler.load("network", name, _SIGNATURES[name], dtype)
+    return compiler.load("network", name, _KERNEL, dtype)
+
+
+def matrix_function(name: str, dtype: str) -> compiler.Function:
+    """A function of linear.py, which network kernels call."""
+    return compiler.load("linear", name, MATRIX_FUNCTIONS[name], dtype)
 
 
 def activation(name: str, dtype: str) -> compiler.Function:

@@ -18,6 +18,7 @@ import hashlib
 import importlib
 import importlib.util
 import os
+import platform
 import re
 import sys
 import tempfile
@@ -160,10 +161,34 @@ def _engine() -> Any:
     return llvm.create_mcjit_compiler(empty, machine)
 
 
-def _cpu_features() -> str:
+@functools.cache
+def _host_features() -> dict[str, bool]:
     import llvmlite.binding as llvm
 
-    return llvm.get_host_cpu_features().flatten()
+    return dict(llvm.get_host_cpu_features())
+
+
+def _cpu_features() -> str:
+    """The host's features, without those that are wider than the vectors asked for."""
+    features = dict(_host_features())
+    for bits, needed in ((512, "avx512f"), (256, "avx")):
+        if vector_bytes() * 8 < bits and features.get(needed):
+            features[needed] = False
+    return ",".join(f"{'+' if on else '-'}{name}" for name, on in sorted(features.items()))
+
+
+@functools.cache
+def vector_bytes() -> int:
+    """Width of the vectors that the register tiles use: that of the CPU, or less where FASTMLP_VECTOR_BITS says so."""
+    features = dict(_host_features())
+    widest = 64 if features.get("avx512f") else 32 if features.get("avx") else 16
+    wanted = os.environ.get("FASTMLP_VECTOR_BITS", "")
+    return min(widest, int(wanted) // 8) if wanted in ("128", "256", "512") else widest
+
+
+def has_many_registers() -> bool:
+    """Whether there are 32 vector registers, not 16."""
+    return vector_bytes() == 64 or platform.machine().lower() in ("aarch64", "arm64")
 
 
 @functools.cache

@@ -199,13 +199,13 @@ _FUSED = {
 
 def _gather(source, real):
     """Read rows ``index`` of user data of any strides (in bytes), convert, shift and scale them."""
-    size = np.dtype(source).itemsize
+    size, out_size = np.dtype(source).itemsize, np.dtype(real).itemsize
 
-    def gather(data, row_stride, column_stride, index, rows, n, shift, scale, out, out_stride):
+    def gather(data, row_stride, column_stride, index, rows, n, shift, scale, out, out_row):
         index = carray(index, rows)
         shift = carray(shift, n)
         scale = carray(scale, n)
-        out = carray(out, (rows, out_stride))
+        out = carray(out, (rows, out_row // out_size))
         for r in range(rows):
             row = data + index[r] * row_stride
             if column_stride == size:  # known when compiling, so that this loop is vectorised

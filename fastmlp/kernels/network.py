@@ -1,37 +1,65 @@
 """Whole networks: forward, backward and the training loop over samples. What Python calls.
 
-Arguments that recur: ``params`` the flat parameters; ``work`` the work vector; ``table`` one row of integers a layer
-(layout.py), ``slopes`` one float64 a layer; ``feed`` where x and y are and how they are read; ``order`` the indices of
-the samples to take; ``block`` the most rows the work vector holds; ``totals`` two float64 to which the sum of the
-losses and the number of right answers are added.
+Every kernel takes ``params``, the flat parameters; a job, which layout.py describes; and ``numbers``, float64: what
+goes in by name, then two totals to which the sum of the losses and the number of right answers are added.
 """
 
 from __future__ import annotations
 
 from numba import carray
 
-from . import linear
+from .compiler import vector_bytes
 from .decorators import call, inner, pointer
 from .layout import (
     ACT,
-    BIASES,
+    BACKWARD_AND_UPDATE,
+    BLOCK,
+    BLOCKWISE,
     CLASS_INDICES,
     COLUMNS,
+    COUNT,
     DELTA,
-    FEED,
+    FLAT_B,
+    FLAT_W,
     FUSED,
-    IN_STRIDE,
+    GRAD_B,
+    GRAD_W,
+    GRADIENT,
+    GRAM,
+    GRAM_ROW,
+    HAS_BIASES,
+    IDENTITY,
+    IN_PLACE,
+    IN_ROW,
+    INDEX,
+    INNER_PRODUCTS,
     INPUT,
+    JOB,
     JUDGE,
     JUDGE_ARGMAX,
     JUDGE_LABELS,
+    JUDGED,
+    LAYERS,
     LOSS,
+    MASK,
+    MODE,
     N_IN,
     N_OUT,
-    OUT_STRIDE,
+    N_PARAMS,
+    NONZERO_COLUMNS,
+    NUMBERS,
+    OF_INPUTS,
+    ONES,
+    ORDER,
+    OUT_ROW,
+    OUTPUTS,
+    PRODUCT,
+    SCALED,
+    SLOPES,
     SOFTMAX,
+    TABLE,
     TARGETS,
-    WEIGHTS,
+    W_ROW,
     X_COLUMN,
     X_GATHER,
     X_ROW,
@@ -42,14 +70,18 @@ from .layout import (
     Y_ROW,
     Y_SCALE,
     Y_SHIFT,
+    ZEROS,
     A,
+    B,
     D,
+    W,
     X,
     Y,
     Z,
 )  # fmt: skip
 
-ANY = 1 << 40  # the length of a vector whose extents are in the table
+BYTES = vector_bytes()
+ANY = 1 << 40  # the length of a vector whose extents are in the job
 
 
 def build(name: str, dtype: str):
@@ -63,261 +95,428 @@ def build(name: str, dtype: str):
 
 
 @inner
-def _at(vector, offset, rows, columns):
-    """rows × columns of a vector, from an offset, as a view."""
-    return carray(pointer(vector.ctypes.data + offset * vector.itemsize, vector), (rows, columns))
+def _rows(address, count, stride, params):
+    """Rows of reals that stand at an address, ``stride`` bytes apart, as an array."""
+    return carray(pointer(address, params), (count, stride // params.itemsize))
 
 
 @inner
-def _row_at(vector, offset, n):
-    return carray(pointer(vector.ctypes.data + offset * vector.itemsize, vector), n)
+def _vector(address, n, params):
+    return carray(pointer(address, params), n)
 
 
 @inner
-def _place(vector, offset):
-    """The address of an element, as the functions of elementwise.py take it."""
-    return vector.ctypes.data + offset * vector.itemsize
-
-
-@inner
-def _read_inputs(work, table, feed, order, rows):
-    call(
-        feed[X_GATHER],
-        (feed[X], feed[X_ROW], feed[X_COLUMN], order, rows, table[0, N_IN], feed[X_SHIFT], feed[X_SCALE],
-         _place(work, table[0, INPUT]), table[0, IN_STRIDE]),
-    )  # fmt: skip
-
-
-@inner
-def _read_targets(work, table, feed, order, rows):
-    """Rows of y as they are, or one-hot rows where y holds class indices."""
-    last = len(table) - 1
-    n, stride = table[last, N_OUT], table[last, OUT_STRIDE]
-    y = _at(work, feed[TARGETS], rows, stride)
-    if feed[Y_COLUMN] == CLASS_INDICES:
-        index = carray(pointer(order, feed), rows)
-        classes = carray(pointer(feed[Y], feed), ANY)
-        for r in range(rows):
+def _pack(job, table, params):
+    """The padded copy of all parameters, where they are not used in place."""
+    if job[IN_PLACE]:
+        return
+    for i in range(len(table)):
+        row = table[i]
+        n_rows, n = (row[N_IN], row[N_OUT]) if i == 0 else (row[N_OUT], row[N_IN])
+        flat = _vector(params.ctypes.data + row[FLAT_W], n_rows * n, params)
+        w = _rows(row[W], n_rows, row[W_ROW], params)
+        for r in range(n_rows):
             for k in range(n):
+                w[r, k] = flat[r * n + k]
+        if row[HAS_BIASES]:
+            flat = _vector(params.ctypes.data + row[FLAT_B], row[N_OUT], params)
+            b = _vector(row[B], row[N_OUT], params)
+            for k in range(row[N_OUT]):
+                b[k] = flat[k]
+
+
+@inner
+def _unpack(table, w_column, b_column, target, added, scale):
+    """target = scale · the padded copies of all weights and biases, or of their gradients; or that, added to target."""
+    for i in range(len(table)):
+        row = table[i]
+        n_rows, n = (row[N_IN], row[N_OUT]) if i == 0 else (row[N_OUT], row[N_IN])
+        flat = _vector(target.ctypes.data + row[FLAT_W], n_rows * n, target)
+        w = _rows(row[w_column], n_rows, row[W_ROW], target)
+        for r in range(n_rows):
+            for k in range(n):
+                flat[r * n + k] = (flat[r * n + k] if added else 0) + scale * w[r, k]
+        if row[HAS_BIASES]:
+            flat = _vector(target.ctypes.data + row[FLAT_B], row[N_OUT], target)
+            b = _vector(row[b_column], row[N_OUT], target)
+            for k in range(row[N_OUT]):
+                flat[k] = (flat[k] if added else 0) + scale * b[k]
+
+
+@inner
+def _clear_gradient(table, params):
+    for i in range(len(table)):
+        row = table[i]
+        grad = _vector(row[GRAD_W], (row[N_IN] if i == 0 else row[N_OUT]) * row[W_ROW] // params.itemsize, params)
+        for k in range(len(grad)):
+            grad[k] = 0
+        b = _vector(row[GRAD_B], row[N_OUT], params)
+        for k in range(row[N_OUT]):
+            b[k] = 0
+
+
+@inner
+def _read_inputs(job, table, order, rows):
+    """Rows of x, without the inputs that are zero in all of them where those are many; how many are left."""
+    row = table[0]
+    call(
+        job[X_GATHER],
+        (job[X], job[X_ROW], job[X_COLUMN], order, rows, row[N_IN], job[X_SHIFT], job[X_SCALE], row[INPUT],
+         row[IN_ROW]),
+    )  # fmt: skip
+    return int(call(job[NONZERO_COLUMNS], (row[INPUT], row[IN_ROW], rows, row[N_IN], job[INDEX], job[MASK])))
+
+
+@inner
+def _read_targets(job, table, order, rows, params):
+    """Rows of y as they are, or one-hot rows where y holds class indices."""
+    last = table[len(table) - 1]
+    if job[Y_COLUMN] == CLASS_INDICES:
+        y = _rows(job[TARGETS], rows, last[OUT_ROW], params)
+        index = carray(pointer(order, job), rows)
+        classes = carray(pointer(job[Y], job), ANY)
+        for r in range(rows):
+            for k in range(last[N_OUT]):
                 y[r, k] = 0
             y[r, classes[index[r]]] = 1
     else:
         call(
-            feed[Y_GATHER],
-            (feed[Y], feed[Y_ROW], feed[Y_COLUMN], order, rows, n, feed[Y_SHIFT], feed[Y_SCALE],
-             _place(work, feed[TARGETS]), stride),
+            job[Y_GATHER],
+            (job[Y], job[Y_ROW], job[Y_COLUMN], order, rows, last[N_OUT], job[Y_SHIFT], job[Y_SCALE], job[TARGETS],
+             last[OUT_ROW]),
         )  # fmt: skip
 
 
 @inner
-def _weights(vector, row, first):
-    """A layer's weights as they are stored, and its biases (an empty view where it has none)."""
-    w = _at(vector, row[WEIGHTS], row[N_IN], row[N_OUT]) if first else _at(vector, row[WEIGHTS], row[N_OUT], row[N_IN])
-    has_biases = row[BIASES] >= 0
-    return w, _row_at(vector, row[BIASES] if has_biases else 0, row[N_OUT] if has_biases else 0), has_biases
-
-
-@inner
-def _forward(params, work, table, slopes, rows, with_derivatives):
-    for i in range(len(table)):
-        row = table[i]
-        x = _at(work, row[INPUT], rows, row[IN_STRIDE])
-        z = _at(work, row[Z], rows, row[OUT_STRIDE])
-        w, b, has_biases = _weights(params, row, i == 0)
-        if i == 0:
-            linear.first_forward(x, w, b, has_biases, z, rows)
-        else:
-            linear.forward(x, w, b, has_biases, z, rows)
-        d = _place(work, row[D]) if with_derivatives else _place(work, 0) * 0
-        call(
-            row[ACT],
-            (_place(work, row[Z]), _place(work, row[A]), d, rows, row[N_OUT], row[OUT_STRIDE], slopes[i]),
-        )
-
-
-@inner
-def _through_activation(work, row, rows):
-    """Turn dL/da, which stands in the layer's delta, into dL/dz: times f', or through softmax's Jacobian."""
-    delta = _at(work, row[DELTA], rows, row[OUT_STRIDE])
-    if row[SOFTMAX]:
-        a = _at(work, row[A], rows, row[OUT_STRIDE])
-        for r in range(rows):
-            mean = a.dtype.type(0)
-            for j in range(row[N_OUT]):
-                mean += a[r, j] * delta[r, j]
-            for j in range(row[N_OUT]):
-                delta[r, j] = a[r, j] * (delta[r, j] - mean)
-    else:
-        d = _at(work, row[D], rows, row[OUT_STRIDE])
-        for r in range(rows):
-            for j in range(row[N_OUT]):
-                delta[r, j] *= d[r, j]
-
-
-@inner
-def _judge(work, table, feed, rows, totals):
-    """The losses of a block added to totals[0], its right answers to totals[1]; dL/da (dL/dz if fused) to delta."""
-    row = table[len(table) - 1]
-    n, stride = row[N_OUT], row[OUT_STRIDE]
-    totals[0] += call(
-        feed[LOSS],
-        (_place(work, row[Z]), _place(work, row[A]), _place(work, feed[TARGETS]), _place(work, row[DELTA]),
-         rows, n, stride),
+def _first_forward(job, table, rows, walked, params):
+    """z = x w + b in the first layer."""
+    row = table[0]
+    call(
+        job[PRODUCT],
+        (row[INPUT], row[IN_ROW], params.itemsize, row[W], row[W_ROW], job[INDEX], row[B], 0,
+         row[Z], row[OUT_ROW], job[IDENTITY], rows, row[OUT_ROW] // BYTES, walked),
     )  # fmt: skip
-    a = _at(work, row[A], rows, stride)
-    y = _at(work, feed[TARGETS], rows, stride)
-    if feed[JUDGE] == JUDGE_ARGMAX:
+
+
+@inner
+def _forward(job, row, first, rows):
+    """z = x wᵀ + b in a deeper layer, for rows from ``first`` on."""
+    call(
+        job[INNER_PRODUCTS],
+        (row[INPUT] + first * row[IN_ROW], row[IN_ROW], row[W], row[W_ROW], row[B],
+         row[Z] + first * row[OUT_ROW], row[OUT_ROW], rows, row[N_OUT], row[IN_ROW] // BYTES),
+    )  # fmt: skip
+
+
+@inner
+def _activate(row, slope, first, rows, with_derivatives, params):
+    skip = first * row[OUT_ROW]
+    stride = row[OUT_ROW] // params.itemsize
+    d = row[D] + skip if with_derivatives else 0
+    call(row[ACT], (row[Z] + skip, row[A] + skip, d, rows, row[N_OUT], stride, slope))
+
+
+@inner
+def _layers_forward(job, table, slopes, first, rows, with_derivatives, params):
+    """From the first layer's z to the outputs."""
+    for i in range(len(table)):
+        if i > 0:
+            _forward(job, table[i], first, rows)
+        _activate(table[i], slopes[i], first, rows, with_derivatives, params)
+
+
+@inner
+def _judge(job, table, first, rows, params, totals):
+    """The losses of rows from ``first`` on are added to totals[0], their right answers to totals[1]; delta gets dL/da,
+    or dL/dz where loss and activation are fused."""
+    row = table[len(table) - 1]
+    n, stride = row[N_OUT], row[OUT_ROW]
+    skip = first * stride
+    totals[0] += call(
+        job[LOSS],
+        (row[Z] + skip, row[A] + skip, job[TARGETS] + skip, row[DELTA] + skip, rows, n, stride // params.itemsize),
+    )  # fmt: skip
+    a = _rows(row[A] + skip, rows, stride, params)
+    y = _rows(job[TARGETS] + skip, rows, stride, params)
+    if job[JUDGE] == JUDGE_ARGMAX:
         for r in range(rows):
             said, right = 0, 0
             for k in range(1, n):
                 said = k if a[r, k] > a[r, said] else said
                 right = k if y[r, k] > y[r, right] else right
             totals[1] += said == right
-    elif feed[JUDGE] == JUDGE_LABELS:
+    elif job[JUDGE] == JUDGE_LABELS:
         for r in range(rows):
             for k in range(n):
                 totals[1] += ((a[r, k] > 0.5) == (y[r, k] > 0.5)) / n
 
 
 @inner
-def _backward(params, work, table, rows):
-    """From the last layer's delta to every layer's."""
+def _through_activation(row, first, rows, params):
+    """Turn dL/da, which stands in the layer's delta, into dL/dz: times f', or through softmax's Jacobian."""
+    skip = first * row[OUT_ROW]
+    delta = _rows(row[DELTA] + skip, rows, row[OUT_ROW], params)
+    if row[SOFTMAX]:
+        a = _rows(row[A] + skip, rows, row[OUT_ROW], params)
+        for r in range(rows):
+            mean = params.dtype.type(0)
+            for j in range(row[N_OUT]):
+                mean += a[r, j] * delta[r, j]
+            for j in range(row[N_OUT]):
+                delta[r, j] = a[r, j] * (delta[r, j] - mean)
+    else:
+        count = rows * (row[OUT_ROW] // params.itemsize)
+        delta = _vector(row[DELTA] + skip, count, params)
+        d = _vector(row[D] + skip, count, params)
+        for k in range(count):
+            delta[k] *= d[k]
+
+
+@inner
+def _scale(row, first, rows, factor, params):
+    """scaled = factor · delta."""
+    skip = first * row[OUT_ROW]
+    count = rows * (row[OUT_ROW] // params.itemsize)
+    delta = _vector(row[DELTA] + skip, count, params)
+    scaled = _vector(row[SCALED] + skip, count, params)
+    for k in range(count):
+        scaled[k] = factor * delta[k]
+
+
+@inner
+def _update_biases(row, b_column, first, rows, params):
+    if row[HAS_BIASES]:
+        scaled = _rows(row[SCALED] + first * row[OUT_ROW], rows, row[OUT_ROW], params)
+        b = _vector(row[b_column], row[N_OUT], params)
+        for r in range(rows):
+            for k in range(row[N_OUT]):
+                b[k] += scaled[r, k]
+
+
+@inner
+def _update_first(job, table, w_column, b_column, rows, walked, params):
+    """w += xᵀ scaled, b += Σ scaled in the first layer; its parameters, or its gradient."""
+    row = table[0]
+    call(
+        job[PRODUCT],
+        (row[INPUT], params.itemsize, row[IN_ROW], row[SCALED], row[OUT_ROW], job[IDENTITY], row[w_column], row[W_ROW],
+         row[w_column], row[W_ROW], job[INDEX], walked, row[OUT_ROW] // BYTES, rows),
+    )  # fmt: skip
+    _update_biases(row, b_column, 0, rows, params)
+
+
+@inner
+def _backward(job, row, below, first, rows, params):
+    """dL/da of the layer below: delta w, with w (n_out, n_in)."""
+    call(
+        job[PRODUCT],
+        (row[DELTA] + first * row[OUT_ROW], row[OUT_ROW], params.itemsize, row[W], row[W_ROW],
+         job[IDENTITY], job[ZEROS], 0, below[DELTA] + first * row[IN_ROW], row[IN_ROW], job[IDENTITY], rows,
+         row[IN_ROW] // BYTES, row[N_OUT]),
+    )  # fmt: skip
+
+
+@inner
+def _update(job, row, w_column, b_column, first, rows, params):
+    """w += scaledᵀ x, b += Σ scaled in a deeper layer; its parameters, or its gradient."""
+    call(
+        job[PRODUCT],
+        (row[SCALED] + first * row[OUT_ROW], params.itemsize, row[OUT_ROW], row[INPUT] + first * row[IN_ROW],
+         row[IN_ROW], job[IDENTITY], row[w_column], row[W_ROW], row[w_column], row[W_ROW], job[IDENTITY], row[N_OUT],
+         row[IN_ROW] // BYTES, rows),
+    )  # fmt: skip
+    _update_biases(row, b_column, first, rows, params)
+
+
+@inner
+def _backward_and_update(job, row, below, first, params):
+    """Both for one sample, with the old w for the delta below."""
+    skip, skip_below = first * row[OUT_ROW], first * row[IN_ROW]
+    call(
+        job[BACKWARD_AND_UPDATE],
+        (row[N_OUT], row[DELTA] + skip, row[SCALED] + skip, row[W], row[W_ROW], row[INPUT] + skip_below,
+         below[DELTA] + skip_below, row[IN_ROW] // BYTES),
+    )  # fmt: skip
+    _update_biases(row, B, first, 1, params)
+
+
+@inner
+def _learn(job, table, slopes, first, rows, factor, w_column, b_column, params, totals):
+    """From the first layer's z of some rows to its delta; the deeper layers' parameters (or gradients) get factor times
+    their gradients on the way."""
+    _layers_forward(job, table, slopes, first, rows, True, params)
+    _judge(job, table, first, rows, params, totals)
+    if not job[FUSED]:
+        _through_activation(table[len(table) - 1], first, rows, params)
     for i in range(len(table) - 1, 0, -1):
-        row = table[i]
-        delta = _at(work, row[DELTA], rows, row[OUT_STRIDE])
-        below = _at(work, table[i - 1, DELTA], rows, row[IN_STRIDE])
-        linear.backward(delta, _weights(params, row, False)[0], below, rows)
-        _through_activation(work, table[i - 1], rows)
-
-
-@inner
-def _accumulate(target, work, table, rows, scale):
-    """target += scale · gradient of every layer; the target is a gradient, or the parameters themselves."""
-    for i in range(len(table)):
-        row = table[i]
-        x = _at(work, row[INPUT], rows, row[IN_STRIDE])
-        delta = _at(work, row[DELTA], rows, row[OUT_STRIDE])
-        dw, db, has_biases = _weights(target, row, i == 0)
-        if i == 0:
-            linear.first_accumulate(x, delta, scale, dw, db, has_biases, rows)
+        row, below = table[i], table[i - 1]
+        _scale(row, first, rows, factor, params)
+        if rows == 1 and w_column == W:
+            _backward_and_update(job, row, below, first, params)
         else:
-            linear.accumulate(x, delta, scale, dw, db, has_biases, rows)
+            _backward(job, row, below, first, rows, params)
+            _update(job, row, w_column, b_column, first, rows, params)
+        _through_activation(below, first, rows, params)
 
 
 @inner
-def _deltas(params, work, table, slopes, feed, order, rows, totals):
-    """Everything up to the deltas of one block of samples."""
-    _read_inputs(work, table, feed, order, rows)
-    _read_targets(work, table, feed, order, rows)
-    _forward(params, work, table, slopes, rows, True)
-    _judge(work, table, feed, rows, totals)
-    if not feed[FUSED]:
-        _through_activation(work, table[len(table) - 1], rows)
-    _backward(params, work, table, rows)
+def _learn_sample_by_sample(job, table, slopes, rows, walked, rate, params, totals):
+    """Exact SGD over a block whose first layer's z was computed with the weights from before the block.
+
+    Sample t should see the weights that the samples i < t of the block left: its z lacks -rate Σ_i (x_i·x_t + 1) δ_i.
+    """
+    row = table[0]
+    if rows > 1:
+        call(
+            job[INNER_PRODUCTS],
+            (row[INPUT], row[IN_ROW], row[INPUT], row[IN_ROW], job[ONES] if row[HAS_BIASES] else job[ZEROS],
+             job[GRAM], job[GRAM_ROW], rows, rows, (walked * params.itemsize + BYTES - 1) // BYTES),
+        )  # fmt: skip
+    for t in range(rows):
+        if t > 0:
+            z = row[Z] + t * row[OUT_ROW]
+            call(
+                job[PRODUCT],
+                (job[GRAM] + t * job[GRAM_ROW], job[GRAM_ROW], params.itemsize, row[SCALED], row[OUT_ROW],
+                 job[IDENTITY], z, 0, z, 0, job[IDENTITY], 1, row[OUT_ROW] // BYTES, t),
+            )  # fmt: skip
+        _learn(job, table, slopes, t, 1, rate, W, B, params, totals)
+        _scale(row, t, 1, rate, params)
 
 
 @inner
-def _copy_outputs(work, row, rows, outputs, start):
-    a = _at(work, row[A], rows, row[OUT_STRIDE])
-    out = carray(outputs, (start + rows, row[N_OUT]))
+def _copy_outputs(job, table, rows, start, params):
+    row = table[len(table) - 1]
+    a = _rows(row[A], rows, row[OUT_ROW], params)
+    out = carray(pointer(job[OUTPUTS], params), (start + rows, row[N_OUT]))
     for r in range(rows):
         for k in range(row[N_OUT]):
             out[start + r, k] = a[r, k]
 
 
 @inner
-def _arguments(params, work, table, slopes, feed, layers):
-    """Pointers as arrays. Their lengths are not known here and not needed: the table has every extent."""
-    return (
-        carray(params, ANY),
-        carray(work, ANY),
-        carray(table, (layers, COLUMNS)),
-        carray(slopes, layers),
-        carray(feed, FEED),
-    )
+def _arguments(params, job, numbers):
+    """Pointers as arrays. Their lengths are not known here and not needed: the job has every extent."""
+    params = carray(params, ANY)
+    job = carray(job, JOB)
+    numbers = carray(numbers, NUMBERS)
+    table = carray(pointer(job[TABLE], job), (job[LAYERS], COLUMNS))
+    slopes = carray(pointer(job[SLOPES], numbers), job[LAYERS])
+    return params, job, numbers[1:], table, slopes, params.dtype.type(numbers[0])
 
 
-def _forward_kernel(params, work, table, slopes, feed, order, layers, count, block, judged, outputs, totals):
-    """Outputs of ``count`` samples, (count, n_out), where ``outputs`` is not null; losses when ``judged``."""
-    params, work, table, slopes, feed = _arguments(params, work, table, slopes, feed, layers)
-    totals = carray(totals, 2)
-    order = carray(order, count).ctypes.data
-    for i in range((count + block - 1) // block):  # a range with a variable step could raise
-        start = i * block
-        rows = min(block, count - start)
-        _read_inputs(work, table, feed, order + 8 * start, rows)
-        _forward(params, work, table, slopes, rows, False)
-        if judged:
-            _read_targets(work, table, feed, order + 8 * start, rows)
-            _judge(work, table, feed, rows, totals)
-        if outputs:
-            _copy_outputs(work, table[layers - 1], rows, pointer(outputs, params), start)
+@inner
+def _blocks(job):
+    """How many blocks the call's samples make (a range with a variable step could raise)."""
+    return (job[COUNT] + job[BLOCK] - 1) // job[BLOCK]
+
+
+def _forward_kernel(params, job, numbers):
+    """Outputs of the samples, (count, n_out), where OUTPUTS is not null; losses when MODE is JUDGED."""
+    params, job, totals, table, slopes, _ = _arguments(params, job, numbers)
+    _pack(job, table, params)
+    for i in range(_blocks(job)):
+        start = i * job[BLOCK]
+        order = job[ORDER] + 8 * start
+        rows = min(job[BLOCK], job[COUNT] - start)
+        walked = _read_inputs(job, table, order, rows)
+        _first_forward(job, table, rows, walked, params)
+        _layers_forward(job, table, slopes, 0, rows, False, params)
+        if job[MODE] == JUDGED:
+            _read_targets(job, table, order, rows, params)
+            _judge(job, table, 0, rows, params, totals)
+        if job[OUTPUTS]:
+            _copy_outputs(job, table, rows, start, params)
     return 0.0
 
 
-def _train_kernel(params, work, table, slopes, feed, order, layers, count, batch, lr, outputs, totals):
-    """SGD over ``count`` samples in batches that fit the work vector; a batch of one is per-sample SGD.
+def _train_kernel(params, job, numbers):
+    """SGD over the samples, numbers[0] being the learning rate: a step each sample, or each block when BLOCKWISE.
 
-    Each batch's gradient goes straight into the parameters. ``outputs``, where not null, are as each sample was seen.
+    OUTPUTS, where not null, gets the outputs as each sample was seen.
     """
-    real = carray(params, 1).dtype.type
-    params, work, table, slopes, feed = _arguments(params, work, table, slopes, feed, layers)
-    totals = carray(totals, 2)
-    order = carray(order, count).ctypes.data
-    for i in range((count + batch - 1) // batch):
-        start = i * batch
-        rows = min(batch, count - start)
-        _deltas(params, work, table, slopes, feed, order + 8 * start, rows, totals)
-        if outputs:
-            _copy_outputs(work, table[layers - 1], rows, pointer(outputs, params), start)
-        _accumulate(params, work, table, rows, real(-lr / rows))
+    params, job, totals, table, slopes, lr = _arguments(params, job, numbers)
+    _pack(job, table, params)
+    for i in range(_blocks(job)):
+        start = i * job[BLOCK]
+        order = job[ORDER] + 8 * start
+        rows = min(job[BLOCK], job[COUNT] - start)
+        walked = _read_inputs(job, table, order, rows)
+        _read_targets(job, table, order, rows, params)
+        _first_forward(job, table, rows, walked, params)
+        if job[MODE] == BLOCKWISE:
+            factor = -lr / params.dtype.type(rows)
+            _learn(job, table, slopes, 0, rows, factor, W, B, params, totals)
+            _scale(table[0], 0, rows, factor, params)
+        else:
+            _learn_sample_by_sample(job, table, slopes, rows, walked, -lr, params, totals)
+        _update_first(job, table, W, B, rows, walked, params)
+        if job[OUTPUTS]:
+            _copy_outputs(job, table, rows, start, params)
+    if not job[IN_PLACE]:
+        _unpack(table, W, B, params, False, params.dtype.type(1))
     return 0.0
 
 
-def _gradient_kernel(params, grad, work, table, slopes, feed, order, layers, count, block, scale, outputs, totals):
-    """scale · (sum of the gradients of ``count`` samples), added to ``grad``, which has the shape of the parameters."""
-    real = carray(params, 1).dtype.type
-    params, work, table, slopes, feed = _arguments(params, work, table, slopes, feed, layers)
-    totals = carray(totals, 2)
-    order = carray(order, count).ctypes.data
-    grad = carray(grad, ANY)
-    for i in range((count + block - 1) // block):  # a range with a variable step could raise
-        start = i * block
-        rows = min(block, count - start)
-        _deltas(params, work, table, slopes, feed, order + 8 * start, rows, totals)
-        if outputs:
-            _copy_outputs(work, table[layers - 1], rows, pointer(outputs, params), start)
-        _accumulate(grad, work, table, rows, real(scale))
+def _gradient_kernel(params, job, numbers):
+    """numbers[0] · (sum of the gradients of the samples), added to GRADIENT, which is shaped like the parameters."""
+    params, job, totals, table, slopes, factor = _arguments(params, job, numbers)
+    one = params.dtype.type(1)
+    _pack(job, table, params)
+    _clear_gradient(table, params)
+    for i in range(_blocks(job)):
+        start = i * job[BLOCK]
+        order = job[ORDER] + 8 * start
+        rows = min(job[BLOCK], job[COUNT] - start)
+        walked = _read_inputs(job, table, order, rows)
+        _read_targets(job, table, order, rows, params)
+        _first_forward(job, table, rows, walked, params)
+        _learn(job, table, slopes, 0, rows, one, GRAD_W, GRAD_B, params, totals)
+        _scale(table[0], 0, rows, one, params)
+        _update_first(job, table, GRAD_W, GRAD_B, rows, walked, params)
+        if job[OUTPUTS]:
+            _copy_outputs(job, table, rows, start, params)
+    _unpack(table, GRAD_W, GRAD_B, _vector(job[GRADIENT], ANY, params), True, factor)
     return 0.0
 
 
-def _jacobian_kernel(params, jacobian, work, table, slopes, feed, order, layers, count, n_params, of_inputs):
-    """Derivative of every output of ``count`` samples, one backward pass each: (count, n_out, n_params) or, of the
-    inputs as the user gave them, (count, n_out, n_in). ``jacobian`` comes in as zeros."""
-    params, work, table, slopes, feed = _arguments(params, work, table, slopes, feed, layers)
-    order = carray(order, count).ctypes.data
-    jacobian = carray(jacobian, ANY)
-    first, last = table[0], table[layers - 1]
+def _jacobian_kernel(params, job, numbers):
+    """Derivative of every output of the samples, one backward pass each, to OUTPUTS: (count, n_out, n_params) or, MODE
+    being OF_INPUTS, by the inputs as the user gave them, (count, n_out, n_in)."""
+    params, job, _, table, slopes, _ = _arguments(params, job, numbers)
+    one = params.dtype.type(1)
+    first, last = table[0], table[job[LAYERS] - 1]
     n_in, n_out = first[N_IN], last[N_OUT]
-    scale = carray(pointer(feed[X_SCALE], params), n_in)
-    delta = _row_at(work, last[DELTA], n_out)
-    for s in range(count):
-        _read_inputs(work, table, feed, order + 8 * s, 1)
-        _forward(params, work, table, slopes, 1, True)
+    scale = _vector(job[X_SCALE], n_in, params)
+    delta = _vector(last[DELTA], n_out, params)
+    columns = n_in if job[MODE] == OF_INPUTS else job[N_PARAMS]
+    _pack(job, table, params)
+    for s in range(job[COUNT]):
+        walked = _read_inputs(job, table, job[ORDER] + 8 * s, 1)
+        _first_forward(job, table, 1, walked, params)
+        _layers_forward(job, table, slopes, 0, 1, True, params)
         for k in range(n_out):
+            out = _vector(job[OUTPUTS] + (s * n_out + k) * columns * params.itemsize, columns, params)
             for j in range(n_out):
                 delta[j] = 0
             delta[k] = 1
-            _through_activation(work, last, 1)
-            _backward(params, work, table, 1)
-            if of_inputs:
-                w = _weights(params, first, True)[0]
-                first_delta = _row_at(work, first[DELTA], first[N_OUT])
-                out = _row_at(jacobian, (s * n_out + k) * n_in, n_in)
+            _clear_gradient(table, params)
+            _through_activation(last, 0, 1, params)
+            for i in range(len(table) - 1, 0, -1):
+                _scale(table[i], 0, 1, one, params)
+                _backward(job, table[i], table[i - 1], 0, 1, params)
+                _update(job, table[i], GRAD_W, GRAD_B, 0, 1, params)
+                _through_activation(table[i - 1], 0, 1, params)
+            if job[MODE] == OF_INPUTS:
+                w = _rows(first[W], n_in, first[W_ROW], params)
+                first_delta = _vector(first[DELTA], first[N_OUT], params)
                 for i in range(n_in):
+                    total = params.dtype.type(0)
                     for j in range(first[N_OUT]):
-                        out[i] += scale[i] * w[i, j] * first_delta[j]
+                        total += w[i, j] * first_delta[j]
+                    out[i] = scale[i] * total
             else:
-                out = _row_at(jacobian, (s * n_out + k) * n_params, n_params)
-                _accumulate(out, work, table, 1, out.dtype.type(1))
+                _scale(first, 0, 1, one, params)
+                _update_first(job, table, GRAD_W, GRAD_B, 1, walked, params)
+                _unpack(table, GRAD_W, GRAD_B, out, False, one)
     return 0.0
