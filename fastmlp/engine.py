@@ -17,7 +17,7 @@ import numpy as np
 from . import kernels
 from .activations import Activation
 from .kernels import compiler, layout
-from .kernels.layout import Place, Workspace
+from .kernels.layout import Place, Workspace, aligned
 from .losses import Loss
 from .spec import Spec
 
@@ -69,10 +69,7 @@ class Engine:
         self._fused = spec.layers[-1].act.builtin and output in spec.loss.fused
         self._loss = self._loss_rows(spec.loss, output if self._fused else "")
         self._functions = [_entry(kernels.matrix_function(name, self._dtype.name)) for name in kernels.MATRIX_FUNCTIONS]
-        self._no_shift = np.zeros(max(spec.n_in, spec.n_out), self._dtype)
-        self._no_scale = np.ones(max(spec.n_in, spec.n_out), self._dtype)
-        self._shift = _vector(spec.shift, spec.n_in, self._dtype, self._no_shift)
-        self._scale = _vector(spec.scale, spec.n_in, self._dtype, self._no_scale)
+        self._affine = _affine(spec, self._dtype)
         self.sample_block = sample_block(spec.widths)
 
     def feed(self, x: np.ndarray, y: np.ndarray | None = None) -> Feed:
@@ -80,7 +77,8 @@ class Engine:
         row = np.zeros(layout.FEED, np.int64)
         row[layout.X], (row[layout.X_ROW], row[layout.X_COLUMN]) = x.ctypes.data, x.strides
         row[layout.X_GATHER] = self._gather(x)
-        row[layout.X_SHIFT], row[layout.X_SCALE] = self._shift.ctypes.data, self._scale.ctypes.data
+        if self._affine is not None:
+            row[layout.X_SHIFT], row[layout.X_SCALE] = (vector.ctypes.data for vector in self._affine)
         row[layout.LOSS], row[layout.FUSED] = self._loss, self._fused
         if y is not None:
             row[layout.Y] = y.ctypes.data
@@ -94,7 +92,6 @@ class Engine:
             else:
                 row[layout.Y_ROW], row[layout.Y_COLUMN] = y.strides[0], y.strides[1] or y.itemsize
                 row[layout.Y_GATHER] = self._gather(y)
-                row[layout.Y_SHIFT], row[layout.Y_SCALE] = self._no_shift.ctypes.data, self._no_scale.ctypes.data
         return Feed(row, (x,) if y is None else (x, y), len(x))
 
     def forward(self, feed: Feed, order: np.ndarray, outputs: np.ndarray | None, judged: bool) -> np.ndarray:
@@ -127,7 +124,10 @@ class Engine:
                 z[start : start + count] = workspace.rows(row[layout.Z], count, z.shape[1])
                 a[start : start + count] = workspace.rows(row[layout.A], count, a.shape[1])
         self._idle.append(workspace)
-        inputs = (feed.arrays[0].astype(self._dtype) - self._shift[: self._spec.n_in]) * self._scale[: self._spec.n_in]
+        inputs = feed.arrays[0].astype(self._dtype)
+        if self._affine is not None:
+            shift, scale = self._affine
+            inputs = (inputs - shift) * scale
         return zs, [inputs, *activations]
 
     def run(
@@ -204,5 +204,11 @@ def _entry(function: compiler.Function) -> int:
     return ctypes.cast(function, ctypes.c_void_p).value or 0
 
 
-def _vector(values: tuple[float, ...] | None, n: int, dtype: np.dtype, default: np.ndarray) -> np.ndarray:
-    return default if values is None else np.ascontiguousarray(np.broadcast_to(np.array(values, dtype), (n,)))
+def _affine(spec: Spec, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray] | None:
+    """The input's shift and scale as vectors that kernels may read a cache line beyond; None where there is neither."""
+    if spec.shift is None and spec.scale is None:
+        return None
+    shift, scale = aligned(spec.n_in, dtype), aligned(spec.n_in, dtype)
+    shift[:] = 0.0 if spec.shift is None else spec.shift
+    scale[:] = 1.0 if spec.scale is None else spec.scale
+    return shift, scale

@@ -31,11 +31,11 @@ MATRIX_FUNCTIONS = {
     "product": "i" * 14,
     "inner_products": "i" * 10,
     "backward_and_update": "i" * 8,
-    "nonzero_columns": "i" * 6,
+    "walk": "i" * 5,
 }
 _ACTIVATION = "TTiiiid"
 _LOSS = "TTTTiii"
-_GATHER = "iiiIiiTTTi"
+_GATHER = "iiiIiiiiiii"
 
 
 def kernel(name: str, dtype: str) -> compiler.Function:
@@ -59,7 +59,7 @@ def loss(name: str, output: str, dtype: str) -> compiler.Function:
 
 
 def gather(source: str, dtype: str) -> compiler.Function:
-    """``gather(data, row_stride, column_stride, index, rows, n, shift, scale, out, out_stride)`` from a dtype."""
+    """A reader of x or y of that dtype: ``gather(data, row_stride, column_stride, index, …)`` in elementwise.py."""
     return compiler.load("elementwise", f"gather.{source}", _GATHER, dtype)
 
 

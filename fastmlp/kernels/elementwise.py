@@ -14,7 +14,9 @@ from numba import carray
 from ..activations import ACTIVATIONS
 from ..losses import LOSSES
 from . import math
+from .compiler import vector_bytes
 from .decorators import inner, peek, pointer
+from .simd import prefetch, read_vectors
 
 
 def build(name: str, dtype: str):
@@ -198,22 +200,30 @@ _FUSED = {
 
 
 def _gather(source, real):
-    """Read rows ``index`` of user data of any strides (in bytes), convert, shift and scale them."""
-    size, out_size = np.dtype(source).itemsize, np.dtype(real).itemsize
+    """Read rows ``index`` of user data of any strides (in bytes), convert, shift and scale them.
 
-    def gather(data, row_stride, column_stride, index, rows, n, shift, scale, out, out_row):
-        index = carray(index, rows)
-        shift = carray(shift, n)
-        scale = carray(scale, n)
-        out = carray(out, (rows, out_row // out_size))
+    Shift and scale are padded vectors; a null shift means neither. The ``following`` rows are asked for from memory.
+    """
+    size, out_size = np.dtype(source).itemsize, np.dtype(real).itemsize
+    lanes = vector_bytes() // out_size
+
+    def gather(data, row_stride, column_stride, index, rows, following, n, shift, scale, out, out_row):
+        index = carray(index, rows + following)
         for r in range(rows):
             row = data + index[r] * row_stride
-            if column_stride == size:  # known when compiling, so that this loop is vectorised
-                for k in range(n):
-                    out[r, k] = (real(peek(row + k * size, source)) - shift[k]) * scale[k]
-            else:
-                for k in range(n):
-                    out[r, k] = (real(peek(row + k * column_stride, source)) - shift[k]) * scale[k]
+            done = 0
+            if column_stride == size:
+                read_vectors(real, source, row, n // lanes, shift, scale, out + r * out_row)
+                done = n // lanes * lanes
+            for k in range(done, n):
+                value = real(peek(row + k * column_stride, source))
+                if shift:
+                    value = (value - peek(shift + k * out_size, real)) * peek(scale + k * out_size, real)
+                carray(pointer(out + r * out_row, real), n)[k] = value
+        if column_stride == size:
+            for r in range(rows, rows + following):
+                for line in range((n * size + 63) // 64):
+                    prefetch(data + index[r] * row_stride + line * 64)
         return 0.0
 
     return gather

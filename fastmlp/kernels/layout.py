@@ -35,12 +35,12 @@ FEED = 15  # entries so far
 CLASS_INDICES = 0  # in Y_COLUMN: y is int64 class indices, one a sample
 JUDGE_NOTHING, JUDGE_ARGMAX, JUDGE_LABELS = range(3)
 # The workspace: addresses of the table and of scratch.
-LAYERS, TABLE, SLOPES, IN_PLACE, N_PARAMS, TARGETS, MASK, INDEX, IDENTITY, ZEROS, ONES, GRAM, GRAM_ROW = range(15, 28)
+LAYERS, TABLE, SLOPES, IN_PLACE, N_PARAMS, TARGETS, INDEX, IDENTITY, ZEROS, ONES, GRAM, GRAM_ROW = range(15, 27)
 # Functions of linear.py.
-PRODUCT, INNER_PRODUCTS, BACKWARD_AND_UPDATE, NONZERO_COLUMNS = range(28, 32)
+PRODUCT, INNER_PRODUCTS, BACKWARD_AND_UPDATE, WALK = range(27, 31)
 # The call: the samples' numbers, how many of them and how many at once, and where outputs and gradients go (or 0).
-ORDER, COUNT, BLOCK, MODE, OUTPUTS, GRADIENT = range(32, 38)
-JOB = 38
+ORDER, COUNT, BLOCK, MODE, OUTPUTS, GRADIENT = range(31, 37)
+JOB = 37
 JUDGED = BLOCKWISE = OF_INPUTS = 1  # in MODE: of the forward, the train and the jacobian kernel
 
 NUMBERS = 3  # a kernel's float64: the learning rate or a factor, then the totals of losses and of right answers
@@ -95,7 +95,7 @@ class Workspace:
         item = params.itemsize
         n_in = places[0].n_in
         row = {n: padded(n, item) for place in places for n in place[:2]}
-        widest = max(row.values())
+        widest = max(padded(block, item), *row.values())
         in_place = all(row[n] == n for n in (place.n_out for place in places[:-1])) and len(places) > 1
         used = 0
 
@@ -106,7 +106,7 @@ class Workspace:
 
         self.table = table = np.zeros((len(places), COLUMNS), np.int64)
         self.job = job = np.zeros(JOB, np.int64)
-        job[[ZEROS, MASK, ONES]] = take(widest), take(row[n_in]), take(padded(block, item))
+        job[[ZEROS, ONES]] = take(widest), take(padded(block, item))
         job[[TARGETS, GRAM]] = take(block * row[places[-1].n_out]), take(block * padded(block, item))
         below = take(block * row[n_in])
         for i, (line, place) in enumerate(zip(table, places, strict=True)):
@@ -125,7 +125,7 @@ class Workspace:
         self._memory = aligned(used // item, params.dtype)
         start = self._memory.ctypes.data
         table[:, GRAD_W : SCALED + 1] += start
-        job[[ZEROS, MASK, ONES, TARGETS, GRAM]] += start
+        job[[ZEROS, ONES, TARGETS, GRAM]] += start
         table[:, W : B + 1] += start
         if in_place:
             table[:, W : B + 1] = table[:, FLAT_W : FLAT_B + 1] + params.ctypes.data

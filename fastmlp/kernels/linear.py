@@ -12,7 +12,7 @@ from numba import carray
 
 from .compiler import has_many_registers, vector_bytes
 from .decorators import inner, pointer
-from .simd import backward_and_update, sum_of_inner_products, sum_of_outer_products
+from .simd import backward_and_update, nonzero_columns, sum_of_inner_products, sum_of_outer_products
 
 BYTES = vector_bytes()
 # Tiles: so many vectors wide, then so many rows high, tall ones first. Measured with 12 rows, 768 deep, 128 wide, in
@@ -27,7 +27,7 @@ def build(name: str, dtype: str):
         "product": _product,
         "inner_products": _inner_products,
         "backward_and_update": _backward_and_update,
-        "nonzero_columns": _nonzero_columns,
+        "walk": _walk,
     }[name](np.dtype(dtype).type)
 
 
@@ -154,39 +154,31 @@ def _backward_and_update(real):
     return both
 
 
-def _nonzero_columns(real):
+def _walk(real):
     """Move the columns of x that are not zero in all rows to the front, list them in ``index``, and count them.
 
-    Where the first row has few zeros, all columns stay. The rest of the last vector becomes zero. ``mask`` is scratch.
+    Where the first row has few zeros, all columns stay. The rest of the last vector becomes zero.
     """
     itemsize = np.dtype(real).itemsize
     lanes = BYTES // itemsize
 
-    def nonzero_columns(x, x_row, rows, n, index, mask):
-        index = carray(pointer(index, np.int64), n)
-        mask = carray(pointer(mask, real), n)
-        x = carray(pointer(x, real), (rows, x_row // itemsize))
-        zeros = 0
-        for k in range(n):
-            zeros += x[0, k] == 0
-        if zeros * 4 < n:
+    can_compress = BYTES == 64
+
+    def walk(x, x_row, rows, n, index):
+        numbers = carray(pointer(index, np.int64), n)
+        vectors = -(-n // lanes)
+        if 4 * nonzero_columns(False, real, x, x_row, 1, vectors, index) > 3 * n:
             for k in range(n):
-                index[k] = k
+                numbers[k] = k
             return float(n)
-        for k in range(n):
-            mask[k] = abs(x[0, k])
-        for r in range(1, rows):
-            for k in range(n):
-                mask[k] += abs(x[r, k])
-        found = 0
-        for k in range(n):
-            index[found] = k
-            found += mask[k] != 0
+        found = nonzero_columns(can_compress, real, x, x_row, rows, vectors, index)
+        x = carray(pointer(x, real), (rows, x_row // itemsize))
         for r in range(rows):
-            for i in range(found):
-                x[r, i] = x[r, index[i]]
+            if not can_compress:
+                for i in range(found):
+                    x[r, i] = x[r, numbers[i]]
             for i in range(found, -(-found // lanes) * lanes):
                 x[r, i] = 0
         return float(found)
 
-    return nonzero_columns
+    return walk

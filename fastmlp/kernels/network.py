@@ -41,12 +41,10 @@ from .layout import (
     JUDGED,
     LAYERS,
     LOSS,
-    MASK,
     MODE,
     N_IN,
     N_OUT,
     N_PARAMS,
-    NONZERO_COLUMNS,
     NUMBERS,
     OF_INPUTS,
     ONES,
@@ -60,6 +58,7 @@ from .layout import (
     TABLE,
     TARGETS,
     W_ROW,
+    WALK,
     X_COLUMN,
     X_GATHER,
     X_ROW,
@@ -156,15 +155,16 @@ def _clear_gradient(table, params):
 
 
 @inner
-def _read_inputs(job, table, order, rows):
+def _read_inputs(job, table, start, rows):
     """Rows of x, without the inputs that are zero in all of them where those are many; how many are left."""
     row = table[0]
+    following = min(job[BLOCK], job[COUNT] - start - rows)
     call(
         job[X_GATHER],
-        (job[X], job[X_ROW], job[X_COLUMN], order, rows, row[N_IN], job[X_SHIFT], job[X_SCALE], row[INPUT],
-         row[IN_ROW]),
+        (job[X], job[X_ROW], job[X_COLUMN], job[ORDER] + 8 * start, rows, following, row[N_IN], job[X_SHIFT],
+         job[X_SCALE], row[INPUT], row[IN_ROW]),
     )  # fmt: skip
-    return int(call(job[NONZERO_COLUMNS], (row[INPUT], row[IN_ROW], rows, row[N_IN], job[INDEX], job[MASK])))
+    return int(call(job[WALK], (row[INPUT], row[IN_ROW], rows, row[N_IN], job[INDEX])))
 
 
 @inner
@@ -182,7 +182,7 @@ def _read_targets(job, table, order, rows, params):
     else:
         call(
             job[Y_GATHER],
-            (job[Y], job[Y_ROW], job[Y_COLUMN], order, rows, last[N_OUT], job[Y_SHIFT], job[Y_SCALE], job[TARGETS],
+            (job[Y], job[Y_ROW], job[Y_COLUMN], order, rows, 0, last[N_OUT], job[Y_SHIFT], job[Y_SCALE], job[TARGETS],
              last[OUT_ROW]),
         )  # fmt: skip
 
@@ -366,11 +366,13 @@ def _learn_sample_by_sample(job, table, slopes, rows, walked, rate, params, tota
     Sample t should see the weights that the samples i < t of the block left: its z lacks -rate Σ_i (x_i·x_t + 1) δ_i.
     """
     row = table[0]
-    if rows > 1:
+    for i in range((rows + 2) // 3):  # three rows at once, which need no columns beyond their own
+        skip = 3 * i
         call(
             job[INNER_PRODUCTS],
-            (row[INPUT], row[IN_ROW], row[INPUT], row[IN_ROW], job[ONES] if row[HAS_BIASES] else job[ZEROS],
-             job[GRAM], job[GRAM_ROW], rows, rows, (walked * params.itemsize + BYTES - 1) // BYTES),
+            (row[INPUT] + skip * row[IN_ROW], row[IN_ROW], row[INPUT], row[IN_ROW],
+             job[ONES] if row[HAS_BIASES] else job[ZEROS], job[GRAM] + skip * job[GRAM_ROW], job[GRAM_ROW],
+             min(3, rows - skip), min(skip + 2, rows - 1), (walked * params.itemsize + BYTES - 1) // BYTES),
         )  # fmt: skip
     for t in range(rows):
         if t > 0:
@@ -419,7 +421,7 @@ def _forward_kernel(params, job, numbers):
         start = i * job[BLOCK]
         order = job[ORDER] + 8 * start
         rows = min(job[BLOCK], job[COUNT] - start)
-        walked = _read_inputs(job, table, order, rows)
+        walked = _read_inputs(job, table, start, rows)
         _first_forward(job, table, rows, walked, params)
         _layers_forward(job, table, slopes, 0, rows, False, params)
         if job[MODE] == JUDGED:
@@ -441,7 +443,7 @@ def _train_kernel(params, job, numbers):
         start = i * job[BLOCK]
         order = job[ORDER] + 8 * start
         rows = min(job[BLOCK], job[COUNT] - start)
-        walked = _read_inputs(job, table, order, rows)
+        walked = _read_inputs(job, table, start, rows)
         _read_targets(job, table, order, rows, params)
         _first_forward(job, table, rows, walked, params)
         if job[MODE] == BLOCKWISE:
@@ -468,7 +470,7 @@ def _gradient_kernel(params, job, numbers):
         start = i * job[BLOCK]
         order = job[ORDER] + 8 * start
         rows = min(job[BLOCK], job[COUNT] - start)
-        walked = _read_inputs(job, table, order, rows)
+        walked = _read_inputs(job, table, start, rows)
         _read_targets(job, table, order, rows, params)
         _first_forward(job, table, rows, walked, params)
         _learn(job, table, slopes, 0, rows, one, GRAD_W, GRAD_B, params, totals)
@@ -487,12 +489,11 @@ def _jacobian_kernel(params, job, numbers):
     one = params.dtype.type(1)
     first, last = table[0], table[job[LAYERS] - 1]
     n_in, n_out = first[N_IN], last[N_OUT]
-    scale = _vector(job[X_SCALE], n_in, params)
     delta = _vector(last[DELTA], n_out, params)
     columns = n_in if job[MODE] == OF_INPUTS else job[N_PARAMS]
     _pack(job, table, params)
     for s in range(job[COUNT]):
-        walked = _read_inputs(job, table, job[ORDER] + 8 * s, 1)
+        walked = _read_inputs(job, table, s, 1)
         _first_forward(job, table, 1, walked, params)
         _layers_forward(job, table, slopes, 0, 1, True, params)
         for k in range(n_out):
@@ -514,7 +515,7 @@ def _jacobian_kernel(params, job, numbers):
                     total = params.dtype.type(0)
                     for j in range(first[N_OUT]):
                         total += w[i, j] * first_delta[j]
-                    out[i] = scale[i] * total
+                    out[i] = total * _vector(job[X_SCALE], n_in, params)[i] if job[X_SHIFT] else total
             else:
                 _scale(first, 0, 1, one, params)
                 _update_first(job, table, GRAD_W, GRAD_B, 1, walked, params)

@@ -123,6 +123,108 @@ def backward_and_update(typingctx, n, real, n_out, delta, scaled, w, w_row, x, d
     return types.void(n, real, n_out, delta, scaled, w, w_row, x, dx), codegen
 
 
+@intrinsic
+def read_vectors(typingctx, real, source, data, count, shift, scale, out):
+    """out = (data - shift) · scale for ``count`` vectors of reals, from numbers of any NumPy type and alignment.
+
+    Shift and scale are vectors too; where the address of shift is 0 numbers are only converted.
+    """
+    kind = source.dtype
+
+    def codegen(context, builder, signature, args):
+        _, _, data, count, shift, scale, out = args
+        emit = _Emitter(context, builder, real.dtype)
+        given = ir.VectorType(context.get_data_type(kind), emit.lanes)
+        size = INT64(emit.lanes * kind.bitwidth // 8)
+
+        def read(k):
+            place = builder.inttoptr(emit.offset(data, k, size), given.as_pointer())
+            value = builder.load(place, align=1)
+            if isinstance(kind, types.Integer):
+                return (builder.sitofp if kind.signed else builder.uitofp)(value, emit.vector)
+            if kind.bitwidth > real.dtype.bitwidth:
+                return builder.fptrunc(value, emit.vector)
+            return value if kind == real.dtype else builder.fpext(value, emit.vector)
+
+        def convert(k, _):
+            emit.store(read(k), emit.offset(out, k, INT64(vector_bytes())))
+            return []
+
+        def convert_and_scale(k, _):
+            along = builder.mul(k, INT64(vector_bytes()))
+            moved = builder.fsub(read(k), emit.load(builder.add(shift, along)))
+            emit.store(builder.fmul(moved, emit.load(builder.add(scale, along))), builder.add(out, along))
+            return []
+
+        with builder.if_else(builder.icmp_signed("==", shift, INT64(0))) as (plain, scaled):
+            with plain:
+                emit.loop(count, [], convert)
+            with scaled:
+                emit.loop(count, [], convert_and_scale)
+        return context.get_dummy_value()
+
+    return types.void(real, source, data, count, shift, scale, out), codegen
+
+
+@intrinsic
+def prefetch(typingctx, address):
+    """Ask for the cache line at the address, which need not be a valid one."""
+
+    def codegen(context, builder, signature, args):
+        byte = ir.IntType(8).as_pointer()
+        flag = ir.IntType(32)
+        function = _function(builder, "llvm.prefetch.p0", ir.VoidType(), [byte, flag, flag, flag])
+        builder.call(function, [builder.inttoptr(args[0], byte), flag(0), flag(3), flag(1)])
+        return context.get_dummy_value()
+
+    return types.void(address), codegen
+
+
+@intrinsic(prefer_literal=True)
+def nonzero_columns(typingctx, move, real, x, x_row, rows, vectors, index):
+    """Write the numbers of the columns that are not zero in all rows to ``index``, int64; return how many they are.
+
+    With ``move`` those columns are moved to the front of x too: one instruction a vector on AVX-512, many elsewhere.
+    """
+
+    def codegen(context, builder, signature, args):
+        _, _, x, x_row, rows, vectors, index = args
+        emit = _Emitter(context, builder, real.dtype)
+        bits = ir.VectorType(ir.IntType(1), emit.lanes)
+        numbers = ir.VectorType(INT64, emit.lanes)
+
+        def column(k, found):
+            along = builder.mul(k, INT64(vector_bytes()))
+
+            def look(r, seen):
+                values = emit.load(builder.add(emit.offset(x, r, x_row), along))
+                return [builder.or_(seen[0], builder.fcmp_unordered("!=", values, emit.zero))]
+
+            def move_row(r, _):
+                row = emit.offset(x, r, x_row)
+                target = emit.offset(row, found[0], INT64(emit.itemsize))
+                emit.compress(emit.load(builder.add(row, along)), seen, target)
+                return []
+
+            (seen,) = emit.loop(rows, [bits([0] * emit.lanes)], look)
+            which = builder.add(emit.repeat(builder.mul(k, INT64(emit.lanes))), numbers(list(range(emit.lanes))))
+            emit.compress(which, seen, emit.offset(index, found[0], INT64(8)))
+            if move.literal_value:
+                emit.loop(rows, [], move_row)
+            count = builder.ctpop(builder.bitcast(seen, ir.IntType(emit.lanes)))
+            return [builder.add(found[0], builder.zext(count, INT64))]
+
+        (found,) = emit.loop(vectors, [INT64(0)], column)
+        return found
+
+    return types.int64(move, real, x, x_row, rows, vectors, index), codegen
+
+
+def _function(builder, name, result, arguments):
+    """The LLVM intrinsic of that name."""
+    return builder.module.globals.get(name) or ir.Function(builder.module, ir.FunctionType(result, arguments), name)
+
+
 class _Emitter:
     """The few shapes of instruction that a tile is made of."""
 
@@ -159,14 +261,23 @@ class _Emitter:
 
     def broadcast(self, address):
         value = self.builder.load(self.builder.inttoptr(address, self.real.as_pointer()), align=self.itemsize)
-        single = self.builder.insert_element(self.vector(ir.Undefined), value, INT64(0))
+        return self.repeat(value)
+
+    def repeat(self, value):
+        kind = ir.VectorType(value.type, self.lanes)
+        single = self.builder.insert_element(kind(ir.Undefined), value, INT64(0))
         return self._shuffle(single, single, [0] * self.lanes)
+
+    def compress(self, value, mask, address):
+        """Store the numbers whose mask is set, one after the other."""
+        kind = value.type.element
+        name = f"llvm.masked.compressstore.v{self.lanes}{'i64' if kind == INT64 else f'f{self.itemsize * 8}'}"
+        function = _function(self.builder, name, ir.VoidType(), [value.type, kind.as_pointer(), mask.type])
+        self.builder.call(function, [value, self.builder.inttoptr(address, kind.as_pointer()), mask])
 
     def multiply_add(self, p, q, r):
         name = f"llvm.fmuladd.v{self.lanes}f{self.itemsize * 8}"
-        kind = ir.FunctionType(self.vector, [self.vector] * 3)
-        function = self.builder.module.globals.get(name) or ir.Function(self.builder.module, kind, name)
-        return self.builder.call(function, [p, q, r])
+        return self.builder.call(_function(self.builder, name, self.vector, [self.vector] * 3), [p, q, r])
 
     def sums_within(self, vectors):
         """One vector whose number j is the sum over vectors[j]; as many vectors as a power of two up to the lanes."""
@@ -198,7 +309,7 @@ class _Emitter:
         self.builder.branch(head)
         self.builder.position_at_end(head)
         i = self.builder.phi(INT64)
-        current = [self.builder.phi(self.vector) for _ in values]
+        current = [self.builder.phi(value.type) for value in values]
         self.builder.cbranch(self.builder.icmp_signed("<", i, count), body, after)
         self.builder.position_at_end(body)
         result = step(i, current)
