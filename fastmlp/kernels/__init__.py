@@ -67,7 +67,7 @@ def private_activation(function: Any, derivative: Any, dtype: str) -> tuple[comp
     """As `activation`, of a user's scalar njit functions. Keep the second value alive as long as the first is used."""
     from .elementwise import activation_rows
 
-    return compiler.compile_private(activation_rows(function, derivative, False), _ACTIVATION, dtype)
+    return compiler.compile_private(activation_rows(function, derivative), _ACTIVATION, dtype)
 
 
 def private_loss(function: Any, derivative: Any, dtype: str) -> tuple[compiler.Function, Any]:

@@ -6,6 +6,7 @@ network pays only for what it uses and a user's own function enters by the same 
 
 from __future__ import annotations
 
+import math
 from types import FunctionType
 
 import numpy as np
@@ -13,45 +14,46 @@ from numba import carray
 
 from ..activations import ACTIVATIONS
 from ..losses import LOSSES
-from . import math
 from .compiler import vector_bytes
 from .decorators import inner, peek, pointer
-from .simd import prefetch, read_vectors
+from .math import functions
+from .simd import largest, prefetch, read_vectors, wide_vectors
 
 
 def build(name: str, dtype: str):
     """The Python function to compile for a name: ``activation.relu``, ``loss.bce.sigmoid``, ``gather.uint8``."""
+    real = np.dtype(dtype).type
     family, _, rest = name.partition(".")
     if family == "gather":
-        return _gather(np.dtype(rest).type, np.dtype(dtype).type)
+        return _gather(np.dtype(rest).type, real)
     if family == "activation":
         activation = ACTIVATIONS[rest]
         if not activation.elementwise:
-            return _softmax
-        functions = activation.function, activation.derivative_function
-        return activation_rows(*(specialised(f, dtype) for f in functions), activation.slope is not None)
+            return _softmax_rows(real)
+        formulas = activation.function, activation.derivative_function
+        return _whole_rows(*(specialised(formula, real) for formula in formulas), activation.slope is not None, real)
     loss, _, output = rest.partition(".")
     if output:
-        return _loss_rows(_FUSED[loss, output])
+        return _loss_rows(_FUSED[loss, output](real))
     if LOSSES[loss].rowwise:
         return _loss_rows(_ROWWISE[loss])
-    return loss_rows(specialised(LOSSES[loss].function, dtype), specialised(LOSSES[loss].derivative, dtype))
+    return loss_rows(specialised(LOSSES[loss].function, real), specialised(LOSSES[loss].derivative, real))
 
 
-def specialised(function, dtype: str):
+def specialised(formula, real):
     """A table's formula for single numbers of one dtype: ``np`` is kernels/math.py, every constant of that dtype."""
-    real = np.dtype(dtype).type
-    names = {"np": math, "erfc": math.erfc}
-    for name in function.__code__.co_names:
-        value = function.__globals__.get(name)
+    names = {"np": functions(real), "erfc": inner(lambda z: math.erfc(z))}
+    for name in formula.__code__.co_names:
+        value = formula.__globals__.get(name)
         if name not in names and value is not None:
-            names[name] = real(value) if isinstance(value, float) else specialised(value, dtype)
-    constants = tuple(real(c) if isinstance(c, float) else c for c in function.__code__.co_consts)
-    return inner(FunctionType(function.__code__.replace(co_consts=constants), names, function.__name__))
+            names[name] = real(value) if isinstance(value, float) else specialised(value, real)
+    constants = tuple(real(c) if isinstance(c, float) else c for c in formula.__code__.co_consts)
+    return inner(FunctionType(formula.__code__.replace(co_consts=constants), names, formula.__name__))
 
 
-def activation_rows(function, derivative, has_slope: bool):
-    """a = f(z) for rows of n numbers, ``stride`` apart, and d = f'(z) where d is not null."""
+def _whole_rows(function, derivative, has_slope, real):
+    """a = f(z), and d = f'(z) where d is not null, of rows of whole vectors; the padding of a becomes 0."""
+    lanes = vector_bytes() // np.dtype(real).itemsize
     if has_slope:
         with_slope, derivative_with_slope = function, derivative
     else:
@@ -59,53 +61,91 @@ def activation_rows(function, derivative, has_slope: bool):
         derivative_with_slope = inner(lambda z, slope: derivative(z))
 
     def rows_of(z, a, d, rows, n, stride, slope):
-        z = carray(z, (rows, stride))
-        a = carray(a, (rows, stride))
-        slope = z.dtype.type(slope)
-        for r in range(rows):
-            for k in range(n):
-                a[r, k] = with_slope(z[r, k], slope)
+        wide_vectors()
+        count = rows * stride // lanes * lanes  # as is known, but the compiler should know too
+        z = carray(z, count)
+        a = carray(a, count)
+        slope = real(slope)
         if d != 0:
-            d = carray(pointer(d, a), (rows, stride))
-            for r in range(rows):
-                for k in range(n):
-                    d[r, k] = derivative_with_slope(z[r, k], slope)
+            d = carray(pointer(d, a), count)
+            for k in range(count):
+                a[k] = with_slope(z[k], slope)
+                d[k] = derivative_with_slope(z[k], slope)
+        else:
+            for k in range(count):
+                a[k] = with_slope(z[k], slope)
+        for r in range(rows):
+            for k in range(n, stride):
+                a[r * stride + k] = 0
         return 0.0
 
     return rows_of
 
 
-def _softmax(z, a, d, rows, n, stride, slope):
+def activation_rows(function, derivative):
+    """a = f(z) of rows of n numbers, ``stride`` apart, and d = f'(z) where d is not null; of a user's functions, which
+    see no padding."""
+
+    def rows_of(z, a, d, rows, n, stride, slope):
+        z = carray(z, (rows, stride))
+        a = carray(a, (rows, stride))
+        for r in range(rows):
+            for k in range(n):
+                a[r, k] = function(z[r, k])
+        if d != 0:
+            d = carray(pointer(d, a), (rows, stride))
+            for r in range(rows):
+                for k in range(n):
+                    d[r, k] = derivative(z[r, k])
+        return 0.0
+
+    return rows_of
+
+
+def _softmax_rows(real):
     """a = softmax(z), row by row; its derivative is not a row of numbers (network.py applies the Jacobian)."""
-    z = carray(z, (rows, stride))
-    a = carray(a, (rows, stride))
-    for r in range(rows):
-        _softmax_row(z[r, :n], a[r, :n])
-    return 0.0
+    softmax = _softmax(real)
+
+    def rows_of(z, a, d, rows, n, stride, slope):
+        wide_vectors()
+        z = carray(z, (rows, stride))
+        a = carray(a, (rows, stride))
+        for r in range(rows):
+            softmax(z[r], a[r], n)
+        return 0.0
+
+    return rows_of
 
 
-@inner
-def _softmax_row(z, a):
-    """Write softmax(z) to a; return max(z) and the logarithm of the sum of exp(z - max(z))."""
-    top = z[0]
-    for k in range(1, len(z)):
-        top = max(top, z[k])
-    total = z.dtype.type(0)
-    for k in range(len(z)):
-        a[k] = math.exp(z[k] - top)
-        total += a[k]
-    for k in range(len(z)):
-        a[k] /= total
-    return top, math.log(total)
+def _softmax(real):
+    """Write softmax of a row's first n numbers to a, zeros behind; return the largest z and the sum of exp(z - it)."""
+    np = functions(real)
+    lanes = vector_bytes() // real(0).itemsize
+
+    @inner
+    def softmax(z, a, n):
+        stride = len(z) // lanes * lanes  # all of it, in whole vectors
+        top = largest(real, z.ctypes.data, n)
+        total = real(0)
+        for k in range(stride):
+            e = np.where(k < n, np.exp(z[k] - top), real(0))
+            a[k] = e
+            total += e
+        scale = real(1) / total
+        for k in range(stride):
+            a[k] *= scale
+        return top, total
+
+    return softmax
 
 
 def loss_rows(function, derivative):
     """Sum over rows and outputs of a loss of single outputs; delta = dL/da."""
 
     @inner
-    def row(z, a, y, delta):
+    def row(z, a, y, delta, n):
         total = 0.0
-        for k in range(len(a)):
+        for k in range(n):
             total += function(a[k], y[k])
             delta[k] = derivative(a[k], y[k])
         return total
@@ -114,75 +154,93 @@ def loss_rows(function, derivative):
 
 
 def _loss_rows(row):
-    """Sum over rows of ``row(z, a, y, delta)``, the loss of one sample, which also writes its delta."""
+    """Sum over rows of ``row(z, a, y, delta, n)``, the loss of one sample, which also writes its delta."""
 
     def rows_of(z, a, y, delta, rows, n, stride):
+        wide_vectors()
         z = carray(z, (rows, stride))
         a = carray(a, (rows, stride))
         y = carray(y, (rows, stride))
         delta = carray(delta, (rows, stride))
         total = 0.0
         for r in range(rows):
-            total += row(z[r, :n], a[r, :n], y[r, :n], delta[r, :n])
+            total += row(z[r], a[r], y[r], delta[r], n)
         return total
 
     return rows_of
 
 
-@inner
-def _cross_entropy_softmax(z, a, y, delta):
+def _cross_entropy_softmax(real):
     """-Σ y log softmax(z) by log-sum-exp; delta = dL/dz = a Σy - y, which is the tutorial's a - y when Σy = 1.
 
     The differences are taken before the logarithm is added: right to the last digits even for z of 1e15.
     """
-    top, log_sum = _softmax_row(z, a)
-    total = 0.0
-    mass = z.dtype.type(0)
-    for k in range(len(z)):
-        mass += y[k]
-        if y[k] != 0:
-            total += y[k] * (np.float64(top) - np.float64(z[k]) + log_sum)
-    for k in range(len(z)):
-        delta[k] = a[k] * mass - y[k]
-    return total
+    softmax = _softmax(real)
+    lanes = vector_bytes() // real(0).itemsize
+
+    @inner
+    def row(z, a, y, delta, n):
+        stride = len(z) // lanes * lanes
+        top, sum_of_exp = softmax(z, a, n)
+        below = 0.0
+        mass = real(0)
+        for k in range(n):
+            if y[k] != 0:
+                mass += y[k]
+                below += np.float64(y[k]) * (np.float64(top) - np.float64(z[k]))
+        for k in range(stride):
+            delta[k] = a[k] * mass - y[k]
+        return below + mass * math.log(np.float64(sum_of_exp))
+
+    return row
 
 
-@inner
-def _cross_entropy_sigmoid(z, a, y, delta):
+def _cross_entropy_sigmoid(real):
     """-Σ y log sigmoid(z) = Σ y softplus(-z); delta = dL/dz = -y sigmoid(-z)."""
-    total = 0.0
-    for k in range(len(z)):
-        wide = np.float64(z[k])
-        e = math.exp(-math.abs(wide))
-        total += y[k] * (max(-wide, 0.0) + math.log1p(e))
-        delta[k] = -y[k] * (e if wide > 0.0 else 1.0) / (1.0 + e)
-    return total
+    double = functions(np.float64)
+
+    @inner
+    def row(z, a, y, delta, n):
+        total = 0.0
+        for k in range(n):
+            wide = np.float64(z[k])
+            e = double.exp(-double.abs(wide))
+            total += y[k] * (double.maximum(-wide, 0.0) + double.log1p(e))
+            delta[k] = -y[k] * double.where(wide > 0.0, e, 1.0) / (1.0 + e)
+        return total
+
+    return row
 
 
-@inner
-def _bce_sigmoid(z, a, y, delta):
+def _bce_sigmoid(real):
     """-Σ y log sigmoid(z) + (1 - y) log(1 - sigmoid(z)) = Σ softplus(z) - y z; delta = dL/dz = a - y.
 
     softplus(z) - y z is arranged so that nothing large is subtracted from its like.
     """
-    total = 0.0
-    for k in range(len(z)):
-        wide = np.float64(z[k])
-        total += wide * ((1.0 if wide > 0.0 else 0.0) - y[k]) + math.log1p(math.exp(-math.abs(wide)))
-        delta[k] = a[k] - y[k]
-    return total
+    double = functions(np.float64)
+
+    @inner
+    def row(z, a, y, delta, n):
+        total = 0.0
+        for k in range(n):
+            wide = np.float64(z[k])
+            total += wide * (double.where(wide > 0.0, 1.0, 0.0) - y[k]) + double.log1p(double.exp(-double.abs(wide)))
+            delta[k] = a[k] - y[k]
+        return total
+
+    return row
 
 
 @inner
-def _hinge(z, a, y, delta):
+def _hinge(z, a, y, delta, n):
     """Σ_{j≠c} max(0, a_j - a_c + 1), c the right class; a soft y takes the mean over its classes. delta = dL/da."""
     total = 0.0
-    for j in range(len(a)):
+    for j in range(n):
         delta[j] = 0
-    for c in range(len(a)):
+    for c in range(n):
         if y[c] == 0:
             continue
-        for j in range(len(a)):
+        for j in range(n):
             margin = a[j] - a[c] + 1
             if j != c and margin > 0:
                 total += y[c] * margin

@@ -240,11 +240,13 @@ def _judge(job, table, first, rows, params, totals):
     y = _rows(job[TARGETS] + skip, rows, stride, params)
     if job[JUDGE] == JUDGE_ARGMAX:
         for r in range(rows):
-            said, right = 0, 0
+            right = 0
             for k in range(1, n):
-                said = k if a[r, k] > a[r, said] else said
                 right = k if y[r, k] > y[r, right] else right
-            totals[1] += said == right
+            better = 0  # outputs that win against the right class; of equal ones the first wins
+            for k in range(n):
+                better += (a[r, k] > a[r, right]) | ((a[r, k] == a[r, right]) & (k < right))
+            totals[1] += better == 0
     elif job[JUDGE] == JUDGE_LABELS:
         for r in range(rows):
             for k in range(n):

@@ -167,6 +167,43 @@ def read_vectors(typingctx, real, source, data, count, shift, scale, out):
 
 
 @intrinsic
+def largest(typingctx, real, x, n):
+    """The largest of n >= 1 numbers of a row of whole vectors."""
+
+    def codegen(context, builder, signature, args):
+        _, x, n = args
+        emit = _Emitter(context, builder, real.dtype)
+        lowest = emit.vector([float("-inf")] * emit.lanes)
+        positions = ir.VectorType(INT64, emit.lanes)(list(range(emit.lanes)))
+        vectors = builder.sdiv(builder.add(n, INT64(emit.lanes - 1)), INT64(emit.lanes))
+        maximum = _function(builder, f"llvm.maxnum.{emit.suffix}", emit.vector, [emit.vector] * 2)
+        reduce = _function(builder, f"llvm.vector.reduce.fmax.{emit.suffix}", emit.real, [emit.vector])
+
+        def step(k, best):
+            left = builder.sub(n, builder.mul(k, INT64(emit.lanes)))
+            inside = builder.icmp_signed("<", positions, emit.repeat(left))
+            values = emit.load(emit.offset(x, k, INT64(vector_bytes())))
+            return [builder.call(maximum, [best[0], builder.select(inside, values, lowest)])]
+
+        (best,) = emit.loop(vectors, [lowest], step)
+        return builder.call(reduce, [best])
+
+    return real.dtype(real, x, n), codegen
+
+
+@intrinsic
+def wide_vectors(typingctx):
+    """Let LLVM use vectors of full width for the loops of the function it stands in."""
+
+    def codegen(context, builder, signature, args):
+        # llvmlite's own add refuses attributes that it does not list
+        set.add(builder.function.attributes, f'"prefer-vector-width"="{vector_bytes() * 8}"')
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+@intrinsic
 def prefetch(typingctx, address):
     """Ask for the cache line at the address, which need not be a valid one."""
 
@@ -234,6 +271,7 @@ class _Emitter:
         self.itemsize = dtype.bitwidth // 8
         self.lanes = vector_bytes() // self.itemsize
         self.vector = ir.VectorType(self.real, self.lanes)
+        self.suffix = f"v{self.lanes}f{dtype.bitwidth}"
         self.zero = self.vector([0.0] * self.lanes)
 
     def offset(self, address, number, stride):
@@ -271,13 +309,18 @@ class _Emitter:
     def compress(self, value, mask, address):
         """Store the numbers whose mask is set, one after the other."""
         kind = value.type.element
-        name = f"llvm.masked.compressstore.v{self.lanes}{'i64' if kind == INT64 else f'f{self.itemsize * 8}'}"
-        function = _function(self.builder, name, ir.VoidType(), [value.type, kind.as_pointer(), mask.type])
+        suffix = f"v{self.lanes}i64" if kind == INT64 else self.suffix
+        function = _function(
+            self.builder,
+            f"llvm.masked.compressstore.{suffix}",
+            ir.VoidType(),
+            [value.type, kind.as_pointer(), mask.type],
+        )
         self.builder.call(function, [value, self.builder.inttoptr(address, kind.as_pointer()), mask])
 
     def multiply_add(self, p, q, r):
-        name = f"llvm.fmuladd.v{self.lanes}f{self.itemsize * 8}"
-        return self.builder.call(_function(self.builder, name, self.vector, [self.vector] * 3), [p, q, r])
+        function = _function(self.builder, f"llvm.fmuladd.{self.suffix}", self.vector, [self.vector] * 3)
+        return self.builder.call(function, [p, q, r])
 
     def sums_within(self, vectors):
         """One vector whose number j is the sum over vectors[j]; as many vectors as a power of two up to the lanes."""
