@@ -24,6 +24,7 @@ from .spec import Spec
 __all__ = ["BLOCK", "Engine", "Feed", "in_slices"]
 
 BLOCK = 64  # the most samples whose layers are in memory together; more no longer gains, and leaves the L2 cache
+_FUSED = {"sigmoid": layout.FUSED_WITH_SIGMOID, "softmax": layout.FUSED_WITH_SOFTMAX}
 _SLICE_SECONDS = 0.02  # a kernel call lasts about this long, so that Ctrl-C is heard
 
 
@@ -66,8 +67,9 @@ class Engine:
         self._slopes = np.array([layer.act.slope or 0.0 for layer in spec.layers])
         self._activations = [self._activation(layer.act) for layer in spec.layers]
         output = spec.layers[-1].act.name
-        self._fused = spec.layers[-1].act.builtin and output in spec.loss.fused
-        self._loss = self._loss_rows(spec.loss, output if self._fused else "")
+        fused = spec.layers[-1].act.builtin and output in spec.loss.fused
+        self._fused = _FUSED[output] if fused else layout.NOT_FUSED
+        self._loss = self._loss_rows(spec.loss, output if fused else "")
         self._functions = [_entry(kernels.matrix_function(name, self._dtype.name)) for name in kernels.MATRIX_FUNCTIONS]
         self._affine = _affine(spec, self._dtype)
         self.sample_block = sample_block(spec.widths)

@@ -10,7 +10,10 @@ from numba.extending import intrinsic
 from .compiler import OPTIONS
 
 inner = njit(**OPTIONS)
+inlined = njit(**OPTIONS, forceinline=True)
 inner.__doc__ = "A function that kernels call: compiled into them, with the options of them all."
+
+inlined.__doc__ = "The same, always inlined: only then can the loop around it become vector code."
 
 
 @intrinsic

@@ -15,7 +15,7 @@ from numba import carray
 from ..activations import ACTIVATIONS
 from ..losses import LOSSES
 from .compiler import vector_bytes
-from .decorators import inner, peek, pointer
+from .decorators import inlined, peek, pointer
 from .math import functions
 from .simd import largest, prefetch, read_vectors, wide_vectors
 
@@ -42,27 +42,27 @@ def build(name: str, dtype: str):
 
 def specialised(formula, real):
     """A table's formula for single numbers of one dtype: ``np`` is kernels/math.py, every constant of that dtype."""
-    names = {"np": functions(real), "erfc": inner(lambda z: math.erfc(z))}
+    names = {"np": functions(real), "erfc": inlined(lambda z: math.erfc(z))}
     for name in formula.__code__.co_names:
         value = formula.__globals__.get(name)
         if name not in names and value is not None:
             names[name] = real(value) if isinstance(value, float) else specialised(value, real)
     constants = tuple(real(c) if isinstance(c, float) else c for c in formula.__code__.co_consts)
-    return inner(FunctionType(formula.__code__.replace(co_consts=constants), names, formula.__name__))
+    return inlined(FunctionType(formula.__code__.replace(co_consts=constants), names, formula.__name__))
 
 
 def _whole_rows(function, derivative, has_slope, real):
     """a = f(z), and d = f'(z) where d is not null, of rows of whole vectors; the padding of a becomes 0."""
-    lanes = vector_bytes() // np.dtype(real).itemsize
+    lanes = vector_bytes() // real(0).itemsize
     if has_slope:
         with_slope, derivative_with_slope = function, derivative
     else:
-        with_slope = inner(lambda z, slope: function(z))
-        derivative_with_slope = inner(lambda z, slope: derivative(z))
+        with_slope = inlined(lambda z, slope: function(z))
+        derivative_with_slope = inlined(lambda z, slope: derivative(z))
 
     def rows_of(z, a, d, rows, n, stride, slope):
         wide_vectors()
-        count = rows * stride // lanes * lanes  # as is known, but the compiler should know too
+        count = rows * stride // lanes * lanes  # all of it; and now the compiler knows that nothing is left over
         z = carray(z, count)
         a = carray(a, count)
         slope = real(slope)
@@ -122,17 +122,16 @@ def _softmax(real):
     np = functions(real)
     lanes = vector_bytes() // real(0).itemsize
 
-    @inner
+    @inlined
     def softmax(z, a, n):
-        stride = len(z) // lanes * lanes  # all of it, in whole vectors
         top = largest(real, z.ctypes.data, n)
+        count = len(z) // lanes * lanes
         total = real(0)
-        for k in range(stride):
-            e = np.where(k < n, np.exp(z[k] - top), real(0))
-            a[k] = e
-            total += e
+        for k in range(count):
+            a[k] = np.where(k < n, np.exp(z[k] - top), real(0))
+            total += a[k]
         scale = real(1) / total
-        for k in range(stride):
+        for k in range(count):
             a[k] *= scale
         return top, total
 
@@ -142,7 +141,7 @@ def _softmax(real):
 def loss_rows(function, derivative):
     """Sum over rows and outputs of a loss of single outputs; delta = dL/da."""
 
-    @inner
+    @inlined
     def row(z, a, y, delta, n):
         total = 0.0
         for k in range(n):
@@ -176,21 +175,21 @@ def _cross_entropy_softmax(real):
     The differences are taken before the logarithm is added: right to the last digits even for z of 1e15.
     """
     softmax = _softmax(real)
+
+    log, where = functions(real).log, functions(real).where
     lanes = vector_bytes() // real(0).itemsize
 
-    @inner
+    @inlined
     def row(z, a, y, delta, n):
-        stride = len(z) // lanes * lanes
         top, sum_of_exp = softmax(z, a, n)
-        below = 0.0
-        mass = real(0)
-        for k in range(n):
-            if y[k] != 0:
-                mass += y[k]
-                below += np.float64(y[k]) * (np.float64(top) - np.float64(z[k]))
-        for k in range(stride):
+        below = mass = real(0)
+        count = len(z) // lanes * lanes  # y is 0 in the padding
+        for k in range(count):
+            mass += y[k]
+            below += where(y[k] != 0, y[k] * (top - z[k]), real(0))
+        for k in range(count):
             delta[k] = a[k] * mass - y[k]
-        return below + mass * math.log(np.float64(sum_of_exp))
+        return below + mass * log(sum_of_exp)
 
     return row
 
@@ -199,7 +198,7 @@ def _cross_entropy_sigmoid(real):
     """-Σ y log sigmoid(z) = Σ y softplus(-z); delta = dL/dz = -y sigmoid(-z)."""
     double = functions(np.float64)
 
-    @inner
+    @inlined
     def row(z, a, y, delta, n):
         total = 0.0
         for k in range(n):
@@ -219,7 +218,7 @@ def _bce_sigmoid(real):
     """
     double = functions(np.float64)
 
-    @inner
+    @inlined
     def row(z, a, y, delta, n):
         total = 0.0
         for k in range(n):
@@ -231,7 +230,7 @@ def _bce_sigmoid(real):
     return row
 
 
-@inner
+@inlined
 def _hinge(z, a, y, delta, n):
     """Σ_{j≠c} max(0, a_j - a_c + 1), c the right class; a soft y takes the mean over its classes. delta = dL/da."""
     total = 0.0

@@ -33,6 +33,7 @@ Y, Y_ROW, Y_COLUMN, Y_GATHER, Y_SHIFT, Y_SCALE = range(6, 12)
 LOSS, FUSED, JUDGE = range(12, 15)
 FEED = 15  # entries so far
 CLASS_INDICES = 0  # in Y_COLUMN: y is int64 class indices, one a sample
+NOT_FUSED, FUSED_WITH_SIGMOID, FUSED_WITH_SOFTMAX = range(3)  # in FUSED; with softmax, the loss computes the outputs
 JUDGE_NOTHING, JUDGE_ARGMAX, JUDGE_LABELS = range(3)
 # The workspace: addresses of the table and of scratch.
 LAYERS, TABLE, SLOPES, IN_PLACE, N_PARAMS, TARGETS, INDEX, IDENTITY, ZEROS, ONES, GRAM, GRAM_ROW = range(15, 27)

@@ -18,7 +18,7 @@ from numba import njit, types
 from numba.extending import intrinsic
 
 from .compiler import OPTIONS
-from .decorators import inner
+from .decorators import inlined
 
 # Error-free steps must stay in order: of the liberties of fastmath only fused multiply-adds.
 in_order = njit(**{**OPTIONS, "fastmath": {"contract"}}, forceinline=True)
@@ -118,17 +118,17 @@ def _horner(rest, c):
     return in_order(lambda x: rest(x) * x + c)
 
 
-@inner
+@inlined
 def maximum(p, q):
     return _where(p > q, p, q)
 
 
-@inner
+@inlined
 def minimum(p, q):
     return _where(p < q, p, q)
 
 
-@inner
+@inlined
 def absolute(z):
     return math.fabs(z)
 
@@ -225,7 +225,7 @@ def functions(real):
         y = limits_of_log(u, log_of(_mantissa_from_root(safe), error, k))
         return _where(z == zero, z, y)
 
-    @inner
+    @inlined
     def sign(z):
         return _where(z == zero, zero, _where(z > zero, one, -one))
 
@@ -239,7 +239,7 @@ def functions(real):
 
 
 def _from_libm(function):
-    return inner(lambda z: function(z))
+    return inlined(lambda z: function(z))
 
 
 def _tanh_coefficients(count):

@@ -22,6 +22,7 @@ from .layout import (
     FLAT_B,
     FLAT_W,
     FUSED,
+    FUSED_WITH_SOFTMAX,
     GRAD_B,
     GRAD_W,
     GRADIENT,
@@ -45,6 +46,7 @@ from .layout import (
     N_IN,
     N_OUT,
     N_PARAMS,
+    NOT_FUSED,
     NUMBERS,
     OF_INPUTS,
     ONES,
@@ -217,12 +219,13 @@ def _activate(row, slope, first, rows, with_derivatives, params):
 
 
 @inner
-def _layers_forward(job, table, slopes, first, rows, with_derivatives, params):
-    """From the first layer's z to the outputs."""
+def _layers_forward(job, table, slopes, first, rows, with_derivatives, with_outputs, params):
+    """From the first layer's z to the last one's, and to the outputs unless the loss will compute them."""
     for i in range(len(table)):
         if i > 0:
             _forward(job, table[i], first, rows)
-        _activate(table[i], slopes[i], first, rows, with_derivatives, params)
+        if with_outputs or i < len(table) - 1:
+            _activate(table[i], slopes[i], first, rows, with_derivatives, params)
 
 
 @inner
@@ -346,9 +349,9 @@ def _backward_and_update(job, row, below, first, params):
 def _learn(job, table, slopes, first, rows, factor, w_column, b_column, params, totals):
     """From the first layer's z of some rows to its delta; the deeper layers' parameters (or gradients) get factor times
     their gradients on the way."""
-    _layers_forward(job, table, slopes, first, rows, True, params)
+    _layers_forward(job, table, slopes, first, rows, True, job[FUSED] != FUSED_WITH_SOFTMAX, params)
     _judge(job, table, first, rows, params, totals)
-    if not job[FUSED]:
+    if job[FUSED] == NOT_FUSED:
         _through_activation(table[len(table) - 1], first, rows, params)
     for i in range(len(table) - 1, 0, -1):
         row, below = table[i], table[i - 1]
@@ -425,7 +428,7 @@ def _forward_kernel(params, job, numbers):
         rows = min(job[BLOCK], job[COUNT] - start)
         walked = _read_inputs(job, table, start, rows)
         _first_forward(job, table, rows, walked, params)
-        _layers_forward(job, table, slopes, 0, rows, False, params)
+        _layers_forward(job, table, slopes, 0, rows, False, True, params)
         if job[MODE] == JUDGED:
             _read_targets(job, table, order, rows, params)
             _judge(job, table, 0, rows, params, totals)
@@ -497,7 +500,7 @@ def _jacobian_kernel(params, job, numbers):
     for s in range(job[COUNT]):
         walked = _read_inputs(job, table, s, 1)
         _first_forward(job, table, 1, walked, params)
-        _layers_forward(job, table, slopes, 0, 1, True, params)
+        _layers_forward(job, table, slopes, 0, 1, True, True, params)
         for k in range(n_out):
             out = _vector(job[OUTPUTS] + (s * n_out + k) * columns * params.itemsize, columns, params)
             for j in range(n_out):

@@ -176,17 +176,22 @@ def largest(typingctx, real, x, n):
         lowest = emit.vector([float("-inf")] * emit.lanes)
         positions = ir.VectorType(INT64, emit.lanes)(list(range(emit.lanes)))
         vectors = builder.sdiv(builder.add(n, INT64(emit.lanes - 1)), INT64(emit.lanes))
-        maximum = _function(builder, f"llvm.maxnum.{emit.suffix}", emit.vector, [emit.vector] * 2)
-        reduce = _function(builder, f"llvm.vector.reduce.fmax.{emit.suffix}", emit.real, [emit.vector])
+
+        def larger(p, q):
+            return builder.select(builder.fcmp_ordered(">", p, q), p, q)
 
         def step(k, best):
             left = builder.sub(n, builder.mul(k, INT64(emit.lanes)))
             inside = builder.icmp_signed("<", positions, emit.repeat(left))
             values = emit.load(emit.offset(x, k, INT64(vector_bytes())))
-            return [builder.call(maximum, [best[0], builder.select(inside, values, lowest)])]
+            return [larger(builder.select(inside, values, lowest), best[0])]
 
         (best,) = emit.loop(vectors, [lowest], step)
-        return builder.call(reduce, [best])
+        distance = emit.lanes // 2
+        while distance:
+            best = larger(best, emit.shuffle(best, best, [(i + distance) % emit.lanes for i in range(emit.lanes)]))
+            distance //= 2
+        return builder.extract_element(best, INT64(0))
 
     return real.dtype(real, x, n), codegen
 
@@ -294,7 +299,7 @@ class _Emitter:
         self.builder.store(value, self._place(address, column), align=self.itemsize)
 
     def store_first(self, count, value, address):
-        part = self._shuffle(value, value, list(range(count)))
+        part = self.shuffle(value, value, list(range(count)))
         self.builder.store(part, self.builder.inttoptr(address, part.type.as_pointer()), align=self.itemsize)
 
     def broadcast(self, address):
@@ -304,7 +309,7 @@ class _Emitter:
     def repeat(self, value):
         kind = ir.VectorType(value.type, self.lanes)
         single = self.builder.insert_element(kind(ir.Undefined), value, INT64(0))
-        return self._shuffle(single, single, [0] * self.lanes)
+        return self.shuffle(single, single, [0] * self.lanes)
 
     def compress(self, value, mask, address):
         """Store the numbers whose mask is set, one after the other."""
@@ -338,9 +343,9 @@ class _Emitter:
         """Sums of what stands ``distance`` apart, of p where that bit of the position is 0, of q where it is 1."""
         low = [(i & ~distance) + (self.lanes if i & distance else 0) for i in range(self.lanes)]
         high = [i + distance for i in low]
-        return self.builder.fadd(self._shuffle(p, q, low), self._shuffle(p, q, high))
+        return self.builder.fadd(self.shuffle(p, q, low), self.shuffle(p, q, high))
 
-    def _shuffle(self, p, q, mask):
+    def shuffle(self, p, q, mask):
         return self.builder.shuffle_vector(p, q, ir.VectorType(ir.IntType(32), len(mask))(mask))
 
     def loop(self, count, values, step):
