@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from . import engine as engine_module
 from .engine import BLOCK, Call, Feed, in_slices
 from .init import Uniform
 from .kernels.layout import BLOCKWISE, aligned
@@ -191,7 +192,7 @@ def sgd_pass(
     """
     engine = model._engine
     feed = engine.feed(x, y)
-    call = Call(order, engine.sample_block, 0, outputs, lr)
+    call = Call(order, engine_module.SAMPLE_BLOCK, 0, outputs, lr)
     for start, count in in_slices(len(order), call.block):
         engine.run("train", feed, call, start, count)
     return float(call.totals[0]) / len(order)
@@ -212,7 +213,7 @@ class _Run:
         self.finite[...] = model.params
         outputs = np.empty((len(order), model.spec.n_out), model.dtype) if self.metrics else None
         if self.grad is None:
-            block, mode = (engine.sample_block, 0) if self.batch == 1 else (self.batch, BLOCKWISE)
+            block, mode = (engine_module.SAMPLE_BLOCK, 0) if self.batch == 1 else (self.batch, BLOCKWISE)
             call = Call(order, block, mode, outputs, lr)
             for start, count in in_slices(len(order), block):
                 engine.run("train", self.feed, call, start, count)

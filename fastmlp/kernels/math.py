@@ -148,7 +148,7 @@ def functions(real):
     minus_one = real(-18.0 if single else -38.0)  # below, expm1 is -1
     infinity = real(math.inf)
     lifted, lift = real(bits), real(2.0**bits)  # to make subnormal numbers normal
-    many = real(100.0)  # bits by which a rounding error of 1 + z can be scaled down; more, and it does not matter
+    many = real(100.0)  # so many powers of two apart, the smaller number does not matter
 
     # exp(r) - 1 = r + r² p(r) for |r| <= ln 2 / 2
     exp_polynomial = _polynomial(real, [1 / math.factorial(k) for k in range(2, 8 if single else 14)])
@@ -178,7 +178,7 @@ def functions(real):
         c = _where(z > minus_one, z, minus_one)
         p, n = reduced(_where(c < overflow, c, overflow))
         first = _round(n * half)
-        y = (p + (one - _power_of_two(-n))) * _power_of_two(first) * _power_of_two(n - first)
+        y = (p + (one - _power_of_two(-minimum(n, many)))) * _power_of_two(first) * _power_of_two(n - first)
         return _where((z != z) | (z == zero), z, y)
 
     @in_order

@@ -108,7 +108,10 @@ def _vector(address, n, params):
 
 @inner
 def _pack(job, table, params):
-    """The padded copy of all parameters, where they are not used in place."""
+    """The padded copy of all parameters, where they are not used in place.
+
+    Its padding is written again, because a run that overflowed may have left NaN there.
+    """
     if job[IN_PLACE]:
         return
     for i in range(len(table)):
@@ -119,6 +122,8 @@ def _pack(job, table, params):
         for r in range(n_rows):
             for k in range(n):
                 w[r, k] = flat[r * n + k]
+            for k in range(n, w.shape[1]):
+                w[r, k] = 0
         if row[HAS_BIASES]:
             flat = _vector(params.ctypes.data + row[FLAT_B], row[N_OUT], params)
             b = _vector(row[B], row[N_OUT], params)
