@@ -21,11 +21,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     demo.add_argument("--folder", help="where the MNIST files are")
     demo.add_argument("--epochs", type=int)
     demo.add_argument("--seed", type=int, default=0)
+    bench = commands.add_parser("bench", help="measure fastmlp beside the libraries that are installed")
+    bench.add_argument("--rounds", type=int, default=5)
+    bench.add_argument("--seconds", type=float, default=0.3, help="about so long a round")
+    commands.add_parser("warmup", help="compile all kernels now, for an image or a cluster")
     options = parser.parse_args(arguments)
     try:
-        from .demo import run
+        if options.command == "demo":
+            from .demo import run
 
-        run(options.data, options.folder, options.epochs, options.seed)
+            run(options.data, options.folder, options.epochs, options.seed)
+        elif options.command == "bench":
+            from .bench import main as measure_all
+
+            return measure_all(options.rounds, options.seconds)
+        else:
+            from .warmup import warm_up
+
+            count, seconds, folder = warm_up()
+            print(f"{count} kernels ready after {seconds:.1f} s, stored in {folder}")
     except (ValueError, TypeError, ImportError, OSError) as error:
         print(f"fastmlp: {error}", file=sys.stderr)
         return 2

@@ -15,6 +15,7 @@ from . import compiler
 
 __all__ = [
     "MATRIX_FUNCTIONS",
+    "NETWORK_KERNELS",
     "activation",
     "gather",
     "kernel",
@@ -27,6 +28,7 @@ __all__ = [
 # T: pointer to the network's reals; I, D: pointers to int64, float64; i, d: an int64 (or an address that may be null),
 # a float64.
 _KERNEL = "TID"
+NETWORK_KERNELS = ("forward", "train", "gradient", "jacobian")
 MATRIX_FUNCTIONS = {
     "product": "i" * 14,
     "inner_products": "i" * 10,

@@ -28,7 +28,15 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Function", "cache_folder", "compile_private", "load"]
+__all__ = [
+    "Function",
+    "cache_folder",
+    "compile_private",
+    "has_many_registers",
+    "load",
+    "require_writable_cache",
+    "vector_bytes",
+]
 
 Function = Any  # a ctypes function: pointers go in as integer addresses
 
@@ -83,6 +91,13 @@ def cache_folder() -> Path:
     else:
         base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "fastmlp"
+
+
+def require_writable_cache() -> None:
+    """Raise OSError when nothing can be stored in the cache folder."""
+    _folder().mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=_folder()) as file:
+        file.write(b"0")
 
 
 def _link(symbol: str, key: tuple[str, str, str], signature: str) -> Function:

@@ -216,7 +216,7 @@ def prefetch(typingctx, address):
         byte = ir.IntType(8).as_pointer()
         flag = ir.IntType(32)
         function = _function(builder, "llvm.prefetch.p0", ir.VoidType(), [byte, flag, flag, flag])
-        builder.call(function, [builder.inttoptr(args[0], byte), flag(0), flag(3), flag(1)])
+        builder.call(function, [builder.inttoptr(args[0], byte), flag(0), flag(2), flag(1)])
         return context.get_dummy_value()
 
     return types.void(address), codegen

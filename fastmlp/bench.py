@@ -1,0 +1,335 @@
+"""``python -m fastmlp bench``: fastmlp beside whatever other libraries are installed, as the README's table.
+
+Every peer does the same work: relu layers under softmax and cross-entropy, plain SGD, the same samples in the same
+order, float32, one thread, one core. Rounds are interleaved, the best round of each counts, compiling and loading are
+not timed. The table has microseconds a sample for fastmlp and ratios (peer ÷ fastmlp) for the others.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from . import __version__
+from .datasets import load_mnist
+from .model import MLP
+from .training import train
+
+__all__ = ["PEERS", "WORKS", "Work", "main", "measure"]
+
+Run = Callable[[int], None]  # trains on so many samples
+LR = 1e-3
+_ONE_THREAD = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "NUMBA_NUM_THREADS": "1",
+    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
+    "KERAS_BACKEND": "torch" if importlib.util.find_spec("torch") else "jax",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+}
+
+
+@dataclass(frozen=True)
+class Work:
+    """One row of the table."""
+
+    widths: tuple[int, ...]
+    batch: int
+    mnist: bool
+    peers: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        kind = ("MNIST" if self.mnist else "dense") if self.widths[0] > 100 else ""
+        return ", ".join(filter(None, ["-".join(map(str, self.widths)), f"batch {self.batch}", kind]))
+
+    @property
+    def spec(self) -> list[dict[str, Any]]:
+        hidden = [{"n": n, "act": "relu"} for n in self.widths[1:-1]]
+        return [{"n": self.widths[0], "act": None}, *hidden, {"n": self.widths[-1], "act": "softmax"}]
+
+    def data(self, n: int) -> tuple[np.ndarray, np.ndarray]:
+        """n samples, float32, of the real thing or dense and random."""
+        if self.mnist:
+            (x, y), _ = load_mnist()
+            return (x[:n] / np.float32(255)).astype(np.float32), y[:n].astype(np.int64)
+        rng = np.random.default_rng(0)
+        return rng.random((n, self.widths[0]), dtype=np.float32), rng.integers(0, self.widths[-1], n)
+
+    def weights(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """The same start for everyone: weights (n_out, n_in), biases (n_out,)."""
+        model = MLP(self.spec, seed=0)
+        return [w.copy() for w in model.weights], [b.copy() for b in model.biases]
+
+
+def _fastmlp(work: Work, x: np.ndarray, y: np.ndarray) -> Run:
+    model = MLP(work.spec, seed=0)
+
+    def run(n: int) -> None:
+        train(x[:n], y[:n], model, lr=LR, epochs=1, batch_size=work.batch, seed=0, progress=False)
+
+    return run
+
+
+def _numpy(work: Work, x: np.ndarray, y: np.ndarray) -> Run:
+    """The tutorial's arithmetic: a column vector a sample, a list of layers."""
+    weights, biases = work.weights()
+    biases = [b[:, None] for b in biases]
+    targets = np.eye(work.widths[-1], dtype=np.float32)[y]
+
+    def run(n: int) -> None:
+        for j in np.random.default_rng(0).permutation(n):
+            a = [x[j][:, None]]
+            z = []
+            for w, b in zip(weights, biases, strict=True):
+                z.append(w @ a[-1] + b)
+                a.append(np.maximum(z[-1], 0))
+            e = np.exp(z[-1] - z[-1].max())
+            delta = e / e.sum() - targets[j][:, None]
+            for i in range(len(weights) - 1, -1, -1):
+                dw, db = delta @ a[i].T, delta
+                if i:
+                    delta = (weights[i].T @ delta) * (z[i - 1] > 0)
+                weights[i] -= LR * dw
+                biases[i] -= LR * db
+
+    return run
+
+
+def _numba(work: Work, x: np.ndarray, y: np.ndarray) -> Run:
+    """The plain loops that one writes first, under @njit(fastmath=True); one hidden layer."""
+    from numba import njit
+
+    @njit(fastmath=True)
+    def epoch(x, y, order, w1, b1, w2, b2, lr):  # type: ignore[no-untyped-def]
+        hidden, n_out, n_in = len(b1), len(b2), x.shape[1]
+        a, d = np.empty(hidden, np.float32), np.empty(hidden, np.float32)
+        p = np.empty(n_out, np.float32)
+        for t in order:
+            for j in range(hidden):
+                s = b1[j]
+                for k in range(n_in):
+                    s += w1[j, k] * x[t, k]
+                a[j] = max(s, np.float32(0))
+            top = np.float32(-np.inf)
+            for j in range(n_out):
+                s = b2[j]
+                for k in range(hidden):
+                    s += w2[j, k] * a[k]
+                p[j] = s
+                top = max(top, s)
+            total = np.float32(0)
+            for j in range(n_out):
+                p[j] = np.exp(p[j] - top)
+                total += p[j]
+            for j in range(n_out):
+                p[j] /= total
+            p[y[t]] -= np.float32(1)
+            for k in range(hidden):
+                s = np.float32(0)
+                for j in range(n_out):
+                    s += w2[j, k] * p[j]
+                d[k] = s if a[k] > 0 else np.float32(0)
+            for j in range(n_out):
+                g = lr * p[j]
+                b2[j] -= g
+                for k in range(hidden):
+                    w2[j, k] -= g * a[k]
+            for j in range(hidden):
+                g = lr * d[j]
+                b1[j] -= g
+                for k in range(n_in):
+                    w1[j, k] -= g * x[t, k]
+
+    (w1, w2), (b1, b2) = work.weights()
+    w1, w2 = np.ascontiguousarray(w1), np.ascontiguousarray(w2)
+
+    def run(n: int) -> None:
+        epoch(x, y, np.random.default_rng(0).permutation(n), w1, b1, w2, b2, np.float32(LR))
+
+    return run
+
+
+def _jax(work: Work, x: np.ndarray, y: np.ndarray) -> Run:
+    """A jitted scan over the samples, weights (n_in, n_out): its faster layout; vectors, not rows, for batches of 1."""
+    import jax
+    import jax.numpy as jnp
+
+    weights, biases = work.weights()
+    params = [(jnp.asarray(w.T), jnp.asarray(b)) for w, b in zip(weights, biases, strict=True)]
+
+    def loss(params: Any, x: Any, y: Any) -> Any:
+        for w, b in params[:-1]:
+            x = jax.nn.relu(x @ w + b)
+        w, b = params[-1]
+        scores = jax.nn.log_softmax(x @ w + b)
+        if work.batch == 1:
+            return -scores[y]
+        return -jnp.mean(jnp.take_along_axis(scores, y[:, None], axis=1))
+
+    def step(params: Any, sample: Any) -> Any:
+        grads = jax.grad(loss)(params, *sample)
+        return jax.tree_util.tree_map(lambda p, g: p - LR * g, params, grads), None
+
+    @jax.jit
+    def epoch(params: Any, x: Any, y: Any, order: Any) -> Any:
+        order = order if work.batch == 1 else order.reshape(-1, work.batch)
+        return jax.lax.scan(lambda p, rows: step(p, (x[rows], y[rows])), params, order)[0]
+
+    x_device, y_device = jnp.asarray(x), jnp.asarray(y)
+    state = {"params": params}
+
+    def run(n: int) -> None:
+        order = np.random.default_rng(0).permutation(n // work.batch * work.batch)
+        state["params"] = jax.block_until_ready(epoch(state["params"], x_device, y_device, order))
+
+    return run
+
+
+def _torch(work: Work, x: np.ndarray, y: np.ndarray) -> Run:
+    import torch
+
+    torch.set_num_threads(1)
+    layers: list[Any] = []
+    for n_in, n_out in zip(work.widths[:-1], work.widths[1:], strict=True):
+        layers += [torch.nn.Linear(n_in, n_out), torch.nn.ReLU()]
+    net = torch.nn.Sequential(*layers[:-1])
+    optimizer = torch.optim.SGD(net.parameters(), lr=LR)
+    x_tensor, y_tensor = torch.from_numpy(x), torch.from_numpy(y)
+
+    def run(n: int) -> None:
+        order = torch.from_numpy(np.random.default_rng(0).permutation(n))
+        for rows in order.split(work.batch):
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(net(x_tensor[rows]), y_tensor[rows]).backward()
+            optimizer.step()
+
+    return run
+
+
+def _sklearn(work: Work, x: np.ndarray, y: np.ndarray) -> Run:
+    import warnings
+
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.neural_network import MLPClassifier
+
+    warnings.simplefilter("ignore", ConvergenceWarning)
+    net = MLPClassifier(
+        work.widths[1:-1], solver="sgd", momentum=0.0, alpha=0.0, batch_size=work.batch, learning_rate_init=LR, max_iter=1
+    )
+
+    def run(n: int) -> None:
+        net.fit(x[:n], y[:n])
+
+    return run
+
+
+def _keras(work: Work, x: np.ndarray, y: np.ndarray) -> Run:
+    import keras
+
+    hidden = [keras.layers.Dense(n, activation="relu") for n in work.widths[1:-1]]
+    net = keras.Sequential([*hidden, keras.layers.Dense(work.widths[-1], activation="softmax")])
+    net.compile(keras.optimizers.SGD(LR), "sparse_categorical_crossentropy")
+
+    def run(n: int) -> None:
+        net.fit(x[:n], y[:n], batch_size=work.batch, epochs=1, verbose=0)
+
+    return run
+
+
+PEERS: dict[str, tuple[str, str, Callable[[Work, np.ndarray, np.ndarray], Run]]] = {
+    "numba": ("plain Numba loops", "numba", _numba),
+    "jax": ("JAX", "jax", _jax),
+    "torch": ("PyTorch", "torch", _torch),
+    "sklearn": ("scikit-learn", "sklearn", _sklearn),
+    "numpy": ("tutorial NumPy", "numpy", _numpy),
+    "keras": ("Keras", "keras", _keras),
+}
+_ALL = tuple(PEERS)
+_NO_NUMBA = tuple(name for name in PEERS if name != "numba")  # its plain loops have one hidden layer, no batches
+WORKS = (
+    Work((784, 10, 10), 1, True, _ALL),
+    Work((784, 128, 10), 1, True, _ALL),
+    Work((768, 128, 10), 1, False, _ALL),
+    Work((784, 128, 10), 32, True, ("jax", "torch", "sklearn", "keras")),
+    Work((784, 512, 512, 10), 32, False, ("jax", "torch", "sklearn", "keras")),
+    Work((8, 64, 64, 2), 1, False, _NO_NUMBA),
+    Work((8, 64, 64, 2), 32, False, ("jax", "torch", "sklearn", "keras")),
+)
+
+
+def measure(work: Work, peers: tuple[str, ...], rounds: int = 5, seconds: float = 0.3) -> dict[str, float]:
+    """Microseconds a sample of fastmlp and of the peers, in interleaved rounds of about so many seconds each."""
+    x, y = work.data(10_000)
+    runs = {"fastmlp": _fastmlp(work, x, y)}
+    runs.update((name, PEERS[name][2](work, x, y)) for name in peers)
+    counts = {name: _samples_in(run, len(x), work.batch, seconds) for name, run in runs.items()}
+    best = dict.fromkeys(runs, float("inf"))
+    for _ in range(rounds):
+        for name, run in runs.items():
+            begin = time.perf_counter()
+            run(counts[name])
+            best[name] = min(best[name], (time.perf_counter() - begin) / counts[name] * 1e6)
+    return best
+
+
+def _samples_in(run: Run, most: int, batch: int, seconds: float) -> int:
+    """How many samples take about so long; both counts are run once, so that what is compiled for them is compiled."""
+    few = max(batch, 64)
+    run(few)
+    begin = time.perf_counter()
+    run(few)
+    count = int(few * seconds / (time.perf_counter() - begin))
+    count = min(most, max(few, count)) // batch * batch
+    run(count)
+    return count
+
+
+def rows(rounds: int, seconds: float) -> Iterator[str]:
+    """The table in Markdown, line by line."""
+    found = [name for name, (_, module, _) in PEERS.items() if importlib.util.find_spec(module)]
+    yield f"| µs a sample; the others as ratios | fastmlp | {' | '.join(PEERS[name][0] for name in found)} |"
+    yield "|---|---|" + "---|" * len(found)
+    for work in WORKS:
+        try:
+            times = measure(work, tuple(name for name in found if name in work.peers), rounds, seconds)
+        except FileNotFoundError as error:
+            yield f"| {work.name} | not measured: {error} |" + " |" * len(found)
+            continue
+        ratios = [f"{times[name] / times['fastmlp']:.3g}×" if name in times else "" for name in found]
+        yield f"| {work.name} | {times['fastmlp']:.2f} | {' | '.join(ratios)} |"
+
+
+def _machine() -> str:
+    from importlib.metadata import version
+
+    distributions = {"sklearn": "scikit-learn"}
+    found = sorted(module for _, module, _ in PEERS.values() if importlib.util.find_spec(module))
+    versions = ", ".join(f"{module} {version(distributions.get(module, module))}" for module in found)
+    system = f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}"
+    return f"{system}; fastmlp {__version__}, {versions}"
+
+
+def main(rounds: int = 5, seconds: float = 0.3) -> int:
+    """Print the table; in a process of its own, because thread counts are read when libraries are imported."""
+    command = [sys.executable, "-m", "fastmlp.bench", str(rounds), str(seconds)]
+    return subprocess.run(command, env={**os.environ, **_ONE_THREAD}, check=False).returncode
+
+
+if __name__ == "__main__":
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    print(f"{_machine()}; one thread, one core", flush=True)
+    print()
+    for line in rows(int(sys.argv[1]), float(sys.argv[2])):
+        print(line, flush=True)

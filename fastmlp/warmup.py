@@ -1,0 +1,58 @@
+"""``python -m fastmlp warmup``: compile every kernel ahead of time, for images, clusters and impatient people."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from . import kernels
+from .activations import ACTIVATIONS
+from .kernels import compiler
+from .losses import LOSSES
+
+__all__ = ["warm_up"]
+
+_SOURCES = "float32 float64 uint8 int8 uint16 int16 uint32 int32 uint64 int64".split()
+
+
+def warm_up() -> tuple[int, float, Path]:
+    """Compile, or find compiled, every kernel that a built-in network can need.
+
+    Returns
+    -------
+    count : int
+        Of kernels.
+    seconds : float
+    folder : Path
+        Where they are stored; see FASTMLP_CACHE_DIR in the README.
+
+    Raises
+    ------
+    OSError
+        When they cannot be stored there: compiling would have been in vain.
+
+    Examples
+    --------
+    >>> from fastmlp.warmup import warm_up
+    >>> count, seconds, folder = warm_up()  # doctest: +SKIP
+    """
+    begin = time.perf_counter()
+    compiler.require_writable_cache()
+    count = sum(1 for _ in _all_kernels())
+    return count, time.perf_counter() - begin, compiler.cache_folder()
+
+
+def _all_kernels() -> Iterator[compiler.Function]:
+    for dtype in ("float32", "float64"):
+        for name in kernels.NETWORK_KERNELS:
+            yield kernels.kernel(name, dtype)
+        for name in kernels.MATRIX_FUNCTIONS:
+            yield kernels.matrix_function(name, dtype)
+        for source in _SOURCES:
+            yield kernels.gather(source, dtype)
+        for name in ACTIVATIONS:
+            yield kernels.activation(name, dtype)
+        for loss in LOSSES.values():
+            for output in (*loss.fused, ""):
+                yield kernels.loss(loss.name, output, dtype)
