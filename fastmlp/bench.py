@@ -225,7 +225,13 @@ def _sklearn(work: Work, x: np.ndarray, y: np.ndarray) -> Run:
 
     warnings.simplefilter("ignore", ConvergenceWarning)
     net = MLPClassifier(
-        work.widths[1:-1], solver="sgd", momentum=0.0, alpha=0.0, batch_size=work.batch, learning_rate_init=LR, max_iter=1
+        work.widths[1:-1],
+        solver="sgd",
+        momentum=0.0,
+        alpha=0.0,
+        batch_size=work.batch,
+        learning_rate_init=LR,
+        max_iter=1,
     )
 
     def run(n: int) -> None:

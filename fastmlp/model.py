@@ -18,6 +18,8 @@ from .validation import check_choice, check_dtype, check_number, check_seed, che
 
 __all__ = ["MLP", "GradientCheck", "check_gradients"]
 
+_NATIVE = frozenset(np.dtype(kind) for kind in "bBhHiIlLqQfd?")
+
 
 class MLP:
     """A fully connected network.
@@ -76,6 +78,7 @@ class MLP:
         self._places, n_params = parameter_places(spec.widths, [layer.bias for layer in spec.layers])
         self._params = aligned(n_params, dtype)
         self.weights, self.biases = self.unflatten(self._params)
+        self._one_sample = (1, spec.n_in)
         self._bound: Engine | None = None
 
     @property
@@ -112,6 +115,10 @@ class MLP:
 
     def predict(self, x: Any) -> np.ndarray:
         """Outputs for x (n_samples, n_in): (n_samples, n_out)."""
+        if type(x) is np.ndarray and x.shape == self._one_sample and x.dtype in _NATIVE:
+            outputs = self._engine.predict_one(x)
+            if outputs is not None:
+                return outputs
         x = check_x(x, self.spec.n_in, self.dtype)
         outputs = np.empty((len(x), self.spec.n_out), self.dtype)
         self._engine.forward(self._engine.feed(x), np.arange(len(x)), outputs, False)

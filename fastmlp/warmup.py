@@ -13,7 +13,7 @@ from .losses import LOSSES
 
 __all__ = ["warm_up"]
 
-_SOURCES = "float32 float64 uint8 int8 uint16 int16 uint32 int32 uint64 int64".split()
+_SOURCES = ["float32", "float64", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"]
 
 
 def warm_up() -> tuple[int, float, Path]:

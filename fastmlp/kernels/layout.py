@@ -43,6 +43,7 @@ PRODUCT, INNER_PRODUCTS, BACKWARD_AND_UPDATE, WALK = range(27, 31)
 ORDER, COUNT, BLOCK, MODE, OUTPUTS, GRADIENT = range(31, 37)
 JOB = 37
 JUDGED = BLOCKWISE = OF_INPUTS = 1  # in MODE: of the forward, the train and the jacobian kernel
+CHECKED = 2  # in MODE of the forward kernel
 
 NUMBERS = 3  # a kernel's float64: the learning rate or a factor, then the totals of losses and of right answers
 

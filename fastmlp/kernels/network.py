@@ -15,6 +15,7 @@ from .layout import (
     BACKWARD_AND_UPDATE,
     BLOCK,
     BLOCKWISE,
+    CHECKED,
     CLASS_INDICES,
     COLUMNS,
     COUNT,
@@ -172,6 +173,15 @@ def _read_inputs(job, table, start, rows):
          job[X_SCALE], row[INPUT], row[IN_ROW]),
     )  # fmt: skip
     return int(call(job[WALK], (row[INPUT], row[IN_ROW], rows, row[N_IN], job[INDEX])))
+
+
+@inner
+def _all_finite(job, table, walked, params):
+    x = _vector(table[0, INPUT], walked, params)
+    zero = params.dtype.type(0)
+    for k in range(walked):
+        zero += x[k] * 0
+    return zero == 0
 
 
 @inner
@@ -424,7 +434,10 @@ def _blocks(job):
 
 
 def _forward_kernel(params, job, numbers):
-    """Outputs of the samples, (count, n_out), where OUTPUTS is not null; losses when MODE is JUDGED."""
+    """Outputs of the samples, (count, n_out), where OUTPUTS is not null; losses when MODE is JUDGED.
+
+    When MODE is CHECKED, which is for one sample, nothing is done if it is not finite, and the result is 1.
+    """
     params, job, totals, table, slopes, _ = _arguments(params, job, numbers)
     _pack(job, table, params)
     for i in range(_blocks(job)):
@@ -432,6 +445,8 @@ def _forward_kernel(params, job, numbers):
         order = job[ORDER] + 8 * start
         rows = min(job[BLOCK], job[COUNT] - start)
         walked = _read_inputs(job, table, start, rows)
+        if job[MODE] == CHECKED and not _all_finite(job, table, walked, params):
+            return 1.0
         _first_forward(job, table, rows, walked, params)
         _layers_forward(job, table, slopes, 0, rows, False, True, params)
         if job[MODE] == JUDGED:
