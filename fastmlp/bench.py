@@ -181,7 +181,7 @@ def _jax(work: Work, x: np.ndarray, y: np.ndarray) -> Run:
         grads = jax.grad(loss)(params, *sample)
         return jax.tree_util.tree_map(lambda p, g: p - LR * g, params, grads), None
 
-    @jax.jit
+    @jax.jit  # type: ignore[untyped-decorator]
     def epoch(params: Any, x: Any, y: Any, order: Any) -> Any:
         order = order if work.batch == 1 else order.reshape(-1, work.batch)
         return jax.lax.scan(lambda p, rows: step(p, (x[rows], y[rows])), params, order)[0]

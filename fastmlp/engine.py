@@ -19,6 +19,7 @@ from .activations import Activation
 from .kernels import compiler, layout
 from .kernels.layout import Place, Workspace, aligned
 from .losses import Loss
+from .sparse import SparseRows
 from .spec import Spec
 
 __all__ = ["BLOCK", "SAMPLE_BLOCK", "Call", "Engine", "Feed", "in_slices"]
@@ -37,8 +38,8 @@ class Feed:
     """x and y as kernels see them. Holds the arrays, because ``row`` has only their addresses."""
 
     row: np.ndarray
-    arrays: tuple[np.ndarray, ...]
-    n_samples: int
+    x: np.ndarray | SparseRows
+    y: np.ndarray | None
 
 
 class OneSample:
@@ -98,11 +99,22 @@ class Engine:
         self._functions = [_entry(kernels.matrix_function(name, self._dtype.name)) for name in kernels.MATRIX_FUNCTIONS]
         self._affine = _affine(spec, self._dtype)
 
-    def feed(self, x: np.ndarray, y: np.ndarray | None = None) -> Feed:
+    def feed(self, x: np.ndarray | SparseRows, y: np.ndarray | None = None) -> Feed:
         """Describe checked x and y (validation.py) to the kernels. Nothing is copied."""
         row = np.zeros(layout.FEED, np.int64)
-        row[layout.X], (row[layout.X_ROW], row[layout.X_COLUMN]) = x.ctypes.data, x.strides
-        row[layout.X_GATHER] = self._gather(x)
+        if isinstance(x, SparseRows):
+            if self._spec.shift is not None and any(self._spec.shift):
+                raise ValueError(
+                    "x is sparse, but this network shifts its inputs, which leaves no zeros; use scale only"
+                )
+            parts = x.data, x.indptr, x.indices
+            row[layout.X], row[layout.X_ROW], row[layout.X_COLUMN] = (part.ctypes.data for part in parts)
+            row[layout.X_SPARSE] = True
+            sources = f"{x.data.dtype.name}.{x.indices.dtype.name}"
+            row[layout.X_GATHER] = _entry(kernels.gather_sparse(sources, self._dtype.name))
+        else:
+            row[layout.X], (row[layout.X_ROW], row[layout.X_COLUMN]) = x.ctypes.data, x.strides
+            row[layout.X_GATHER] = self._gather(x)
         if self._affine is not None:
             row[layout.X_SHIFT], row[layout.X_SCALE] = (vector.ctypes.data for vector in self._affine)
         row[layout.LOSS], row[layout.FUSED] = self._loss, self._fused
@@ -118,7 +130,7 @@ class Engine:
             else:
                 row[layout.Y_ROW], row[layout.Y_COLUMN] = y.strides[0], y.strides[1] or y.itemsize
                 row[layout.Y_GATHER] = self._gather(y)
-        return Feed(row, (x,) if y is None else (x, y), len(x))
+        return Feed(row, x, y)
 
     def forward(self, feed: Feed, order: np.ndarray, outputs: np.ndarray | None, judged: bool) -> np.ndarray:
         """Outputs of the samples in ``order``; returns the sums of losses and of right answers."""
@@ -142,15 +154,15 @@ class Engine:
     def jacobian(self, feed: Feed, of_inputs: bool) -> np.ndarray:
         """The Jacobian of every sample's outputs, by the parameters or by the inputs."""
         n_columns = self._spec.n_in if of_inputs else self._params.size
-        jacobian = np.empty((feed.n_samples, self._spec.n_out, n_columns), self._dtype)
-        call = Call(np.arange(feed.n_samples), 1, layout.OF_INPUTS if of_inputs else 0, jacobian)
-        for start, count in in_slices(feed.n_samples, 1):
+        jacobian = np.empty((len(feed.x), self._spec.n_out, n_columns), self._dtype)
+        call = Call(np.arange(len(feed.x)), 1, layout.OF_INPUTS if of_inputs else 0, jacobian)
+        for start, count in in_slices(len(feed.x), 1):
             self.run("jacobian", feed, call, start, count)
         return jacobian
 
     def layers(self, feed: Feed) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Every layer's z, and every layer's a with the input as the network sees it in front."""
-        n, widths = feed.n_samples, self._spec.widths
+        n, widths = len(feed.x), self._spec.widths
         zs = [np.empty((n, width), self._dtype) for width in widths[1:]]
         activations = [np.empty((n, width), self._dtype) for width in widths[1:]]
         call = Call(np.arange(n), BLOCK, 0, None)
@@ -162,7 +174,8 @@ class Engine:
                 z[start : start + count] = workspace.rows(row[layout.Z], count, z.shape[1])
                 a[start : start + count] = workspace.rows(row[layout.A], count, a.shape[1])
         self._idle.append(workspace)
-        inputs = feed.arrays[0].astype(self._dtype)
+        x = feed.x.toarray() if isinstance(feed.x, SparseRows) else feed.x
+        inputs = x.astype(self._dtype)
         if self._affine is not None:
             shift, scale = self._affine
             inputs = (inputs - shift) * scale

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .names import nearest
+from .sparse import SparseRows
 from .spec import Spec
 
 __all__ = [
@@ -86,9 +87,9 @@ def check_choice(value: Any, name: str, known: Iterable[str]) -> str:
     return value
 
 
-def check_x(x: Any, n_in: int, dtype: np.dtype, name: str = "x") -> np.ndarray:
-    """x as an array of (n_samples, n_in) finite numbers; an array that already is one comes back as it is."""
-    x = _numeric(x, name)
+def check_x(x: Any, n_in: int, dtype: np.dtype, name: str = "x") -> Any:
+    """x as an array, or `SparseRows`, of (n_samples, n_in) finite numbers; an array that is one comes back as it is."""
+    x = SparseRows.of(x, name) if hasattr(x, "tocsr") else _numeric(x, name)
     if x.ndim != 2:
         hint = ""
         if x.ndim == 1:
@@ -101,7 +102,10 @@ def check_x(x: Any, n_in: int, dtype: np.dtype, name: str = "x") -> np.ndarray:
         raise ValueError(f"{name} has {x.shape[1]} features, the network takes {n_in}{hint}")
     if len(x) == 0:
         raise ValueError(f"{name} is empty: it has no samples")
-    _check_finite(x, dtype, name)
+    if isinstance(x, SparseRows):
+        _check_finite(_numeric(x.data, f"{name}.data")[:, None], dtype, f"{name}.data")
+    else:
+        _check_finite(x, dtype, name)
     return x
 
 

@@ -51,6 +51,9 @@ def _all_kernels() -> Iterator[compiler.Function]:
             yield kernels.matrix_function(name, dtype)
         for source in _SOURCES:
             yield kernels.gather(source, dtype)
+        for data in ("float32", "float64"):
+            for index in ("int32", "int64"):
+                yield kernels.gather_sparse(f"{data}.{index}", dtype)
         for name in ACTIVATIONS:
             yield kernels.activation(name, dtype)
         for loss in LOSSES.values():

@@ -18,6 +18,7 @@ __all__ = [
     "NETWORK_KERNELS",
     "activation",
     "gather",
+    "gather_sparse",
     "kernel",
     "loss",
     "matrix_function",
@@ -38,6 +39,7 @@ MATRIX_FUNCTIONS = {
 _ACTIVATION = "TTiiiid"
 _LOSS = "TTTTiii"
 _GATHER = "iiiIiiiiiii"
+_GATHER_SPARSE = "iiiIiiiiii"
 
 
 def kernel(name: str, dtype: str) -> compiler.Function:
@@ -63,6 +65,11 @@ def loss(name: str, output: str, dtype: str) -> compiler.Function:
 def gather(source: str, dtype: str) -> compiler.Function:
     """A reader of x or y of that dtype: ``gather(data, row_stride, column_stride, index, …)`` in elementwise.py."""
     return compiler.load("elementwise", f"gather.{source}", _GATHER, dtype)
+
+
+def gather_sparse(sources: str, dtype: str) -> compiler.Function:
+    """A reader of CSR rows; ``sources`` is the dtypes of the data and of the indices, "float32.int32"."""
+    return compiler.load("elementwise", f"sparse.{sources}", _GATHER_SPARSE, dtype)
 
 
 def private_activation(function: Any, derivative: Any, dtype: str) -> tuple[compiler.Function, Any]:

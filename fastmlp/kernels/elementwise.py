@@ -16,6 +16,7 @@ from ..activations import ACTIVATIONS
 from ..losses import LOSSES
 from .compiler import vector_bytes
 from .decorators import inlined, peek, pointer
+from .layout import ANY
 from .math import functions
 from .simd import largest, prefetch, read_vectors, wide_vectors
 
@@ -26,6 +27,9 @@ def build(name: str, dtype: str):
     family, _, rest = name.partition(".")
     if family == "gather":
         return _gather(np.dtype(rest).type, real)
+    if family == "sparse":
+        source, _, index = rest.partition(".")
+        return _gather_sparse(np.dtype(source).type, np.dtype(index).type, real)
     if family == "activation":
         activation = ACTIVATIONS[rest]
         if not activation.elementwise:
@@ -282,5 +286,40 @@ def _gather(source, real):
                 for line in range((n * size + 63) // 64):
                     prefetch(data + index[r] * row_stride + line * 64)
         return 0.0
+
+    return gather
+
+
+def _gather_sparse(source, kind, real):
+    """Read rows ``order`` of a CSR matrix: the columns that any of them has, listed in ``index``, become columns of x.
+
+    ``slots``, one a column of the matrix, is -1 before and after. Returns how many columns there are.
+    """
+    size, kind_size, out_size = (np.dtype(part).itemsize for part in (source, kind, real))
+    lanes = vector_bytes() // out_size
+
+    def gather(data, indptr, indices, order, rows, scale, out, out_row, index, slots):
+        order = carray(order, rows)
+        x = carray(pointer(out, real), (rows, out_row // out_size))
+        index = carray(pointer(index, np.int64), ANY)
+        slots = carray(pointer(slots, np.int64), ANY)
+        found = 0
+        for r in range(rows):
+            for p in range(peek(indptr + order[r] * kind_size, kind), peek(indptr + (order[r] + 1) * kind_size, kind)):
+                column = peek(indices + p * kind_size, kind)
+                if slots[column] < 0:
+                    slots[column] = found
+                    index[found] = column
+                    found += 1
+        for r in range(rows):
+            for i in range(-(-found // lanes) * lanes):
+                x[r, i] = 0
+            for p in range(peek(indptr + order[r] * kind_size, kind), peek(indptr + (order[r] + 1) * kind_size, kind)):
+                column = peek(indices + p * kind_size, kind)
+                value = real(peek(data + p * size, source))
+                x[r, slots[column]] += value * peek(scale + column * out_size, real) if scale else value
+        for i in range(found):
+            slots[index[i]] = -1
+        return float(found)
 
     return gather

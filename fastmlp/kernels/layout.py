@@ -27,16 +27,17 @@ N_IN, N_OUT, IN_ROW, OUT_ROW, W_ROW, FLAT_W, FLAT_B, HAS_BIASES = range(8)
 W, B, GRAD_W, GRAD_B, INPUT, Z, A, D, DELTA, SCALED, ACT, SOFTMAX = range(8, 20)
 COLUMNS = 20
 
-# A job. First the data: addresses, byte strides and the functions that read and judge them.
-X, X_ROW, X_COLUMN, X_GATHER, X_SHIFT, X_SCALE = range(6)
-Y, Y_ROW, Y_COLUMN, Y_GATHER, Y_SHIFT, Y_SCALE = range(6, 12)
-LOSS, FUSED, JUDGE = range(12, 15)
-FEED = 15  # entries so far
+# A job. First the data: addresses, byte strides and the functions that read and judge them. Where x is SPARSE, ROW and
+# COLUMN are the addresses of CSR's indptr and indices.
+X, X_ROW, X_COLUMN, X_GATHER, X_SHIFT, X_SCALE, X_SPARSE = range(7)
+Y, Y_ROW, Y_COLUMN, Y_GATHER = range(7, 11)
+LOSS, FUSED, JUDGE = range(11, 14)
+FEED = 14  # entries so far
 CLASS_INDICES = 0  # in Y_COLUMN: y is int64 class indices, one a sample
 NOT_FUSED, FUSED_WITH_SIGMOID, FUSED_WITH_SOFTMAX = range(3)  # in FUSED; with softmax, the loss computes the outputs
 JUDGE_NOTHING, JUDGE_ARGMAX, JUDGE_LABELS = range(3)
 # The workspace: addresses of the table and of scratch.
-LAYERS, TABLE, SLOPES, IN_PLACE, N_PARAMS, TARGETS, INDEX, IDENTITY, ZEROS, ONES, GRAM, GRAM_ROW = range(15, 27)
+LAYERS, TABLE, SLOPES, IN_PLACE, N_PARAMS, TARGETS, INDEX, IDENTITY, SLOTS, ZEROS, ONES, GRAM, GRAM_ROW = range(14, 27)
 # Functions of linear.py.
 PRODUCT, INNER_PRODUCTS, BACKWARD_AND_UPDATE, WALK = range(27, 31)
 # The call: the samples' numbers, how many of them and how many at once, and where outputs and gradients go (or 0).
@@ -47,6 +48,7 @@ CHECKED = 2  # in MODE of the forward kernel
 
 NUMBERS = 3  # a kernel's float64: the learning rate or a factor, then the totals of losses and of right answers
 
+ANY = 1 << 40  # the length of a vector whose extents are in the job
 _LINE = 64  # bytes
 
 
@@ -134,10 +136,8 @@ class Workspace:
         table[table[:, HAS_BIASES] == 0, B] = job[ZEROS]
         ones = job[ONES] - start
         self._memory[ones // item : ones // item + padded(block, item)] = 1
-        self._indices = np.zeros(n_in + max(block, *row), np.int64)
-        self._indices[n_in:] = np.arange(len(self._indices) - n_in)
-        job[INDEX] = self._indices.ctypes.data
-        job[IDENTITY] = job[INDEX] + 8 * n_in
+        self._indices = np.zeros(n_in, np.int64), np.full(n_in, -1), np.arange(max(block, *row))
+        job[[INDEX, SLOTS, IDENTITY]] = [vector.ctypes.data for vector in self._indices]
         job[[LAYERS, TABLE, IN_PLACE, N_PARAMS]] = len(places), table.ctypes.data, in_place, params.size
         job[GRAM_ROW] = padded(block, item) * item
 

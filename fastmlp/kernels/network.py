@@ -12,6 +12,7 @@ from .compiler import vector_bytes
 from .decorators import call, inner, pointer
 from .layout import (
     ACT,
+    ANY,
     BACKWARD_AND_UPDATE,
     BLOCK,
     BLOCKWISE,
@@ -57,6 +58,7 @@ from .layout import (
     PRODUCT,
     SCALED,
     SLOPES,
+    SLOTS,
     SOFTMAX,
     TABLE,
     TARGETS,
@@ -67,11 +69,10 @@ from .layout import (
     X_ROW,
     X_SCALE,
     X_SHIFT,
+    X_SPARSE,
     Y_COLUMN,
     Y_GATHER,
     Y_ROW,
-    Y_SCALE,
-    Y_SHIFT,
     ZEROS,
     A,
     B,
@@ -83,7 +84,6 @@ from .layout import (
 )  # fmt: skip
 
 BYTES = vector_bytes()
-ANY = 1 << 40  # the length of a vector whose extents are in the job
 
 
 def build(name: str, dtype: str):
@@ -166,10 +166,19 @@ def _clear_gradient(table, params):
 def _read_inputs(job, table, start, rows):
     """Rows of x, without the inputs that are zero in all of them where those are many; how many are left."""
     row = table[0]
+    order = job[ORDER] + 8 * start
+    if job[X_SPARSE]:
+        return int(
+            call(
+                job[X_GATHER],
+                (job[X], job[X_ROW], job[X_COLUMN], order, rows, job[X_SCALE], row[INPUT], row[IN_ROW],
+                 job[INDEX], job[SLOTS]),
+            )
+        )  # fmt: skip
     following = min(job[BLOCK], job[COUNT] - start - rows)
     call(
         job[X_GATHER],
-        (job[X], job[X_ROW], job[X_COLUMN], job[ORDER] + 8 * start, rows, following, row[N_IN], job[X_SHIFT],
+        (job[X], job[X_ROW], job[X_COLUMN], order, rows, following, row[N_IN], job[X_SHIFT],
          job[X_SCALE], row[INPUT], row[IN_ROW]),
     )  # fmt: skip
     return int(call(job[WALK], (row[INPUT], row[IN_ROW], rows, row[N_IN], job[INDEX])))
@@ -199,7 +208,7 @@ def _read_targets(job, table, order, rows, params):
     else:
         call(
             job[Y_GATHER],
-            (job[Y], job[Y_ROW], job[Y_COLUMN], order, rows, 0, last[N_OUT], job[Y_SHIFT], job[Y_SCALE], job[TARGETS],
+            (job[Y], job[Y_ROW], job[Y_COLUMN], order, rows, 0, last[N_OUT], 0, 0, job[TARGETS],
              last[OUT_ROW]),
         )  # fmt: skip
 

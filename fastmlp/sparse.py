@@ -1,0 +1,52 @@
+"""Sparse rows: SciPy's CSR matrices as the kernels read them, without SciPy and without ever becoming dense."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+__all__ = ["SparseRows"]
+
+
+@dataclass(frozen=True)
+class SparseRows:
+    """Row i has ``data[indptr[i]:indptr[i + 1]]`` in the columns ``indices[indptr[i]:indptr[i + 1]]``.
+
+    A column that stands there twice counts with the sum, as in SciPy.
+    """
+
+    data: np.ndarray
+    indices: np.ndarray
+    indptr: np.ndarray
+    shape: tuple[int, int]
+
+    @classmethod
+    def of(cls, matrix: Any, name: str) -> SparseRows:
+        """From any SciPy sparse matrix or array; CSR is not copied. ValueError where its indices make no sense."""
+        csr = matrix.tocsr()
+        data, indices, indptr = np.asarray(csr.data), np.asarray(csr.indices), np.asarray(csr.indptr)
+        wide = np.int64 if indices.dtype.itemsize == 8 or indptr.dtype.itemsize == 8 else np.int32
+        indices, indptr = (np.ascontiguousarray(part, dtype=wide) for part in (indices, indptr))
+        n_rows, n_columns = csr.shape
+        sound = len(indptr) == n_rows + 1 and indptr[0] == 0 and indptr[-1] <= min(len(data), len(indices))
+        sound = sound and not np.any(np.diff(indptr) < 0)
+        used = indices[: indptr[-1]] if sound else indices[:0]
+        if not sound or (used.size and (used.min() < 0 or used.max() >= n_columns)):
+            raise ValueError(f"{name} is a broken sparse matrix: its indices do not fit its shape {csr.shape}")
+        return cls(np.ascontiguousarray(data), indices, indptr, (n_rows, n_columns))
+
+    @property
+    def ndim(self) -> int:
+        return 2
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def toarray(self) -> np.ndarray:
+        dense = np.zeros(self.shape, self.data.dtype)
+        used = int(self.indptr[-1])
+        rows = np.repeat(np.arange(len(self)), np.diff(self.indptr))
+        np.add.at(dense, (rows, self.indices[:used]), self.data[:used])
+        return dense
