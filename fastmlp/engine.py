@@ -22,13 +22,9 @@ from .losses import Loss
 from .sparse import SparseRows
 from .spec import Spec
 
-__all__ = ["BLOCK", "SAMPLE_BLOCK", "Call", "Engine", "Feed", "in_slices"]
+__all__ = ["BLOCK", "Call", "Engine", "Feed", "in_slices", "sample_block"]
 
 BLOCK = 64  # the most samples whose layers are in memory together; more no longer gains, and leaves the L2 cache
-# Samples of per-sample SGD taken together. More make the first layer's product faster and the Gram matrix dearer.
-# Microseconds a sample for 1, 4, 8, 12 and 16 on one AVX-512 core: dense 768-128-10 11.4, 5.3, 3.8, 3.6, 4.0; MNIST
-# 784-128-10 3.4, 3.0, 2.5, 2.4, 2.6; dense 784-10-10 3.1, 1.9, 1.8, 1.8, 1.8; 8-64-64-2 0.67, 0.59, 0.60, 0.61, 0.60.
-SAMPLE_BLOCK = 12
 _FUSED = {"sigmoid": layout.FUSED_WITH_SIGMOID, "softmax": layout.FUSED_WITH_SOFTMAX}
 _SLICE_SECONDS = 0.02  # a kernel call lasts about this long, so that Ctrl-C is heard
 
@@ -230,6 +226,16 @@ class Engine:
     def _keep(self, compiled: tuple[compiler.Function, Any]) -> int:
         self._alive.append(compiled)
         return _entry(compiled[0])
+
+
+def sample_block(width: int, itemsize: int) -> int:
+    """How many samples of per-sample SGD are taken together, from the width of the first layer.
+
+    More samples make the first layer's products faster and its Gram matrix dearer, and share fewer zeros. Measured on
+    one AVX-512 core in microseconds a sample, for blocks of 1, 4, 8 and 12: dense 768-128-10 11.4, 5.3, 3.8, 3.6; MNIST
+    784-128-10 3.4, 3.0, 2.5, 2.4; MNIST 784-10-10 0.99, 0.76, 0.80, 0.81; 8-64-64-2 0.68, 0.62, 0.60, 0.63.
+    """
+    return 4 if width * itemsize <= 64 else 12
 
 
 def in_slices(n: int, step: int) -> Iterator[tuple[int, int]]:

@@ -192,10 +192,14 @@ def sgd_pass(
     """
     engine = model._engine
     feed = engine.feed(x, y)
-    call = Call(order, engine_module.SAMPLE_BLOCK, 0, outputs, lr)
+    call = Call(order, _samples_together(model), 0, outputs, lr)
     for start, count in in_slices(len(order), call.block):
         engine.run("train", feed, call, start, count)
     return float(call.totals[0]) / len(order)
+
+
+def _samples_together(model: MLP) -> int:
+    return engine_module.sample_block(model.spec.widths[1], model.dtype.itemsize)
 
 
 class _Run:
@@ -213,7 +217,7 @@ class _Run:
         self.finite[...] = model.params
         outputs = np.empty((len(order), model.spec.n_out), model.dtype) if self.metrics else None
         if self.grad is None:
-            block, mode = (engine_module.SAMPLE_BLOCK, 0) if self.batch == 1 else (self.batch, BLOCKWISE)
+            block, mode = (_samples_together(model), 0) if self.batch == 1 else (self.batch, BLOCKWISE)
             call = Call(order, block, mode, outputs, lr)
             for start, count in in_slices(len(order), block):
                 engine.run("train", self.feed, call, start, count)

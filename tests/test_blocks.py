@@ -36,7 +36,7 @@ def data(density):
 @pytest.mark.parametrize("hidden", HIDDEN)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_every_block_size_is_sample_by_sample_sgd(block, density, hidden, dtype, monkeypatch):
-    monkeypatch.setattr(engine, "SAMPLE_BLOCK", block)
+    monkeypatch.setattr(engine, "sample_block", lambda width, itemsize: block)
     x, y = data(density)
     for bias in (True, False):
         model = fastmlp.MLP(network(hidden, bias), seed=1, dtype=dtype)

@@ -44,7 +44,25 @@ def sum_of_outer_products(
                 for column in range(vectors)
             ]
 
-        sums = emit.loop(depth, [emit.load(place, column) for place in starts for column in range(vectors)], step)
+        # Few sums would wait for each other: take several steps at once, into sums of their own.
+        at_once = max(1, 4 // (rows * vectors))
+        sums = [emit.load(place, column) for place in starts for column in range(vectors)]
+        whole = builder.sdiv(depth, INT64(at_once))
+
+        def steps(i, sums):
+            result = []
+            for j in range(at_once):
+                k = builder.add(builder.mul(i, INT64(at_once)), INT64(j))
+                result += step(k, sums[j * rows * vectors : (j + 1) * rows * vectors])
+            return result
+
+        sums = emit.loop(whole, sums + [emit.zero] * ((at_once - 1) * rows * vectors), steps)
+        done = builder.mul(whole, INT64(at_once))
+        while len(sums) > rows * vectors:
+            half = len(sums) // 2
+            sums = [builder.fadd(p, q) for p, q in zip(sums[:half], sums[half:], strict=True)]
+        if at_once > 1:
+            sums = emit.loop(builder.sub(depth, done), sums, lambda i, sums: step(builder.add(done, i), sums))
         for r, number in enumerate(numbers):
             place = emit.offset(c, number, c_row)
             for column in range(vectors):
