@@ -75,4 +75,10 @@ class Compiling:
         with tempfile.TemporaryDirectory() as folder:
             return seconds(FIRST_TRAINING, folder, 1)
 
+    def track_warmup_from_empty_cache(self) -> float:
+        """Every kernel there is, in both dtypes."""
+        with tempfile.TemporaryDirectory() as folder:
+            return seconds("from fastmlp.warmup import warm_up; print(warm_up()[1])", folder, 1)
+
+    track_warmup_from_empty_cache.unit = "seconds"  # type: ignore[attr-defined]
     track_first_training_from_empty_cache.unit = "seconds"  # type: ignore[attr-defined]
