@@ -77,8 +77,39 @@ def test_unusable_cache_folder(filled, tmp_path):
     assert run(blocked) == [filled[1], "True"]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no resource limits there")
+def test_full_disk(filled, tmp_path):
+    """Files may grow to 512 bytes and no further: every write of a kernel fails half way."""
+    limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (512, 512))\n" + TRAIN
+    environment = {**os.environ, "FASTMLP_CACHE_DIR": str(tmp_path / "cache")}
+    for _ in range(2):
+        run_once = subprocess.run(
+            [sys.executable, "-c", limited], env=environment, capture_output=True, text=True, check=False
+        )
+        assert (run_once.returncode, run_once.stdout.split()) == (0, [filled[1], "True"]), run_once.stderr
+    assert [path for path in (tmp_path / "cache").rglob("*") if path.is_file()] == []
+
+
+def test_read_only_install_in_a_moved_home(filled, tmp_path):
+    package = tmp_path / "site" / "fastmlp"
+    shutil.copytree(Path(fastmlp.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+    for path in [package, *package.rglob("*")]:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    environment = {
+        key: value for key, value in os.environ.items() if key not in ("FASTMLP_CACHE_DIR", "XDG_CACHE_HOME")
+    }
+    environment.update(PYTHONPATH=str(package.parent), PYTHONDONTWRITEBYTECODE="1")
+    for home, imports_numba in (("one", "True"), ("one", "False"), ("two", "True")):
+        (tmp_path / home).mkdir(exist_ok=True)
+        environment.update(HOME=str(tmp_path / home), LOCALAPPDATA=str(tmp_path / home))
+        answer = subprocess.check_output([sys.executable, "-c", TRAIN], env=environment, text=True, cwd=tmp_path)
+        assert answer.split() == [filled[1], imports_numba]
+    for path in [package, *package.rglob("*")]:
+        path.chmod(0o755)
+
+
 def test_processes_racing_on_an_empty_cache(filled, tmp_path):
-    racing = [start(tmp_path / "cache") for _ in range(4)]
+    racing = [start(tmp_path / "cache") for _ in range(8)]
     assert {process.communicate()[0].split()[0] for process in racing} == {filled[1]}
     assert not list((tmp_path / "cache").glob("*/*.part"))
     assert run(tmp_path / "cache") == [filled[1], "False"]

@@ -21,7 +21,9 @@ from .compiler import OPTIONS
 from .decorators import inlined
 
 # Error-free steps must stay in order: of the liberties of fastmath only fused multiply-adds.
-in_order = njit(**{**OPTIONS, "fastmath": {"contract"}}, forceinline=True)
+in_order = njit(
+    **{**OPTIONS, "fastmath": {"contract"}}, forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True
+)
 
 _FORMATS = {np.float32: (8, 23), np.float64: (11, 52)}  # bits of exponent and mantissa
 
