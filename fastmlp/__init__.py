@@ -5,7 +5,7 @@ Every activation of the table is here by its name: ``fastmlp.relu``.
 
 from __future__ import annotations
 
-from . import init
+from . import init, optimizers
 from .activations import ACTIVATIONS, Activation, get_activation
 from .losses import LOSSES, Loss
 from .model import MLP, GradientCheck, check_gradients
@@ -16,7 +16,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ACTIVATIONS", "LOSSES", "MLP", "Activation", "DivergenceError", "GradientCheck", "History", "Loss", "Spec",
-    "check_gradients", "init", "train",
+    "check_gradients", "init", "optimizers", "train",
 ]  # fmt: skip
 
 

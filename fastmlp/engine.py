@@ -6,26 +6,31 @@ This is the one place where arrays become addresses; above it there are models, 
 from __future__ import annotations
 
 import ctypes
+import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
 
 from . import kernels
 from .activations import Activation
+from .blocks import BLOCK, part_of_batch
 from .kernels import compiler, layout
-from .kernels.layout import Place, Workspace, aligned
+from .kernels.layout import Parameters, Place, Workspace, aligned
 from .losses import Loss
+from .optimizers import SGD, Optimizer
 from .sparse import SparseRows
 from .spec import Spec
 
-__all__ = ["BLOCK", "Call", "Engine", "Feed", "in_slices", "sample_block"]
+__all__ = ["Call", "Engine", "Feed", "Pace", "Steps", "Team"]
 
-BLOCK = 64  # the most samples whose layers are in memory together; more no longer gains, and leaves the L2 cache
 _FUSED = {"sigmoid": layout.FUSED_WITH_SIGMOID, "softmax": layout.FUSED_WITH_SOFTMAX}
+_FORWARD = 16 * BLOCK  # samples in one call of the forward kernel: the same for any number of threads
 _SLICE_SECONDS = 0.02  # a kernel call lasts about this long, so that Ctrl-C is heard
 
 
@@ -60,21 +65,155 @@ class OneSample:
 class Call:
     """What a kernel does to which samples, whatever slices it is run in.
 
-    ``numbers`` has the learning rate (or the factor of a gradient), then the totals.
+    Parameters
+    ----------
+    order : ndarray of int64
+        The samples' numbers.
+    block : int
+        How many are in memory at once.
+    outputs : ndarray, optional
+        Where outputs go, a row a sample.
+    gradient : ndarray, optional
+        Where a gradient goes.
+    entries : dict
+        Of the job, from layout.ORDER on: number and value.
+
+    Attributes
+    ----------
+    numbers : ndarray of float64
+        The learning rate (or the factor of a gradient), then the totals.
     """
 
     def __init__(
         self,
         order: np.ndarray,
         block: int,
-        mode: int,
-        outputs: np.ndarray | None,
-        number: float = 0.0,
+        outputs: np.ndarray | None = None,
         gradient: np.ndarray | None = None,
+        entries: Mapping[int, int] | None = None,
+        number: float = 0.0,
     ) -> None:
-        self.order, self.block, self.mode, self.outputs, self.gradient = order, block, mode, outputs, gradient
+        self.order, self.block, self.outputs, self.gradient = order, block, outputs, gradient
         self.numbers = np.array([number, 0.0, 0.0])
         self.totals = self.numbers[1:]
+        self._row = np.zeros(layout.JOB - layout.CALL, np.int64)
+        self._entry(layout.BLOCK, block)
+        self._entry(layout.GRADIENT, 0 if gradient is None else gradient.ctypes.data)
+        for number_of_entry, value in (entries or {}).items():
+            self._entry(number_of_entry, value)
+        self._order = order.ctypes.data, order.itemsize
+        self._outputs = (0, 0) if outputs is None else (outputs.ctypes.data, outputs.strides[0])
+
+    def _entry(self, number: int, value: int) -> None:
+        self._row[number - layout.CALL] = value
+
+    def part(self, start: int, count: int) -> np.ndarray:
+        """The entries of a job, from layout.CALL on, for samples start to start + count."""
+        self._row[_OF_PART] = (
+            self._order[0] + start * self._order[1],
+            count,
+            self._outputs[0] + start * self._outputs[1],
+            start,
+        )
+        return self._row
+
+    def mode(self, mode: int) -> None:
+        self._entry(layout.MODE, mode)
+
+
+_OF_PART = np.array([layout.ORDER, layout.COUNT, layout.OUTPUTS, layout.POSITION]) - layout.CALL
+
+
+@dataclass(frozen=True)
+class Steps:
+    """How steps are made: an optimiser, what it remembers, penalties and limits (0: none).
+
+    ``vectors`` are shaped like the parameters; ``options`` has the count of steps and all the numbers as kernels read
+    them (layout.py).
+    """
+
+    optimizer: Optimizer
+    vectors: list[np.ndarray]
+    options: np.ndarray
+
+    @classmethod
+    def begin(
+        cls,
+        optimizer: Optimizer,
+        params: np.ndarray,
+        l1: float = 0.0,
+        l2: float = 0.0,
+        clip: float = 0.0,
+        max_norm: float = 0.0,
+    ) -> Steps:
+        options = np.zeros(layout.N_OPTIONS)
+        options[[layout.L1, layout.L2, layout.CLIP, layout.MAX_NORM]] = l1, l2, clip, max_norm
+        constants = optimizer.constants
+        options[layout.CONSTANTS : layout.CONSTANTS + len(constants)] = constants
+        return cls(optimizer, [aligned(params.size, params.dtype) for _ in range(optimizer.states)], options)
+
+    @property
+    def linear(self) -> bool:
+        """Whether a step is linear in the gradients, but for clipping: then per-sample steps can be taken in blocks."""
+        o = self.options
+        return isinstance(self.optimizer, SGD) and o[layout.L1] == 0 and o[layout.MAX_NORM] == 0
+
+    @property
+    def plain(self) -> bool:
+        """Whether a step is just w -= lr · gradient."""
+        return self.linear and not (self.vectors or self.options[layout.L2] or self.options[layout.CLIP])
+
+
+class Team:
+    """Threads that run a kernel together: each has a workspace, all have the same parameters and optimiser's state.
+
+    Not for two callers at once.
+    """
+
+    def __init__(self, engine: Engine, vectors: Sequence[np.ndarray] = (), n_threads: int = 1) -> None:
+        self._engine, self.n_threads = engine, n_threads
+        parameters = engine.parameters(vectors)
+        self._workspaces = [engine.workspace(BLOCK, parameters) for _ in range(n_threads)]
+        self._shared = aligned(layout.APART * (1 + n_threads), np.dtype(np.float64))
+        self._signals = self._shared[: layout.APART].view(np.int64)
+        self._jobs = np.array([workspace.job.ctypes.data for workspace in self._workspaces], np.int64)
+        self._parts = [parameters.part() for _ in range(n_threads)]
+        entries = [layout.MEMBER, layout.TEAM, layout.JOBS, layout.SHARED, layout.RELAX, layout.PART_GRAD]
+        for i, (workspace, (_, distance)) in enumerate(zip(self._workspaces, self._parts, strict=True)):
+            addresses = self._jobs.ctypes.data, self._shared.ctypes.data, _relax(), distance
+            workspace.job[entries] = i, n_threads, *addresses
+        self._others: ThreadPoolExecutor | None = None
+
+    @property
+    def leader(self) -> Workspace:
+        return self._workspaces[0]
+
+    def run(self, kernel: str, feed: Feed, call: Call, start: int, count: int) -> None:
+        """Run a kernel over ``call.order[start:start + count]`` on all threads."""
+        run, leader = self._engine.run_in, self.leader
+        if self.n_threads == 1:
+            run(leader, kernel, feed, call, start, count)
+            return
+        if self._others is None:
+            self._others = ThreadPoolExecutor(self.n_threads - 1, "fastmlp")
+        followers: list[Future[None]] = []
+        try:
+            for workspace in self._workspaces[1:]:
+                followers.append(self._others.submit(run, workspace, kernel, feed, call, start, count))
+            run(leader, kernel, feed, call, start, count)
+        except BaseException:
+            self._signals[layout.GIVE_UP] = 1
+            raise
+        finally:
+            wait(followers)
+            self._signals[:] = 0
+        for follower in followers:
+            follower.result()
+
+    def close(self) -> None:
+        """End the threads."""
+        if self._others is not None:
+            self._others.shutdown()
 
 
 class Engine:
@@ -82,7 +221,7 @@ class Engine:
 
     def __init__(self, spec: Spec, places: Sequence[Place], params: np.ndarray) -> None:
         self._spec, self._places, self._params, self._dtype = spec, places, params, params.dtype
-        self._idle: list[Workspace] = []  # each call takes one, so calls from threads do not meet
+        self._idle: list[Team] = []  # each call takes one, so calls from threads do not meet
         self._ones: list[OneSample] = []  # likewise
         self.n_in, self.n_out = spec.n_in, spec.n_out
         self._alive: list[Any] = []  # compiled user functions
@@ -128,31 +267,55 @@ class Engine:
                 row[layout.Y_GATHER] = self._gather(y)
         return Feed(row, x, y)
 
-    def forward(self, feed: Feed, order: np.ndarray, outputs: np.ndarray | None, judged: bool) -> np.ndarray:
+    def forward(
+        self, feed: Feed, order: np.ndarray, outputs: np.ndarray | None, judged: bool, n_threads: int = 1
+    ) -> np.ndarray:
         """Outputs of the samples in ``order``; returns the sums of losses and of right answers."""
-        call = Call(order, BLOCK, layout.JUDGED if judged else 0, outputs)
-        for start, count in in_slices(len(order), BLOCK):
-            self.run("forward", feed, call, start, count)
-        return call.totals
+        mode = {layout.MODE: layout.JUDGED if judged else 0}
+        parts = [slice(start, start + _FORWARD) for start in range(0, len(order), _FORWARD)]
+        calls = [Call(order[part], BLOCK, None if outputs is None else outputs[part], entries=mode) for part in parts]
+
+        def run(call: Call) -> None:
+            self.run("forward", feed, call, 0, len(call.order))
+
+        if min(n_threads, len(calls)) == 1:
+            for call in calls:
+                run(call)
+        else:
+            with ThreadPoolExecutor(n_threads) as threads:
+                list(threads.map(run, calls))
+        return np.sum([call.totals for call in calls], axis=0)
 
     def predict_one(self, x: np.ndarray) -> np.ndarray | None:
         """The outputs (1, n_out) of x (1, n_in), of any real dtype; None when x is not finite."""
         try:
             one = self._ones.pop()
         except IndexError:
-            one = OneSample(self, self._new_workspace(1), self._params)
+            one = OneSample(self, self.workspace(1, self.parameters()), self._params)
         one.row[...] = x
         refused = one.run()
         outputs = None if refused else one.out.copy()
         self._ones.append(one)
         return outputs
 
+    def gradient(self, feed: Feed, n: int) -> tuple[float, np.ndarray]:
+        """The mean loss over n samples and its gradient."""
+        gradient = aligned(self._params.size, self._dtype)
+        part = part_of_batch(n)
+        call = Call(np.arange(n), BLOCK, None, gradient, {layout.BATCH: n, layout.PART: part}, 1 / n)
+        with self._lent() as team:
+            for start, count in Pace().slices(n, part):
+                call.mode((layout.BEGINS if start == 0 else 0) | (layout.ENDS if start + count == n else 0))
+                team.run("batches", feed, call, start, count)
+        return float(call.totals[0]) / n, gradient
+
     def jacobian(self, feed: Feed, of_inputs: bool) -> np.ndarray:
         """The Jacobian of every sample's outputs, by the parameters or by the inputs."""
         n_columns = self._spec.n_in if of_inputs else self._params.size
         jacobian = np.empty((len(feed.x), self._spec.n_out, n_columns), self._dtype)
-        call = Call(np.arange(len(feed.x)), 1, layout.OF_INPUTS if of_inputs else 0, jacobian)
-        for start, count in in_slices(len(feed.x), 1):
+        mode = {layout.MODE: layout.OF_INPUTS if of_inputs else 0}
+        call = Call(np.arange(len(feed.x)), 1, jacobian, entries=mode)
+        for start, count in Pace().slices(len(feed.x), 1):
             self.run("jacobian", feed, call, start, count)
         return jacobian
 
@@ -161,15 +324,15 @@ class Engine:
         n, widths = len(feed.x), self._spec.widths
         zs = [np.empty((n, width), self._dtype) for width in widths[1:]]
         activations = [np.empty((n, width), self._dtype) for width in widths[1:]]
-        call = Call(np.arange(n), BLOCK, 0, None)
-        workspace = self._take()
-        for start in range(0, n, BLOCK):
-            count = min(BLOCK, n - start)
-            self.run("forward", feed, call, start, count, workspace=workspace)
-            for row, z, a in zip(workspace.table, zs, activations, strict=True):
-                z[start : start + count] = workspace.rows(row[layout.Z], count, z.shape[1])
-                a[start : start + count] = workspace.rows(row[layout.A], count, a.shape[1])
-        self._idle.append(workspace)
+        call = Call(np.arange(n), BLOCK)
+        with self._lent() as team:
+            workspace = team.leader
+            for start in range(0, n, BLOCK):
+                count = min(BLOCK, n - start)
+                team.run("forward", feed, call, start, count)
+                for row, z, a in zip(workspace.table, zs, activations, strict=True):
+                    z[start : start + count] = workspace.rows(row[layout.Z], count, z.shape[1])
+                    a[start : start + count] = workspace.rows(row[layout.A], count, a.shape[1])
         x = feed.x.toarray() if isinstance(feed.x, SparseRows) else feed.x
         inputs = x.astype(self._dtype)
         if self._affine is not None:
@@ -177,31 +340,37 @@ class Engine:
             inputs = (inputs - shift) * scale
         return zs, [inputs, *activations]
 
-    def run(
-        self, kernel: str, feed: Feed, call: Call, start: int, count: int, *, workspace: Workspace | None = None
-    ) -> None:
+    def run(self, kernel: str, feed: Feed, call: Call, start: int, count: int) -> None:
         """Run a kernel over ``call.order[start:start + count]``; safe from several threads at once."""
-        own = workspace or self._take()
-        job = own.job
+        with self._lent() as team:
+            team.run(kernel, feed, call, start, count)
+
+    def run_in(self, workspace: Workspace, kernel: str, feed: Feed, call: Call, start: int, count: int) -> None:
+        """The same, in a given workspace."""
+        job = workspace.job
         job[: layout.FEED] = feed.row
-        job[layout.ORDER] = call.order.ctypes.data + start * call.order.itemsize
-        job[layout.COUNT], job[layout.BLOCK], job[layout.MODE] = count, call.block, call.mode
-        job[layout.OUTPUTS] = 0
-        if call.outputs is not None:
-            job[layout.OUTPUTS] = call.outputs.ctypes.data + start * call.outputs.strides[0]
-        job[layout.GRADIENT] = 0 if call.gradient is None else call.gradient.ctypes.data
+        job[layout.CALL :] = call.part(start, count)
         kernels.kernel(kernel, self._dtype.name)(self._params.ctypes.data, job.ctypes.data, call.numbers.ctypes.data)
-        if workspace is None:
-            self._idle.append(own)
 
-    def _take(self) -> Workspace:
+    @contextmanager
+    def _lent(self) -> Iterator[Team]:
+        """A team of one, for this caller alone."""
         try:
-            return self._idle.pop()
+            team = self._idle.pop()
         except IndexError:
-            return self._new_workspace()
+            team = Team(self)
+        yield team
+        self._idle.append(team)
 
-    def _new_workspace(self, block: int = BLOCK) -> Workspace:
-        workspace = Workspace(self._places, block, self._params)
+    def step(self, optimizer: Optimizer) -> int:
+        """The address of an optimiser's rule."""
+        return _entry(kernels.step(optimizer.name, optimizer.states, self._dtype.name))
+
+    def parameters(self, vectors: Sequence[np.ndarray] = ()) -> Parameters:
+        return Parameters(self._places, self._params, vectors)
+
+    def workspace(self, block: int, parameters: Parameters) -> Workspace:
+        workspace = Workspace(self._places, block, parameters, self._dtype)
         workspace.table[:, layout.ACT] = self._activations
         workspace.table[:, layout.SOFTMAX] = [not layer.act.elementwise for layer in self._spec.layers]
         workspace.job[layout.SLOPES] = self._slopes.ctypes.data
@@ -228,27 +397,31 @@ class Engine:
         return _entry(compiled[0])
 
 
-def sample_block(width: int, itemsize: int) -> int:
-    """How many samples of per-sample SGD are taken together, from the width of the first layer.
+class Pace:
+    """Cuts samples into slices that a kernel takes about 20 ms for, and learns from each how many that is."""
 
-    More samples make the first layer's products faster and its Gram matrix dearer, and share fewer zeros. Measured on
-    one AVX-512 core in microseconds a sample, for blocks of 1, 4, 8 and 12: dense 768-128-10 11.4, 5.3, 3.8, 3.6; MNIST
-    784-128-10 3.4, 3.0, 2.5, 2.4; MNIST 784-10-10 0.99, 0.76, 0.80, 0.81; 8-64-64-2 0.68, 0.62, 0.60, 0.63.
-    """
-    return 4 if width * itemsize <= 64 else 12
+    def __init__(self) -> None:
+        self._samples = 0.0
+
+    def slices(self, n: int, step: int) -> Iterator[tuple[int, int]]:
+        """(start, count) of slices of n samples, each but the last a multiple of ``step``, for the caller's loop."""
+        start = 0
+        while start < n:
+            count = min(max(step, int(self._samples) // step * step), n - start)
+            begin = time.perf_counter()
+            yield start, count
+            growth = _SLICE_SECONDS / max(time.perf_counter() - begin, 1e-9)
+            learnt = count * min(8.0, growth)
+            self._samples = max(self._samples, learnt) if growth > 1 else learnt
+            start += count
 
 
-def in_slices(n: int, step: int) -> Iterator[tuple[int, int]]:
-    """(start, count) pieces of n samples, each a multiple of ``step``, that the caller's loop takes about 20 ms for."""
-    start, size = 0, step
-    while start < n:
-        count = min(size, n - start)
-        begin = time.perf_counter()
-        yield start, count
-        took = time.perf_counter() - begin
-        growth = min(8.0, _SLICE_SECONDS / max(took, 1e-9))
-        size = max(step, int(size * growth) // step * step)
-        start += count
+@cache
+def _relax() -> int:
+    """The address of the system's function that lets other threads run."""
+    if sys.platform == "win32":
+        return _entry(ctypes.windll.kernel32.SwitchToThread)
+    return _entry(ctypes.CDLL(None).sched_yield)
 
 
 def _entry(function: compiler.Function) -> int:

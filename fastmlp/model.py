@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from .engine import BLOCK, Call, Engine, in_slices
+from .engine import Engine
 from .init import Uniform, initializer
 from .kernels.layout import aligned, parameter_places
 from .metrics import Metric, named_metrics, one_hot
 from .spec import Spec
-from .validation import check_choice, check_dtype, check_number, check_seed, check_x, check_y
+from .validation import check_choice, check_count, check_dtype, check_number, check_seed, check_x, check_y
 
 __all__ = ["MLP", "GradientCheck", "check_gradients"]
 
@@ -113,15 +113,16 @@ class MLP:
                 biases.append(zeros)
         return weights, biases
 
-    def predict(self, x: Any) -> np.ndarray:
-        """Outputs for x (n_samples, n_in): (n_samples, n_out)."""
+    def predict(self, x: Any, *, n_threads: int = 1) -> np.ndarray:
+        """Outputs for x (n_samples, n_in): (n_samples, n_out). Threads share what is more than 1024 samples."""
         if type(x) is np.ndarray and x.shape == self._one_sample and x.dtype in _NATIVE:
             outputs = self._engine.predict_one(x)
             if outputs is not None:
                 return outputs
         x = check_x(x, self.spec.n_in, self.dtype)
         outputs = np.empty((len(x), self.spec.n_out), self.dtype)
-        self._engine.forward(self._engine.feed(x), np.arange(len(x)), outputs, False)
+        n_threads = check_count(n_threads, "n_threads")
+        self._engine.forward(self._engine.feed(x), np.arange(len(x)), outputs, False, n_threads)
         return outputs
 
     def predict_class(self, x: Any) -> np.ndarray:
@@ -152,20 +153,20 @@ class MLP:
         x = check_x(x, self.spec.n_in, self.dtype)
         return self._engine.layers(self._engine.feed(x))
 
-    def evaluate(self, x: Any, y: Any, metrics: Any = None) -> dict[str, float]:
+    def evaluate(self, x: Any, y: Any, metrics: Any = None, *, n_threads: int = 1) -> dict[str, float]:
         """Mean loss, accuracy where the outputs are classes or labels, and the metrics asked for, by name."""
-        return self._evaluate(x, y, named_metrics(metrics, self.spec))
+        return self._evaluate(x, y, named_metrics(metrics, self.spec), check_count(n_threads, "n_threads"))
 
-    def _evaluate(self, x: Any, y: Any, metrics: Mapping[str, Metric]) -> dict[str, float]:
+    def _evaluate(self, x: Any, y: Any, metrics: Mapping[str, Metric], n_threads: int) -> dict[str, float]:
         x = check_x(x, self.spec.n_in, self.dtype)
         y = check_y(y, self.spec, len(x), self.dtype)
-        return self._evaluate_rows(x, y, np.arange(len(x)), metrics)
+        return self._evaluate_rows(x, y, np.arange(len(x)), metrics, n_threads)
 
     def _evaluate_rows(
-        self, x: np.ndarray, y: np.ndarray, rows: np.ndarray, metrics: Mapping[str, Metric]
+        self, x: np.ndarray, y: np.ndarray, rows: np.ndarray, metrics: Mapping[str, Metric], n_threads: int = 1
     ) -> dict[str, float]:
         outputs = np.empty((len(rows), self.spec.n_out), self.dtype) if metrics else None
-        totals = self._engine.forward(self._engine.feed(x, y), rows, outputs, True)
+        totals = self._engine.forward(self._engine.feed(x, y), rows, outputs, True, n_threads)
         return self._report(totals, y, rows, outputs, metrics)
 
     def _report(
@@ -189,12 +190,7 @@ class MLP:
         """The mean loss over the samples, and its gradient in the shape of ``params`` (`unflatten` takes it apart)."""
         x = check_x(x, self.spec.n_in, self.dtype)
         y = check_y(y, self.spec, len(x), self.dtype)
-        grad = aligned(self._params.size, self.dtype)
-        feed = self._engine.feed(x, y)
-        call = Call(np.arange(len(x)), BLOCK, 0, None, 1 / len(x), grad)
-        for start, count in in_slices(len(x), BLOCK):
-            self._engine.run("gradient", feed, call, start, count)
-        return float(call.totals[0]) / len(x), grad
+        return self._engine.gradient(self._engine.feed(x, y), len(x))
 
     def jacobian(self, x: Any, wrt: str = "params") -> np.ndarray:
         """Derivatives of every output of every sample.

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .activations import ACTIVATIONS
-from .engine import BLOCK
+from .blocks import BLOCK
 from .model import MLP
 from .spec import Spec
 from .training import sgd_pass

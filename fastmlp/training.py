@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from . import engine as engine_module
-from .engine import BLOCK, Call, Feed, in_slices
+from . import blocks
+from .blocks import BLOCK, part_of_batch
+from .engine import Call, Feed, Pace, Steps, Team
 from .init import Uniform
-from .kernels.layout import BLOCKWISE, aligned
+from .kernels import layout
 from .losses import Loss, get_loss
 from .metrics import Metric, named_metrics
 from .model import MLP
+from .optimizers import Optimizer, get_optimizer
 from .progress import Progress, check_progress
 from .spec import Spec
 from .validation import check_count, check_dtype, check_flag, check_number, check_seed, check_x, check_y
 
 __all__ = ["DivergenceError", "History", "sgd_pass", "train"]
+
+_LARGE = 64 * BLOCK  # samples a batch, from which on a kernel call may be for a part of it
 
 
 class DivergenceError(ArithmeticError):
@@ -68,6 +72,7 @@ def train(
     lr: float | Callable[[int], float] = 0.01,
     epochs: int = 10,
     batch_size: int | str = 1,
+    optimizer: str | Optimizer = "sgd",
     loss: str | Loss | None = None,
     metrics: Any = None,
     shuffle: bool = True,
@@ -76,7 +81,12 @@ def train(
     dtype: Any = None,
     validation_data: tuple[Any, Any] | None = None,
     validation_fraction: float = 0.0,
+    l1: float = 0.0,
+    l2: float = 0.0,
+    clip_norm: float | None = None,
+    max_norm: float | None = None,
     progress: bool | None = None,
+    n_threads: int = 1,
 ) -> tuple[MLP, History]:
     """Train a network by stochastic gradient descent.
 
@@ -95,6 +105,8 @@ def train(
     batch_size : int or "full"
         1 is per-sample SGD, each sample seeing the weights the one before it left. A larger batch takes one step along
         the gradient of its mean loss.
+    optimizer : str or fastmlp.optimizers.Optimizer
+        "sgd", "adam", "adamw", "rmsprop", "adagrad", or an object with other settings.
     loss : str or Loss, optional
         Instead of the spec's ``cost``; both given and different is an error.
     metrics : name, function of (y, y_hat), or list of either, optional
@@ -113,9 +125,18 @@ def train(
         Evaluated after each epoch: "val_loss", "val_accuracy", ….
     validation_fraction : float
         Share of the samples held out for that instead: drawn at random, or the last ones without ``shuffle``.
+    l1, l2 : float
+        Penalties on weights, not on biases: l1 Σ|w| + ½ l2 Σw² is added to each batch's loss, but not in the history.
+    clip_norm : float, optional
+        A batch's gradient (before penalties) that is longer than this, over all parameters, is shortened to it.
+    max_norm : float, optional
+        After each step every unit's incoming weights that are longer than this are shortened to it.
     progress : bool, optional
         None shows a live line when standard error is a terminal; True also prints a line an epoch elsewhere; False
         shows nothing.
+    n_threads : int
+        They share each batch, which takes batches of more than 128 samples, and the evaluation of validation data. Any
+        number of threads makes the same bits.
 
     Returns
     -------
@@ -148,6 +169,11 @@ def train(
     check_flag(shuffle, "shuffle")
     seed = check_seed(seed)
     rates = _learning_rates(lr, epochs)
+    optimizer = get_optimizer(optimizer)
+    l1, l2 = check_number(l1, "l1", 0.0), check_number(l2, "l2", 0.0)
+    clip_norm = None if clip_norm is None else check_number(clip_norm, "clip_norm", 0.0, open_low=True)
+    max_norm = None if max_norm is None else check_number(max_norm, "max_norm", 0.0, open_low=True)
+    n_threads = check_count(n_threads, "n_threads")
     model = _network(spec, loss, init, dtype, seed)
     named = named_metrics(metrics, model.spec)
     x = check_x(x, model.spec.n_in, model.dtype)
@@ -160,7 +186,8 @@ def train(
         watched = x, y, held_out
     elif validation_data is not None:
         watched = _check_validation_data(validation_data, model)
-    run = _Run(model, x, y, min(batch, len(rows)), named)
+    steps = Steps.begin(optimizer, model.params, l1, l2, clip_norm or 0.0, max_norm or 0.0)
+    run = _Run(model, x, y, min(batch, len(rows)), named, steps, n_threads)
     history = History()
     bar = Progress(progress, epochs, len(rows))
     epoch = 0
@@ -171,7 +198,7 @@ def train(
             if not values:
                 raise DivergenceError(epoch + 1, model, history)
             if watched is not None:
-                report = model._evaluate_rows(*watched, named)
+                report = model._evaluate_rows(*watched, named, n_threads)
                 values.update((f"val_{name}", value) for name, value in report.items())
             history._append(values)
             bar.epoch_done(epoch, values)
@@ -179,6 +206,7 @@ def train(
         history.interrupted = True
         warnings.warn(f"training interrupted in epoch {epoch + 1} of {epochs}", RuntimeWarning, stacklevel=2)
     finally:
+        run.team.close()
         bar.close()
     return model, history
 
@@ -190,61 +218,80 @@ def sgd_pass(
 
     Returns the mean loss, as each sample was seen.
     """
-    engine = model._engine
-    feed = engine.feed(x, y)
-    call = Call(order, _samples_together(model), 0, outputs, lr)
-    for start, count in in_slices(len(order), call.block):
-        engine.run("train", feed, call, start, count)
+    feed = model._engine.feed(x, y)
+    call = Call(order, _samples_together(model), outputs, number=lr)
+    for start, count in Pace().slices(len(order), call.block):
+        model._engine.run("samples", feed, call, start, count)
     return float(call.totals[0]) / len(order)
 
 
 def _samples_together(model: MLP) -> int:
-    return engine_module.sample_block(model.spec.widths[1], model.dtype.itemsize)
+    return blocks.sample_block(model.spec.widths[1], model.dtype.itemsize)
 
 
 class _Run:
     """One call of train(): what stays the same from epoch to epoch."""
 
-    def __init__(self, model: MLP, x: np.ndarray, y: np.ndarray, batch: int, metrics: Mapping[str, Metric]) -> None:
-        self.model, self.y, self.batch, self.metrics = model, y, batch, metrics
+    def __init__(
+        self,
+        model: MLP,
+        x: np.ndarray,
+        y: np.ndarray,
+        batch: int,
+        metrics: Mapping[str, Metric],
+        steps: Steps,
+        n_threads: int,
+    ) -> None:
+        self.model, self.y, self.batch, self.metrics, self.steps = model, y, batch, metrics, steps
+        self.pace = Pace()
         self.feed: Feed = model._engine.feed(x, y)
         self.finite = model.params.copy()
-        self.grad = aligned(model.params.size, model.dtype) if batch > BLOCK else None
+        self.team = Team(model._engine, steps.vectors, min(n_threads, -(-batch // part_of_batch(batch))))
 
     def epoch(self, order: np.ndarray, lr: float, report: Callable[[int, float], None]) -> dict[str, float]:
         """Train over ``order`` once; the epoch's values, or nothing (and the weights of before) when it diverged."""
-        model, engine = self.model, self.model._engine
+        model, steps = self.model, self.steps
         self.finite[...] = model.params
         outputs = np.empty((len(order), model.spec.n_out), model.dtype) if self.metrics else None
-        if self.grad is None:
-            block, mode = (_samples_together(model), 0) if self.batch == 1 else (self.batch, BLOCKWISE)
-            call = Call(order, block, mode, outputs, lr)
-            for start, count in in_slices(len(order), block):
-                engine.run("train", self.feed, call, start, count)
-                report(start + count, call.totals[0] / (start + count))
-                if not math.isfinite(call.totals[0]):
-                    break
-        else:
-            call = Call(order, BLOCK, 0, outputs, gradient=self.grad)
-            for start in range(0, len(order), self.batch):
-                size = min(self.batch, len(order) - start)
-                self._large_batch(call, start, size, lr)
-                report(start + size, call.totals[0] / (start + size))
+        entries = {layout.OPTIONS: steps.options.ctypes.data}
+        kernel, block = "batches", BLOCK
+        by_sample = self.batch == 1 and steps.linear
+        if by_sample:
+            block = _samples_together(model)
+            kernel = "samples" if steps.plain else "samples_with_memory"
+        if (not by_sample and not (steps.plain and self.batch <= BLOCK)) or kernel == "samples_with_memory":
+            entries[layout.STEP] = model._engine.step(steps.optimizer)
+        if kernel == "samples_with_memory":
+            numbers = blocks.coefficients(steps.optimizer, lr, steps.options[layout.L2], block)
+            entries[layout.COEFFICIENTS] = numbers.ctypes.data
+        entries[layout.BATCH], entries[layout.PART] = self.batch, part_of_batch(self.batch)
+        call = Call(order, block, outputs, entries=entries, number=lr)
+        at_once = part_of_batch(self.batch) * self.team.n_threads
+        for start, count, mode in _parts(self.pace, len(order), block if by_sample else self.batch, at_once):
+            call.mode(mode)
+            self.team.run(kernel, self.feed, call, start, count)
+            report(start + count, call.totals[0] / (start + count))
+            if not math.isfinite(call.totals[0]):
+                break
         totals = call.totals
         if not (math.isfinite(totals[0]) and np.isfinite(model.params).all()):
             model.params[...] = self.finite
             return {}
         return model._report(totals, self.y, order, outputs, self.metrics)
 
-    def _large_batch(self, call: Call, first: int, size: int, lr: float) -> None:
-        """A batch that does not fit one block: its gradient is summed up, then applied."""
-        assert self.grad is not None
-        self.grad[...] = 0
-        call.numbers[0] = 1 / size
-        for start, count in in_slices(size, BLOCK):
-            self.model._engine.run("gradient", self.feed, call, first + start, count)
-        self.grad *= lr
-        self.model.params -= self.grad
+
+def _parts(pace: Pace, n: int, batch: int, at_once: int) -> Iterator[tuple[int, int, int]]:
+    """(start, count, mode) of the kernel calls over n samples: whole batches, or of a large one multiples of
+    ``at_once``."""
+    if batch <= _LARGE:
+        for start, count in pace.slices(n, batch):
+            yield start, count, layout.BEGINS | layout.ENDS
+        return
+    for first in range(0, n, batch):
+        size = min(batch, n - first)
+        for start, count in pace.slices(size, at_once):
+            mode = (layout.BEGINS if start == 0 else 0) | (layout.ENDS if start + count == size else 0)
+            yield first + start, count, mode
 
 
 def _network(spec: Any, loss: str | Loss | None, init: str | Uniform, dtype: Any, seed: int | None) -> MLP:

@@ -10,6 +10,7 @@ from . import kernels
 from .activations import ACTIVATIONS
 from .kernels import compiler
 from .losses import LOSSES
+from .optimizers import OPTIMIZERS, SGD
 
 __all__ = ["warm_up"]
 
@@ -59,3 +60,6 @@ def _all_kernels() -> Iterator[compiler.Function]:
         for loss in LOSSES.values():
             for output in (*loss.fused, ""):
                 yield kernels.loss(loss.name, output, dtype)
+        for optimizer in (*(kind() for kind in OPTIMIZERS.values()), SGD(momentum=0.9)):
+            yield kernels.step(optimizer.name, optimizer.states, dtype)
+        yield kernels.dropout(dtype)

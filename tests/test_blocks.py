@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import fastmlp
-from fastmlp import engine, reference
+from fastmlp import blocks, reference
 
 TOLERANCE = {"float32": 3e-5, "float64": 1e-10}
 # Hidden widths of 16 and 32 are whole cache lines in both dtypes: those networks train in place, the others on a copy.
@@ -36,7 +36,7 @@ def data(density):
 @pytest.mark.parametrize("hidden", HIDDEN)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_every_block_size_is_sample_by_sample_sgd(block, density, hidden, dtype, monkeypatch):
-    monkeypatch.setattr(engine, "sample_block", lambda width, itemsize: block)
+    monkeypatch.setattr(blocks, "sample_block", lambda width, itemsize: block)
     x, y = data(density)
     for bias in (True, False):
         model = fastmlp.MLP(network(hidden, bias), seed=1, dtype=dtype)
@@ -88,7 +88,7 @@ SCRIPT = """
 import sys
 import numpy as np
 import fastmlp
-from fastmlp import reference
+from fastmlp import blocks, reference
 from fastmlp.kernels.compiler import vector_bytes
 assert vector_bytes() <= int(sys.argv[1]) // 8
 for dtype, tolerance in (("float32", 3e-5), ("float64", 1e-10)):

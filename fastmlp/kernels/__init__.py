@@ -3,8 +3,9 @@
 What Python may call is listed here, each kernel once, with the types of its arguments. Importing this package does
 not import Numba: a kernel that an earlier process compiled is loaded from its object file (compiler.py).
 
-Reading order: layout.py (where everything lies in memory), linear.py (matrix products), network.py (whole networks:
-what Python calls), elementwise.py (activations, losses, and the reading of user data).
+Reading order: layout.py (where everything lies in memory), linear.py (matrix products), passes.py (what is done to a
+block of rows), then what Python calls: network.py (outputs), samples.py (exact per-sample SGD) and batches.py
+(gradients and all other steps); elementwise.py (activations, losses, optimisers' rules, the reading of user data).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ __all__ = [
     "MATRIX_FUNCTIONS",
     "NETWORK_KERNELS",
     "activation",
+    "dropout",
     "gather",
     "gather_sparse",
     "kernel",
@@ -24,12 +26,19 @@ __all__ = [
     "matrix_function",
     "private_activation",
     "private_loss",
+    "step",
 ]
 
 # T: pointer to the network's reals; I, D: pointers to int64, float64; i, d: an int64 (or an address that may be null),
 # a float64.
 _KERNEL = "TID"
-NETWORK_KERNELS = ("forward", "train", "gradient", "jacobian")
+NETWORK_KERNELS = {
+    "forward": "network",
+    "jacobian": "network",
+    "samples": "samples",
+    "samples_with_memory": "samples",
+    "batches": "batches",
+}  # the file of each
 MATRIX_FUNCTIONS = {
     "product": "i" * 14,
     "inner_products": "i" * 10,
@@ -40,11 +49,13 @@ _ACTIVATION = "TTiiiid"
 _LOSS = "TTTTiii"
 _GATHER = "iiiIiiiiiii"
 _GATHER_SPARSE = "iiiIiiiiii"
+_STEP = "TTiiiiDdd"
+_DROPOUT = "Tiiiiiid"
 
 
 def kernel(name: str, dtype: str) -> compiler.Function:
-    """A network kernel (network.py) for networks of that dtype."""
-    return compiler.load("network", name, _KERNEL, dtype)
+    """What Python calls, for networks of that dtype."""
+    return compiler.load(NETWORK_KERNELS[name], name, _KERNEL, dtype)
 
 
 def matrix_function(name: str, dtype: str) -> compiler.Function:
@@ -70,6 +81,16 @@ def gather(source: str, dtype: str) -> compiler.Function:
 def gather_sparse(sources: str, dtype: str) -> compiler.Function:
     """A reader of CSR rows; ``sources`` is the dtypes of the data and of the indices, "float32.int32"."""
     return compiler.load("elementwise", f"sparse.{sources}", _GATHER_SPARSE, dtype)
+
+
+def step(optimizer: str, states: int, dtype: str) -> compiler.Function:
+    """``step(w, gradient, state_1, state_2, n, for_weights, options, lr, factor)`` of an optimiser of the table."""
+    return compiler.load("elementwise", f"step.{optimizer}.{states}", _STEP, dtype)
+
+
+def dropout(dtype: str) -> compiler.Function:
+    """``dropout(a, d, rows, stride, key, row, row_step, kept)`` in elementwise.py."""
+    return compiler.load("elementwise", "dropout", _DROPOUT, dtype)
 
 
 def private_activation(function: Any, derivative: Any, dtype: str) -> tuple[compiler.Function, Any]:

@@ -46,7 +46,11 @@ OPTIONS: dict[str, Any] = {
     "error_model": "numpy",
     "nogil": True,
 }
-_SOURCES = ("../activations.py", "../losses.py")  # beside this folder's own files: their functions are compiled too
+_SOURCES = (
+    "../activations.py",
+    "../losses.py",
+    "../optimizers.py",
+)  # beside this folder's own files: their functions are compiled too
 # Numba's C wrapper names these for exceptions and for arrays that own memory. A kernel has neither, which
 # _object_code checks: no exception is stored in its code and no allocator is named there.
 _NEVER_CALLED = {

@@ -1,4 +1,4 @@
-"""Functions over rows of numbers that a network calls by address: activations, losses, and the reading of user data.
+"""Functions over rows of numbers that a network calls by address: activations, losses, steps, the reading of user data.
 
 Each is compiled on its own when a network first needs it, from the formulas of activations.py and losses.py, so a
 network pays only for what it uses and a user's own function enters by the same door as a built-in one.
@@ -14,15 +14,16 @@ from numba import carray
 
 from ..activations import ACTIVATIONS
 from ..losses import LOSSES
+from ..optimizers import OPTIMIZERS
+from . import layout as at
 from .compiler import vector_bytes
 from .decorators import inlined, peek, pointer
-from .layout import ANY
 from .math import functions
 from .simd import largest, prefetch, read_vectors, wide_vectors
 
 
 def build(name: str, dtype: str):
-    """The Python function to compile for a name: ``activation.relu``, ``loss.bce.sigmoid``, ``gather.uint8``."""
+    """The Python function to compile for a name: ``activation.relu``, ``loss.bce.sigmoid``, ``step.adam.2``."""
     real = np.dtype(dtype).type
     family, _, rest = name.partition(".")
     if family == "gather":
@@ -36,6 +37,11 @@ def build(name: str, dtype: str):
             return _softmax_rows(real)
         formulas = activation.function, activation.derivative_function
         return _whole_rows(*(specialised(formula, real) for formula in formulas), activation.slope is not None, real)
+    if family == "step":
+        optimizer, _, states = rest.partition(".")
+        return _step(OPTIMIZERS[optimizer], int(states), real)
+    if family == "dropout":
+        return _dropout(real)
     loss, _, output = rest.partition(".")
     if output:
         return _loss_rows(_FUSED[loss, output](real))
@@ -140,6 +146,77 @@ def _softmax(real):
         return top, total
 
     return softmax
+
+
+def _step(optimizer, states, real):
+    """An optimiser's step for n parameters against factor · their gradient, which penalties on weights add to.
+
+    ``states`` is how many of the two vectors of state there are; the rule gets zeros for the others.
+    """
+    prepare, rule = specialised(optimizer.prepare, np.float64), specialised(optimizer.rule, real)
+    sign = functions(real).sign
+    zero = real(0)
+
+    def step(w, g, state_1, state_2, n, for_weights, options, lr, factor):
+        wide_vectors()
+        options = carray(options, at.N_OPTIONS)
+        c = options[at.CONSTANTS :]
+        k1, k2, k3, k4, k5, k6 = prepare(lr, options[at.STEPS] + 1, c[0], c[1], c[2], c[3])
+        k1, k2, k3, k4, k5, k6 = real(k1), real(k2), real(k3), real(k4), real(k5), real(k6)
+        l1 = real(options[at.L1] if for_weights else 0)
+        l2 = real(options[at.L2] if for_weights else 0)
+        factor = real(factor)
+        w = carray(w, n)
+        g = carray(g, n)
+        first = carray(pointer(state_1, w), n)
+        second = carray(pointer(state_2, w), n)
+        for k in range(n):
+            slope = factor * g[k] + l2 * w[k] + l1 * sign(w[k])
+            s1 = first[k] if states > 0 else zero
+            s2 = second[k] if states > 1 else zero
+            moved, s1, s2 = rule(w[k], slope, s1, s2, k1, k2, k3, k4, k5, k6)
+            w[k] = moved
+            if states > 0:
+                first[k] = s1
+            if states > 1:
+                second[k] = s2
+        return 0.0
+
+    return step
+
+
+def _dropout(real):
+    """Inverted dropout of rows of a and of its derivative: each number is kept with probability ``kept`` and divided by
+    it, or zero.
+
+    The draws are a hash of the key, the row's number (``row``, then every ``row_step``-th) and the column: splitmix64
+    (Steele, Lea and Flood 2014). So they depend on nothing else, and need no state.
+    """
+
+    def drop(a, d, rows, stride, key, row, row_step, kept):
+        wide_vectors()
+        limit = np.uint64(kept * 9007199254740992.0)  # 2**53
+        factor = real(1 / kept)
+        a = carray(a, (rows, stride))
+        d = carray(pointer(d, a), (rows, stride))
+        for r in range(rows):
+            base = _mixed(np.uint64(key) + np.uint64(row + r * row_step) * np.uint64(0x9E3779B97F4A7C15))
+            for k in range(stride):
+                draw = _mixed(base + np.uint64(k + 1) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(11)
+                scale = factor if draw < limit else real(0)
+                a[r, k] *= scale
+                d[r, k] *= scale
+        return 0.0
+
+    return drop
+
+
+@inlined
+def _mixed(bits):
+    """splitmix64's output function."""
+    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return bits ^ (bits >> np.uint64(31))
 
 
 def loss_rows(function, derivative):
@@ -301,8 +378,8 @@ def _gather_sparse(source, kind, real):
     def gather(data, indptr, indices, order, rows, scale, out, out_row, index, slots):
         order = carray(order, rows)
         x = carray(pointer(out, real), (rows, out_row // out_size))
-        index = carray(pointer(index, np.int64), ANY)
-        slots = carray(pointer(slots, np.int64), ANY)
+        index = carray(pointer(index, np.int64), at.ANY)
+        slots = carray(pointer(slots, np.int64), at.ANY)
         found = 0
         for r in range(rows):
             for p in range(peek(indptr + order[r] * kind_size, kind), peek(indptr + (order[r] + 1) * kind_size, kind)):

@@ -19,34 +19,57 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["Place", "Workspace", "aligned", "padded", "parameter_places"]
+__all__ = ["Parameters", "Place", "Workspace", "aligned", "padded", "parameter_places"]
 
 # A layer's row in the table: sizes, strides (bytes), where its parameters stand in the flat vector (bytes), then
-# addresses: of its padded weights and biases, of their gradients, of its rows, of its activation.
+# addresses: of its weights and biases as kernels see them, of its rows, of its activation.
 N_IN, N_OUT, IN_ROW, OUT_ROW, W_ROW, FLAT_W, FLAT_B, HAS_BIASES = range(8)
-W, B, GRAD_W, GRAD_B, INPUT, Z, A, D, DELTA, SCALED, ACT, SOFTMAX = range(8, 20)
-COLUMNS = 20
+W, B, INPUT, Z, A, D, DELTA, SCALED, ACT, SOFTMAX = range(8, 18)
+COLUMNS = 18
 
 # A job. First the data: addresses, byte strides and the functions that read and judge them. Where x is SPARSE, ROW and
-# COLUMN are the addresses of CSR's indptr and indices.
+# COLUMN are the addresses of CSR's indptr and indices. WEIGHTS is the address of float64 sample weights, or 0.
 X, X_ROW, X_COLUMN, X_GATHER, X_SHIFT, X_SCALE, X_SPARSE = range(7)
 Y, Y_ROW, Y_COLUMN, Y_GATHER = range(7, 11)
-LOSS, FUSED, JUDGE = range(11, 14)
-FEED = 14  # entries so far
+LOSS, FUSED, JUDGE, WEIGHTS = range(11, 15)
+FEED = 15  # entries so far
 CLASS_INDICES = 0  # in Y_COLUMN: y is int64 class indices, one a sample
 NOT_FUSED, FUSED_WITH_SIGMOID, FUSED_WITH_SOFTMAX = range(3)  # in FUSED; with softmax, the loss computes the outputs
 JUDGE_NOTHING, JUDGE_ARGMAX, JUDGE_LABELS = range(3)
 # The workspace: addresses of the table and of scratch.
-LAYERS, TABLE, SLOPES, IN_PLACE, N_PARAMS, TARGETS, INDEX, IDENTITY, SLOTS, ZEROS, ONES, GRAM, GRAM_ROW = range(14, 27)
+LAYERS, TABLE, SLOPES, IN_PLACE, N_PARAMS, TARGETS, INDEX, IDENTITY, SLOTS, ZEROS, ONES, GRAM, GRAM_ROW = range(15, 28)
+# How far behind the parameters (bytes) their gradient and the optimiser's state stand; how many vectors of state there
+# are, and their addresses as flat vectors.
+GRAD, STATE_1, STATE_2, STATES, FLAT_1, FLAT_2 = range(28, 34)
 # Functions of linear.py.
-PRODUCT, INNER_PRODUCTS, BACKWARD_AND_UPDATE, WALK = range(27, 31)
-# The call: the samples' numbers, how many of them and how many at once, and where outputs and gradients go (or 0).
-ORDER, COUNT, BLOCK, MODE, OUTPUTS, GRADIENT = range(31, 37)
-JOB = 37
-JUDGED = BLOCKWISE = OF_INPUTS = 1  # in MODE: of the forward, the train and the jacobian kernel
+PRODUCT, INNER_PRODUCTS, BACKWARD_AND_UPDATE, WALK = range(34, 38)
+# The team of threads: which this is, of how many; the address of the addresses of their jobs, of what they share, and
+# of a function that lets others run; then how far behind the parameters its own part of the gradient stands.
+MEMBER, TEAM, JOBS, SHARED, RELAX, PART_GRAD = range(38, 44)
+# The call: the samples' numbers, how many of them, how many at once, a batch and a part of it, where outputs and
+# gradients go (or 0), and where in its epoch the first sample stands.
+ORDER, COUNT, BLOCK, BATCH, PART, MODE, OUTPUTS, GRADIENT, POSITION = range(44, 53)
+CALL = 44  # entries so far
+# How a step is made: the optimiser's function (0: plain SGD) and numbers (below), and the coefficients of exact blocks
+# (docs/blocked-sgd.md). Dropout: its function (0: none), the layers' shares of units kept (float64), and a key.
+STEP, OPTIONS, COEFFICIENTS, DROPOUT, KEPT, KEY = range(53, 59)
+JOB = 59
+
+JUDGED = OF_INPUTS = 1  # in MODE: of the forward and the jacobian kernel
 CHECKED = 2  # in MODE of the forward kernel
+BEGINS, ENDS = 1, 2  # in MODE of the batches kernel: the call has the first, the last samples of its batch
 
 NUMBERS = 3  # a kernel's float64: the learning rate or a factor, then the totals of losses and of right answers
+
+# An optimiser's numbers, float64: steps made so far, penalties on weights, limits (0: none), its own constants.
+STEPS, L1, L2, CLIP, MAX_NORM, CONSTANTS = range(6)
+N_OPTIONS = CONSTANTS + 4
+
+# What threads share, eight bytes each: arrivals at barriers and whether to give up (int64), then each member's numbers
+# (float64): of its part of a batch the two totals and the weight, and the weight of the batch so far. Two cores that
+# write to one cache line, or to neighbours, wait for each other: so each member has lines of its own.
+ARRIVALS, GIVE_UP = range(2)
+APART = 16  # the first member's numbers, and from each member's to the next one's
 
 ANY = 1 << 40  # the length of a vector whose extents are in the job
 _LINE = 64  # bytes
@@ -84,6 +107,42 @@ def parameter_places(widths: Sequence[int], biases: Sequence[bool]) -> tuple[lis
     return places, used
 
 
+class Parameters:
+    """The parameters as kernels see them, with their gradient and an optimiser's state at fixed distances behind.
+
+    Several threads may share one of these; then only one of them packs and unpacks.
+    """
+
+    def __init__(self, places: Sequence[Place], params: np.ndarray, states: Sequence[np.ndarray] = ()) -> None:
+        item = params.itemsize
+        hidden = [place.n_out for place in places[:-1]]
+        self.in_place = bool(hidden) and all(n == padded(n, item) for n in hidden)
+        self._alive = params, states
+        self.offsets = [(place.w * item, place.b * item) for place in places]
+        used = params.size
+        if not self.in_place:
+            self.offsets, used = [], 0
+            for i, place in enumerate(places):
+                size = place.n_out * padded(place.n_in, item) if i else place.n_in * padded(place.n_out, item)
+                self.offsets.append((used * item, (used + size) * item))
+                used += size + padded(place.n_out, item)
+        self.size = size = padded(used, item) + padded(1, item)  # kernels may read a line beyond the end
+        self._memory = aligned(size * (1 if self.in_place else 2 + len(states)), params.dtype)
+        start = self._memory.ctypes.data
+        self.flat = [state.ctypes.data for state in states]
+        if self.in_place:
+            self.start = params.ctypes.data
+            self.distances = [address - self.start for address in (start, *self.flat)]
+        else:
+            self.start = start
+            self.distances = [(i + 1) * size * item for i in range(1 + len(states))]
+
+    def part(self) -> tuple[np.ndarray, int]:
+        """Memory for another gradient, and its distance. Keep the memory as long as the distance is used."""
+        memory = aligned(self.size, self._memory.dtype)
+        return memory, memory.ctypes.data - self.start
+
+
 class Workspace:
     """The memory of one running kernel.
 
@@ -95,12 +154,11 @@ class Workspace:
         All but the data, the functions and the call.
     """
 
-    def __init__(self, places: Sequence[Place], block: int, params: np.ndarray) -> None:
-        item = params.itemsize
+    def __init__(self, places: Sequence[Place], block: int, parameters: Parameters, dtype: np.dtype) -> None:
+        item = dtype.itemsize
         n_in = places[0].n_in
         row = {n: padded(n, item) for place in places for n in place[:2]}
         widest = max(padded(block, item), *row.values())
-        in_place = all(row[n] == n for n in (place.n_out for place in places[:-1])) and len(places) > 1
         used = 0
 
         def take(count: int) -> int:
@@ -108,6 +166,7 @@ class Workspace:
             used += count * item
             return used - count * item
 
+        self.parameters = parameters
         self.table = table = np.zeros((len(places), COLUMNS), np.int64)
         self.job = job = np.zeros(JOB, np.int64)
         job[[ZEROS, ONES]] = take(widest), take(padded(block, item))
@@ -115,31 +174,30 @@ class Workspace:
         below = take(block * row[n_in])
         for i, (line, place) in enumerate(zip(table, places, strict=True)):
             n, width = place.n_out, row[place.n_out]
-            w_row, w_rows = (width, place.n_in) if i == 0 else (row[place.n_in], n)
+            w_row = row[place.n_in] if i else width
             line[[N_IN, N_OUT, HAS_BIASES]] = place.n_in, n, place.has_biases
             line[[IN_ROW, OUT_ROW, W_ROW, FLAT_W, FLAT_B]] = (
                 np.array([row[place.n_in], width, w_row, *place[2:4]]) * item
             )
             line[INPUT] = below
             line[[Z, A, D, DELTA, SCALED]] = [take(block * width) for _ in range(5)]
-            line[[GRAD_W, GRAD_B]] = take(w_rows * w_row), take(width)
-            if not in_place:
-                line[[W, B]] = take(w_rows * w_row), take(width)
             below = line[A]
-        self._memory = aligned(used // item, params.dtype)
+        self._memory = aligned(used // item, dtype)
         start = self._memory.ctypes.data
-        table[:, GRAD_W : SCALED + 1] += start
+        table[:, INPUT : SCALED + 1] += start
         job[[ZEROS, ONES, TARGETS, GRAM]] += start
-        table[:, W : B + 1] += start
-        if in_place:
-            table[:, W : B + 1] = table[:, FLAT_W : FLAT_B + 1] + params.ctypes.data
+        table[:, W : B + 1] = np.array(parameters.offsets) + parameters.start
         table[table[:, HAS_BIASES] == 0, B] = job[ZEROS]
         ones = job[ONES] - start
         self._memory[ones // item : ones // item + padded(block, item)] = 1
         self._indices = np.zeros(n_in, np.int64), np.full(n_in, -1), np.arange(max(block, *row))
         job[[INDEX, SLOTS, IDENTITY]] = [vector.ctypes.data for vector in self._indices]
-        job[[LAYERS, TABLE, IN_PLACE, N_PARAMS]] = len(places), table.ctypes.data, in_place, params.size
+        job[[LAYERS, TABLE, IN_PLACE]] = len(places), table.ctypes.data, parameters.in_place
+        job[N_PARAMS] = sum(place.n_out * (place.n_in + place.has_biases) for place in places)
         job[GRAM_ROW] = padded(block, item) * item
+        job[GRAD : GRAD + len(parameters.distances)] = parameters.distances
+        job[FLAT_1 : FLAT_1 + len(parameters.flat)] = parameters.flat
+        job[[STATES, TEAM]] = len(parameters.flat), 1
 
     def rows(self, address: int, count: int, n: int) -> np.ndarray:
         """``count`` rows of n numbers that stand at an address of the table, as a view."""

@@ -235,6 +235,7 @@ def functions(real):
     for name, function in {
         "exp": exp, "expm1": expm1, "tanh": tanh, "log": log, "log1p": log1p, "abs": absolute, "maximum": maximum,
         "minimum": minimum, "where": _where, "sign": sign, "sin": _from_libm(math.sin), "cos": _from_libm(math.cos),
+        "sqrt": _from_libm(math.sqrt),
     }.items():  # fmt: skip
         setattr(namespace, name, function)
     return namespace

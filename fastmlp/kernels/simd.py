@@ -227,6 +227,17 @@ def wide_vectors(typingctx):
 
 
 @intrinsic
+def stands_alone(typingctx):
+    """Keep the function it stands in out of its callers: what is long and called seldom compiles faster so."""
+
+    def codegen(context, builder, signature, args):
+        builder.function.attributes.add("noinline")
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+@intrinsic
 def prefetch(typingctx, address):
     """Ask for the cache line at the address, which need not be a valid one."""
 
@@ -238,6 +249,27 @@ def prefetch(typingctx, address):
         return context.get_dummy_value()
 
     return types.void(address), codegen
+
+
+@intrinsic
+def atomic_add(typingctx, address, value):
+    """Add to the int64 at the address, as one operation that every thread sees; return what it was."""
+
+    def codegen(context, builder, signature, args):
+        place = builder.inttoptr(args[0], INT64.as_pointer())
+        return builder.atomic_rmw("add", place, builder.sext(args[1], INT64), "seq_cst")
+
+    return types.int64(address, value), codegen
+
+
+@intrinsic
+def atomic_load(typingctx, address):
+    """The int64 at the address as another thread last wrote it, with all that it wrote before."""
+
+    def codegen(context, builder, signature, args):
+        return builder.load_atomic(builder.inttoptr(args[0], INT64.as_pointer()), "acquire", 8)
+
+    return types.int64(address), codegen
 
 
 @intrinsic(prefer_literal=True)

@@ -1,0 +1,471 @@
+"""Passes over the layers of a block of rows: in, forward, judged, back, and into the parameters.
+
+What the kernels of network.py, samples.py and batches.py are made of. ``job`` and ``table`` are what layout.py
+describes; ``params`` is the flat parameters, whose dtype is that of all reals.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import carray
+
+from . import layout as at
+from .compiler import vector_bytes
+from .decorators import call, inner, peek, pointer
+from .simd import stands_alone
+
+BYTES = vector_bytes()
+
+
+@inner
+def rows_at(address, count, stride, params):
+    """Rows of reals that stand at an address, ``stride`` bytes apart, as an array."""
+    return carray(pointer(address, params), (count, stride // params.itemsize))
+
+
+@inner
+def vector_at(address, n, params):
+    return carray(pointer(address, params), n)
+
+
+@inner
+def pack(job, table, flat, distance):
+    """The padded copy of a vector like the parameters, at a distance behind that of the parameters; nothing where they
+    are used in place.
+
+    The padding is written again, because a run that overflowed may have left NaN there.
+    """
+    if job[at.IN_PLACE]:
+        return
+    for i in range(len(table)):
+        row = table[i]
+        n_rows, n = (row[at.N_IN], row[at.N_OUT]) if i == 0 else (row[at.N_OUT], row[at.N_IN])
+        source = vector_at(flat.ctypes.data + row[at.FLAT_W], n_rows * n, flat)
+        w = rows_at(row[at.W] + distance, n_rows, row[at.W_ROW], flat)
+        for r in range(n_rows):
+            for k in range(n):
+                w[r, k] = source[r * n + k]
+            for k in range(n, w.shape[1]):
+                w[r, k] = 0
+        if row[at.HAS_BIASES]:
+            source = vector_at(flat.ctypes.data + row[at.FLAT_B], row[at.N_OUT], flat)
+            b = vector_at(row[at.B] + distance, row[at.N_OUT], flat)
+            for k in range(row[at.N_OUT]):
+                b[k] = source[k]
+
+
+@inner
+def unpack(table, distance, flat, scale):
+    """flat = scale · the padded copy that stands at a distance behind that of the parameters."""
+    for i in range(len(table)):
+        row = table[i]
+        n_rows, n = (row[at.N_IN], row[at.N_OUT]) if i == 0 else (row[at.N_OUT], row[at.N_IN])
+        target = vector_at(flat.ctypes.data + row[at.FLAT_W], n_rows * n, flat)
+        w = rows_at(row[at.W] + distance, n_rows, row[at.W_ROW], flat)
+        for r in range(n_rows):
+            for k in range(n):
+                target[r * n + k] = scale * w[r, k]
+        if row[at.HAS_BIASES]:
+            target = vector_at(flat.ctypes.data + row[at.FLAT_B], row[at.N_OUT], flat)
+            b = vector_at(row[at.B] + distance, row[at.N_OUT], flat)
+            for k in range(row[at.N_OUT]):
+                target[k] = scale * b[k]
+
+
+@inner
+def _share(row, i, member, team, params):
+    """The part of a layer's weights, in numbers from its beginning, that is one thread's; whole vectors always."""
+    rows = row[at.N_IN] if i == 0 else row[at.N_OUT]
+    lines = rows * (row[at.W_ROW] // 64)
+    per_line = 64 // params.itemsize
+    return lines * member // team * per_line, lines * (member + 1) // team * per_line
+
+
+@inner
+def clear(row, i, distance, member, team, params):
+    """Zeros for what stands at a distance behind a layer's parameters, or for one thread's share of it."""
+    begin, end = _share(row, i, member, team, params)
+    w = vector_at(row[at.W] + distance + begin * params.itemsize, end - begin, params)
+    for k in range(len(w)):
+        w[k] = 0
+    if row[at.HAS_BIASES] and member == 0:
+        b = vector_at(row[at.B] + distance, row[at.N_OUT], params)
+        for k in range(len(b)):
+            b[k] = 0
+
+
+@inner
+def add(row, i, distance, other, member, team, params):
+    """What stands at the one distance += what stands at the other, for one thread's share of a layer."""
+    begin, end = _share(row, i, member, team, params)
+    skip = begin * params.itemsize
+    w = vector_at(row[at.W] + distance + skip, end - begin, params)
+    more = vector_at(row[at.W] + other + skip, end - begin, params)
+    for k in range(len(w)):
+        w[k] += more[k]
+    if row[at.HAS_BIASES] and member == 0:
+        b = vector_at(row[at.B] + distance, row[at.N_OUT], params)
+        more = vector_at(row[at.B] + other, row[at.N_OUT], params)
+        for k in range(len(b)):
+            b[k] += more[k]
+
+
+@inner
+def step(job, row, i, member, team, lr, factor, params):
+    """The optimiser's step for a layer, or for one thread's share of it, against factor · its gradient."""
+    begin, end = _share(row, i, member, team, params)
+    w = row[at.W] + begin * params.itemsize
+    for_biases = row[at.HAS_BIASES] and member == 0
+    for part in range(2 if for_biases else 1):
+        place, n = (w, end - begin) if part == 0 else (row[at.B], row[at.N_OUT])
+        call(
+            job[at.STEP],
+            (place, place + job[at.GRAD], place + job[at.STATE_1], place + job[at.STATE_2], n, 1 - part,
+             job[at.OPTIONS], np.float64(lr), np.float64(factor)),
+        )  # fmt: skip
+
+
+@inner
+def squares(address, n, params):
+    """The sum of the squares of n numbers."""
+    x = vector_at(address, n, params)
+    total = 0.0
+    for k in range(n):
+        total += np.float64(x[k]) * np.float64(x[k])
+    return total
+
+
+@inner
+def read_inputs(job, table, start, rows):
+    """Rows of x, without the inputs that are zero in all of them where those are many; how many are left."""
+    row = table[0]
+    order = job[at.ORDER] + 8 * start
+    if job[at.X_SPARSE]:
+        arguments = (
+            job[at.X], job[at.X_ROW], job[at.X_COLUMN], order, rows, job[at.X_SCALE], row[at.INPUT], row[at.IN_ROW],
+            job[at.INDEX], job[at.SLOTS],
+        )  # fmt: skip
+        return int(call(job[at.X_GATHER], arguments))
+    following = min(job[at.BLOCK], job[at.COUNT] - start - rows)
+    call(
+        job[at.X_GATHER],
+        (job[at.X], job[at.X_ROW], job[at.X_COLUMN], order, rows, following, row[at.N_IN], job[at.X_SHIFT],
+         job[at.X_SCALE], row[at.INPUT], row[at.IN_ROW]),
+    )  # fmt: skip
+    return int(call(job[at.WALK], (row[at.INPUT], row[at.IN_ROW], rows, row[at.N_IN], job[at.INDEX])))
+
+
+@inner
+def all_finite(table, walked, params):
+    x = vector_at(table[0, at.INPUT], walked, params)
+    zero = params.dtype.type(0)
+    for k in range(walked):
+        zero += x[k] * 0
+    return zero == 0
+
+
+@inner
+def read_targets(job, table, start, rows, params):
+    """Rows of y as they are, or one-hot rows where y holds class indices."""
+    last = table[len(table) - 1]
+    order = job[at.ORDER] + 8 * start
+    if job[at.Y_COLUMN] == at.CLASS_INDICES:
+        y = rows_at(job[at.TARGETS], rows, last[at.OUT_ROW], params)
+        index = carray(pointer(order, job), rows)
+        classes = carray(pointer(job[at.Y], job), at.ANY)
+        for r in range(rows):
+            for k in range(last[at.N_OUT]):
+                y[r, k] = 0
+            y[r, classes[index[r]]] = 1
+    else:
+        call(
+            job[at.Y_GATHER],
+            (job[at.Y], job[at.Y_ROW], job[at.Y_COLUMN], order, rows, 0, last[at.N_OUT], 0, 0, job[at.TARGETS],
+             last[at.OUT_ROW]),
+        )  # fmt: skip
+
+
+@inner
+def first_products(job, row, distance, start, target, rows, walked, params):
+    """target = start + x w in the first layer, with w or with what stands behind it."""
+    call(
+        job[at.PRODUCT],
+        (row[at.INPUT], row[at.IN_ROW], params.itemsize, row[at.W] + distance, row[at.W_ROW], job[at.INDEX], start, 0,
+         target, row[at.OUT_ROW], job[at.IDENTITY], rows, row[at.OUT_ROW] // BYTES, walked),
+    )  # fmt: skip
+
+
+@inner
+def first_forward(job, table, rows, walked, params):
+    """z = x w + b in the first layer."""
+    row = table[0]
+    first_products(job, row, 0, row[at.B], row[at.Z], rows, walked, params)
+
+
+@inner
+def _forward(job, row, first, rows):
+    """z = x wᵀ + b in a deeper layer, for rows from ``first`` on."""
+    call(
+        job[at.INNER_PRODUCTS],
+        (row[at.INPUT] + first * row[at.IN_ROW], row[at.IN_ROW], row[at.W], row[at.W_ROW], row[at.B],
+         row[at.Z] + first * row[at.OUT_ROW], row[at.OUT_ROW], rows, row[at.N_OUT], row[at.IN_ROW] // BYTES),
+    )  # fmt: skip
+
+
+@inner
+def _activate(row, slope, first, rows, with_derivatives, params):
+    skip = first * row[at.OUT_ROW]
+    stride = row[at.OUT_ROW] // params.itemsize
+    d = row[at.D] + skip if with_derivatives else 0
+    call(row[at.ACT], (row[at.Z] + skip, row[at.A] + skip, d, rows, row[at.N_OUT], stride, slope))
+
+
+@inner
+def _drop(job, i, row, first, rows, position, params):
+    """Zeros for the units left out, in a and in its derivative; the others are scaled up.
+
+    Where a is a softmax, z keeps it whole and the derivative's place has the factors, for the way back.
+    """
+    skip = first * row[at.OUT_ROW]
+    stride = row[at.OUT_ROW] // params.itemsize
+    kept = peek(job[at.KEPT] + 8 * i, np.float64)
+    if row[at.SOFTMAX]:
+        whole = vector_at(row[at.Z] + skip, rows * stride, params)
+        a = vector_at(row[at.A] + skip, rows * stride, params)
+        factors = vector_at(row[at.D] + skip, rows * stride, params)
+        for k in range(rows * stride):
+            whole[k] = a[k]
+            factors[k] = 1
+    call(
+        job[at.DROPOUT],
+        (row[at.A] + skip, row[at.D] + skip, rows, stride, job[at.KEY], (position + first) * job[at.LAYERS] + i,
+         job[at.LAYERS], kept),
+    )  # fmt: skip
+
+
+@inner
+def activate_layers(job, table, slopes, first, rows, position, with_derivatives, with_outputs, params):
+    """From the first layer's z to the last one's, and to the outputs unless the loss will compute them."""
+    last = len(table) - 1
+    for i in range(len(table)):
+        if i > 0:
+            _forward(job, table[i], first, rows)
+        if with_outputs or i < last:
+            _activate(table[i], slopes[i], first, rows, with_derivatives, params)
+        if with_derivatives and job[at.DROPOUT] and i < last:
+            _drop(job, i, table[i], first, rows, position, params)
+
+
+@inner
+def _rightness(job, row, r, params):
+    """Whether a row's answer is right, or the share of its labels that are."""
+    stands_alone()  # in the loop over rows LLVM would unroll it to half a minute of compilation
+    n = row[at.N_OUT]
+    a = vector_at(row[at.A] + r * row[at.OUT_ROW], n, params)
+    y = vector_at(job[at.TARGETS] + r * row[at.OUT_ROW], n, params)
+    if job[at.JUDGE] == at.JUDGE_ARGMAX:
+        right = 0
+        for k in range(1, n):
+            right = k if y[k] > y[right] else right
+        better = 0  # outputs that win against the right class; of equal ones the first wins
+        for k in range(n):
+            better += (a[k] > a[right]) | ((a[k] == a[right]) & (k < right))
+        return np.float64(better == 0)
+    matches = 0
+    for k in range(n):
+        matches += (a[k] > 0.5) == (y[k] > 0.5)
+    return np.float64(matches) / n
+
+
+@inner
+def _judge_rows(job, row, first, rows, params, totals):
+    """The losses of rows from ``first`` on are added to totals[0], their right answers to totals[1]; delta gets dL/da,
+    or dL/dz where loss and activation are fused."""
+    skip = first * row[at.OUT_ROW]
+    totals[0] += call(
+        job[at.LOSS],
+        (row[at.Z] + skip, row[at.A] + skip, job[at.TARGETS] + skip, row[at.DELTA] + skip, rows, row[at.N_OUT],
+         row[at.OUT_ROW] // params.itemsize),
+    )  # fmt: skip
+    if job[at.JUDGE] != at.JUDGE_NOTHING:
+        for r in range(first, first + rows):
+            totals[1] += _rightness(job, row, r, params)
+
+
+@inner
+def weight_of(job, sample, totals):
+    """The weight of the call's sample of that number."""
+    number = peek(job[at.ORDER] + 8 * sample, np.int64)
+    return peek(job[at.WEIGHTS] + 8 * number, np.float64)
+
+
+@inner
+def judge(job, table, start, first, rows, params, totals):
+    """`_judge_rows`, each row with its sample's weight."""
+    row = table[len(table) - 1]
+    if not job[at.WEIGHTS]:
+        _judge_rows(job, row, first, rows, params, totals)
+        return
+    for r in range(first, first + rows):
+        loss, right = totals[0], totals[1]
+        totals[0] = totals[1] = 0
+        _judge_rows(job, row, r, 1, params, totals)
+        weight = weight_of(job, start + r, totals)
+        totals[0] = loss + weight * totals[0]
+        totals[1] = right + weight * totals[1]
+        delta = vector_at(row[at.DELTA] + r * row[at.OUT_ROW], row[at.OUT_ROW] // params.itemsize, params)
+        for k in range(len(delta)):
+            delta[k] *= params.dtype.type(weight)
+
+
+@inner
+def through_activation(row, dropped, first, rows, params):
+    """Turn dL/da, which stands in the layer's delta, into dL/dz: times f', or through softmax's Jacobian."""
+    skip = first * row[at.OUT_ROW]
+    stride = row[at.OUT_ROW] // params.itemsize
+    if dropped or not row[at.SOFTMAX]:
+        delta = vector_at(row[at.DELTA] + skip, rows * stride, params)
+        d = vector_at(row[at.D] + skip, rows * stride, params)
+        for k in range(rows * stride):
+            delta[k] *= d[k]
+    if row[at.SOFTMAX]:
+        delta = rows_at(row[at.DELTA] + skip, rows, row[at.OUT_ROW], params)
+        a = rows_at((row[at.Z] if dropped else row[at.A]) + skip, rows, row[at.OUT_ROW], params)
+        for r in range(rows):
+            mean = params.dtype.type(0)
+            for j in range(row[at.N_OUT]):
+                mean += a[r, j] * delta[r, j]
+            for j in range(row[at.N_OUT]):
+                delta[r, j] = a[r, j] * (delta[r, j] - mean)
+
+
+@inner
+def scale(row, first, rows, factor, params):
+    """scaled = factor · delta."""
+    skip = first * row[at.OUT_ROW]
+    count = rows * (row[at.OUT_ROW] // params.itemsize)
+    delta = vector_at(row[at.DELTA] + skip, count, params)
+    scaled = vector_at(row[at.SCALED] + skip, count, params)
+    for k in range(count):
+        scaled[k] = factor * delta[k]
+
+
+@inner
+def update_biases(row, distance, first, rows, params):
+    if row[at.HAS_BIASES]:
+        scaled = rows_at(row[at.SCALED] + first * row[at.OUT_ROW], rows, row[at.OUT_ROW], params)
+        b = vector_at(row[at.B] + distance, row[at.N_OUT], params)
+        for r in range(rows):
+            for k in range(row[at.N_OUT]):
+                b[k] += scaled[r, k]
+
+
+@inner
+def update_first_weights(job, row, distance, rows, walked, params):
+    """w += xᵀ scaled in the first layer; its weights, or what stands behind them."""
+    w = row[at.W] + distance
+    call(
+        job[at.PRODUCT],
+        (row[at.INPUT], params.itemsize, row[at.IN_ROW], row[at.SCALED], row[at.OUT_ROW], job[at.IDENTITY],
+         w, row[at.W_ROW], w, row[at.W_ROW], job[at.INDEX], walked, row[at.OUT_ROW] // BYTES, rows),
+    )  # fmt: skip
+
+
+@inner
+def update_first(job, row, distance, rows, walked, params):
+    """The same, and b += Σ scaled."""
+    update_first_weights(job, row, distance, rows, walked, params)
+    update_biases(row, distance, 0, rows, params)
+
+
+@inner
+def _backward(job, row, below, first, rows, params):
+    """dL/da of the layer below: delta w, with w (n_out, n_in)."""
+    call(
+        job[at.PRODUCT],
+        (row[at.DELTA] + first * row[at.OUT_ROW], row[at.OUT_ROW], params.itemsize, row[at.W], row[at.W_ROW],
+         job[at.IDENTITY], job[at.ZEROS], 0, below[at.DELTA] + first * row[at.IN_ROW], row[at.IN_ROW],
+         job[at.IDENTITY], rows, row[at.IN_ROW] // BYTES, row[at.N_OUT]),
+    )  # fmt: skip
+
+
+@inner
+def update(job, row, distance, first, rows, params):
+    """w += scaledᵀ x, b += Σ scaled in a deeper layer; its parameters, or what stands behind them."""
+    w = row[at.W] + distance
+    call(
+        job[at.PRODUCT],
+        (row[at.SCALED] + first * row[at.OUT_ROW], params.itemsize, row[at.OUT_ROW],
+         row[at.INPUT] + first * row[at.IN_ROW], row[at.IN_ROW], job[at.IDENTITY], w, row[at.W_ROW], w, row[at.W_ROW],
+         job[at.IDENTITY], row[at.N_OUT], row[at.IN_ROW] // BYTES, rows),
+    )  # fmt: skip
+    update_biases(row, distance, first, rows, params)
+
+
+@inner
+def _backward_and_update(job, row, below, first, params):
+    """Both for one sample, with the old w for the delta below."""
+    skip, skip_below = first * row[at.OUT_ROW], first * row[at.IN_ROW]
+    call(
+        job[at.BACKWARD_AND_UPDATE],
+        (row[at.N_OUT], row[at.DELTA] + skip, row[at.SCALED] + skip, row[at.W], row[at.W_ROW],
+         row[at.INPUT] + skip_below, below[at.DELTA] + skip_below, row[at.IN_ROW] // BYTES),
+    )  # fmt: skip
+    update_biases(row, 0, first, 1, params)
+
+
+@inner
+def look_back(job, table, slopes, start, first, rows, params, totals):
+    """From the first layer's z of some rows of a block to the last one's delta, and to the totals.
+
+    ``start`` is the number in the call of the block's first sample.
+    """
+    with_outputs = job[at.FUSED] != at.FUSED_WITH_SOFTMAX
+    activate_layers(job, table, slopes, first, rows, job[at.POSITION] + start, True, with_outputs, params)
+    judge(job, table, start, first, rows, params, totals)
+    if job[at.FUSED] == at.NOT_FUSED:
+        through_activation(table[len(table) - 1], False, first, rows, params)
+
+
+@inner
+def all_deltas(job, table, first, rows, params):
+    """From the last layer's delta to the first one's."""
+    for i in range(len(table) - 1, 0, -1):
+        _backward(job, table[i], table[i - 1], first, rows, params)
+        through_activation(table[i - 1], job[at.DROPOUT] != 0, first, rows, params)
+
+
+@inner
+def all_deltas_and_updates(job, table, first, factor, params):
+    """The same for one sample; the deeper layers' parameters get factor times their gradients on the way."""
+    for i in range(len(table) - 1, 0, -1):
+        scale(table[i], first, 1, factor, params)
+        _backward_and_update(job, table[i], table[i - 1], first, params)
+        through_activation(table[i - 1], job[at.DROPOUT] != 0, first, 1, params)
+
+
+@inner
+def copy_outputs(job, table, rows, start, params):
+    row = table[len(table) - 1]
+    a = rows_at(row[at.A], rows, row[at.OUT_ROW], params)
+    out = carray(pointer(job[at.OUTPUTS], params), (start + rows, row[at.N_OUT]))
+    for r in range(rows):
+        for k in range(row[at.N_OUT]):
+            out[start + r, k] = a[r, k]
+
+
+@inner
+def arguments(params, job, numbers):
+    """Pointers as arrays. Their lengths are not known here and not needed: the job has every extent."""
+    params = carray(params, at.ANY)
+    job = carray(job, at.JOB)
+    numbers = carray(numbers, at.NUMBERS)
+    table = carray(pointer(job[at.TABLE], job), (job[at.LAYERS], at.COLUMNS))
+    slopes = carray(pointer(job[at.SLOPES], numbers), job[at.LAYERS])
+    return params, job, numbers[1:], table, slopes, params.dtype.type(numbers[0])
+
+
+@inner
+def blocks(count, size):
+    """How many blocks so many samples make (a range with a variable step could raise)."""
+    return (count + size - 1) // size

@@ -1,0 +1,245 @@
+"""The table of optimisers: how a gradient moves the parameters. Formulas and defaults are PyTorch's.
+
+As in activations.py, the kernels compile these very formulas (kernels/elementwise.py): ``rule`` is what happens to one
+parameter, ``prepare`` what all parameters of a step share. Both are written with NumPy's ufuncs and floats only.
+
+Sources: momentum, Polyak 1964; Nesterov momentum, Sutskever et al. 2013; Adam, Kingma and Ba 2015; AdamW, Loshchilov
+and Hutter 2019; RMSprop, Hinton's lecture 6e, 2012; Adagrad, Duchi et al. 2011; all in the form of torch.optim.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from .names import nearest
+from .validation import check_flag, check_number
+
+__all__ = ["OPTIMIZERS", "SGD", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop", "get_optimizer"]
+
+
+class Optimizer:
+    """What all optimisers are: immutable settings. The state they need is kept beside the parameters they move."""
+
+    name: ClassVar[str]
+    prepare: ClassVar[Any]
+    rule: ClassVar[Any]
+
+    @property
+    def states(self) -> int:
+        """How many vectors shaped like the parameters it keeps."""
+        raise NotImplementedError
+
+    @property
+    def constants(self) -> tuple[float, ...]:
+        """The settings, at most four, as ``prepare`` takes them."""
+        raise NotImplementedError
+
+
+def _prepare_sgd(lr, t, momentum, nesterov, unused_1, unused_2):
+    return lr, momentum, nesterov, 1.0 - nesterov + nesterov * momentum, 0.0, 0.0
+
+
+def _sgd(w, g, v, unused, lr, momentum, of_g, of_v, unused_1, unused_2):
+    v = momentum * v + g
+    return w - lr * (of_g * g + of_v * v), v, unused
+
+
+@dataclass(frozen=True)
+class SGD(Optimizer):
+    """Stochastic gradient descent: v = momentum · v + g, w -= lr · v; with Nesterov w -= lr · (g + momentum · v).
+
+    Parameters
+    ----------
+    momentum : float, in [0, 1)
+    nesterov : bool
+
+    Examples
+    --------
+    >>> import fastmlp
+    >>> fastmlp.optimizers.SGD(momentum=0.9)
+    SGD(momentum=0.9, nesterov=False)
+    """
+
+    momentum: float = 0.0
+    nesterov: bool = False
+
+    name = "sgd"
+    prepare = staticmethod(_prepare_sgd)
+    rule = staticmethod(_sgd)
+
+    def __post_init__(self) -> None:
+        check_number(self.momentum, "momentum", 0.0, 1.0)
+        check_flag(self.nesterov, "nesterov")
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov needs a momentum above 0")
+
+    @property
+    def states(self) -> int:
+        return 1 if self.momentum else 0
+
+    @property
+    def constants(self) -> tuple[float, ...]:
+        return self.momentum, float(self.nesterov)
+
+
+def _prepare_adam(lr, t, beta1, beta2, eps, decay):
+    return lr / (1.0 - beta1**t), 1.0 / np.sqrt(1.0 - beta2**t), beta1, beta2, eps, 1.0 - lr * decay
+
+
+def _adam(w, g, m, v, rate, unbias, beta1, beta2, eps, keep):
+    m = beta1 * m + (1.0 - beta1) * g
+    v = beta2 * v + (1.0 - beta2) * g * g
+    return keep * w - rate * m / (unbias * np.sqrt(v) + eps), m, v
+
+
+@dataclass(frozen=True)
+class Adam(Optimizer):
+    """Adam: steps scaled by running means of the gradient and of its square.
+
+    Parameters
+    ----------
+    betas : pair of float, in [0, 1)
+        Decay of the two means.
+    eps : float
+        Added to the denominator.
+    """
+
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+
+    name = "adam"
+    states = 2
+    prepare = staticmethod(_prepare_adam)
+    rule = staticmethod(_adam)
+
+    def __post_init__(self) -> None:
+        _check_betas(self.betas)
+        check_number(self.eps, "eps", 0.0)
+
+    @property
+    def constants(self) -> tuple[float, ...]:
+        return *self.betas, self.eps, 0.0
+
+
+@dataclass(frozen=True)
+class AdamW(Adam):
+    """Adam with decoupled decay: every step first multiplies the parameters by 1 - lr · weight_decay.
+
+    Parameters
+    ----------
+    betas, eps
+        As in `Adam`.
+    weight_decay : float
+    """
+
+    weight_decay: float = 0.01
+
+    name = "adamw"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number(self.weight_decay, "weight_decay", 0.0)
+
+    @property
+    def constants(self) -> tuple[float, ...]:
+        return *self.betas, self.eps, self.weight_decay
+
+
+def _prepare_rmsprop(lr, t, alpha, eps, unused_1, unused_2):
+    return lr, alpha, eps, 0.0, 0.0, 0.0
+
+
+def _rmsprop(w, g, v, unused, lr, alpha, eps, unused_1, unused_2, unused_3):
+    v = alpha * v + (1.0 - alpha) * g * g
+    return w - lr * g / (np.sqrt(v) + eps), v, unused
+
+
+@dataclass(frozen=True)
+class RMSprop(Optimizer):
+    """RMSprop: steps scaled by a running mean of the gradient's square.
+
+    Parameters
+    ----------
+    alpha : float, in [0, 1)
+        Decay of the mean.
+    eps : float
+        Added to the denominator.
+    """
+
+    alpha: float = 0.99
+    eps: float = 1e-8
+
+    name = "rmsprop"
+    states = 1
+    prepare = staticmethod(_prepare_rmsprop)
+    rule = staticmethod(_rmsprop)
+
+    def __post_init__(self) -> None:
+        check_number(self.alpha, "alpha", 0.0, 1.0)
+        check_number(self.eps, "eps", 0.0)
+
+    @property
+    def constants(self) -> tuple[float, ...]:
+        return self.alpha, self.eps
+
+
+def _prepare_adagrad(lr, t, lr_decay, eps, unused_1, unused_2):
+    return lr / (1.0 + (t - 1.0) * lr_decay), eps, 0.0, 0.0, 0.0, 0.0
+
+
+def _adagrad(w, g, total, unused, lr, eps, unused_1, unused_2, unused_3, unused_4):
+    total = total + g * g
+    return w - lr * g / (np.sqrt(total) + eps), total, unused
+
+
+@dataclass(frozen=True)
+class Adagrad(Optimizer):
+    """Adagrad: steps scaled by the sum of the gradient's squares so far.
+
+    Parameters
+    ----------
+    lr_decay : float
+        The rate of step t, counted from 1, is lr / (1 + (t - 1) · lr_decay).
+    eps : float
+        Added to the denominator.
+    """
+
+    lr_decay: float = 0.0
+    eps: float = 1e-10
+
+    name = "adagrad"
+    states = 1
+    prepare = staticmethod(_prepare_adagrad)
+    rule = staticmethod(_adagrad)
+
+    def __post_init__(self) -> None:
+        check_number(self.lr_decay, "lr_decay", 0.0)
+        check_number(self.eps, "eps", 0.0)
+
+    @property
+    def constants(self) -> tuple[float, ...]:
+        return self.lr_decay, self.eps
+
+
+def _check_betas(betas: Any) -> None:
+    if not isinstance(betas, (tuple, list)) or len(betas) != 2:
+        raise ValueError(f"betas must be a pair of numbers, got {betas!r}")
+    for i, beta in enumerate(betas):
+        check_number(beta, f"betas[{i}]", 0.0, 1.0)
+
+
+OPTIMIZERS: dict[str, type[Optimizer]] = {kind.name: kind for kind in (SGD, Adam, AdamW, RMSprop, Adagrad)}
+
+
+def get_optimizer(optimizer: Any) -> Optimizer:
+    """What the ``optimizer`` argument means: a name from the table, with its defaults, or an `Optimizer`."""
+    if isinstance(optimizer, Optimizer):
+        return optimizer
+    if not isinstance(optimizer, str):
+        raise TypeError(f"optimizer must be a name or a fastmlp.optimizers.Optimizer, got {type(optimizer).__name__}")
+    if optimizer.lower() not in OPTIMIZERS:
+        raise ValueError(f"unknown optimizer {optimizer!r}{nearest(optimizer, OPTIMIZERS)}")
+    return OPTIMIZERS[optimizer.lower()]()

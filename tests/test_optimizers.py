@@ -1,0 +1,175 @@
+"""Every optimiser, penalty and limit, against the textbook in NumPy, and against PyTorch where it is installed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import fastmlp
+from fastmlp import blocks, reference
+from fastmlp.optimizers import SGD, Adagrad, Adam, AdamW, RMSprop, get_optimizer
+
+LR, L1, L2 = 0.02, 0.003, 0.01
+OPTIMIZERS = [
+    SGD(), SGD(momentum=0.9), SGD(momentum=0.9, nesterov=True), Adam(), Adam(betas=(0.7, 0.9), eps=1e-3), AdamW(),
+    AdamW(weight_decay=0.3), RMSprop(), RMSprop(alpha=0.5), Adagrad(), Adagrad(lr_decay=0.1),
+]  # fmt: skip
+NETWORKS = {
+    "in place": [{"n": 7, "act": None}, {"n": 16, "act": "tanh"}, {"n": 3, "act": "softmax"}],
+    "on a copy": [
+        {"n": 7, "act": None},
+        {"n": 9, "act": "tanh"},
+        {"n": 5, "act": "softmax"},
+        {"n": 2, "act": "linear"},
+    ],
+    "one layer": [{"n": 7, "act": None}, {"n": 3, "act": "softmax"}],
+}
+
+
+def rule(optimizer, w, g, state, t, lr=LR):
+    """One step of an optimiser on an array, in the words of torch.optim's documentation."""
+    if isinstance(optimizer, SGD):
+        v = state["v"] = optimizer.momentum * state.get("v", 0) + g
+        w -= lr * (g + optimizer.momentum * v if optimizer.nesterov else v)
+    elif isinstance(optimizer, Adam):
+        if isinstance(optimizer, AdamW):
+            w -= lr * optimizer.weight_decay * w
+        b1, b2 = optimizer.betas
+        m = state["m"] = b1 * state.get("m", 0) + (1 - b1) * g
+        v = state["v"] = b2 * state.get("v", 0) + (1 - b2) * g**2
+        w -= lr * (m / (1 - b1**t)) / (np.sqrt(v / (1 - b2**t)) + optimizer.eps)
+    elif isinstance(optimizer, RMSprop):
+        v = state["v"] = optimizer.alpha * state.get("v", 0) + (1 - optimizer.alpha) * g**2
+        w -= lr * g / (np.sqrt(v) + optimizer.eps)
+    else:
+        total = state["sum"] = state.get("sum", 0) + g**2
+        w -= lr / (1 + (t - 1) * optimizer.lr_decay) * g / (np.sqrt(total) + optimizer.eps)
+
+
+def train(model, x, y, optimizer, batch_size, epochs=1, l1=0.0, l2=0.0, clip_norm=np.inf, max_norm=np.inf):
+    """Weights and biases after training from the model's, samples in their order."""
+    weights, biases = [w.copy() for w in model.weights], [b.copy() for b in model.biases]
+    states = [{} for _ in range(2 * len(weights))]
+    t = 0
+    for _ in range(epochs):
+        for start in range(0, len(x), batch_size):
+            part = slice(start, start + batch_size)
+            _, dws, dbs = reference.gradient(model.spec, weights, biases, x[part], y[part])
+            norm = np.sqrt(sum(np.sum(g**2) for g in dws + dbs))
+            factor = min(1, clip_norm / norm)
+            t += 1
+            for w, dw, state in zip(weights, dws, states, strict=False):
+                rule(optimizer, w, factor * dw + l2 * w + l1 * np.sign(w), state, t)
+                w *= np.minimum(1, max_norm / np.linalg.norm(w, axis=1, keepdims=True))
+            for b, db, state in zip(biases, dbs, states[len(weights) :], strict=True):
+                rule(optimizer, b, factor * db, state, t)
+    return [*weights, *biases]
+
+
+def data(spec, n=150, seed=3):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, 7)) * (rng.random((n, 7)) < 0.8)
+    if spec[-1]["act"] == "softmax":
+        return x, rng.integers(0, spec[-1]["n"], n)
+    return x, rng.normal(size=(n, spec[-1]["n"]))
+
+
+def compare(network, optimizer, batch_size, n=150, dtype="float64", tolerance=1e-10, **options):
+    x, y = data(NETWORKS[network], n)
+    model = fastmlp.MLP(NETWORKS[network], seed=1, dtype=dtype)
+    wanted = train(model, x, reference.targets(model.spec, y), optimizer, batch_size, 2, **options)
+    fastmlp.train(
+        x, y, model, lr=LR, epochs=2, batch_size=batch_size, optimizer=optimizer, shuffle=False, n_threads=2, **options
+    )
+    for ours, theirs in zip([*model.weights, *model.biases], wanted, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("batch_size", [1, 10, 70])
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
+def test_every_optimiser_makes_the_textbooks_steps(optimizer, network, batch_size):
+    compare(network, optimizer, batch_size)
+
+
+@pytest.mark.parametrize("batch_size", [1, 10, 70])
+@pytest.mark.parametrize("options", [{"l1": L1}, {"l2": L2}, {"clip_norm": 0.3}, {"max_norm": 1.1}], ids=str)
+@pytest.mark.parametrize("optimizer", [SGD(), SGD(momentum=0.9), Adam()], ids=str)
+def test_penalties_and_limits(optimizer, options, batch_size):
+    for network in NETWORKS:
+        compare(network, optimizer, batch_size, **options)
+
+
+@pytest.mark.parametrize("block", [1, 2, 7, 16, 64])
+@pytest.mark.parametrize("options", [{}, {"l2": L2}, {"clip_norm": 0.3}, {"l2": L2, "clip_norm": 0.3}], ids=str)
+@pytest.mark.parametrize("optimizer", [SGD(), SGD(momentum=0.9), SGD(momentum=0.8, nesterov=True)], ids=str)
+def test_every_block_size_is_sample_by_sample(optimizer, options, block, monkeypatch):
+    monkeypatch.setattr(blocks, "sample_block", lambda width, itemsize: block)
+    for network in NETWORKS:
+        compare(network, optimizer, 1, n=40, **options)
+
+
+def test_float32_follows_float64():
+    for optimizer in OPTIMIZERS[:3]:
+        compare("in place", optimizer, 1, dtype="float32", tolerance=2e-5)
+
+
+@pytest.mark.parametrize("optimizer", [SGD(), SGD(momentum=0.9), Adam()], ids=str)
+@pytest.mark.parametrize("widths", [(33, 64, 32, 10), (33, 20, 10)], ids=str)
+def test_same_bits_for_any_number_of_threads(optimizer, widths):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(700, widths[0])), rng.integers(0, 10, 700)
+    spec = [
+        {"n": widths[0], "act": None},
+        *({"n": n, "act": "relu"} for n in widths[1:-1]),
+        {"n": 10, "act": "softmax"},
+    ]
+    options = {"optimizer": optimizer, "seed": 0, "epochs": 3, "batch_size": 256, "clip_norm": 1.0, "max_norm": 1.5}
+    model, history = fastmlp.train(x, y, spec, n_threads=1, **options)
+    for n_threads in (2, 3, 5):
+        other, its_history = fastmlp.train(x, y, spec, n_threads=n_threads, **options)
+        np.testing.assert_array_equal(other.params, model.params)
+        assert its_history == history
+    many, labels = np.tile(x, (5, 1)), np.tile(y, 5)
+    np.testing.assert_array_equal(model.predict(many, n_threads=3), model.predict(many))
+    assert model.evaluate(many, labels, n_threads=3) == model.evaluate(many, labels)
+
+
+@pytest.mark.parametrize("batch_size", [1, 8])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
+def test_pytorch_agrees(optimizer, batch_size):
+    torch = pytest.importorskip("torch")
+    x, y = data(NETWORKS["on a copy"], 400)
+    model = fastmlp.MLP(NETWORKS["on a copy"], seed=1, dtype="float64")
+    kinds = {SGD: "SGD", Adam: "Adam", AdamW: "AdamW", RMSprop: "RMSprop", Adagrad: "Adagrad"}
+    weights, biases = ([torch.tensor(p, requires_grad=True) for p in ps] for ps in (model.weights, model.biases))
+    settings = {name: getattr(optimizer, name) for name in optimizer.__dataclass_fields__}
+    theirs = getattr(torch.optim, kinds[type(optimizer)])([*weights, *biases], lr=LR, **settings)
+    inputs, targets = torch.tensor(x), torch.tensor(y)
+    for start in range(0, 400, batch_size):
+        a = inputs[start : start + batch_size]
+        for w, b, f in zip(weights, biases, (torch.tanh, lambda z: z.softmax(1), lambda z: z), strict=True):
+            a = f(a @ w.T + b)
+        loss = 0.5 * ((a - targets[start : start + batch_size]) ** 2).sum(1).mean()
+        theirs.zero_grad()
+        loss.backward()
+        theirs.step()
+    fastmlp.train(x, y, model, lr=LR, epochs=1, batch_size=batch_size, optimizer=optimizer, shuffle=False)
+    for ours, tensor in zip([*model.weights, *model.biases], [*weights, *biases], strict=True):
+        np.testing.assert_allclose(ours, tensor.detach().numpy(), rtol=1e-7, atol=1e-9)
+
+
+def test_names_and_errors():
+    assert get_optimizer("Adam") == Adam()
+    with pytest.raises(ValueError, match=r"unknown optimizer 'adamm'.*'adam'"):
+        get_optimizer("adamm")
+    with pytest.raises(TypeError, match="optimizer must be a name"):
+        get_optimizer(3)
+    with pytest.raises(ValueError, match="nesterov needs a momentum"):
+        SGD(nesterov=True)
+    with pytest.raises(ValueError, match="momentum"):
+        SGD(momentum=1.5)
+    with pytest.raises(ValueError, match=r"betas\[1\] must be .* below 1"):
+        Adam(betas=(0.9, 1.0))
+    with pytest.raises(ValueError, match="clip_norm"):
+        fastmlp.train([[0.0]], [0.0], [{"n": 1, "act": None}, {"n": 1, "act": None}], clip_norm=0)
