@@ -2,7 +2,8 @@
 
 Every peer does the same work: relu layers under softmax and cross-entropy, plain SGD, the same samples in the same
 order, float32, one thread, one core. Rounds are interleaved, the best round of each counts, compiling and loading are
-not timed. The table has microseconds a sample for fastmlp and ratios (peer ÷ fastmlp) for the others.
+not timed. The table has microseconds a sample for fastmlp and ratios (peer ÷ fastmlp) for the others; below it come
+the single numbers of bench_single.py.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from . import __version__
+from . import __version__, bench_single
 from .datasets import load_mnist
 from .model import MLP
 from .training import train
@@ -344,4 +345,7 @@ if __name__ == "__main__":
     print(f"{_machine()}; one thread, one core", flush=True)
     print()
     for line in rows(int(sys.argv[1]), float(sys.argv[2])):
+        print(line, flush=True)
+    print()
+    for line in bench_single.lines():
         print(line, flush=True)

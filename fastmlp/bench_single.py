@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import subprocess
@@ -12,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from .datasets import load_mnist
 from .model import MLP
 from .training import train
 
 __all__ = ["lines"]
 
-_TO_ACCURACY = 0.978
 _FASTMLP = """
 import fastmlp
 from fastmlp.datasets import load_mnist
@@ -102,7 +103,9 @@ def lines() -> Iterator[str]:
         yield _one_prediction(*widths)
     yield _value_and_gradient()
     yield _two_threads()
-    yield _to_accuracy()
+    with contextlib.suppress(ConnectionError):  # load_mnist neither found nor fetched it
+        load_mnist()
+        yield _to_accuracy()
 
 
 def _share_of_sgemm() -> str:
@@ -189,7 +192,7 @@ def _two_threads() -> str:
 def _to_accuracy() -> str:
     """Of three processes each; kernels and JAX's own start are what they are: only fastmlp's cache is warm."""
     scripts = {"fastmlp": _FASTMLP, "jax": _JAX, "torch": _TORCH}
-    found = {}
+    found: dict[str, tuple[float, str]] = {}
     for name, script in scripts.items():
         if importlib.util.find_spec(name):
             for _ in range(3):
@@ -199,8 +202,6 @@ def _to_accuracy() -> str:
                 if took < found.get(name, (float("inf"), ""))[0]:
                     found[name] = took, done.stdout.strip()
     ours, epochs = found.pop("fastmlp")
-    line = (
-        f"- from process start to {_TO_ACCURACY:.1%} on MNIST's test set, 784-128-10: {ours:.1f} s ({epochs} epochs of batch 1)"
-    )
+    line = f"- from process start to 97.8 % on MNIST's test set, 784-128-10: {ours:.1f} s ({epochs} epochs of batch 1)"
     labels = {"jax": "JAX, the same,", "torch": "PyTorch, Adam on batches of 64,"}
     return "; ".join([line, *(f"{labels[name]} {t / ours:.2g}× ({n} epochs)" for name, (t, n) in found.items())])

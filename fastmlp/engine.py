@@ -30,7 +30,7 @@ from .spec import Spec
 __all__ = ["Call", "Engine", "Feed", "Pace", "Steps", "Team"]
 
 _FUSED = {"sigmoid": layout.FUSED_WITH_SIGMOID, "softmax": layout.FUSED_WITH_SOFTMAX}
-_FORWARD = 16 * BLOCK  # samples in one call of the forward kernel: the same for any number of threads
+_AT_ONCE = 16 * BLOCK  # samples in one call of the forward kernel: the same for any number of threads
 _SLICE_SECONDS = 0.02  # a kernel call lasts about this long, so that Ctrl-C is heard
 
 
@@ -221,6 +221,8 @@ class Engine:
 
     def __init__(self, spec: Spec, places: Sequence[Place], params: np.ndarray) -> None:
         self._spec, self._places, self._params, self._dtype = spec, places, params, params.dtype
+        self._real = params.dtype.name  # NumPy takes microseconds to make it
+        self._gathers: dict[np.dtype, int] = {}
         self._idle: list[Team] = []  # each call takes one, so calls from threads do not meet
         self._ones: list[OneSample] = []  # likewise
         self.n_in, self.n_out = spec.n_in, spec.n_out
@@ -231,7 +233,7 @@ class Engine:
         fused = spec.layers[-1].act.builtin and output in spec.loss.fused
         self._fused = _FUSED[output] if fused else layout.NOT_FUSED
         self._loss = self._loss_rows(spec.loss, output if fused else "")
-        self._functions = [_entry(kernels.matrix_function(name, self._dtype.name)) for name in kernels.MATRIX_FUNCTIONS]
+        self._functions = [_entry(kernels.matrix_function(name, self._real)) for name in kernels.MATRIX_FUNCTIONS]
         self._affine = _affine(spec, self._dtype)
 
     def feed(self, x: np.ndarray | SparseRows, y: np.ndarray | None = None) -> Feed:
@@ -246,7 +248,7 @@ class Engine:
             row[layout.X], row[layout.X_ROW], row[layout.X_COLUMN] = (part.ctypes.data for part in parts)
             row[layout.X_SPARSE] = True
             sources = f"{x.data.dtype.name}.{x.indices.dtype.name}"
-            row[layout.X_GATHER] = _entry(kernels.gather_sparse(sources, self._dtype.name))
+            row[layout.X_GATHER] = _entry(kernels.gather_sparse(sources, self._real))
         else:
             row[layout.X], (row[layout.X_ROW], row[layout.X_COLUMN]) = x.ctypes.data, x.strides
             row[layout.X_GATHER] = self._gather(x)
@@ -272,7 +274,7 @@ class Engine:
     ) -> np.ndarray:
         """Outputs of the samples in ``order``; returns the sums of losses and of right answers."""
         mode = {layout.MODE: layout.JUDGED if judged else 0}
-        parts = [slice(start, start + _FORWARD) for start in range(0, len(order), _FORWARD)]
+        parts = [slice(start, start + _AT_ONCE) for start in range(0, len(order), _AT_ONCE)]
         calls = [Call(order[part], BLOCK, None if outputs is None else outputs[part], entries=mode) for part in parts]
 
         def run(call: Call) -> None:
@@ -304,7 +306,7 @@ class Engine:
         part = part_of_batch(n)
         call = Call(np.arange(n), BLOCK, None, gradient, {layout.BATCH: n, layout.PART: part}, 1 / n)
         with self._lent() as team:
-            for start, count in Pace().slices(n, part):
+            for start, count in Pace().slices(n, _AT_ONCE // part * part):
                 call.mode((layout.BEGINS if start == 0 else 0) | (layout.ENDS if start + count == n else 0))
                 team.run("batches", feed, call, start, count)
         return float(call.totals[0]) / n, gradient
@@ -350,7 +352,7 @@ class Engine:
         job = workspace.job
         job[: layout.FEED] = feed.row
         job[layout.CALL :] = call.part(start, count)
-        kernels.kernel(kernel, self._dtype.name)(self._params.ctypes.data, job.ctypes.data, call.numbers.ctypes.data)
+        kernels.kernel(kernel, self._real)(self._params.ctypes.data, job.ctypes.data, call.numbers.ctypes.data)
 
     @contextmanager
     def _lent(self) -> Iterator[Team]:
@@ -364,7 +366,11 @@ class Engine:
 
     def step(self, optimizer: Optimizer) -> int:
         """The address of an optimiser's rule."""
-        return _entry(kernels.step(optimizer.name, optimizer.states, self._dtype.name))
+        return _entry(kernels.step(optimizer.name, optimizer.states, self._real))
+
+    def dropout(self) -> int:
+        """The address of what leaves units out."""
+        return _entry(kernels.dropout(self._real))
 
     def parameters(self, vectors: Sequence[np.ndarray] = ()) -> Parameters:
         return Parameters(self._places, self._params, vectors)
@@ -378,19 +384,19 @@ class Engine:
         return workspace
 
     def _activation(self, activation: Activation) -> int:
-        name = self._dtype.name
         if activation.builtin:
-            return _entry(kernels.activation(activation.name, name))
-        return self._keep(kernels.private_activation(activation.function, activation.derivative_function, name))
+            return _entry(kernels.activation(activation.name, self._real))
+        return self._keep(kernels.private_activation(activation.function, activation.derivative_function, self._real))
 
     def _loss_rows(self, loss: Loss, output: str) -> int:
-        name = self._dtype.name
         if loss.builtin:
-            return _entry(kernels.loss(loss.name, output, name))
-        return self._keep(kernels.private_loss(loss.function, loss.derivative, name))
+            return _entry(kernels.loss(loss.name, output, self._real))
+        return self._keep(kernels.private_loss(loss.function, loss.derivative, self._real))
 
     def _gather(self, array: np.ndarray) -> int:
-        return _entry(kernels.gather(array.dtype.name, self._dtype.name))
+        if array.dtype not in self._gathers:
+            self._gathers[array.dtype] = _entry(kernels.gather(array.dtype.name, self._real))
+        return self._gathers[array.dtype]
 
     def _keep(self, compiled: tuple[compiler.Function, Any]) -> int:
         self._alive.append(compiled)

@@ -167,7 +167,7 @@ class MLP:
     ) -> dict[str, float]:
         outputs = np.empty((len(rows), self.spec.n_out), self.dtype) if metrics else None
         totals = self._engine.forward(self._engine.feed(x, y), rows, outputs, True, n_threads)
-        return self._report(totals, y, rows, outputs, metrics)
+        return self._report(totals, y, rows, outputs, metrics, len(rows))
 
     def _report(
         self,
@@ -176,11 +176,13 @@ class MLP:
         rows: np.ndarray,
         outputs: np.ndarray | None,
         metrics: Mapping[str, Metric],
+        weight: float,
     ) -> dict[str, float]:
-        """Totals of the kernels and outputs of the samples in ``rows`` as the numbers a user reads."""
-        values = {"loss": float(totals[0]) / len(rows)}
+        """Totals of the kernels and outputs of the samples in ``rows``, of that weight together, as the numbers a user
+        reads."""
+        values = {"loss": float(totals[0]) / weight}
         if self.spec.multilabel or self.spec.one_of_many:
-            values["accuracy"] = float(totals[1]) / len(rows)
+            values["accuracy"] = float(totals[1]) / weight
         if outputs is not None:
             targets = one_hot(y[rows], self.spec.n_out, self.dtype)
             values.update((name, float(metric(targets, outputs))) for name, metric in metrics.items())

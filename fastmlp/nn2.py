@@ -15,9 +15,9 @@ import numpy as np
 
 from .activations import ACTIVATIONS
 from .blocks import BLOCK
+from .epochs import sgd_pass
 from .model import MLP
 from .spec import Spec
-from .training import sgd_pass
 from .validation import check_count, check_number, check_x, check_y
 
 __all__ = [

@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import math
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from . import blocks
-from .blocks import BLOCK, part_of_batch
-from .engine import Call, Feed, Pace, Steps, Team
+from .engine import Steps
+from .epochs import Epochs, Samples
 from .init import Uniform
-from .kernels import layout
 from .losses import Loss, get_loss
-from .metrics import Metric, named_metrics
+from .metrics import named_metrics
 from .model import MLP
 from .optimizers import Optimizer, get_optimizer
 from .progress import Progress, check_progress
 from .spec import Spec
-from .validation import check_count, check_dtype, check_flag, check_number, check_seed, check_x, check_y
+from .validation import check_count, check_dtype, check_flag, check_number, check_seed, check_weights, check_x, check_y
 
-__all__ = ["DivergenceError", "History", "sgd_pass", "train"]
-
-_LARGE = 64 * BLOCK  # samples a batch, from which on a kernel call may be for a part of it
+__all__ = ["DivergenceError", "History", "train"]
 
 
 class DivergenceError(ArithmeticError):
@@ -81,8 +76,11 @@ def train(
     dtype: Any = None,
     validation_data: tuple[Any, Any] | None = None,
     validation_fraction: float = 0.0,
+    sample_weight: Any = None,
+    class_weight: Any = None,
     l1: float = 0.0,
     l2: float = 0.0,
+    dropout: float | Sequence[float] = 0.0,
     clip_norm: float | None = None,
     max_norm: float | None = None,
     progress: bool | None = None,
@@ -127,6 +125,15 @@ def train(
         Share of the samples held out for that instead: drawn at random, or the last ones without ``shuffle``.
     l1, l2 : float
         Penalties on weights, not on biases: l1 Σ|w| + ½ l2 Σw² is added to each batch's loss, but not in the history.
+    sample_weight : array, (n_samples,), optional
+        How much each sample counts, 0 or more: a batch's loss is Σ w·loss / Σ w, so that weight 2 in it is two copies;
+        with ``batch_size=1`` a sample's step is w times as long. Samples of weight 0 are left out from the beginning.
+    class_weight : "balanced" or dict, optional
+        A weight for each class, which multiplies the samples'; "balanced" is n_samples / (n_classes · samples of the
+        class). A class that the dict lacks has 1.
+    dropout : float or list of float, in [0, 1)
+        The share of a hidden layer's units that are left out in training, drawn for each sample, while the others are
+        scaled up by 1 / (1 - dropout); one for all hidden layers or one each.
     clip_norm : float, optional
         A batch's gradient (before penalties) that is longer than this, over all parameters, is shortened to it.
     max_norm : float, optional
@@ -178,23 +185,27 @@ def train(
     named = named_metrics(metrics, model.spec)
     x = check_x(x, model.spec.n_in, model.dtype)
     y = check_y(y, model.spec, len(x), model.dtype)
+    weights = check_weights(sample_weight, class_weight, y, model.spec)
+    shares = _dropout(dropout, len(model.spec.layers) - 1)
     batch = len(x) if isinstance(batch_size, str) and batch_size == "full" else _check_batch(batch_size)
     rng = np.random.default_rng(seed)
-    rows, held_out = _split(len(x), validation_fraction, validation_data, shuffle, rng)
+    known = np.arange(len(x)) if weights is None else np.flatnonzero(weights)
+    rows, held_out = _split(known, validation_fraction, validation_data, shuffle, rng)
     watched: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
     if held_out is not None:
         watched = x, y, held_out
     elif validation_data is not None:
         watched = _check_validation_data(validation_data, model)
     steps = Steps.begin(optimizer, model.params, l1, l2, clip_norm or 0.0, max_norm or 0.0)
-    run = _Run(model, x, y, min(batch, len(rows)), named, steps, n_threads)
+    run = Epochs(model, Samples(x, y, weights), min(batch, len(rows)), named, steps, shares, n_threads)
     history = History()
     bar = Progress(progress, epochs, len(rows))
     epoch = 0
     try:
         for epoch, rate in enumerate(rates):
             order = rng.permutation(rows) if shuffle else rows
-            values = run.epoch(order, rate, partial(bar.samples_done, epoch))
+            key = int(rng.integers(1 << 62)) if shares else 0
+            values = run.run(order, rate, key, partial(bar.samples_done, epoch))
             if not values:
                 raise DivergenceError(epoch + 1, model, history)
             if watched is not None:
@@ -206,92 +217,9 @@ def train(
         history.interrupted = True
         warnings.warn(f"training interrupted in epoch {epoch + 1} of {epochs}", RuntimeWarning, stacklevel=2)
     finally:
-        run.team.close()
+        run.close()
         bar.close()
     return model, history
-
-
-def sgd_pass(
-    model: MLP, x: np.ndarray, y: np.ndarray, lr: float, order: np.ndarray, outputs: np.ndarray | None = None
-) -> float:
-    """One pass of per-sample SGD over checked x and y; ``outputs`` takes each sample's output as it was seen.
-
-    Returns the mean loss, as each sample was seen.
-    """
-    feed = model._engine.feed(x, y)
-    call = Call(order, _samples_together(model), outputs, number=lr)
-    for start, count in Pace().slices(len(order), call.block):
-        model._engine.run("samples", feed, call, start, count)
-    return float(call.totals[0]) / len(order)
-
-
-def _samples_together(model: MLP) -> int:
-    return blocks.sample_block(model.spec.widths[1], model.dtype.itemsize)
-
-
-class _Run:
-    """One call of train(): what stays the same from epoch to epoch."""
-
-    def __init__(
-        self,
-        model: MLP,
-        x: np.ndarray,
-        y: np.ndarray,
-        batch: int,
-        metrics: Mapping[str, Metric],
-        steps: Steps,
-        n_threads: int,
-    ) -> None:
-        self.model, self.y, self.batch, self.metrics, self.steps = model, y, batch, metrics, steps
-        self.pace = Pace()
-        self.feed: Feed = model._engine.feed(x, y)
-        self.finite = model.params.copy()
-        self.team = Team(model._engine, steps.vectors, min(n_threads, -(-batch // part_of_batch(batch))))
-
-    def epoch(self, order: np.ndarray, lr: float, report: Callable[[int, float], None]) -> dict[str, float]:
-        """Train over ``order`` once; the epoch's values, or nothing (and the weights of before) when it diverged."""
-        model, steps = self.model, self.steps
-        self.finite[...] = model.params
-        outputs = np.empty((len(order), model.spec.n_out), model.dtype) if self.metrics else None
-        entries = {layout.OPTIONS: steps.options.ctypes.data}
-        kernel, block = "batches", BLOCK
-        by_sample = self.batch == 1 and steps.linear
-        if by_sample:
-            block = _samples_together(model)
-            kernel = "samples" if steps.plain else "samples_with_memory"
-        if (not by_sample and not (steps.plain and self.batch <= BLOCK)) or kernel == "samples_with_memory":
-            entries[layout.STEP] = model._engine.step(steps.optimizer)
-        if kernel == "samples_with_memory":
-            numbers = blocks.coefficients(steps.optimizer, lr, steps.options[layout.L2], block)
-            entries[layout.COEFFICIENTS] = numbers.ctypes.data
-        entries[layout.BATCH], entries[layout.PART] = self.batch, part_of_batch(self.batch)
-        call = Call(order, block, outputs, entries=entries, number=lr)
-        at_once = part_of_batch(self.batch) * self.team.n_threads
-        for start, count, mode in _parts(self.pace, len(order), block if by_sample else self.batch, at_once):
-            call.mode(mode)
-            self.team.run(kernel, self.feed, call, start, count)
-            report(start + count, call.totals[0] / (start + count))
-            if not math.isfinite(call.totals[0]):
-                break
-        totals = call.totals
-        if not (math.isfinite(totals[0]) and np.isfinite(model.params).all()):
-            model.params[...] = self.finite
-            return {}
-        return model._report(totals, self.y, order, outputs, self.metrics)
-
-
-def _parts(pace: Pace, n: int, batch: int, at_once: int) -> Iterator[tuple[int, int, int]]:
-    """(start, count, mode) of the kernel calls over n samples: whole batches, or of a large one multiples of
-    ``at_once``."""
-    if batch <= _LARGE:
-        for start, count in pace.slices(n, batch):
-            yield start, count, layout.BEGINS | layout.ENDS
-        return
-    for first in range(0, n, batch):
-        size = min(batch, n - first)
-        for start, count in pace.slices(size, at_once):
-            mode = (layout.BEGINS if start == 0 else 0) | (layout.ENDS if start + count == size else 0)
-            yield first + start, count, mode
 
 
 def _network(spec: Any, loss: str | Loss | None, init: str | Uniform, dtype: Any, seed: int | None) -> MLP:
@@ -321,6 +249,15 @@ def _learning_rates(lr: Any, epochs: int) -> list[float]:
     return [check_number(lr(epoch), f"lr({epoch})", 0.0, open_low=True) for epoch in range(epochs)]
 
 
+def _dropout(dropout: Any, n_hidden: int) -> list[float]:
+    """The share left out of each hidden layer; empty where it is nothing."""
+    given = list(dropout) if isinstance(dropout, (list, tuple, np.ndarray)) else [dropout] * n_hidden
+    if len(given) != n_hidden:
+        raise ValueError(f"dropout has {len(given)} entries, the network has {n_hidden} hidden layers")
+    shares = [check_number(share, "dropout", 0.0, 1.0) for share in given or [dropout]]
+    return shares if n_hidden and any(shares) else []
+
+
 def _check_batch(batch_size: Any) -> int:
     if isinstance(batch_size, str):
         raise ValueError(f"batch_size must be a positive integer or 'full', got {batch_size!r}")
@@ -336,16 +273,17 @@ def _check_validation_data(data: Any, model: MLP) -> tuple[np.ndarray, np.ndarra
 
 
 def _split(
-    n: int, fraction: Any, data: Any, shuffle: bool, rng: np.random.Generator
+    rows: np.ndarray, fraction: Any, data: Any, shuffle: bool, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Rows to train on and rows held out."""
     fraction = check_number(fraction, "validation_fraction", 0.0, 1.0)
     if fraction == 0:
-        return np.arange(n), None
+        return rows, None
     if data is not None:
         raise ValueError("validation_data and validation_fraction are both given; give one of them")
+    n = len(rows)
     n_held = round(n * fraction)
     if not 0 < n_held < n:
         raise ValueError(f"validation_fraction {fraction:g} of {n} samples leaves nothing to train on or to hold out")
-    rows = rng.permutation(n) if shuffle else np.arange(n)
+    rows = rng.permutation(rows) if shuffle else rows
     return np.sort(rows[: n - n_held]), np.sort(rows[n - n_held :])

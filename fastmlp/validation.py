@@ -20,6 +20,7 @@ __all__ = [
     "check_flag",
     "check_number",
     "check_seed",
+    "check_weights",
     "check_x",
     "check_y",
 ]
@@ -133,6 +134,49 @@ def check_y(y: Any, spec: Spec, n_samples: int, dtype: np.dtype, name: str = "y"
     if spec.loss.classification:
         _check_probabilities(y, spec, name)
     return y.copy() if y.strides[1] == 0 and n_out > 1 else y
+
+
+def check_weights(sample_weight: Any, class_weight: Any, y: np.ndarray, spec: Spec) -> np.ndarray | None:
+    """The weight of each sample, float64, of checked y; None where all are 1."""
+    n = len(y)
+    weights = np.ones(n)
+    if sample_weight is not None:
+        given = _numeric(sample_weight, "sample_weight")
+        if given.shape != (n,):
+            raise ValueError(f"sample_weight must have shape ({n},), one number a sample, got {given.shape}")
+        weights = np.array(given, np.float64)
+        bad = ~((weights >= 0) & np.isfinite(weights))
+        if bad.any():
+            first = int(np.argmax(bad))
+            raise ValueError(f"sample_weight must be finite and at least 0, sample_weight[{first}] is {weights[first]}")
+    if class_weight is not None:
+        weights *= _class_weights(class_weight, y, spec)
+    if not weights.any():
+        raise ValueError("the weights of all samples are 0: nothing is left to train on")
+    return None if sample_weight is None and class_weight is None else weights
+
+
+def _class_weights(class_weight: Any, y: np.ndarray, spec: Spec) -> np.ndarray:
+    """Of each sample its class's weight."""
+    if spec.multilabel and spec.n_out == 1:
+        classes, n_classes = (y[:, 0] > 0.5).astype(np.int64), 2
+    elif spec.one_of_many:
+        classes, n_classes = y if y.ndim == 1 else np.argmax(y, axis=1), spec.n_out
+    else:
+        raise ValueError("class_weight needs classes; this network's outputs are labels or numbers")
+    if isinstance(class_weight, str):
+        if class_weight != "balanced":
+            raise ValueError(f"class_weight must be 'balanced' or a dict, got {class_weight!r}")
+        counts = np.bincount(classes, minlength=n_classes)
+        return len(y) / (np.count_nonzero(counts) * counts[classes])
+    if not hasattr(class_weight, "items"):
+        raise TypeError(f"class_weight must be 'balanced' or a dict, got {type(class_weight).__name__}")
+    of_class = np.ones(n_classes)
+    for key, value in class_weight.items():
+        if isinstance(key, (bool, str)) or not 0 <= operator.index(key) < n_classes:
+            raise ValueError(f"class_weight names class {key!r}; there are 0 to {n_classes - 1}")
+        of_class[key] = check_number(value, f"class_weight[{key}]", 0.0)
+    return of_class[classes]
 
 
 def _numeric(values: Any, name: str) -> np.ndarray:

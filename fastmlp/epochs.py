@@ -1,0 +1,143 @@
+"""How an epoch of training is run: which kernel, on which samples, with which numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from . import blocks
+from .blocks import BLOCK, part_of_batch
+from .engine import Call, Pace, Steps, Team
+from .kernels import layout
+from .metrics import Metric
+from .model import MLP
+
+__all__ = ["Epochs", "Samples", "sgd_pass"]
+
+_LARGE = 64 * BLOCK  # samples a batch, from which on a kernel call may be for a part of it
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Checked x and y, and float64 weights of the samples or None."""
+
+    x: np.ndarray
+    y: np.ndarray
+    weights: np.ndarray | None = None
+
+
+class Epochs:
+    """What stays the same from epoch to epoch of a network's training.
+
+    Parameters
+    ----------
+    model : MLP
+    samples : Samples
+    batch : int
+    metrics : dict of functions
+        Of the outputs as each sample was seen.
+    steps : Steps
+    dropout : list of float
+        The share of units left out, for each hidden layer; empty: none.
+    n_threads : int
+    """
+
+    def __init__(
+        self,
+        model: MLP,
+        samples: Samples,
+        batch: int,
+        metrics: Mapping[str, Metric],
+        steps: Steps,
+        dropout: list[float],
+        n_threads: int,
+    ) -> None:
+        self._model, self._samples, self._batch, self._metrics = model, samples, batch, metrics
+        self._steps, self._pace = steps, Pace()
+        self._feed = model._engine.feed(samples.x, samples.y)
+        if samples.weights is not None:
+            self._feed.row[layout.WEIGHTS] = samples.weights.ctypes.data
+        self._finite = model.params.copy()
+        self._team = Team(model._engine, steps.vectors, min(n_threads, -(-batch // part_of_batch(batch))))
+        self._by_sample = batch == 1 and steps.linear
+        self._kernel, self._block = "batches", BLOCK
+        if self._by_sample:
+            self._kernel = "samples" if steps.plain else "samples_with_memory"
+            self._block = _samples_together(model)
+        self._kept = 1 - np.array(dropout)
+        self._entries = {
+            layout.OPTIONS: steps.options.ctypes.data,
+            layout.BATCH: batch,
+            layout.PART: part_of_batch(batch),
+        }
+        if not (steps.plain and (self._by_sample or batch <= BLOCK)):
+            self._entries[layout.STEP] = model._engine.step(steps.optimizer)
+        if dropout:
+            self._entries[layout.DROPOUT] = model._engine.dropout()
+            self._entries[layout.KEPT] = self._kept.ctypes.data
+
+    def run(self, order: np.ndarray, lr: float, key: int, report: Callable[[int, float], None]) -> dict[str, float]:
+        """Train over the samples in ``order`` once; the epoch's values, or nothing (and the weights of before) when it
+        diverged. ``key`` decides what dropout leaves out."""
+        model, weights = self._model, self._samples.weights
+        self._finite[...] = model.params
+        outputs = np.empty((len(order), model.spec.n_out), model.dtype) if self._metrics else None
+        entries = {**self._entries, layout.KEY: key}
+        if self._kernel == "samples_with_memory":
+            numbers = blocks.coefficients(self._steps.optimizer, lr, self._steps.options[layout.L2], self._block)
+            entries[layout.COEFFICIENTS] = numbers.ctypes.data
+        call = Call(order, self._block, outputs, entries=entries, number=lr)
+        step = self._block if self._by_sample else self._batch
+        for start, count, mode in _parts(self._pace, len(order), step, self._team.n_threads * part_of_batch(step)):
+            call.mode(mode)
+            self._team.run(self._kernel, self._feed, call, start, count)
+            report(start + count, call.totals[0] / _total(weights, order[: start + count]))
+            if not math.isfinite(call.totals[0]):
+                break
+        if not (math.isfinite(call.totals[0]) and np.isfinite(model.params).all()):
+            model.params[...] = self._finite
+            return {}
+        return model._report(call.totals, self._samples.y, order, outputs, self._metrics, _total(weights, order))
+
+    def close(self) -> None:
+        """End the threads."""
+        self._team.close()
+
+
+def _total(weights: np.ndarray | None, rows: np.ndarray) -> float:
+    return len(rows) if weights is None else float(weights[rows].sum())
+
+
+def _parts(pace: Pace, n: int, batch: int, at_once: int) -> Iterator[tuple[int, int, int]]:
+    """(start, count, mode) of the kernel calls over n samples: whole batches, or of a large one multiples of
+    ``at_once``."""
+    if batch <= _LARGE:
+        for start, count in pace.slices(n, batch):
+            yield start, count, layout.BEGINS | layout.ENDS
+        return
+    for first in range(0, n, batch):
+        size = min(batch, n - first)
+        for start, count in pace.slices(size, at_once):
+            mode = (layout.BEGINS if start == 0 else 0) | (layout.ENDS if start + count == size else 0)
+            yield first + start, count, mode
+
+
+def sgd_pass(
+    model: MLP, x: np.ndarray, y: np.ndarray, lr: float, order: np.ndarray, outputs: np.ndarray | None = None
+) -> float:
+    """One pass of per-sample SGD over checked x and y; ``outputs`` takes each sample's output as it was seen.
+
+    Returns the mean loss, as each sample was seen.
+    """
+    feed = model._engine.feed(x, y)
+    call = Call(order, _samples_together(model), outputs, number=lr)
+    for start, count in Pace().slices(len(order), call.block):
+        model._engine.run("samples", feed, call, start, count)
+    return float(call.totals[0]) / len(order)
+
+
+def _samples_together(model: MLP) -> int:
+    return blocks.sample_block(model.spec.widths[1], model.dtype.itemsize)
