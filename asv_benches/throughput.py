@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import time
+from typing import Any
+
+import numpy as np
 
 import fastmlp
 
 from .networks import SIZES, network, samples
 
 
+def microseconds(x: np.ndarray, y: np.ndarray, model: fastmlp.MLP, **options: Any) -> float:
+    """A sample, in the best of five epochs."""
+    best = float("inf")
+    for _ in range(5):
+        begin = time.perf_counter()
+        fastmlp.train(x, y, model, epochs=1, lr=1e-3, progress=False, **options)
+        best = min(best, time.perf_counter() - begin)
+    return 1e6 * best / len(x)
+
+
 class Training:
-    """Microseconds a sample, best of five epochs, by size, batch and dtype."""
+    """Microseconds a sample by size, batch and dtype."""
 
     params = (SIZES, [1, 32], ["float32", "float64"])
     param_names = ("size", "batch", "dtype")
-    unit = "µs a sample"
 
     def setup(self, size: str, batch: int, dtype: str) -> None:
         self.x, self.y = samples(size, 4000, dtype)
@@ -22,11 +34,42 @@ class Training:
         fastmlp.train(self.x[:64], self.y[:64], self.model, epochs=1, batch_size=batch)
 
     def track_microseconds(self, size: str, batch: int, dtype: str) -> float:
-        best = float("inf")
-        for _ in range(5):
-            begin = time.perf_counter()
-            fastmlp.train(self.x, self.y, self.model, epochs=1, batch_size=batch, lr=1e-3, progress=False)
-            best = min(best, time.perf_counter() - begin)
-        return 1e6 * best / len(self.x)
+        return microseconds(self.x, self.y, self.model, batch_size=batch)
 
-    track_microseconds.unit = unit  # type: ignore[attr-defined]
+    track_microseconds.unit = "µs a sample"  # type: ignore[attr-defined]
+
+
+class Optimizers:
+    """Microseconds a sample of 784-128-10 by optimiser and batch."""
+
+    params = (["sgd", "momentum", "adam", "rmsprop"], [1, 32])
+    param_names = ("optimizer", "batch")
+
+    def setup(self, optimizer: str, batch: int) -> None:
+        self.x, self.y = samples("784-128-10", 4000)
+        self.model = fastmlp.MLP(network("784-128-10"), seed=0)
+        self.optimizer = fastmlp.optimizers.SGD(momentum=0.9) if optimizer == "momentum" else optimizer
+        fastmlp.train(self.x[:64], self.y[:64], self.model, epochs=1, batch_size=batch, optimizer=self.optimizer)
+
+    def track_microseconds(self, optimizer: str, batch: int) -> float:
+        return microseconds(self.x, self.y, self.model, batch_size=batch, optimizer=self.optimizer)
+
+    track_microseconds.unit = "µs a sample"  # type: ignore[attr-defined]
+
+
+class Threads:
+    """How much faster two threads are than one, in batches of 256."""
+
+    params = (SIZES,)
+    param_names = ("size",)
+
+    def setup(self, size: str) -> None:
+        self.x, self.y = samples(size, 20_480)
+        self.model = fastmlp.MLP(network(size), seed=0)
+        fastmlp.train(self.x, self.y, self.model, epochs=1, batch_size=256, n_threads=2, lr=1e-3)
+
+    def track_lead_of_two_threads(self, size: str) -> float:
+        one, two = (microseconds(self.x, self.y, self.model, batch_size=256, n_threads=n) for n in (1, 2))
+        return one / two
+
+    track_lead_of_two_threads.unit = "times faster"  # type: ignore[attr-defined]
