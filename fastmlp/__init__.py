@@ -5,18 +5,19 @@ Every activation of the table is here by its name: ``fastmlp.relu``.
 
 from __future__ import annotations
 
-from . import init, optimizers
+from . import init, optimizers, schedules
 from .activations import ACTIVATIONS, Activation, get_activation
 from .losses import LOSSES, Loss
 from .model import MLP, GradientCheck, check_gradients
 from .spec import Spec
+from .stopping import EarlyStopping, TrainingState
 from .training import DivergenceError, History, train
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "ACTIVATIONS", "LOSSES", "MLP", "Activation", "DivergenceError", "GradientCheck", "History", "Loss", "Spec",
-    "check_gradients", "init", "optimizers", "train",
+    "ACTIVATIONS", "LOSSES", "MLP", "Activation", "DivergenceError", "EarlyStopping", "GradientCheck", "History",
+    "Loss", "Spec", "TrainingState", "check_gradients", "init", "optimizers", "schedules", "train",
 ]  # fmt: skip
 
 

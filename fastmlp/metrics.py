@@ -12,7 +12,7 @@ import numpy as np
 from .names import nearest
 from .spec import Spec
 
-__all__ = ["METRICS", "Metric", "named_metrics", "one_hot"]
+__all__ = ["METRICS", "Metric", "higher_is_better", "named_metrics", "one_hot"]
 
 Metric = Callable[[np.ndarray, np.ndarray], float]
 
@@ -86,6 +86,11 @@ def named_metrics(metrics: Any, spec: Spec) -> dict[str, Metric]:
         else:
             raise ValueError(f"metrics: unknown {metric!r}{nearest(metric, METRICS)}")
     return named
+
+
+def higher_is_better(name: str) -> bool:
+    """Of a number in a history: of accuracy, r2 and top_k, but of no loss, error or function of a user's."""
+    return name in ("accuracy", "r2") or name.startswith("top_")
 
 
 def one_hot(y: np.ndarray, n_out: int, dtype: Any) -> np.ndarray:

@@ -17,8 +17,20 @@ from .metrics import named_metrics
 from .model import MLP
 from .optimizers import Optimizer, get_optimizer
 from .progress import Progress, check_progress
+from .schedules import ReduceOnPlateau, Schedule
 from .spec import Spec
-from .validation import check_count, check_dtype, check_flag, check_number, check_seed, check_weights, check_x, check_y
+from .stopping import EarlyStopping, TrainingState, Watch, get_early_stopping
+from .validation import (
+    check_choice,
+    check_count,
+    check_dtype,
+    check_flag,
+    check_number,
+    check_seed,
+    check_weights,
+    check_x,
+    check_y,
+)
 
 __all__ = ["DivergenceError", "History", "train"]
 
@@ -64,7 +76,7 @@ def train(
     y: Any,
     spec: Sequence[Mapping[str, Any]] | Spec | MLP,
     *,
-    lr: float | Callable[[int], float] = 0.01,
+    lr: float | Schedule | Callable[[int], float] = 0.01,
     epochs: int = 10,
     batch_size: int | str = 1,
     optimizer: str | Optimizer = "sgd",
@@ -76,6 +88,7 @@ def train(
     dtype: Any = None,
     validation_data: tuple[Any, Any] | None = None,
     validation_fraction: float = 0.0,
+    early_stopping: bool | int | EarlyStopping | None = None,
     sample_weight: Any = None,
     class_weight: Any = None,
     l1: float = 0.0,
@@ -83,6 +96,7 @@ def train(
     dropout: float | Sequence[float] = 0.0,
     clip_norm: float | None = None,
     max_norm: float | None = None,
+    callbacks: Callable[[TrainingState], None] | Sequence[Callable[[TrainingState], None]] = (),
     progress: bool | None = None,
     n_threads: int = 1,
 ) -> tuple[MLP, History]:
@@ -97,8 +111,8 @@ def train(
         sigmoid; numbers (n_samples,) or (n_samples, n_out) for regression.
     spec : list of dict, Spec, or MLP
         The network (see `Spec`). A model goes on training in place.
-    lr : float or function of the epoch (counted from 0)
-        Learning rate.
+    lr : float, schedule, or function of the epoch (counted from 0)
+        Learning rate; see `fastmlp.schedules`.
     epochs : int
     batch_size : int or "full"
         1 is per-sample SGD, each sample seeing the weights the one before it left. A larger batch takes one step along
@@ -125,6 +139,9 @@ def train(
         Share of the samples held out for that instead: drawn at random, or the last ones without ``shuffle``.
     l1, l2 : float
         Penalties on weights, not on biases: l1 Σ|w| + ½ l2 Σw² is added to each batch's loss, but not in the history.
+    early_stopping : bool, int, or EarlyStopping, optional
+        End training when the validation loss (without validation data, the loss) gets no better for 10 epochs, or for
+        so many; the best epoch's parameters are put back.
     sample_weight : array, (n_samples,), optional
         How much each sample counts, 0 or more: a batch's loss is Σ w·loss / Σ w, so that weight 2 in it is two copies;
         with ``batch_size=1`` a sample's step is w times as long. Samples of weight 0 are left out from the beginning.
@@ -138,6 +155,8 @@ def train(
         A batch's gradient (before penalties) that is longer than this, over all parameters, is shortened to it.
     max_norm : float, optional
         After each step every unit's incoming weights that are longer than this are shortened to it.
+    callbacks : function or list of functions
+        Each is called after every epoch with a state that has ``epoch``, ``model``, ``history`` and ``stop()``.
     progress : bool, optional
         None shows a live line when standard error is a terminal; True also prints a line an epoch elsewhere; False
         shows nothing.
@@ -176,6 +195,8 @@ def train(
     check_flag(shuffle, "shuffle")
     seed = check_seed(seed)
     rates = _learning_rates(lr, epochs)
+    stopping = get_early_stopping(early_stopping)
+    calls = _check_callbacks(callbacks)
     optimizer = get_optimizer(optimizer)
     l1, l2 = check_number(l1, "l1", 0.0), check_number(l2, "l2", 0.0)
     clip_norm = None if clip_norm is None else check_number(clip_norm, "clip_norm", 0.0, open_low=True)
@@ -196,15 +217,23 @@ def train(
         watched = x, y, held_out
     elif validation_data is not None:
         watched = _check_validation_data(validation_data, model)
+    names = ["loss", *(["accuracy"] if model.spec.multilabel or model.spec.one_of_many else []), *named]
+    names += [f"val_{name}" for name in names if watched is not None]
+    for watcher in (stopping, lr):
+        if isinstance(watcher, (EarlyStopping, ReduceOnPlateau)) and watcher.monitor is not None:
+            check_choice(watcher.monitor, "monitor", names)
     steps = Steps.begin(optimizer, model.params, l1, l2, clip_norm or 0.0, max_norm or 0.0)
     run = Epochs(model, Samples(x, y, weights), min(batch, len(rows)), named, steps, shares, n_threads)
     history = History()
+    watch = None if stopping is None else Watch(stopping, model, history)
     bar = Progress(progress, epochs, len(rows))
     epoch = 0
     try:
         for epoch, rate in enumerate(rates):
             order = rng.permutation(rows) if shuffle else rows
             key = int(rng.integers(1 << 62)) if shares else 0
+            if isinstance(lr, ReduceOnPlateau):
+                rate = lr.after(history)
             values = run.run(order, rate, key, partial(bar.samples_done, epoch))
             if not values:
                 raise DivergenceError(epoch + 1, model, history)
@@ -213,10 +242,17 @@ def train(
                 values.update((f"val_{name}", value) for name, value in report.items())
             history._append(values)
             bar.epoch_done(epoch, values)
+            state = TrainingState(epoch, model, history)
+            for callback in calls:
+                callback(state)
+            if (watch is not None and watch.has_had_enough()) or state.stopped:
+                break
     except KeyboardInterrupt:
         history.interrupted = True
         warnings.warn(f"training interrupted in epoch {epoch + 1} of {epochs}", RuntimeWarning, stacklevel=2)
     finally:
+        if watch is not None:
+            watch.restore()
         run.close()
         bar.close()
     return model, history
@@ -256,6 +292,14 @@ def _dropout(dropout: Any, n_hidden: int) -> list[float]:
         raise ValueError(f"dropout has {len(given)} entries, the network has {n_hidden} hidden layers")
     shares = [check_number(share, "dropout", 0.0, 1.0) for share in given or [dropout]]
     return shares if n_hidden and any(shares) else []
+
+
+def _check_callbacks(callbacks: Any) -> list[Callable[[TrainingState], None]]:
+    calls = [callbacks] if callable(callbacks) else list(callbacks)
+    for i, callback in enumerate(calls):
+        if not callable(callback):
+            raise TypeError(f"callbacks[{i}] must be a function of the training state, got {type(callback).__name__}")
+    return calls
 
 
 def _check_batch(batch_size: Any) -> int:

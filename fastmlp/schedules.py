@@ -1,0 +1,287 @@
+"""Learning rates that change from epoch to epoch: give one as ``lr`` to `fastmlp.train`.
+
+A schedule is called with the epoch, counted from 0, like any function of the epoch.
+`ReduceOnPlateau` alone looks at the history too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .metrics import higher_is_better
+from .validation import check_choice, check_count, check_number
+
+__all__ = [
+    "Constant",
+    "Cosine",
+    "Exponential",
+    "InverseScaling",
+    "OneCycle",
+    "ReduceOnPlateau",
+    "Schedule",
+    "Step",
+]
+
+
+class Schedule:
+    """What all schedules are: settings, and a rate for every epoch."""
+
+    def __call__(self, epoch: int) -> float:
+        """The learning rate of an epoch, counted from 0."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Constant(Schedule):
+    """The same rate always.
+
+    Examples
+    --------
+    >>> from fastmlp import schedules
+    >>> schedules.Constant(0.1)(7)
+    0.1
+    """
+
+    lr: float
+
+    def __post_init__(self) -> None:
+        check_number(self.lr, "lr", 0.0, open_low=True)
+
+    def __call__(self, epoch: int) -> float:
+        return self.lr
+
+
+@dataclass(frozen=True)
+class Step(Schedule):
+    """lr · factor^⌊epoch / every⌋.
+
+    Examples
+    --------
+    >>> from fastmlp import schedules
+    >>> [schedules.Step(0.1, every=2, factor=0.5)(epoch) for epoch in range(5)]
+    [0.1, 0.1, 0.05, 0.05, 0.025]
+    """
+
+    lr: float
+    every: int
+    factor: float = 0.1
+
+    def __post_init__(self) -> None:
+        check_number(self.lr, "lr", 0.0, open_low=True)
+        check_count(self.every, "every")
+        check_number(self.factor, "factor", 0.0, open_low=True)
+
+    def __call__(self, epoch: int) -> float:
+        return self.lr * self.factor ** (epoch // self.every)
+
+
+@dataclass(frozen=True)
+class Exponential(Schedule):
+    """lr · factor^epoch.
+
+    Examples
+    --------
+    >>> from fastmlp import schedules
+    >>> schedules.Exponential(1.0, factor=0.5)(3)
+    0.125
+    """
+
+    lr: float
+    factor: float = 0.95
+
+    def __post_init__(self) -> None:
+        check_number(self.lr, "lr", 0.0, open_low=True)
+        check_number(self.factor, "factor", 0.0, open_low=True)
+
+    def __call__(self, epoch: int) -> float:
+        return self.lr * self.factor**epoch
+
+
+@dataclass(frozen=True)
+class InverseScaling(Schedule):
+    """lr / (epoch + 1)^power, as scikit-learn's ``learning_rate="invscaling"`` but counted in epochs.
+
+    Examples
+    --------
+    >>> from fastmlp import schedules
+    >>> schedules.InverseScaling(0.1)(3)
+    0.05
+    """
+
+    lr: float
+    power: float = 0.5
+
+    def __post_init__(self) -> None:
+        check_number(self.lr, "lr", 0.0, open_low=True)
+        check_number(self.power, "power", 0.0)
+
+    def __call__(self, epoch: int) -> float:
+        return self.lr / (epoch + 1) ** self.power
+
+
+@dataclass(frozen=True)
+class Cosine(Schedule):
+    """Up in a straight line for ``warmup`` epochs, then down half a cosine to ``low`` at the last one (Loshchilov
+    and Hutter, *SGDR*, 2017, without restarts).
+
+    Parameters
+    ----------
+    lr : float
+        The highest rate.
+    epochs : int
+        Of the training; later ones have ``low``.
+    warmup : int
+        Epoch k of these has lr · (k + 1) / (warmup + 1).
+    low : float, optional
+        A hundredth of lr when left out.
+
+    Examples
+    --------
+    >>> from fastmlp import schedules
+    >>> cosine = schedules.Cosine(1.0, epochs=6, warmup=1, low=0.1)
+    >>> [round(cosine(epoch), 3) for epoch in range(7)]
+    [0.5, 1.0, 0.868, 0.55, 0.232, 0.1, 0.1]
+    """
+
+    lr: float
+    epochs: int
+    warmup: int = 0
+    low: float | None = None
+
+    def __post_init__(self) -> None:
+        check_number(self.lr, "lr", 0.0, open_low=True)
+        check_count(self.epochs, "epochs")
+        check_count(self.warmup, "warmup", 0)
+        if self.warmup >= self.epochs:
+            raise ValueError(f"warmup is {self.warmup}, which leaves nothing of {self.epochs} epochs")
+        if self.low is not None and check_number(self.low, "low", 0.0, open_low=True) > self.lr:
+            raise ValueError(f"low must be at most lr, got {self.low!r} and {self.lr!r}")
+
+    def __call__(self, epoch: int) -> float:
+        if epoch < self.warmup:
+            return self.lr * (epoch + 1) / (self.warmup + 1)
+        low = self.lr / 100 if self.low is None else self.low
+        done = min(1.0, (epoch - self.warmup) / max(1, self.epochs - 1 - self.warmup))
+        return low + (self.lr - low) * (1 + math.cos(math.pi * done)) / 2
+
+
+@dataclass(frozen=True)
+class OneCycle(Schedule):
+    """From lr / start up half a cosine to lr, then down to lr / start / end (Smith and Topin, *Super-Convergence*,
+    2018; the names and defaults of PyTorch's OneCycleLR, in epochs).
+
+    Parameters
+    ----------
+    lr : float
+        The highest rate.
+    epochs : int
+    rise : float, in (0, 1)
+        The share of the epochs that goes up.
+    start, end : float
+
+    Examples
+    --------
+    >>> from fastmlp import schedules
+    >>> cycle = schedules.OneCycle(1.0, epochs=11)
+    >>> [round(cycle(epoch), 3) for epoch in (0, 2, 5, 10)]
+    [0.04, 0.96, 0.726, 0.0]
+    """
+
+    lr: float
+    epochs: int
+    rise: float = 0.3
+    start: float = 25.0
+    end: float = 1e4
+
+    def __post_init__(self) -> None:
+        check_number(self.lr, "lr", 0.0, open_low=True)
+        check_count(self.epochs, "epochs", 2)
+        check_number(self.rise, "rise", 0.0, 1.0, open_low=True)
+        check_number(self.start, "start", 1.0)
+        check_number(self.end, "end", 1.0)
+
+    def __call__(self, epoch: int) -> float:
+        top = self.rise * self.epochs - 1
+        low = self.lr / self.start
+        if epoch <= top:
+            return _half_cosine(low, self.lr, epoch / top if top > 0 else 1.0)
+        return _half_cosine(self.lr, low / self.end, min(1.0, (epoch - top) / (self.epochs - 1 - top)))
+
+
+def _half_cosine(first: float, last: float, done: float) -> float:
+    return last + (first - last) * (1 + math.cos(math.pi * done)) / 2
+
+
+@dataclass(frozen=True)
+class ReduceOnPlateau(Schedule):
+    """lr, times ``factor`` each time that ``monitor`` has not got better for more than ``patience`` epochs.
+
+    Better means by more than ``min_delta``: lower for losses and errors, higher for accuracy, r2 and top_k.
+
+    Parameters
+    ----------
+    lr : float
+    monitor : str, optional
+        A name of the history; "val_loss" where there is one, else "loss", when left out.
+    factor : float, in (0, 1)
+    patience : int
+    min_delta : float
+    low : float
+        The rate never goes below.
+
+    Examples
+    --------
+    >>> from fastmlp import schedules
+    >>> plateau = schedules.ReduceOnPlateau(0.1, factor=0.5, patience=1)
+    >>> plateau.after({"loss": [1.0, 0.5, 0.5, 0.5, 0.4]})
+    0.05
+    """
+
+    lr: float
+    monitor: str | None = None
+    factor: float = 0.1
+    patience: int = 10
+    min_delta: float = 1e-4
+    low: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_number(self.lr, "lr", 0.0, open_low=True)
+        check_number(self.factor, "factor", 0.0, 1.0, open_low=True)
+        check_count(self.patience, "patience", 0)
+        check_number(self.min_delta, "min_delta", 0.0)
+        check_number(self.low, "low", 0.0)
+
+    def __call__(self, epoch: int) -> float:
+        return self.lr
+
+    def after(self, history: Mapping[str, Sequence[float]]) -> float:
+        """The rate of the epoch that follows a history."""
+        rate, waited = self.lr, 0
+        for better in improvements(history, self.monitor, self.min_delta):
+            waited = 0 if better else waited + 1
+            if waited > self.patience:
+                rate, waited = max(self.low, rate * self.factor), 0
+        return rate
+
+
+def monitored(history: Mapping[str, Any], monitor: str | None) -> str:
+    """The name in the history that ``monitor`` means."""
+    if monitor is None:
+        return "val_loss" if "val_loss" in history else "loss"
+    return check_choice(monitor, "monitor", history)
+
+
+def improvements(history: Mapping[str, Sequence[float]], monitor: str | None, min_delta: float) -> list[bool]:
+    """For each epoch whether it was better than all before by more than ``min_delta``."""
+    if not history:
+        return []
+    name = monitored(history, monitor)
+    sign = -1 if higher_is_better(name.removeprefix("val_")) else 1
+    best, result = math.inf, []
+    for value in history[name]:
+        result.append(sign * value < best - min_delta)
+        best = sign * value if result[-1] else best
+    return result
