@@ -55,11 +55,9 @@ class Epochs:
         dropout: list[float],
         n_threads: int,
     ) -> None:
-        self._model, self._samples, self._batch, self._metrics = model, samples, batch, metrics
+        self._model, self._batch, self._metrics = model, batch, metrics
         self._steps, self._pace = steps, Pace()
-        self._feed = model._engine.feed(samples.x, samples.y)
-        if samples.weights is not None:
-            self._feed.row[layout.WEIGHTS] = samples.weights.ctypes.data
+        self.take(samples)
         self._finite = model.params.copy()
         self._team = Team(model._engine, steps.vectors, min(n_threads, -(-batch // part_of_batch(batch))))
         self._by_sample = batch == 1 and steps.linear
@@ -79,7 +77,9 @@ class Epochs:
             self._entries[layout.DROPOUT] = model._engine.dropout()
             self._entries[layout.KEPT] = self._kept.ctypes.data
 
-    def run(self, order: np.ndarray, lr: float, key: int, report: Callable[[int, float], None]) -> dict[str, float]:
+    def run(
+        self, order: np.ndarray, lr: float, key: int, report: Callable[[int, float], None] | None = None
+    ) -> dict[str, float]:
         """Train over the samples in ``order`` once; the epoch's values, or nothing (and the weights of before) when it
         diverged. ``key`` decides what dropout leaves out."""
         model, weights = self._model, self._samples.weights
@@ -94,13 +94,21 @@ class Epochs:
         for start, count, mode in _parts(self._pace, len(order), step, self._team.n_threads * part_of_batch(step)):
             call.mode(mode)
             self._team.run(self._kernel, self._feed, call, start, count)
-            report(start + count, call.totals[0] / _total(weights, order[: start + count]))
+            if report is not None:
+                report(start + count, call.totals[0] / _total(weights, order[: start + count]))
             if not math.isfinite(call.totals[0]):
                 break
         if not (math.isfinite(call.totals[0]) and np.isfinite(model.params).all()):
             model.params[...] = self._finite
             return {}
         return model._report(call.totals, self._samples.y, order, outputs, self._metrics, _total(weights, order))
+
+    def take(self, samples: Samples) -> None:
+        """Train on these from now on."""
+        self._samples = samples
+        self._feed = self._model._engine.feed(samples.x, samples.y)
+        if samples.weights is not None:
+            self._feed.row[layout.WEIGHTS] = samples.weights.ctypes.data
 
     def close(self) -> None:
         """End the threads."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from .kernels.layout import aligned, parameter_places
 from .metrics import Metric, named_metrics, one_hot
 from .spec import Spec
 from .validation import check_choice, check_count, check_dtype, check_number, check_seed, check_x, check_y
+
+if TYPE_CHECKING:
+    from .online import Online
 
 __all__ = ["MLP", "GradientCheck", "check_gradients"]
 
@@ -80,6 +83,7 @@ class MLP:
         self.weights, self.biases = self.unflatten(self._params)
         self._one_sample = (1, spec.n_in)
         self._bound: Engine | None = None
+        self._online: Online | None = None
 
     @property
     def params(self) -> np.ndarray:
@@ -187,6 +191,49 @@ class MLP:
             targets = one_hot(y[rows], self.spec.n_out, self.dtype)
             values.update((name, float(metric(targets, outputs))) for name, metric in metrics.items())
         return values
+
+    def partial_fit(
+        self, x: Any, y: Any, *, lr: float = 0.01, optimizer: Any = None, batch_size: int = 1, sample_weight: Any = None
+    ) -> dict[str, float]:
+        """Learn from some samples, one row or many, in the order given; call it again with the next ones.
+
+        What the optimiser remembers is kept from call to call, but not in copies and pickles of the model.
+
+        Parameters
+        ----------
+        x, y, sample_weight
+            As in `fastmlp.train`.
+        lr : float
+        optimizer : str or fastmlp.optimizers.Optimizer, optional
+            That of the last call, at first "sgd", when left out. Another one begins anew.
+        batch_size : int
+
+        Returns
+        -------
+        dict
+            Loss and accuracy of these samples, each as it was seen, before it was learnt from.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For bad input, before anything is changed.
+        DivergenceError
+            When the loss or a parameter is no longer finite; the model is what it was before the call.
+
+        Examples
+        --------
+        >>> import fastmlp
+        >>> model = fastmlp.MLP([{"n": 2, "act": None}, {"n": 1, "act": "linear"}], seed=0)
+        >>> for _ in range(200):
+        ...     values = model.partial_fit([[1.0, 2.0]], [3.0], lr=0.1)
+        >>> model.predict([[1.0, 2.0]]).round(3).tolist()
+        [[3.0]]
+        """
+        if self._online is None:
+            from .online import Online
+
+            self._online = Online(self)
+        return self._online.fit(x, y, lr, optimizer, batch_size, sample_weight)
 
     def gradient(self, x: Any, y: Any) -> tuple[float, np.ndarray]:
         """The mean loss over the samples, and its gradient in the shape of ``params`` (`unflatten` takes it apart)."""
