@@ -22,7 +22,7 @@ from .passes import (
     copy_outputs,
     first_forward,
     look_back,
-    pack,
+    pack_all,
     read_inputs,
     read_targets,
     rows_at,
@@ -30,6 +30,7 @@ from .passes import (
     squares,
     step,
     unpack,
+    unpack_all,
     update,
     update_first,
     vector_at,
@@ -219,21 +220,6 @@ def _step(job, table, lr, params, totals):
     return False
 
 
-@inner
-def _pack_all(job, table, params):
-    pack(job, table, params, 0)
-    for i in range(job[at.STATES]):
-        pack(job, table, vector_at(job[at.FLAT_1 + i], at.ANY, params), job[at.STATE_1 + i])
-
-
-@inner
-def _unpack_all(job, table, params):
-    one = params.dtype.type(1)
-    unpack(table, 0, params, one)
-    for i in range(job[at.STATES]):
-        unpack(table, job[at.STATE_1 + i], vector_at(job[at.FLAT_1 + i], at.ANY, params), one)
-
-
 def _batches(params, job, numbers):
     """A step for each BATCH samples, or the gradient of all of them.
 
@@ -244,7 +230,7 @@ def _batches(params, job, numbers):
     params, job, totals, table, slopes, lr = arguments(params, job, numbers)
     leads = job[at.MEMBER] == 0
     if leads:
-        _pack_all(job, table, params)
+        pack_all(job, table, params)
     if _wait(job):
         return 1.0
     for j in range(blocks(job[at.COUNT], job[at.BATCH])):
@@ -263,6 +249,6 @@ def _batches(params, job, numbers):
         if job[at.GRADIENT]:
             if job[at.MODE] & at.ENDS:
                 unpack(table, job[at.GRAD], vector_at(job[at.GRADIENT], at.ANY, params), lr)
-        elif not job[at.IN_PLACE]:
-            _unpack_all(job, table, params)
+        else:
+            unpack_all(job, table, params)
     return 0.0

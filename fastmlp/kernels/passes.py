@@ -73,6 +73,25 @@ def unpack(table, distance, flat, scale):
 
 
 @inner
+def pack_all(job, table, params):
+    """Pack the parameters and the optimiser's state."""
+    pack(job, table, params, 0)
+    for i in range(job[at.STATES]):
+        pack(job, table, vector_at(job[at.FLAT_1 + i], at.ANY, params), job[at.STATE_1 + i])
+
+
+@inner
+def unpack_all(job, table, params):
+    """Write both back, where they are not used in place."""
+    if job[at.IN_PLACE]:
+        return
+    one = params.dtype.type(1)
+    unpack(table, 0, params, one)
+    for i in range(job[at.STATES]):
+        unpack(table, job[at.STATE_1 + i], vector_at(job[at.FLAT_1 + i], at.ANY, params), one)
+
+
+@inner
 def _share(row, i, member, team, params):
     """The part of a layer's weights, in numbers from its beginning, that is one thread's; whole vectors always."""
     rows = row[at.N_IN] if i == 0 else row[at.N_OUT]

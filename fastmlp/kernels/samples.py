@@ -25,13 +25,13 @@ from .passes import (
     first_forward,
     first_products,
     look_back,
-    pack,
+    pack_all,
     read_inputs,
     read_targets,
     scale,
     squares,
     step,
-    unpack,
+    unpack_all,
     update,
     update_biases,
     update_first,
@@ -79,7 +79,7 @@ def _samples(params, job, numbers):
     """Plain SGD, numbers[0] being the learning rate. OUTPUTS, where not null, gets the outputs as they were seen."""
     params, job, totals, table, slopes, lr = arguments(params, job, numbers)
     first = table[0]
-    pack(job, table, params, 0)
+    pack_all(job, table, params)
     for i in range(blocks(job[at.COUNT], job[at.BLOCK])):
         start = i * job[at.BLOCK]
         rows = min(job[at.BLOCK], job[at.COUNT] - start)
@@ -96,8 +96,7 @@ def _samples(params, job, numbers):
         update_first(job, first, 0, rows, walked, params)
         if job[at.OUTPUTS]:
             copy_outputs(job, table, rows, start, params)
-    if not job[at.IN_PLACE]:
-        unpack(table, 0, params, params.dtype.type(1))
+    unpack_all(job, table, params)
     return 0.0
 
 
@@ -181,9 +180,7 @@ def _samples_with_memory(params, job, numbers):
     first = table[0]
     options = carray(pointer(job[at.OPTIONS], numbers), at.N_OPTIONS)
     coefficients = carray(pointer(job[at.COEFFICIENTS], numbers), (2, 6, job[at.BLOCK] + 1))
-    pack(job, table, params, 0)
-    if job[at.STATES]:
-        pack(job, table, vector_at(job[at.FLAT_1], at.ANY, params), job[at.STATE_1])
+    pack_all(job, table, params)
     for i in range(blocks(job[at.COUNT], job[at.BLOCK])):
         start = i * job[at.BLOCK]
         rows = min(job[at.BLOCK], job[at.COUNT] - start)
@@ -231,8 +228,5 @@ def _samples_with_memory(params, job, numbers):
         if job[at.OUTPUTS]:
             copy_outputs(job, table, rows, start, params)
         options[at.STEPS] += rows
-    if not job[at.IN_PLACE]:
-        unpack(table, 0, params, params.dtype.type(1))
-        if job[at.STATES]:
-            unpack(table, job[at.STATE_1], vector_at(job[at.FLAT_1], at.ANY, params), params.dtype.type(1))
+    unpack_all(job, table, params)
     return 0.0
