@@ -1,0 +1,93 @@
+"""The Python of the README and of docs/ runs and says what it says; the site builds, and its links lead somewhere."""
+
+from __future__ import annotations
+
+import doctest
+import os
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGES = [path for path in [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))] if "```python" in path.read_text()]
+BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_examples(page, tmp_path, monkeypatch):
+    """A page's blocks share their names. Those with prompts are doctests, the others need only run."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MPLBACKEND", "Agg")
+    names: dict = {"__name__": "__main__"}
+    text = page.read_text()
+    for block in BLOCK.finditer(text):
+        line = text.count("\n", 0, block.start(1))
+        if ">>>" not in block[1]:
+            exec(compile("\n" * line + block[1], page, "exec"), names)
+            continue
+        test = doctest.DocTestParser().get_doctest(block[1], names, page.name, str(page), line)
+        complaints: list[str] = []
+        doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(test, out=complaints.append, clear_globs=False)
+        assert not complaints, "".join(complaints)
+        names.update(test.globs)
+
+
+class Page(HTMLParser):
+    """What a built page points to, what it loads, and what can be pointed to in it."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.links: set[str] = set()
+        self.loads: set[str] = set()
+        self.anchors: set[str] = {""}
+        self.feed(path.read_text())
+
+    def handle_starttag(self, tag, attrs):
+        given = {name: value for name, value in attrs if value is not None}
+        self.anchors.update(given[name] for name in ("id", "name") if name in given)
+        if "href" in given:
+            (self.links if tag == "a" else self.loads).add(given["href"])
+        if "src" in given:
+            self.loads.add(given["src"])
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory):
+    """The site, built afresh; a warning is an error."""
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", folder]
+    done = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_links(site):
+    pages = {path: Page(path) for path in site.rglob("*.html") if path.name != "404.html"}
+    assert {path.relative_to(ROOT / "docs").with_suffix(".html") for path in ROOT.glob("docs/**/*.md")} == {
+        path.relative_to(site) for path in pages
+    }
+    for path, page in pages.items():
+        for link in page.links | page.loads:
+            parts = urlsplit(link)
+            if parts.scheme or parts.netloc:
+                assert link in page.links, f"{path.name} loads {link}"  # a reader may go elsewhere, the page may not
+                continue
+            target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
+            target = target / "index.html" if target.is_dir() else target
+            assert target.is_file(), f"{path.name}: nothing at {link}"
+            if target in pages:
+                assert unquote(parts.fragment) in pages[target].anchors, f"{path.name}: no anchor at {link}"
+
+
+def test_links_of_the_readme():
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", (ROOT / "README.md").read_text())
+    assert links
+    for link in links:
+        assert (ROOT / link).is_file(), f"README.md: nothing at {link}"
