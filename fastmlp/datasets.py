@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .extras import require
 from .kernels.compiler import cache_folder
 
 __all__ = ["load_digits", "load_mnist"]
@@ -80,11 +81,7 @@ def load_digits(test_fraction: float = 0.2, seed: int = 0) -> Split:
     >>> x.shape, x_test.shape
     ((1438, 64), (359, 64))
     """
-    try:
-        from sklearn import datasets
-    except ImportError:
-        raise ImportError("load_digits needs scikit-learn: pip install 'fastmlp[demo]'") from None
-    x, y = datasets.load_digits(return_X_y=True)
+    x, y = require("sklearn.datasets", "demo", "load_digits").load_digits(return_X_y=True)
     order = np.random.default_rng(seed).permutation(len(x))
     x, y = x[order].astype(np.float32), y[order].astype(np.int64)
     n_test = round(len(x) * test_fraction)

@@ -1,0 +1,19 @@
+"""The error that a missing optional library gives."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from fastmlp.extras import require
+
+
+def test_a_library_that_is_there():
+    assert require("os.path", "nothing", "this test").join
+
+
+def test_a_missing_library_is_named_with_its_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    with pytest.raises(ImportError, match=r"^load_digits needs scikit-learn: pip install 'fastmlp\[demo\]'$"):
+        require("sklearn.datasets", "demo", "load_digits")
