@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
@@ -300,16 +300,19 @@ class Engine:
         self._ones.append(one)
         return outputs
 
-    def gradient(self, feed: Feed, n: int) -> tuple[float, np.ndarray]:
-        """The mean loss over n samples and its gradient."""
-        gradient = aligned(self._params.size, self._dtype)
+    def gradient(
+        self, feed: Feed, order: np.ndarray, weight: float, team: Team | None = None, outputs: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The sums of losses and of right answers over the samples in ``order``, of that weight together, and the
+        gradient of their mean loss."""
+        gradient, n = aligned(self._params.size, self._dtype), len(order)
         part = part_of_batch(n)
-        call = Call(np.arange(n), BLOCK, None, gradient, {layout.BATCH: n, layout.PART: part}, 1 / n)
-        with self._lent() as team:
-            for start, count in Pace().slices(n, _AT_ONCE // part * part):
+        call = Call(order, BLOCK, outputs, gradient, {layout.BATCH: n, layout.PART: part}, 1 / weight)
+        with nullcontext(team) if team else self._lent() as members:
+            for start, count in Pace().slices(n, members.n_threads * (_AT_ONCE // part * part)):
                 call.mode((layout.BEGINS if start == 0 else 0) | (layout.ENDS if start + count == n else 0))
-                team.run("batches", feed, call, start, count)
-        return float(call.totals[0]) / n, gradient
+                members.run("batches", feed, call, start, count)
+        return call.totals, gradient
 
     def jacobian(self, feed: Feed, of_inputs: bool) -> np.ndarray:
         """The Jacobian of every sample's outputs, by the parameters or by the inputs."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from . import blocks
 from .blocks import BLOCK, part_of_batch
-from .engine import Call, Pace, Steps, Team
+from .engine import Call, Engine, Feed, Pace, Steps, Team
 from .kernels import layout
 from .metrics import Metric
 from .model import MLP
@@ -27,6 +27,17 @@ class Samples:
     x: np.ndarray
     y: np.ndarray
     weights: np.ndarray | None = None
+
+    def feed(self, engine: Engine) -> Feed:
+        """As kernels see them."""
+        feed = engine.feed(self.x, self.y)
+        if self.weights is not None:
+            feed.row[layout.WEIGHTS] = self.weights.ctypes.data
+        return feed
+
+    def weight(self, rows: np.ndarray) -> float:
+        """Of these rows together."""
+        return len(rows) if self.weights is None else float(self.weights[rows].sum())
 
 
 class Epochs:
@@ -82,7 +93,7 @@ class Epochs:
     ) -> dict[str, float]:
         """Train over the samples in ``order`` once; the epoch's values, or nothing (and the weights of before) when it
         diverged. ``key`` decides what dropout leaves out."""
-        model, weights = self._model, self._samples.weights
+        model, samples = self._model, self._samples
         self._finite[...] = model.params
         outputs = np.empty((len(order), model.spec.n_out), model.dtype) if self._metrics else None
         entries = {**self._entries, layout.KEY: key}
@@ -95,28 +106,21 @@ class Epochs:
             call.mode(mode)
             self._team.run(self._kernel, self._feed, call, start, count)
             if report is not None:
-                report(start + count, call.totals[0] / _total(weights, order[: start + count]))
+                report(start + count, call.totals[0] / samples.weight(order[: start + count]))
             if not math.isfinite(call.totals[0]):
                 break
         if not (math.isfinite(call.totals[0]) and np.isfinite(model.params).all()):
             model.params[...] = self._finite
             return {}
-        return model._report(call.totals, self._samples.y, order, outputs, self._metrics, _total(weights, order))
+        return model._report(call.totals, samples.y, order, outputs, self._metrics, samples.weight(order))
 
     def take(self, samples: Samples) -> None:
         """Train on these from now on."""
-        self._samples = samples
-        self._feed = self._model._engine.feed(samples.x, samples.y)
-        if samples.weights is not None:
-            self._feed.row[layout.WEIGHTS] = samples.weights.ctypes.data
+        self._samples, self._feed = samples, samples.feed(self._model._engine)
 
     def close(self) -> None:
         """End the threads."""
         self._team.close()
-
-
-def _total(weights: np.ndarray | None, rows: np.ndarray) -> float:
-    return len(rows) if weights is None else float(weights[rows].sum())
 
 
 def _parts(pace: Pace, n: int, batch: int, at_once: int) -> Iterator[tuple[int, int, int]]:

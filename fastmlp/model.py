@@ -239,7 +239,8 @@ class MLP:
         """The mean loss over the samples, and its gradient in the shape of ``params`` (`unflatten` takes it apart)."""
         x = check_x(x, self.spec.n_in, self.dtype)
         y = check_y(y, self.spec, len(x), self.dtype)
-        return self._engine.gradient(self._engine.feed(x, y), len(x))
+        totals, gradient = self._engine.gradient(self._engine.feed(x, y), np.arange(len(x)), len(x))
+        return float(totals[0]) / len(x), gradient
 
     def jacobian(self, x: Any, wrt: str = "params") -> np.ndarray:
         """Derivatives of every output of every sample.

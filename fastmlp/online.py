@@ -8,7 +8,7 @@ import numpy as np
 
 from .engine import Steps
 from .epochs import Epochs, Samples
-from .optimizers import get_optimizer
+from .optimizers import LBFGS, get_optimizer
 from .training import DivergenceError, History
 from .validation import check_count, check_number, check_weights, check_x, check_y
 
@@ -33,6 +33,8 @@ class Online:
         lr = check_number(lr, "lr", 0.0, open_low=True)
         batch = check_count(batch_size, "batch_size")
         wanted = self._steps.optimizer if optimizer is None else get_optimizer(optimizer)
+        if isinstance(wanted, LBFGS):
+            raise ValueError("optimizer is lbfgs, which needs all samples at once; use fastmlp.train")
         x = check_x(x, model.spec.n_in, model.dtype)
         y = check_y(y, model.spec, len(x), model.dtype)
         weights = None if sample_weight is None else check_weights(sample_weight, None, y, model.spec)

@@ -1,10 +1,12 @@
 """The table of optimisers: how a gradient moves the parameters. Formulas and defaults are PyTorch's.
 
 As in activations.py, the kernels compile these very formulas (kernels/elementwise.py): ``rule`` is what happens to one
-parameter, ``prepare`` what all parameters of a step share. Both are written with NumPy's ufuncs and floats only.
+parameter, ``prepare`` what all parameters of a step share. Both are written with NumPy's ufuncs and floats only. LBFGS
+alone has no rule for single parameters: lbfgs.py runs it.
 
 Sources: momentum, Polyak 1964; Nesterov momentum, Sutskever et al. 2013; Adam, Kingma and Ba 2015; AdamW, Loshchilov
 and Hutter 2019; RMSprop, Hinton's lecture 6e, 2012; Adagrad, Duchi et al. 2011; all in the form of torch.optim.
+L-BFGS-B, Byrd, Lu, Nocedal and Zhu 1995, as SciPy has it.
 """
 
 from __future__ import annotations
@@ -15,9 +17,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .names import nearest
-from .validation import check_flag, check_number
+from .validation import check_count, check_flag, check_number
 
-__all__ = ["OPTIMIZERS", "SGD", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop", "get_optimizer"]
+__all__ = ["LBFGS", "OPTIMIZERS", "SGD", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop", "get_optimizer"]
 
 
 class Optimizer:
@@ -25,7 +27,7 @@ class Optimizer:
 
     name: ClassVar[str]
     prepare: ClassVar[Any]
-    rule: ClassVar[Any]
+    rule: ClassVar[Any] = None
 
     @property
     def states(self) -> int:
@@ -224,6 +226,48 @@ class Adagrad(Optimizer):
         return self.lr_decay, self.eps
 
 
+@dataclass(frozen=True)
+class LBFGS(Optimizer):
+    """L-BFGS, a quasi-Newton method: all samples at once, the length of each step found by a line search, so no lr.
+
+    One epoch is one iteration. Training ends before ``epochs`` where an iteration gains too little. It needs SciPy:
+    ``pip install 'fastmlp[lbfgs]'``. A ``dtype="float64"`` network converges further than a float32 one.
+
+    Parameters
+    ----------
+    memory : int
+        How many of the last steps its picture of the curvature is made of.
+    gtol : float
+        It has converged when no derivative by a parameter is larger than this.
+    ftol : float
+        Or when an iteration lowers the loss by less than this, relative to the loss where that is above 1.
+    max_fun : int
+        Or when the loss has been computed so many times.
+
+    Examples
+    --------
+    >>> import fastmlp
+    >>> x, y = [[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0]
+    >>> spec = [{"n": 2, "act": None}, {"n": 8, "act": "tanh"}, {"n": 1, "act": "sigmoid"}]
+    >>> model, history = fastmlp.train(x, y, spec, optimizer="lbfgs", epochs=100, dtype="float64", seed=1)
+    >>> len(history["loss"]) < 30 and history["loss"][-1] < 1e-3
+    True
+    """
+
+    memory: int = 10
+    gtol: float = 1e-5
+    ftol: float = 2.2e-9
+    max_fun: int = 15_000
+
+    name = "lbfgs"
+
+    def __post_init__(self) -> None:
+        check_count(self.memory, "memory")
+        check_number(self.gtol, "gtol", 0.0)
+        check_number(self.ftol, "ftol", 0.0)
+        check_count(self.max_fun, "max_fun")
+
+
 def _check_betas(betas: Any) -> None:
     if not isinstance(betas, (tuple, list)) or len(betas) != 2:
         raise ValueError(f"betas must be a pair of numbers, got {betas!r}")
@@ -231,7 +275,7 @@ def _check_betas(betas: Any) -> None:
         check_number(beta, f"betas[{i}]", 0.0, 1.0)
 
 
-OPTIMIZERS: dict[str, type[Optimizer]] = {kind.name: kind for kind in (SGD, Adam, AdamW, RMSprop, Adagrad)}
+OPTIMIZERS: dict[str, type[Optimizer]] = {kind.name: kind for kind in (SGD, Adam, AdamW, RMSprop, Adagrad, LBFGS)}
 
 
 def get_optimizer(optimizer: Any) -> Optimizer:

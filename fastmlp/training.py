@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from functools import partial
 from typing import Any
 
@@ -12,10 +13,11 @@ import numpy as np
 from .engine import Steps
 from .epochs import Epochs, Samples
 from .init import Uniform
+from .lbfgs import minimise
 from .losses import Loss, get_loss
 from .metrics import named_metrics
 from .model import MLP
-from .optimizers import Optimizer, get_optimizer
+from .optimizers import LBFGS, Optimizer, get_optimizer
 from .progress import Progress, check_progress
 from .schedules import ReduceOnPlateau, Schedule
 from .spec import Spec
@@ -65,6 +67,11 @@ class History(dict[str, list[float]]):
     """
 
     interrupted: bool = False
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs there were."""
+        return len(self.get("loss", ()))
 
     def _append(self, values: Mapping[str, float]) -> None:
         for name, value in values.items():
@@ -118,7 +125,9 @@ def train(
         1 is per-sample SGD, each sample seeing the weights the one before it left. A larger batch takes one step along
         the gradient of its mean loss.
     optimizer : str or fastmlp.optimizers.Optimizer
-        "sgd", "adam", "adamw", "rmsprop", "adagrad", or an object with other settings.
+        "sgd", "adam", "adamw", "rmsprop", "adagrad", or an object with other settings. "lbfgs" is another kind of
+        method: an epoch is one iteration over all samples, and what has no place there (lr, batch_size, l1, dropout,
+        clip_norm, max_norm) is refused.
     loss : str or Loss, optional
         Instead of the spec's ``cost``; both given and different is an error.
     metrics : name, function of (y, y_hat), or list of either, optional
@@ -202,6 +211,8 @@ def train(
     clip_norm = None if clip_norm is None else check_number(clip_norm, "clip_norm", 0.0, open_low=True)
     max_norm = None if max_norm is None else check_number(max_norm, "max_norm", 0.0, open_low=True)
     n_threads = check_count(n_threads, "n_threads")
+    if isinstance(optimizer, LBFGS):
+        _refuse_for_lbfgs(lr, batch_size, l1=l1, dropout=dropout, clip_norm=clip_norm, max_norm=max_norm)
     model = _network(spec, loss, init, dtype, seed)
     named = named_metrics(metrics, model.spec)
     x = check_x(x, model.spec.n_in, model.dtype)
@@ -222,38 +233,46 @@ def train(
     for watcher in (stopping, lr):
         if isinstance(watcher, (EarlyStopping, ReduceOnPlateau)) and watcher.monitor is not None:
             check_choice(watcher.monitor, "monitor", names)
-    steps = Steps.begin(optimizer, model.params, l1, l2, clip_norm or 0.0, max_norm or 0.0)
-    run = Epochs(model, Samples(x, y, weights), min(batch, len(rows)), named, steps, shares, n_threads)
+    samples = Samples(x, y, weights)
     history = History()
     watch = None if stopping is None else Watch(stopping, model, history)
     bar = Progress(progress, epochs, len(rows))
-    epoch = 0
+
+    def was_last(values: dict[str, float]) -> bool:
+        """Take note of the epoch that gave these values."""
+        epoch = history.epochs
+        if not values:
+            raise DivergenceError(epoch + 1, model, history)
+        if watched is not None:
+            report = model._evaluate_rows(*watched, named, n_threads)
+            values.update((f"val_{name}", value) for name, value in report.items())
+        history._append(values)
+        bar.epoch_done(epoch, values)
+        state = TrainingState(epoch, model, history)
+        for callback in calls:
+            callback(state)
+        return (watch is not None and watch.has_had_enough()) or state.stopped
+
     try:
-        for epoch, rate in enumerate(rates):
-            order = rng.permutation(rows) if shuffle else rows
-            key = int(rng.integers(1 << 62)) if shares else 0
-            if isinstance(lr, ReduceOnPlateau):
-                rate = lr.after(history)
-            values = run.run(order, rate, key, partial(bar.samples_done, epoch))
-            if not values:
-                raise DivergenceError(epoch + 1, model, history)
-            if watched is not None:
-                report = model._evaluate_rows(*watched, named, n_threads)
-                values.update((f"val_{name}", value) for name, value in report.items())
-            history._append(values)
-            bar.epoch_done(epoch, values)
-            state = TrainingState(epoch, model, history)
-            for callback in calls:
-                callback(state)
-            if (watch is not None and watch.has_had_enough()) or state.stopped:
-                break
+        if isinstance(optimizer, LBFGS):
+            minimise(optimizer, model, samples, rows, named, l2, n_threads, epochs, was_last)
+            return model, history
+        steps = Steps.begin(optimizer, model.params, l1, l2, clip_norm or 0.0, max_norm or 0.0)
+        with closing(Epochs(model, samples, min(batch, len(rows)), named, steps, shares, n_threads)) as run:
+            for epoch, rate in enumerate(rates):
+                order = rng.permutation(rows) if shuffle else rows
+                key = int(rng.integers(1 << 62)) if shares else 0
+                if isinstance(lr, ReduceOnPlateau):
+                    rate = lr.after(history)
+                if was_last(run.run(order, rate, key, partial(bar.samples_done, epoch))):
+                    break
     except KeyboardInterrupt:
         history.interrupted = True
-        warnings.warn(f"training interrupted in epoch {epoch + 1} of {epochs}", RuntimeWarning, stacklevel=2)
+        epoch = history.epochs + 1
+        warnings.warn(f"training interrupted in epoch {epoch} of {epochs}", RuntimeWarning, stacklevel=2)
     finally:
         if watch is not None:
             watch.restore()
-        run.close()
         bar.close()
     return model, history
 
@@ -277,6 +296,18 @@ def _network(spec: Any, loss: str | Loss | None, init: str | Uniform, dtype: Any
     return (
         spec if isinstance(spec, MLP) else MLP(known, init=init, seed=seed, dtype="float32" if dtype is None else dtype)
     )
+
+
+def _refuse_for_lbfgs(lr: Any, batch_size: Any, **options: Any) -> None:
+    """L-BFGS takes a smooth function of all samples, and finds the length of a step itself."""
+    defaults = train.__kwdefaults__ or {}
+    if lr is not defaults["lr"] and lr != defaults["lr"]:
+        raise ValueError(f"lr is {lr!r}, but lbfgs finds the length of each step itself; leave lr out")
+    if batch_size not in (defaults["batch_size"], "full"):
+        raise ValueError(f"batch_size is {batch_size!r}, but lbfgs takes all samples at once; leave it out")
+    for name, value in options.items():
+        if np.any(value):
+            raise ValueError(f"{name} is {value!r}, but lbfgs needs a smooth loss that stays the same; leave it out")
 
 
 def _learning_rates(lr: Any, epochs: int) -> list[float]:

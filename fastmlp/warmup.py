@@ -60,6 +60,6 @@ def _all_kernels() -> Iterator[compiler.Function]:
         for loss in LOSSES.values():
             for output in (*loss.fused, ""):
                 yield kernels.loss(loss.name, output, dtype)
-        for optimizer in (*(kind() for kind in OPTIMIZERS.values()), SGD(momentum=0.9)):
+        for optimizer in (*(kind() for kind in OPTIMIZERS.values() if kind.rule), SGD(momentum=0.9)):
             yield kernels.step(optimizer.name, optimizer.states, dtype)
         yield kernels.dropout(dtype)

@@ -1,0 +1,115 @@
+"""L-BFGS through SciPy: the loss and gradient of all samples at once, as its optimiser wants them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from .blocks import part_of_batch
+from .engine import Team
+from .epochs import Samples
+from .extras import require
+from .metrics import Metric
+from .model import MLP
+from .optimizers import LBFGS
+
+__all__ = ["minimise"]
+
+
+def minimise(
+    settings: LBFGS,
+    model: MLP,
+    samples: Samples,
+    rows: np.ndarray,
+    metrics: Mapping[str, Metric],
+    l2: float,
+    n_threads: int,
+    iterations: int,
+    after: Callable[[dict[str, float]], bool],
+) -> Any:
+    """Move the model to lower loss; it has the parameters of the last iteration, however this ends.
+
+    Parameters
+    ----------
+    rows : ndarray of int64
+        The samples that count.
+    l2 : float
+        ½ l2 Σw² is added to their mean loss.
+    after : function
+        Called after each iteration with its values, loss and so on without the penalty, or with nothing where the loss
+        is not finite; training ends when it says so.
+
+    Returns
+    -------
+    scipy.optimize.OptimizeResult
+        ``fun`` has the penalty in it.
+    """
+    optimize = require("scipy.optimize", "lbfgs", "the optimiser lbfgs")
+    objective = _Objective(model, samples, rows, metrics, l2, n_threads)
+    reached = model.params.astype(np.float64)
+
+    def callback(intermediate_result: Any) -> None:
+        reached[...] = intermediate_result.x
+        if after(objective.values(reached)):
+            raise StopIteration
+
+    options = {
+        "maxcor": settings.memory,
+        "gtol": settings.gtol,
+        "ftol": settings.ftol,
+        "maxfun": settings.max_fun,
+        "maxiter": iterations,
+    }
+    try:
+        result = optimize.minimize(
+            objective, reached.copy(), method="L-BFGS-B", jac=True, callback=callback, options=options
+        )
+        reached[...] = result.x
+        if result.nit == 0:  # nothing to gain, or nothing finite
+            after(objective.values(reached))
+        return result
+    finally:
+        model.params[...] = reached
+        objective.close()
+
+
+class _Objective:
+    """The penalised mean loss as a function of the parameters; remembers what it saw there last."""
+
+    def __init__(
+        self, model: MLP, samples: Samples, rows: np.ndarray, metrics: Mapping[str, Metric], l2: float, n_threads: int
+    ) -> None:
+        self._model, self._samples, self._rows, self._metrics = model, samples, rows, metrics
+        self._feed, self._weight = samples.feed(model._engine), samples.weight(rows)
+        self._outputs = np.empty((len(rows), model.spec.n_out), model.dtype) if metrics else None
+        self._decay = np.zeros(model.params.size)
+        for weights in model.unflatten(self._decay)[0]:
+            weights[...] = l2
+        self._team = Team(model._engine, (), min(n_threads, -(-len(rows) // part_of_batch(len(rows)))))
+        self._seen = np.full(model.params.size, np.nan)
+        self._totals = np.zeros(2)
+
+    def __call__(self, params: np.ndarray) -> tuple[float, np.ndarray]:
+        self._model.params[...] = params
+        self._seen[...] = params
+        self._totals, gradient = self._model._engine.gradient(
+            self._feed, self._rows, self._weight, self._team, self._outputs
+        )
+        pull = self._decay * params
+        return float(self._totals[0]) / self._weight + 0.5 * float(pull @ params), gradient + pull
+
+    def values(self, params: np.ndarray) -> dict[str, float]:
+        """The loss and so on with these parameters; nothing where the loss is not finite."""
+        if not np.array_equal(self._seen, params):  # the line search went on, and came back
+            self(params)
+        if not math.isfinite(self._totals[0]):
+            return {}
+        rows, outputs = self._rows, self._outputs
+        return self._model._report(self._totals, self._samples.y, rows, outputs, self._metrics, self._weight)
+
+    def close(self) -> None:
+        """End the threads."""
+        self._team.close()
