@@ -69,12 +69,12 @@ def test_it_converges_and_ends_before_the_last_epoch():
     """Least squares: the minimum is known."""
     x, y = data("numbers")
     spec = [{"n": 5, "act": None}, {"n": 2, "act": "linear"}]
-    model, history = fastmlp.train(x, y, spec, optimizer=LBFGS(gtol=1e-10, ftol=0), epochs=500, dtype="float64")
+    model, history = fastmlp.train(x, y, spec, optimizer=LBFGS(gtol=1e-10, ftol=0), epochs=500, dtype="float64", seed=0)
     best = np.linalg.lstsq(np.column_stack([x, np.ones(len(x))]), y)[0]
     np.testing.assert_allclose(np.vstack([model.weights[0].T, model.biases[0]]), best, rtol=1e-7)
     assert history.epochs < 60
-    _, again = fastmlp.train(x, y, model, optimizer=LBFGS(gtol=1e-8), epochs=10)
-    assert again["loss"] == [pytest.approx(history["loss"][-1])]
+    _, again = fastmlp.train(x, y, model, optimizer=LBFGS(gtol=1e-3), epochs=10)
+    assert again["loss"] == [pytest.approx(history["loss"][-1])]  # nothing to gain, but the history is not empty
 
 
 def test_weights_are_copies():
