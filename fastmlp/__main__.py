@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from . import __version__
 
@@ -24,6 +25,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     bench = commands.add_parser("bench", help="measure fastmlp beside the libraries that are installed")
     bench.add_argument("--rounds", type=int, default=5)
     bench.add_argument("--seconds", type=float, default=0.3, help="about so long a round")
+    bench.add_argument(
+        "--out", type=Path, action="append", default=[], help="a Markdown file to renew as well (docs/performance.md)"
+    )
     commands.add_parser("warmup", help="compile all kernels now, for an image or a cluster")
     options = parser.parse_args(arguments)
     try:
@@ -34,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         elif options.command == "bench":
             from .bench import main as measure_all
 
-            return measure_all(options.rounds, options.seconds)
+            return measure_all(options.rounds, options.seconds, options.out)
         else:
             from .warmup import warm_up
 

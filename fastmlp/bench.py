@@ -14,14 +14,17 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from . import __version__, bench_single
 from .datasets import load_mnist
+from .kernels.compiler import vector_bytes
 from .model import MLP
 from .training import train
 
@@ -30,6 +33,7 @@ __all__ = ["PEERS", "WORKS", "Work", "main", "measure"]
 Run = Callable[[int], None]  # trains on so many samples, EPOCHS times
 LR = 1e-3
 EPOCHS = 3
+MARKS = "<!-- bench -->", "<!-- end of bench -->"
 _ONE_THREAD = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
@@ -319,8 +323,12 @@ def rows(rounds: int, seconds: float) -> Iterator[str]:
         except ConnectionError:  # load_mnist neither found nor fetched it
             yield f"| {work.name} | no MNIST |" + " |" * len(found)
             continue
-        ratios = [f"{times[name] / times['fastmlp']:.3g}×" if name in times else "" for name in found]
+        ratios = [_times(times[name] / times["fastmlp"]) if name in times else "" for name in found]
         yield f"| {work.name} | {times['fastmlp']:.2f} | {' | '.join(ratios)} |"
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.3g}×" if ratio < 999.5 else f"{ratio:,.0f}×"
 
 
 def _machine() -> str:
@@ -329,14 +337,37 @@ def _machine() -> str:
     distributions = {"sklearn": "scikit-learn"}
     found = sorted(module for _, module, _ in PEERS.values() if importlib.util.find_spec(module))
     versions = ", ".join(f"{module} {version(distributions.get(module, module))}" for module in found)
-    system = f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}"
-    return f"{system}; fastmlp {__version__}, {versions}"
+    system = f"{platform.machine()} with vectors of {8 * vector_bytes()} bits, {platform.system()}"
+    return f"{date.today()}: {system}, Python {platform.python_version()}; fastmlp {__version__}, {versions}"
 
 
-def main(rounds: int = 5, seconds: float = 0.3) -> int:
-    """Print the table; in a process of its own, because thread counts are read when libraries are imported."""
+def around(page: Path) -> tuple[str, str]:
+    """The text of a Markdown file before and after its region between MARKS; a new file is nothing but the region."""
+    begin, end = MARKS
+    text = page.read_text(encoding="utf-8") if page.exists() else "\n".join(MARKS)
+    before, found_begin, rest = text.partition(begin)
+    _, found_end, after = rest.partition(end)
+    if not (found_begin and found_end):
+        raise ValueError(f"out: {page} lacks the lines {begin} and {end}, between which the numbers go")
+    return f"{before}{begin}\n\n", f"\n{end}{after.rstrip()}\n"
+
+
+def main(rounds: int = 5, seconds: float = 0.3, out: Sequence[Path] = ()) -> int:
+    """Print the table, and put it into Markdown files; in a process of its own, because thread counts are read when
+    libraries are imported."""
+    pages = {page: around(page) for page in out}
     command = [sys.executable, "-m", "fastmlp.bench", str(rounds), str(seconds)]
-    return subprocess.run(command, env={**os.environ, **_ONE_THREAD}, check=False).returncode
+    environment = {**os.environ, **_ONE_THREAD, "PYTHONIOENCODING": "utf-8"}
+    printed = ""
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, encoding="utf-8") as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            printed += line
+    if process.returncode == 0:
+        for page, (before, after) in pages.items():
+            page.write_text(before + printed + after, encoding="utf-8")
+    return process.returncode
 
 
 if __name__ == "__main__":
@@ -344,8 +375,9 @@ if __name__ == "__main__":
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     print(f"{_machine()}; one thread, one core", flush=True)
     print()
-    for line in rows(int(sys.argv[1]), float(sys.argv[2])):
+    n_rounds = int(sys.argv[1])
+    for line in rows(n_rounds, float(sys.argv[2])):
         print(line, flush=True)
     print()
-    for line in bench_single.lines():
+    for line in bench_single.lines(n_rounds):
         print(line, flush=True)

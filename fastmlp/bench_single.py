@@ -96,7 +96,7 @@ def _network(*widths: int, act: str = "relu", output: str = "softmax") -> list[d
     return [{"n": widths[0], "act": None}, *layers, {"n": widths[-1], "act": output}]
 
 
-def lines() -> Iterator[str]:
+def lines(rounds: int = 5) -> Iterator[str]:
     """One Markdown list item a number."""
     yield _share_of_sgemm()
     for widths in ((4, 16, 2), (784, 128, 10)):
@@ -105,7 +105,7 @@ def lines() -> Iterator[str]:
     yield _two_threads()
     with contextlib.suppress(ConnectionError):  # load_mnist neither found nor fetched it
         load_mnist()
-        yield _to_accuracy()
+        yield _to_accuracy(min(3, rounds))
 
 
 def _share_of_sgemm() -> str:
@@ -189,13 +189,13 @@ def _two_threads() -> str:
     return f"- 784-128-10, batch 256, dense: two threads {best[1] / best[2]:.2f}× as fast as one"
 
 
-def _to_accuracy() -> str:
-    """Of three processes each; kernels and JAX's own start are what they are: only fastmlp's cache is warm."""
+def _to_accuracy(rounds: int) -> str:
+    """Of so many processes each; kernels and JAX's own start are what they are: only fastmlp's cache is warm."""
     scripts = {"fastmlp": _FASTMLP, "jax": _JAX, "torch": _TORCH}
     found: dict[str, tuple[float, str]] = {}
     for name, script in scripts.items():
         if importlib.util.find_spec(name):
-            for _ in range(3):
+            for _ in range(rounds):
                 begin = time.perf_counter()
                 done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
                 took = time.perf_counter() - begin
