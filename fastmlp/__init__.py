@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from . import init, optimizers, schedules
 from .activations import ACTIVATIONS, Activation, get_activation
+from .io import load
 from .losses import LOSSES, Loss
 from .model import MLP, GradientCheck, check_gradients
 from .spec import Spec
@@ -17,7 +18,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ACTIVATIONS", "LOSSES", "MLP", "Activation", "DivergenceError", "EarlyStopping", "GradientCheck", "History",
-    "Loss", "Spec", "TrainingState", "check_gradients", "init", "optimizers", "schedules", "train",
+    "Loss", "Spec", "TrainingState", "check_gradients", "init", "load", "optimizers", "schedules", "train",
 ]  # fmt: skip
 
 

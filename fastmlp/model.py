@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +16,16 @@ from .init import Uniform, initializer
 from .kernels.layout import aligned, parameter_places
 from .metrics import Metric, named_metrics, one_hot
 from .spec import Spec
-from .validation import check_choice, check_count, check_dtype, check_number, check_seed, check_x, check_y
+from .validation import (
+    check_choice,
+    check_class_names,
+    check_count,
+    check_dtype,
+    check_number,
+    check_seed,
+    check_x,
+    check_y,
+)
 
 if TYPE_CHECKING:
     from .online import Online
@@ -44,6 +55,10 @@ class MLP:
     weights, biases : list of ndarray
         Views of ``params``: ``weights[i]`` is (n_out, n_in), ``biases[i]`` (n_out,). A layer without biases has
         read-only zeros, which are no part of ``params``.
+    class_names : tuple of str, optional
+        What the classes or labels are called: one name an output, or two (for 0 and 1) where there is one sigmoid.
+    metadata : dict
+        Yours: whatever JSON can hold, kept by `save`, `copy` and pickling.
 
     Examples
     --------
@@ -84,6 +99,8 @@ class MLP:
         self._one_sample = (1, spec.n_in)
         self._bound: Engine | None = None
         self._online: Online | None = None
+        self._class_names: tuple[str, ...] | None = None
+        self.metadata: dict[str, Any] = {}
 
     @property
     def params(self) -> np.ndarray:
@@ -96,6 +113,15 @@ class MLP:
         if values.shape != self._params.shape:
             raise ValueError(f"params must have shape {self._params.shape}, got {values.shape}")
         self._params[...] = values
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """What the classes or labels are called, in the order of the outputs."""
+        return self._class_names
+
+    @class_names.setter
+    def class_names(self, names: Sequence[str] | None) -> None:
+        self._class_names = None if names is None else check_class_names(names, self.spec)
 
     @property
     def _engine(self) -> Engine:
@@ -261,11 +287,47 @@ class MLP:
         return self._engine.jacobian(self._engine.feed(x), wrt == "inputs")
 
     def copy(self) -> MLP:
-        """A network of its own with the same spec and parameters."""
+        """A network of its own with the same spec, parameters, class names and metadata."""
         other = MLP.__new__(MLP)
-        other._build(self.spec, self.dtype)
-        other.params = self._params
+        other.__setstate__(self.__getstate__())
+        other.metadata = deepcopy(self.metadata)
         return other
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the network to a file, which `fastmlp.load` reads: a safetensors file, whole or not at all.
+
+        It holds tensors ``weights.1`` (n_out, n_in), ``biases.1`` (n_out,) and so on, and as metadata the spec, with
+        ``shift`` and ``scale`` of the input, the dtype, ``class_names`` and ``metadata``.
+
+        Parameters
+        ----------
+        path : str or path
+            A file of that name is replaced.
+
+        Raises
+        ------
+        ValueError, TypeError
+            Before anything is written: the network has an activation or loss of your own, or parameters that are not
+            finite, or its metadata is more than JSON can hold.
+        FileNotFoundError, OSError
+            There is no such folder, or it cannot be written to.
+        ImportError
+            safetensors is missing: ``pip install 'fastmlp[files]'``.
+
+        Examples
+        --------
+        >>> import fastmlp, tempfile
+        >>> model = fastmlp.MLP([{"n": 4, "act": None}, {"n": 3, "act": "softmax"}])
+        >>> model.class_names = ["setosa", "versicolor", "virginica"]
+        >>> model.metadata["columns"] = ["sepal length", "sepal width", "petal length", "petal width"]
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     model.save(f"{folder}/iris.safetensors")
+        ...     fastmlp.load(f"{folder}/iris.safetensors").class_names
+        ('setosa', 'versicolor', 'virginica')
+        """
+        from .io import save
+
+        save(self, path)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, MLP):
@@ -279,11 +341,16 @@ class MLP:
         return f"<fastmlp.MLP {' → '.join(parts)}, {self.spec.loss.name}, {self._params.size} {self.dtype} parameters>"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"spec": self.spec, "dtype": self.dtype.name, "params": np.array(self._params)}
+        return {
+            "spec": self.spec, "dtype": self.dtype.name, "params": np.array(self._params),
+            "class_names": self.class_names, "metadata": self.metadata,
+        }  # fmt: skip
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._build(state["spec"], np.dtype(state["dtype"]))
         self.params = state["params"]
+        self.class_names = state["class_names"]
+        self.metadata = state["metadata"]
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,13 @@ class Spec:
     scale: tuple[float, ...] | None
 
     def __init__(self, layers: Sequence[Mapping[str, Any]] | Spec) -> None:
-        fields = _fields_of(layers) if isinstance(layers, Spec) else _parse(layers)
+        if isinstance(layers, Spec):
+            self._set({name: getattr(layers, name) for name in self.__dataclass_fields__})
+        else:
+            self._set(_parse(layers))
+            _warn_of_flat_layers(self.layers)
+
+    def _set(self, fields: Mapping[str, Any]) -> None:
         for key, value in fields.items():
             object.__setattr__(self, key, value)
 
@@ -126,7 +132,14 @@ class Spec:
     @classmethod
     def from_json(cls, text: str) -> Spec:
         """The spec that `to_json` wrote."""
-        return cls(json.loads(text))
+        return cls.restored(json.loads(text))
+
+    @classmethod
+    def restored(cls, layers: Sequence[Mapping[str, Any]]) -> Spec:
+        """The spec of a list that was stored: checked like any other, but without warnings of a second time."""
+        spec = cls.__new__(cls)
+        spec._set(_parse(layers))
+        return spec
 
     def __len__(self) -> int:
         return len(self.layers) + 1
@@ -152,10 +165,6 @@ class Spec:
         return [layer.n * (n_below + layer.bias) for layer, n_below in zip(self.layers, self.widths[:-1], strict=True)]
 
 
-def _fields_of(spec: Spec) -> dict[str, Any]:
-    return {name: getattr(spec, name) for name in Spec.__dataclass_fields__}
-
-
 def _parse(layers: Any) -> dict[str, Any]:
     if isinstance(layers, (str, bytes, Mapping)) or not isinstance(layers, Sequence):
         raise TypeError(f"spec must be a list of layer dicts, got {type(layers).__name__}")
@@ -178,7 +187,6 @@ def _parse(layers: Any) -> dict[str, Any]:
     output = parsed[-1].act
     loss = default_loss(output) if cost is None else get_loss(cost, f"spec[{len(layers) - 1}]['cost']")
     loss.check_output(output)
-    _warn_of_flat_layers(parsed)
     return {
         "n_in": n_in,
         "layers": parsed,
@@ -215,7 +223,7 @@ def _parse_layer(entry: Mapping[str, Any], i: int) -> Layer:
 def _finite(value: Any, where: str) -> float:
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise TypeError(f"{where} must be a number, got {value!r}") from None
     if not math.isfinite(number):
         raise ValueError(f"{where} must be finite, got {number}")
@@ -237,6 +245,6 @@ def _warn_of_flat_layers(layers: tuple[Layer, ...]) -> None:
     for i, layer in reversed(list(enumerate(layers, 1))):
         if layer.act.traits.flat:
             warnings.warn(
-                f"spec[{i}]: the derivative of {layer.act.name} is zero, so layers 1 to {i} do not train", stacklevel=4
+                f"spec[{i}]: the derivative of {layer.act.name} is zero, so layers 1 to {i} do not train", stacklevel=3
             )
             return

@@ -15,6 +15,7 @@ from .spec import Spec
 
 __all__ = [
     "check_choice",
+    "check_class_names",
     "check_count",
     "check_dtype",
     "check_flag",
@@ -86,6 +87,20 @@ def check_choice(value: Any, name: str, known: Iterable[str]) -> str:
     if value not in known:
         raise ValueError(f"{name}: unknown {value!r}{nearest(value, known)}")
     return value
+
+
+def check_class_names(names: Any, spec: Spec) -> tuple[str, ...]:
+    """One name an output, or two of one sigmoid output; all different."""
+    if not (spec.multilabel or spec.one_of_many):
+        raise ValueError(f"class_names needs classes; this network's {spec.layers[-1].act.name} outputs are numbers")
+    known = isinstance(names, Iterable) and not isinstance(names, str)
+    if not known or not all(isinstance(name, str) for name in names):
+        raise TypeError(f"class_names must be a list of strings, got {names!r}")
+    names = tuple(map(str, names))
+    n_names = 2 if spec.multilabel and spec.n_out == 1 else spec.n_out
+    if len(names) != n_names or len(set(names)) != n_names:
+        raise ValueError(f"class_names must be {n_names} different names, got {', '.join(map(repr, names))}")
+    return names
 
 
 def check_x(x: Any, n_in: int, dtype: np.dtype, name: str = "x") -> Any:

@@ -1,0 +1,57 @@
+"""Files that are written whole or not at all, whatever happens meanwhile: the one place where the project does so."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from pathlib import Path
+
+__all__ = ["remove_leftovers", "write_whole"]
+
+_TOKEN = 8  # random bytes in a temporary file's name
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Put ``content`` at ``path``: whoever reads it meanwhile, or after a crash, finds the old file or the new one.
+
+    The temporary file stands in the same folder, because a rename is atomic within one file system only. It is synced
+    before the rename, else a power cut could leave an empty file under the name, and the folder after it, where the
+    system can. An older file's permissions are kept, and a link stays a link to the file that is replaced.
+    """
+    path = Path(os.path.realpath(path))
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder, not a file to write to")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {path.parent} to write {path.name} to")
+    temporary = path.with_name(f"{path.name}.{os.urandom(_TOKEN).hex()}.part")
+    try:
+        with open(temporary, "xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        with contextlib.suppress(FileNotFoundError):
+            shutil.copymode(path, temporary)
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    if os.name == "posix":  # elsewhere a folder cannot be opened
+        with contextlib.suppress(OSError):  # some file systems do not sync folders
+            folder = os.open(path.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove the temporary files that killed processes left beside ``path``. Nobody may be writing to it."""
+    path = Path(os.path.realpath(path))
+    for leftover in path.parent.glob(f"{_literal(path.name)}.{'[0-9a-f]' * 2 * _TOKEN}.part"):
+        leftover.unlink(missing_ok=True)
+
+
+def _literal(name: str) -> str:
+    """A name as a pattern that matches nothing else."""
+    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
