@@ -5,13 +5,13 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
-import tempfile
 import urllib.error
 import urllib.request
 from pathlib import Path
 
 import numpy as np
 
+from .atomic import write_whole
 from .extras import require
 from .kernels.compiler import cache_folder
 
@@ -117,9 +117,7 @@ def _download(name: str, digest: str, cache: Path) -> None:
             continue
         _check(content, digest, mirror + name)
         cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=cache, suffix=".part", delete=False) as file:
-            file.write(content)
-        os.replace(file.name, cache / name)
+        write_whole(cache / name, content)
         return
     raise ConnectionError(
         f"MNIST cannot be downloaded ({trouble}). Put {', '.join(_MNIST)} into a folder, and pass it as folder= or set "
