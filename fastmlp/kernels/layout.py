@@ -190,7 +190,7 @@ class Workspace:
         table[table[:, HAS_BIASES] == 0, B] = job[ZEROS]
         ones = job[ONES] - start
         self._memory[ones // item : ones // item + padded(block, item)] = 1
-        self._indices = np.zeros(n_in, np.int64), np.full(n_in, -1), np.arange(max(block, *row))
+        self._indices = np.zeros(n_in + _LINE, np.int64), np.full(n_in, -1), np.arange(max(block, *row))
         job[[INDEX, SLOTS, IDENTITY]] = [vector.ctypes.data for vector in self._indices]
         job[[LAYERS, TABLE, IN_PLACE]] = len(places), table.ctypes.data, parameters.in_place
         job[N_PARAMS] = sum(place.n_out * (place.n_in + place.has_biases) for place in places)

@@ -13,7 +13,7 @@ from numba.extending import intrinsic
 
 from .compiler import vector_bytes
 
-INT64 = ir.IntType(64)
+INT32, INT64 = ir.IntType(32), ir.IntType(64)
 
 
 @intrinsic(prefer_literal=True)
@@ -277,13 +277,15 @@ def nonzero_columns(typingctx, move, real, x, x_row, rows, vectors, index):
     """Write the numbers of the columns that are not zero in all rows to ``index``, int64; return how many they are.
 
     With ``move`` those columns are moved to the front of x too: one instruction a vector on AVX-512, many elsewhere.
+    Up to a vector behind the last number, ``index`` gets something.
     """
 
     def codegen(context, builder, signature, args):
         _, _, x, x_row, rows, vectors, index = args
         emit = _Emitter(context, builder, real.dtype)
         bits = ir.VectorType(ir.IntType(1), emit.lanes)
-        numbers = ir.VectorType(INT64, emit.lanes)
+        numbers = ir.VectorType(INT32, emit.lanes)
+        wide = ir.VectorType(INT64, emit.lanes)
 
         def column(k, found):
             along = builder.mul(k, INT64(vector_bytes()))
@@ -295,12 +297,14 @@ def nonzero_columns(typingctx, move, real, x, x_row, rows, vectors, index):
             def move_row(r, _):
                 row = emit.offset(x, r, x_row)
                 target = emit.offset(row, found[0], INT64(emit.itemsize))
-                emit.compress(emit.load(builder.add(row, along)), seen, target)
+                emit.store(emit.compress(emit.load(builder.add(row, along)), seen), target)
                 return []
 
             (seen,) = emit.loop(rows, [bits([0] * emit.lanes)], look)
-            which = builder.add(emit.repeat(builder.mul(k, INT64(emit.lanes))), numbers(list(range(emit.lanes))))
-            emit.compress(which, seen, emit.offset(index, found[0], INT64(8)))
+            which = builder.trunc(builder.mul(k, INT64(emit.lanes)), INT32)
+            which = builder.add(emit.repeat(which), numbers(list(range(emit.lanes))))
+            place = builder.inttoptr(emit.offset(index, found[0], INT64(8)), wide.as_pointer())
+            builder.store(builder.zext(emit.compress(which, seen), wide), place, align=8)
             if move.literal_value:
                 emit.loop(rows, [], move_row)
             count = builder.ctpop(builder.bitcast(seen, ir.IntType(emit.lanes)))
@@ -361,17 +365,19 @@ class _Emitter:
         single = self.builder.insert_element(kind(ir.Undefined), value, INT64(0))
         return self.shuffle(single, single, [0] * self.lanes)
 
-    def compress(self, value, mask, address):
-        """Store the numbers whose mask is set, one after the other."""
-        kind = value.type.element
-        suffix = f"v{self.lanes}i64" if kind == INT64 else self.suffix
+    def compress(self, value, mask):
+        """The numbers whose mask is set, one after the other; what stands behind them means nothing.
+
+        Not ``llvm.masked.compressstore``: into memory, that one instruction takes over a hundred cycles on Zen 4.
+        """
+        kind = "i32" if value.type.element == INT32 else f"f{self.itemsize * 8}"
         function = _function(
             self.builder,
-            f"llvm.masked.compressstore.{suffix}",
-            ir.VoidType(),
-            [value.type, kind.as_pointer(), mask.type],
+            f"llvm.experimental.vector.compress.v{self.lanes}{kind}",
+            value.type,
+            [value.type, mask.type, value.type],
         )
-        self.builder.call(function, [value, self.builder.inttoptr(address, kind.as_pointer()), mask])
+        return self.builder.call(function, [value, mask, value.type(ir.Undefined)])
 
     def multiply_add(self, p, q, r):
         function = _function(self.builder, f"llvm.fmuladd.{self.suffix}", self.vector, [self.vector] * 3)
