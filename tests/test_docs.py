@@ -8,10 +8,13 @@ import re
 import subprocess
 import sys
 from html.parser import HTMLParser
+from inspect import signature
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
+
+import fastmlp
 
 ROOT = Path(__file__).parent.parent
 PAGES = [path for path in [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))] if "```python" in path.read_text()]
@@ -35,6 +38,13 @@ def test_examples(page, tmp_path, monkeypatch):
         doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(test, out=complaints.append, clear_globs=False)
         assert not complaints, "".join(complaints)
         names.update(test.globs)
+
+
+def test_every_option_of_train_has_an_example():
+    code = "".join(block[1] for page in PAGES for block in BLOCK.finditer(page.read_text()))
+    options = [name for name, given in signature(fastmlp.train).parameters.items() if given.kind is given.KEYWORD_ONLY]
+    assert len(options) > 20
+    assert [name for name in options if not re.search(rf"\b{name}=", code)] == []
 
 
 class Page(HTMLParser):
