@@ -3,11 +3,13 @@
 The kernels compile the scalar functions of this table, the reference calls them on arrays: the rules of
 activations.py hold here too. Losses that look at a whole row of outputs (cross_entropy on softmax, hinge) or that
 are computed from pre-activations say so by ``fused`` and ``rowwise``; their arithmetic is in kernels/elementwise.py
-and, independently, in reference.py.
+and, independently, in reference.py. Under poisson the network's output is the logarithm of the expected count, and the
+loss half the Poisson deviance.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +20,8 @@ from .activations import Activation
 from .names import nearest
 
 __all__ = ["LOSSES", "Loss", "default_loss", "get_loss"]
+
+_TINY = 1e-30  # a positive number of either dtype, in place of 0 where it does not matter
 
 
 @dataclass(frozen=True, repr=False)
@@ -111,6 +115,15 @@ def _d_huber(y_hat, y):
     return np.minimum(np.maximum(y_hat - y, -1.0), 1.0)
 
 
+def _poisson(y_hat, y):
+    logarithm = np.log(np.maximum(y, _TINY))
+    return np.exp(y_hat) - y * y_hat + np.where(y > 0.0, y * logarithm - y, 0.0)
+
+
+def _d_poisson(y_hat, y):
+    return np.exp(y_hat) - y
+
+
 def _cross_entropy(y_hat, y):
     return -y * np.log(y_hat)
 
@@ -153,6 +166,12 @@ def _only_sigmoid(output: Activation) -> str:
     return "it takes the logarithms of y_hat and 1 - y_hat, which must lie in (0, 1); use sigmoid"
 
 
+def _unbounded(output: Activation) -> str:
+    if output.traits.low == -math.inf and not output.traits.rectifier:
+        return ""
+    return "y_hat is the logarithm of the expected count, which may be any number; use linear"
+
+
 def _room_for_margin(output: Activation) -> str:
     if output.traits.high - output.traits.low > 1.0:
         return ""
@@ -177,6 +196,7 @@ LOSSES: dict[str, Loss] = {
         Loss("mbe", _mbe, _d_mbe, builtin=True),
         Loss("hinge", _hinge, _d_hinge, builtin=True, rowwise=True, classification=True, refusal=_room_for_margin),
         Loss("huber", _huber, _d_huber, builtin=True),
+        Loss("poisson", _poisson, _d_poisson, builtin=True, refusal=_unbounded),
     )
 }
 _ALIASES = {"ce": "cross_entropy", "binary_cross_entropy": "bce", "categorical_crossentropy": "cross_entropy"}

@@ -19,7 +19,7 @@ import numpy as np
 from .names import nearest
 from .validation import check_count, check_flag, check_number
 
-__all__ = ["LBFGS", "OPTIMIZERS", "SGD", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop", "get_optimizer"]
+__all__ = ["LBFGS", "OPTIMIZERS", "SGD", "Adagrad", "Adam", "AdamHat", "AdamW", "Optimizer", "RMSprop", "get_optimizer"]
 
 
 class Optimizer:
@@ -124,6 +124,28 @@ class Adam(Optimizer):
     @property
     def constants(self) -> tuple[float, ...]:
         return *self.betas, self.eps, 0.0
+
+
+def _prepare_adam_hat(lr, t, beta1, beta2, eps, decay):
+    unbias = 1.0 / np.sqrt(1.0 - beta2**t)
+    return lr / (1.0 - beta1**t), unbias, beta1, beta2, unbias * eps, 1.0
+
+
+@dataclass(frozen=True)
+class AdamHat(Adam):
+    """Adam with the ε̂ of Kingma and Ba, end of section 2, as Keras, TensorFlow and scikit-learn compute it.
+
+    There eps is added to the root of the mean square before that is corrected for its bias, so that it weighs more in
+    the first steps.
+
+    Parameters
+    ----------
+    betas, eps
+        As in `Adam`.
+    """
+
+    name = "adam_hat"
+    prepare = staticmethod(_prepare_adam_hat)
 
 
 @dataclass(frozen=True)
@@ -275,7 +297,9 @@ def _check_betas(betas: Any) -> None:
         check_number(beta, f"betas[{i}]", 0.0, 1.0)
 
 
-OPTIMIZERS: dict[str, type[Optimizer]] = {kind.name: kind for kind in (SGD, Adam, AdamW, RMSprop, Adagrad, LBFGS)}
+OPTIMIZERS: dict[str, type[Optimizer]] = {
+    kind.name: kind for kind in (SGD, Adam, AdamHat, AdamW, RMSprop, Adagrad, LBFGS)
+}
 
 
 def get_optimizer(optimizer: Any) -> Optimizer:

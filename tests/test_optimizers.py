@@ -7,12 +7,12 @@ import pytest
 
 import fastmlp
 from fastmlp import blocks, reference
-from fastmlp.optimizers import SGD, Adagrad, Adam, AdamW, RMSprop, get_optimizer
+from fastmlp.optimizers import SGD, Adagrad, Adam, AdamHat, AdamW, RMSprop, get_optimizer
 
 LR, L1, L2 = 0.02, 0.003, 0.01
 OPTIMIZERS = [
     SGD(), SGD(momentum=0.9), SGD(momentum=0.9, nesterov=True), Adam(), Adam(betas=(0.7, 0.9), eps=1e-3), AdamW(),
-    AdamW(weight_decay=0.3), RMSprop(), RMSprop(alpha=0.5), Adagrad(), Adagrad(lr_decay=0.1),
+    AdamW(weight_decay=0.3), AdamHat(eps=1e-3), RMSprop(), RMSprop(alpha=0.5), Adagrad(), Adagrad(lr_decay=0.1),
 ]  # fmt: skip
 NETWORKS = {
     "in place": [{"n": 7, "act": None}, {"n": 16, "act": "tanh"}, {"n": 3, "act": "softmax"}],
@@ -37,7 +37,8 @@ def rule(optimizer, w, g, state, t, lr=LR):
         b1, b2 = optimizer.betas
         m = state["m"] = b1 * state.get("m", 0) + (1 - b1) * g
         v = state["v"] = b2 * state.get("v", 0) + (1 - b2) * g**2
-        w -= lr * (m / (1 - b1**t)) / (np.sqrt(v / (1 - b2**t)) + optimizer.eps)
+        eps = optimizer.eps / np.sqrt(1 - b2**t) if isinstance(optimizer, AdamHat) else optimizer.eps
+        w -= lr * (m / (1 - b1**t)) / (np.sqrt(v / (1 - b2**t)) + eps)
     elif isinstance(optimizer, RMSprop):
         v = state["v"] = optimizer.alpha * state.get("v", 0) + (1 - optimizer.alpha) * g**2
         w -= lr * g / (np.sqrt(v) + optimizer.eps)
@@ -136,7 +137,7 @@ def test_same_bits_for_any_number_of_threads(optimizer, widths):
 
 
 @pytest.mark.parametrize("batch_size", [1, 8])
-@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
+@pytest.mark.parametrize("optimizer", [o for o in OPTIMIZERS if not isinstance(o, AdamHat)], ids=str)
 def test_pytorch_agrees(optimizer, batch_size):
     torch = pytest.importorskip("torch")
     x, y = data(NETWORKS["on a copy"], 400)

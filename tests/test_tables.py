@@ -105,6 +105,7 @@ def test_loss_derivative(name):
 def test_loss_values():
     y_hat, y = np.array([0.25, 2.5]), np.array([1.0, 0.0])
     expected = {"mse": (0.75**2 + 2.5**2) / 2, "mae": 3.25, "mbe": 0.75 - 2.5, "huber": 0.75**2 / 2 + 2}
+    expected["poisson"] = math.exp(0.25) - 0.25 - 1 + math.exp(2.5)  # y log y is 0 for both
     for name, value in expected.items():
         assert LOSSES[name].function(y_hat, y).sum() == pytest.approx(value)
     scores = np.array([[1.0, 3.0, 2.5]])
@@ -121,6 +122,7 @@ def test_which_outputs_losses_fit():
     assert fitting("cross_entropy") == {"softmax", "sigmoid"}
     assert fitting("bce") == {"sigmoid"}
     assert fitting("mse") == fitting("mae") == fitting("mbe") == fitting("huber") == set(ACTIVATIONS)
+    assert fitting("poisson") == {"linear"}
     assert set(ACTIVATIONS) - fitting("hinge") == {"softmax", "sigmoid", "step"}
     assert [default_loss(ACTIVATIONS[a]).name for a in ("softmax", "sigmoid", "tanh")] == [
         "cross_entropy",
@@ -143,3 +145,20 @@ def test_gradients_by_finite_differences(act, loss):
     result = fastmlp.check_gradients(model, x, y)
     assert result, str(result)
     assert len(result.errors) == 2 and result.error == result.errors[result.layer - 1]
+
+
+def test_poisson_is_pytorchs_and_refuses_negative_counts():
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(50, 3)), rng.poisson(3.0, size=50)
+    model = fastmlp.MLP([{"n": 3, "act": None}, {"n": 1, "act": "linear", "cost": "poisson"}], seed=0, dtype="float64")
+    weights = torch.tensor(model.weights[0], requires_grad=True)
+    outputs = (torch.tensor(x) @ weights.T)[:, 0]
+    theirs = torch.nn.PoissonNLLLoss(log_input=True)(outputs, torch.tensor(y, dtype=torch.float64))
+    theirs.backward()
+    loss, gradient = model.gradient(x, y)
+    constant = np.mean([k * math.log(k) - k if k else 0 for k in y])
+    assert loss == pytest.approx(theirs.item() + constant, rel=1e-12)
+    np.testing.assert_allclose(model.unflatten(gradient)[0][0], weights.grad.numpy(), rtol=1e-10)
+    with pytest.raises(ValueError, match=r"y must be at least 0 for poisson, y\[1, 0\] is -1"):
+        model.gradient(x[:2], [1, -1])
