@@ -357,6 +357,17 @@ class Engine:
         job[layout.CALL :] = call.part(start, count)
         kernels.kernel(kernel, self._real)(self._params.ctypes.data, job.ctypes.data, call.numbers.ctypes.data)
 
+    def run_epochs(
+        self, workspace: Workspace, kernel: str, feed: Feed, call: Call, numbers: np.ndarray, finite: np.ndarray
+    ) -> int:
+        """Run a training kernel for each row of ``numbers`` (epochs, NUMBERS), every epoch over its own equal share of
+        ``call.order``. Returns how many epochs stayed finite; ``finite`` has the parameters of the last of them."""
+        job, epochs = workspace.job, len(numbers)
+        job[: layout.FEED] = feed.row
+        job[layout.CALL :] = call.part(0, len(call.order) // epochs)
+        addresses = (array.ctypes.data for array in (self._params, job, numbers, finite))
+        return int(kernels.run_epochs(self._real)(*addresses, _entry(kernels.kernel(kernel, self._real)), epochs))
+
     @contextmanager
     def _lent(self) -> Iterator[Team]:
         """A team of one, for this caller alone."""

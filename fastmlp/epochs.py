@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -96,11 +97,7 @@ class Epochs:
         model, samples = self._model, self._samples
         self._finite[...] = model.params
         outputs = np.empty((len(order), model.spec.n_out), model.dtype) if self._metrics else None
-        entries = {**self._entries, layout.KEY: key}
-        if self._kernel == "samples_with_memory":
-            numbers = blocks.coefficients(self._steps.optimizer, lr, self._steps.options[layout.L2], self._block)
-            entries[layout.COEFFICIENTS] = numbers.ctypes.data
-        call = Call(order, self._block, outputs, entries=entries, number=lr)
+        call = self._call(order, lr, key, outputs)
         step = self._block if self._by_sample else self._batch
         for start, count, mode in _parts(self._pace, len(order), step, self._team.n_threads * part_of_batch(step)):
             call.mode(mode)
@@ -113,6 +110,48 @@ class Epochs:
             model.params[...] = self._finite
             return {}
         return model._report(call.totals, samples.y, order, outputs, self._metrics, samples.weight(order))
+
+    def run_all(
+        self,
+        rates: Sequence[float],
+        orders: Callable[[int], np.ndarray],
+        report: Callable[[int, int, float], None] | None = None,
+    ) -> Iterator[dict[str, float]]:
+        """What `run` returns, for one epoch after another. ``orders(k)`` is the next k epochs' orders, (k, n).
+
+        Where epochs are short several are run together, so that the model may be ahead of the values that came out.
+        """
+        alone = self._metrics or self._kept.size or self._team.n_threads > 1
+        alone = alone or (self._kernel == "samples_with_memory" and len(set(rates)) > 1)
+        for first, count in Pace().slices(len(rates), 1):
+            if alone or count == 1:
+                for epoch in range(first, first + count):
+                    yield self.run(orders(1)[0], rates[epoch], 0, report and partial(report, epoch))
+            else:
+                yield from self._run_together(orders(count), rates[first : first + count])
+
+    def _run_together(self, orders: np.ndarray, rates: Sequence[float]) -> Iterator[dict[str, float]]:
+        """The same, in one call of a kernel."""
+        model, samples = self._model, self._samples
+        self._finite[...] = model.params
+        call = self._call(orders.ravel(), rates[0])
+        call.mode(layout.BEGINS | layout.ENDS)
+        numbers = np.zeros((len(rates), layout.NUMBERS))
+        numbers[:, 0] = rates
+        epochs = model._engine.run_epochs(self._team.leader, self._kernel, self._feed, call, numbers, self._finite)
+        for order, totals in zip(orders[:epochs], numbers[:, 1:].tolist(), strict=False):
+            yield model._report(totals, samples.y, order, None, {}, samples.weight(order))
+        if epochs < len(rates):
+            model.params[...] = self._finite
+            yield {}
+
+    def _call(self, order: np.ndarray, lr: float, key: int = 0, outputs: np.ndarray | None = None) -> Call:
+        entries = {**self._entries, layout.KEY: key}
+        if self._kernel == "samples_with_memory":
+            l2 = self._steps.options[layout.L2]
+            self._coefficients = blocks.coefficients(self._steps.optimizer, lr, l2, self._block)
+            entries[layout.COEFFICIENTS] = self._coefficients.ctypes.data
+        return Call(order, self._block, outputs, entries=entries, number=lr)
 
     def take(self, samples: Samples) -> None:
         """Train on these from now on."""

@@ -34,6 +34,8 @@ class Progress:
 
     def epoch_done(self, epoch: int, values: Mapping[str, float]) -> None:
         """Called once an epoch with the values that went into the history."""
+        if not (self._live or self._lines):
+            return
         self._values = "  ".join(f"{name} {value:.4f}" for name, value in values.items())
         done = (epoch + 1) * self._samples
         if self._lines:

@@ -258,9 +258,14 @@ def train(
             minimise(optimizer, model, samples, rows, named, l2, n_threads, epochs, was_last)
             return model, history
         steps = Steps.begin(optimizer, model.params, l1, l2, clip_norm or 0.0, max_norm or 0.0)
+        unseen = not (calls or shares or watched or stopping or isinstance(lr, ReduceOnPlateau))
         with closing(Epochs(model, samples, min(batch, len(rows)), named, steps, shares, n_threads)) as run:
+            if unseen:
+                for values in run.run_all(rates, partial(_orders, rng, rows, shuffle), bar.samples_done):
+                    was_last(values)
+                return model, history
             for epoch, rate in enumerate(rates):
-                order = rng.permutation(rows) if shuffle else rows
+                order = _orders(rng, rows, shuffle, 1)[0]
                 key = int(rng.integers(1 << 62)) if shares else 0
                 if isinstance(lr, ReduceOnPlateau):
                     rate = lr.after(history)
@@ -314,6 +319,14 @@ def _learning_rates(lr: Any, epochs: int) -> list[float]:
     if not callable(lr):
         return [check_number(lr, "lr", 0.0, open_low=True)] * epochs
     return [check_number(lr(epoch), f"lr({epoch})", 0.0, open_low=True) for epoch in range(epochs)]
+
+
+def _orders(rng: np.random.Generator, rows: np.ndarray, shuffle: bool, epochs: int) -> np.ndarray:
+    """The rows in the order of each epoch, (epochs, n): those of rng.permutation, whatever ``epochs`` is."""
+    if shuffle and epochs == 1:
+        return rng.permutation(rows)[None]
+    orders = np.tile(rows, (epochs, 1))
+    return rng.permuted(orders, axis=1) if shuffle else orders
 
 
 def _dropout(dropout: Any, n_hidden: int) -> list[float]:

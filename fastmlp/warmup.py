@@ -48,6 +48,7 @@ def _all_kernels() -> Iterator[compiler.Function]:
     for dtype in ("float32", "float64"):
         for name in kernels.NETWORK_KERNELS:
             yield kernels.kernel(name, dtype)
+        yield kernels.run_epochs(dtype)
         for name in kernels.MATRIX_FUNCTIONS:
             yield kernels.matrix_function(name, dtype)
         for source in _SOURCES:

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import fastmlp
+from fastmlp.optimizers import OPTIMIZERS
 
 SPEC = [{"n": 3, "act": None}, {"n": 5, "act": "tanh"}, {"n": 2, "act": "softmax"}]
 
@@ -126,6 +127,38 @@ def test_metric_functions_see_outputs_as_each_sample_was_seen():
     assert 0 < history["mean_output"][0] < 1
 
 
+@pytest.mark.parametrize(
+    "optimizer", [*sorted(OPTIMIZERS.keys() - {"lbfgs"}), fastmlp.optimizers.SGD(momentum=0.9)], ids=str
+)
+@pytest.mark.parametrize("batch", [1, 8, "full"])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("lr", [0.02, fastmlp.schedules.Cosine(0.02, epochs=100)], ids=["constant", "cosine"])
+def test_short_epochs_run_together_with_the_same_bits(optimizer, batch, weighted, lr):
+    """A callback makes each epoch a call of its own."""
+    x, y = blobs()
+    weight = np.where(np.arange(len(x)) % 5, 1.5, 0.0) if weighted else None
+    options = dict(lr=lr, epochs=100, seed=3, optimizer=optimizer, batch_size=batch, sample_weight=weight)
+    together = fastmlp.train(x, y, SPEC, **options)
+    assert together == fastmlp.train(x, y, SPEC, callbacks=lambda state: None, **options)
+
+
+@pytest.mark.parametrize("n_good", [0, 1, 4, 70])
+def test_divergence_among_epochs_run_together(n_good):
+    x, y = blobs()
+    spec = [{"n": 3, "act": None}, {"n": 5, "act": "relu"}, {"n": 1, "act": "linear"}]
+
+    def rate(epoch):
+        return 0.01 if epoch < n_good else 1e30
+
+    seen = []
+    for callbacks in ((), lambda state: None):
+        with pytest.raises(fastmlp.DivergenceError) as caught:
+            fastmlp.train(x, y, spec, lr=rate, epochs=200, seed=0, callbacks=callbacks)
+        seen.append((caught.value.epoch, caught.value.model, caught.value.history))
+    assert seen[0] == seen[1] and seen[0][0] == n_good + 1
+    assert len(seen[0][2].get("loss", [])) == n_good
+
+
 def test_divergence_restores_the_last_finite_epoch():
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(50, 3)), rng.normal(size=50)
@@ -220,7 +253,7 @@ import fastmlp
 spec = [{"n": 784, "act": None, "scale": 1 / 255}, {"n": 8, "act": "relu"}, {"n": 10, "act": "softmax"}]
 x = np.memmap(sys.argv[1], np.uint8, "r", shape=(400_000, 784))
 y = np.arange(len(x)) % 10
-fastmlp.train(x[:100], y[:100], spec, epochs=1)
+fastmlp.train(x[:100], y[:100], spec, epochs=1, batch_size={batch})
 
 def own():
     status = open("/proc/self/status").read()
@@ -251,7 +284,7 @@ import fastmlp
 rng = np.random.default_rng(0)
 x, y = rng.normal(size=(20_000, 200)), rng.integers(0, 10, 20_000)
 spec = [{"n": 200, "act": None}, {"n": 100, "act": "tanh"}, {"n": 10, "act": "softmax"}]
-fastmlp.train(x[:100], y[:100], spec, epochs=1)
+fastmlp.train(x[:100], y[:100], spec, epochs=1, batch_size={batch})
 print("ready", flush=True)
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")

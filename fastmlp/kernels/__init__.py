@@ -5,7 +5,8 @@ not import Numba: a kernel that an earlier process compiled is loaded from its o
 
 Reading order: layout.py (where everything lies in memory), linear.py (matrix products), passes.py (what is done to a
 block of rows), then what Python calls: network.py (outputs), samples.py (exact per-sample SGD) and batches.py
-(gradients and all other steps); elementwise.py (activations, losses, optimisers' rules, the reading of user data).
+(gradients and all other steps), epochs.py (several calls of those in one); elementwise.py (activations, losses,
+optimisers' rules, the reading of user data).
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ __all__ = [
     "matrix_function",
     "private_activation",
     "private_loss",
+    "run_epochs",
     "step",
 ]
 
@@ -45,6 +47,7 @@ MATRIX_FUNCTIONS = {
     "backward_and_update": "i" * 8,
     "walk": "i" * 5,
 }
+_EPOCHS = "TIDTii"
 _ACTIVATION = "TTiiiid"
 _LOSS = "TTTTiii"
 _GATHER = "iiiIiiiiiii"
@@ -56,6 +59,11 @@ _DROPOUT = "Tiiiiiid"
 def kernel(name: str, dtype: str) -> compiler.Function:
     """What Python calls, for networks of that dtype."""
     return compiler.load(NETWORK_KERNELS[name], name, _KERNEL, dtype)
+
+
+def run_epochs(dtype: str) -> compiler.Function:
+    """``run_epochs(params, job, numbers, finite, kernel, epochs)``, which runs a training kernel several times."""
+    return compiler.load("epochs", "run_epochs", _EPOCHS, dtype)
 
 
 def matrix_function(name: str, dtype: str) -> compiler.Function:
