@@ -1,53 +1,107 @@
-"""The command line: ``python -m fastmlp`` or ``fastmlp``."""
+"""``fastmlp`` and ``python -m fastmlp``: the process around the commands, and those that need the core alone.
+
+The commands themselves are in cli.py, with the libraries of the extra ``cli``; where these are not installed, `CORE` is
+what there is.
+"""
 
 from __future__ import annotations
 
 import argparse
+import inspect
+import os
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 from . import __version__
 
 
+def warmup() -> None:
+    """Compile all kernels now, for an image or a cluster; FASTMLP_CACHE_DIR says where they are kept."""
+    from .warmup import warm_up
+
+    count, seconds, folder = warm_up()
+    print(f"{count} kernels ready after {seconds:.1f} s, stored in {folder}")
+
+
+def bench(rounds: int = 5, seconds: float = 0.3, out: list[Path] | None = None) -> int:
+    """Measure fastmlp beside the libraries that are installed: the best of ROUNDS of about so many SECONDS.
+
+    OUT is a Markdown file to renew as well, and may be repeated.
+    """
+    from .bench import main as measure
+
+    return measure(rounds, seconds, out or ())
+
+
+CORE = (bench, warmup)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; 0 when it went well, 2 after one line about what did not."""
-    parser = argparse.ArgumentParser(
-        prog="fastmlp", description="Small fully connected networks, trained fast on a CPU."
-    )
-    parser.add_argument("--version", action="version", version=f"fastmlp {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True)
-    demo = commands.add_parser("demo", help="train on handwritten digits")
-    demo.add_argument("--data", choices=("digits", "mnist"), default="digits")
-    demo.add_argument("--folder", help="where the MNIST files are")
-    demo.add_argument("--epochs", type=int)
-    demo.add_argument("--seed", type=int, default=0)
-    bench = commands.add_parser("bench", help="measure fastmlp beside the libraries that are installed")
-    bench.add_argument("--rounds", type=int, default=5)
-    bench.add_argument("--seconds", type=float, default=0.3, help="about so long a round")
-    bench.add_argument(
-        "--out", type=Path, action="append", default=[], help="a Markdown file to renew as well (docs/performance.md)"
-    )
-    commands.add_parser("warmup", help="compile all kernels now, for an image or a cluster")
-    options = parser.parse_args(arguments)
+    """Run a command: 0 when it went well, 2 after one line about what did not, 130 after Ctrl-C."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("always", UserWarning)
+        warnings.showwarning = lambda message, *_: _say(message)
+        try:
+            code = _run(arguments)
+            sys.stdout.flush()
+            return code
+        except KeyboardInterrupt:
+            return 130
+        except BrokenPipeError:
+            _end_output()
+            return 141  # as a shell has it of a process that SIGPIPE ended
+        except OSError as error:
+            _end_output()
+            _say(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else error)
+        except (ValueError, TypeError, ImportError, ArithmeticError, NotImplementedError) as error:
+            _say(error)
+        except MemoryError:
+            _say("there is not enough memory")
+    return 2
+
+
+def _run(arguments: list[str]) -> int:
+    if arguments == ["--version"]:
+        print(f"fastmlp {__version__}")
+        return 0
     try:
-        if options.command == "demo":
-            from .demo import run
+        from .cli import run
+    except ModuleNotFoundError as error:
+        if error.name != "typer":
+            raise
+    else:
+        return run(arguments)
+    if not arguments or arguments[0] not in {command.__name__ for command in CORE}:
+        wanted = arguments[0] if arguments else "the command line"
+        raise ImportError(f"{wanted} needs typer: pip install 'fastmlp[cli]'")
+    parser = argparse.ArgumentParser(prog="fastmlp")
+    commands = parser.add_subparsers()
+    for command in CORE:
+        options = commands.add_parser(command.__name__, description=command.__doc__)
+        options.set_defaults(command=command)
+        for name, parameter in inspect.signature(command).parameters.items():
+            if parameter.default is None:
+                options.add_argument(f"--{name}", type=Path, action="append")
+            else:
+                options.add_argument(f"--{name}", type=type(parameter.default), default=parameter.default)
+    given = vars(parser.parse_args(arguments))
+    return given.pop("command")(**given) or 0
 
-            run(options.data, options.folder, options.epochs, options.seed)
-        elif options.command == "bench":
-            from .bench import main as measure_all
 
-            return measure_all(options.rounds, options.seconds, options.out)
-        else:
-            from .warmup import warm_up
+def _say(message: object) -> None:
+    print(f"fastmlp: {' '.join(str(message).split())}", file=sys.stderr)
 
-            count, seconds, folder = warm_up()
-            print(f"{count} kernels ready after {seconds:.1f} s, stored in {folder}")
-    except (ValueError, TypeError, ImportError, OSError) as error:
-        print(f"fastmlp: {error}", file=sys.stderr)
-        return 2
-    return 0
+
+def _end_output() -> None:
+    """Write what is left; where that cannot be, let the interpreter not try it again and complain when it ends."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

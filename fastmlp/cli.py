@@ -1,0 +1,364 @@
+"""The commands of ``fastmlp``, for people who write no Python: train on a table, predict, evaluate, look inside.
+
+What a table's columns mean is tables.py's; the process around the commands is __main__.py's. What takes long
+to import is imported in the commands, so that ``--help`` is quick.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import sys
+import time
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import numpy as np
+import typer
+
+from . import ACTIVATIONS, LOSSES, MLP, __version__, optimizers
+from . import train as train_network
+from .__main__ import CORE
+from .activations import get_activation
+from .validation import check_count, check_dtype, check_number, check_seed
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from .tables import Schema
+
+__all__ = ["app", "run"]
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Small fully connected networks, trained fast on a CPU.",
+)
+for _command in CORE:
+    app.command(rich_help_panel="About fastmlp")(_command)
+
+_MOST_CLASSES = 20  # that a report shows one by one
+_MOST_COLUMNS = 50  # that info shows
+
+Data = Annotated[
+    Path, typer.Argument(metavar="DATA", help="A table: CSV (also .gz), .parquet, .npy or .npz.", show_default=False)
+]
+Model = Annotated[Path, typer.Argument(metavar="MODEL", help="What train wrote.", show_default=False)]
+
+
+def _network(metavar: str, text: str) -> Any:
+    return typer.Option(metavar=metavar, help=text, rich_help_panel="Network")
+
+
+def _training(metavar: str, text: str) -> Any:
+    return typer.Option(metavar=metavar, help=text, rich_help_panel="Training")
+
+
+def run(arguments: list[str]) -> int:
+    """Run a command and return the process's exit code; trouble with the arguments is a ValueError."""
+    try:
+        return app(arguments, prog_name="fastmlp", standalone_mode=False) or 0
+    except typer.TyperException as error:
+        raise ValueError(error.format_message()) from None
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+) -> None:
+    if version:
+        print(f"fastmlp {__version__}")
+        raise typer.Exit
+
+
+@app.command(rich_help_panel="About fastmlp")
+def demo(
+    data: Annotated[Literal["digits", "mnist"], typer.Option(help="Which handwritten digits.")] = "digits",
+    folder: Annotated[Path | None, typer.Option(help="Where the MNIST files are.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Instead of the experiment's own.")] = None,
+    seed: int = 0,
+) -> None:
+    """Train on handwritten digits and show how fast that is."""
+    from .demo import run as run_demo
+
+    run_demo(data, None if folder is None else str(folder), epochs, seed)
+
+
+@app.command()
+def train(
+    data: Data,
+    target: Annotated[
+        str, typer.Option("--target", "-t", metavar="COL", help="The column to predict.", show_default=False)
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="FILE", help="Where the model goes, FILE.safetensors.", show_default=False),
+    ] = None,
+    task: Annotated[
+        Literal["auto", "classification", "regression"],
+        typer.Option(
+            metavar="TASK",
+            help="classification, regression, or auto: classification for text, true and false, or whole numbers of "
+            "few different values, regression for other numbers.",
+        ),
+    ] = "auto",
+    ignore: Annotated[
+        list[str] | None, typer.Option(metavar="COL", help="A column to leave out. May be repeated.")
+    ] = None,
+    category: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COL", help="A column of categories, whatever it looks like. May be repeated."),
+    ] = None,
+    validation: Annotated[
+        float, typer.Option(metavar="SHARE", help="Of the rows, held out to stop in time and to measure on.")
+    ] = 0.2,
+    hidden: Annotated[str, _network("N,N,…", 'Widths of the hidden layers, "" for none.')] = "16,16",
+    act: Annotated[str, _network("NAME", f"Their activation: {', '.join(ACTIVATIONS)}.")] = "relu",
+    loss: Annotated[
+        str | None, _network("NAME", f"{', '.join(LOSSES)}. If left out, cross_entropy for classes, mse for numbers.")
+    ] = None,
+    dtype: Annotated[Literal["float32", "float64"], _network("NAME", "float32 or float64.")] = "float32",
+    epochs: Annotated[int, _training("N", "Passes over the training rows, at most.")] = 100,
+    early_stopping: Annotated[
+        int, _training("N", "Stop when N epochs have brought nothing, and keep the best; 0 never stops.")
+    ] = 10,
+    lr: Annotated[float, _training("RATE", "Learning rate.")] = 0.01,
+    batch_size: Annotated[str, _training("N", "Rows in a step, or full.")] = "1",
+    optimizer: Annotated[str, _training("NAME", f"{', '.join(optimizers.OPTIMIZERS)}.")] = "sgd",
+    l2: Annotated[float, _training("X", "Penalty ½ l2 Σw² on the weights.")] = 0.0,
+    dropout: Annotated[float, _training("SHARE", "Of the hidden units, left out in training.")] = 0.0,
+    seed: Annotated[int, _training("N", "The same seed makes the same model.")] = 0,
+    n_threads: Annotated[int, _training("N", "They share batches of more than 128 rows.")] = 1,
+) -> int:
+    """Train a network on a table, and say how good it is on rows that it has not seen.
+
+    Numbers are standardised, and a missing one is the mean; categories become inputs of 0 and 1, and a missing one is a
+    category of its own. All of it is stored with the model: predict needs its file and a table with the same columns.
+    """
+    from . import tables
+
+    check_number(validation, "--validation", 0.0, 1.0)
+    check_count(early_stopping, "--early-stopping", 0)
+    check_seed(seed)
+    activation = get_activation(act, "--act")
+    if out is not None:
+        _check_folder(out)
+    kind = check_dtype(dtype)
+    table = tables.read(data)
+    schema = tables.Schema.of(table, target, task, ignore=ignore or (), category=category or ())
+    rows, y = schema.encode_target(table, kind)
+    if missing := len(table[target]) - len(rows):
+        warnings.warn(f"{missing} of {len(table[target])} rows have no {target!r}, and are left out", stacklevel=1)
+    kept, held = tables.split(y, len(schema.classes), validation, seed)
+    schema = schema.fitted(table, rows[kept], kind)
+    x = schema.encode(table, kind)[rows]
+    center, spread = (0.0, 1.0) if schema.classes else (float(np.mean(y[kept])), float(np.std(y[kept])) or 1.0)
+    learnt = y if schema.classes else (y - center) / spread
+    begin = time.perf_counter()
+    model, history = train_network(
+        x[kept],
+        learnt[kept],
+        [
+            schema.input_layer(),
+            *({"n": n, "act": activation} for n in _widths(hidden)),
+            {"n": len(schema.classes) or 1, "act": "softmax" if schema.classes and loss != "hinge" else "linear"},
+        ],
+        lr=lr,
+        epochs=epochs,
+        batch_size=batch_size if batch_size == "full" else _whole("--batch-size", batch_size),
+        optimizer=optimizer,
+        loss=loss,
+        l2=l2,
+        dropout=dropout,
+        seed=seed,
+        dtype=kind,
+        early_stopping=early_stopping or None,
+        validation_data=(x[held], learnt[held]) if len(held) else None,
+        n_threads=n_threads,
+    )
+    seconds = time.perf_counter() - begin
+    if not history:
+        return 130  # Ctrl-C in the first epoch: there is nothing to keep
+    if not schema.classes:  # the last layer, which is linear, undoes the target's standardisation
+        model.weights[-1][...] *= spread
+        model.biases[-1][...] = model.biases[-1] * spread + center
+    done = len(history["loss"])
+    _print(
+        f"{len(kept)} rows, {len(schema.inputs)} inputs from {len(schema.columns)} columns; "
+        f"{' → '.join(map(str, model.spec.widths))}, {model.spec.n_params} parameters"
+    )
+    _print(f"{done} of {epochs} epochs in {seconds:.2f} s{', interrupted' if history.interrupted else ''}")
+    measured, what = (held, "held-out") if len(held) else (kept, "training")
+    _report(model, schema, x[measured], y[measured], f"{what} rows")
+    if out is not None:
+        schema.store(model)
+        model.save(out)
+        _print(f"saved to {out}")
+    else:
+        _print("not saved; --out FILE.safetensors saves the model")
+    return 130 if history.interrupted else 0
+
+
+@app.command()
+def predict(
+    model: Model,
+    data: Data,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A .csv or .parquet file; if left out, standard output.", show_default=False),
+    ] = None,
+    probabilities: Annotated[bool, typer.Option("--probabilities", help="Also each class's probability.")] = False,
+) -> None:
+    """Predict the target of each row of a table.
+
+    The columns that the model was trained on may come in any order, and others with them. A missing number is taken as
+    the training rows' mean, and an unknown category as none of the known ones.
+    """
+    from . import load, tables
+
+    if out is not None:
+        _check_folder(out)
+    network = load(model)
+    schema = tables.Schema.stored_in(network)
+    if probabilities and network.spec.layers[-1].act.name != "softmax":
+        raise ValueError("--probabilities needs a model with softmax outputs, which this one has not")
+    outputs = network.predict(schema.encode(tables.read(data), network.dtype))
+    columns: dict[str, np.ndarray] = {schema.target: outputs[:, 0]}
+    if schema.classes:
+        columns = {schema.target: np.array(schema.classes)[np.argmax(outputs, axis=1)]}
+    if probabilities:
+        columns.update((f"P({name})", outputs[:, k]) for k, name in enumerate(schema.classes))
+    if out is None:
+        _write_csv(columns, sys.stdout)
+    elif out.suffix.lower() == ".parquet":
+        tables.write_parquet(columns, out)
+    else:
+        with open(out, "w", encoding="utf-8", newline="") as file:
+            _write_csv(columns, file)
+
+
+@app.command()
+def evaluate(model: Model, data: Data) -> None:
+    """Measure a model on a table that has the target, too."""
+    from . import load, tables
+
+    network = load(model)
+    schema = tables.Schema.stored_in(network)
+    table = tables.read(data)
+    rows, y = schema.encode_target(table, network.dtype)
+    if not len(rows):
+        raise ValueError(f"{data}: no row has a value in column {schema.target!r}")
+    _report(network, schema, schema.encode(table, network.dtype)[rows], y, "rows")
+
+
+@app.command()
+def info(model: Model) -> None:
+    """Show what is in a model's file: its layers, columns and classes."""
+    from . import load, tables
+
+    network = load(model)
+    spec = network.spec
+    layers = _table("layer", "units", "activation", "weights", "parameters", text=(0, 2))
+    layers.add_row("input", str(spec.n_in), "", "", "")
+    for i, layer in enumerate(spec.layers):
+        n_below = spec.widths[i]
+        layers.add_row(
+            str(i + 1), str(layer.n), layer.act.name, f"{layer.n} × {n_below}", str(layer.n * (n_below + layer.bias))
+        )
+    _print(layers)
+    _print(f"{spec.n_params} {network.dtype} parameters, {os.path.getsize(model)} bytes; loss {spec.loss.name}")
+    if "table" in network.metadata:
+        schema = tables.Schema.stored_in(network)
+        columns = _table("column", "inputs", "what it takes", text=(0, 2))
+        for column in schema.columns[:_MOST_COLUMNS]:
+            columns.add_row(column.name, str(len(column.inputs)), str(column))
+        _print(columns)
+        if len(schema.columns) > _MOST_COLUMNS:
+            _print(f"… and {len(schema.columns) - _MOST_COLUMNS} columns more")
+        _print(f"target: {schema.target}")
+    if network.class_names:
+        _print(f"classes: {', '.join(network.class_names)}")
+
+
+def _report(model: MLP, schema: Schema, x: np.ndarray, y: np.ndarray, what: str) -> None:
+    """How good the model is on rows, beside the best that could be said without looking at their columns."""
+    if not schema.classes:
+        values = model.evaluate(x, y, ["r2", "mae", "mse"])
+        numbers = _table(f"{len(y)} {what}", "network", "always the mean")
+        numbers.add_row("r²", f"{values['r2']:.4f}", "0")
+        numbers.add_row("mean absolute error", f"{values['mae']:.5g}", f"{np.mean(np.abs(y - np.mean(y))):.5g}")
+        numbers.add_row("root mean squared error", f"{np.sqrt(values['mse']):.5g}", f"{np.std(y):.5g}")
+        _print(numbers)
+        return
+    values = model.evaluate(x, y)
+    counts = np.bincount(y, minlength=len(schema.classes))
+    shares = counts[counts > 0] / len(y)
+    numbers = _table(f"{len(y)} {what}", "network", f"always {schema.classes[int(np.argmax(counts))]!r}")
+    numbers.add_row("accuracy", f"{values['accuracy']:.4f}", f"{np.max(shares):.4f}")
+    constant = f"{-np.sum(shares * np.log(shares)):.4f}" if model.spec.loss.name == "cross_entropy" else ""
+    numbers.add_row(f"loss ({model.spec.loss.name})", f"{values['loss']:.4f}", constant)
+    _print(numbers)
+    if len(schema.classes) <= _MOST_CLASSES:
+        said = model.predict_class(x)
+        classes = _table("class", "rows", "precision", "recall")
+        for k, name in enumerate(schema.classes):
+            right = np.count_nonzero((said == k) & (y == k))
+            classes.add_row(name, str(counts[k]), _ratio(right, np.count_nonzero(said == k)), _ratio(right, counts[k]))
+        _print(classes)
+
+
+def _ratio(part: Any, whole: Any) -> str:
+    return f"{part / whole:.3f}" if whole else "–"
+
+
+def _table(*titles: str, text: tuple[int, ...] = (0,)) -> Table:
+    """An empty table; the columns of text begin on the left, numbers end on the right."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for i, title in enumerate(titles):
+        table.add_column(title, overflow="fold", justify="left" if i in text else "right")
+    return table
+
+
+def _print(what: str | Table) -> None:
+    """To standard output, in colours on a terminal only; nothing of the user's is taken as markup."""
+    from rich.console import Console
+
+    console = Console(markup=False, highlight=False, emoji=False)
+    if isinstance(what, str):
+        console.print(what, soft_wrap=True)
+    else:
+        console.print("", what, "", sep="\n")
+
+
+def _write_csv(columns: dict[str, np.ndarray], file: Any) -> None:
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(zip(*(values.astype(str) for values in columns.values()), strict=True))
+
+
+def _check_folder(path: Path) -> None:
+    """Refuse, before any work, to write where that is not possible."""
+    if not path.parent.is_dir():
+        raise ValueError(f"{path}: there is no folder {path.parent}")
+    if not os.access(path.parent, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
+        raise ValueError(f"{path}: no permission to write there")
+    if path.is_dir():
+        raise ValueError(f"{path}: is a folder")
+
+
+def _widths(hidden: str) -> list[int]:
+    return [_whole("--hidden", n) for n in hidden.split(",")] if hidden.strip() else []
+
+
+def _whole(option: str, text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"{option} must be whole numbers, got {text!r}") from None
