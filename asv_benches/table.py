@@ -2,33 +2,71 @@
 
 from __future__ import annotations
 
-from fastmlp.bench import WORKS, measure
+import fastmlp
 
-BY_NAME = {work.name: work for work in WORKS}
+from .networks import microseconds, network, samples
+
+ROWS = [
+    "784-10-10, batch 1, MNIST",
+    "784-128-10, batch 1, MNIST",
+    "768-128-10, batch 1, dense",
+    "784-128-10, batch 32, MNIST",
+    "784-512-512-10, batch 32, dense",
+    "8-64-64-2, batch 1",
+    "8-64-64-2, batch 32",
+]  # of fastmlp.bench.WORKS, as a test makes sure
 
 
 class Rows:
-    """As `python -m fastmlp bench` measures them; rows of MNIST need FASTMLP_DATA."""
+    """Microseconds a sample; rows of MNIST need FASTMLP_DATA."""
 
-    params = tuple(BY_NAME)
-    param_names = ("work",)
+    params = ROWS
+    param_names = ("row",)
     timeout = 300
 
-    def setup(self, name: str) -> None:
-        try:
-            BY_NAME[name].data(1)
-        except ConnectionError as error:
-            raise NotImplementedError from error  # asv's word for a skip
+    def setup(self, row: str) -> None:
+        size, batch, *data = row.split(", ")
+        self.batch = int(batch.removeprefix("batch "))
+        if data == ["MNIST"]:
+            from fastmlp.datasets import load_mnist
 
-    def track_microseconds(self, name: str) -> float:
-        return measure(BY_NAME[name], ())["fastmlp"]
+            try:
+                (x, y), _ = load_mnist()
+            except ConnectionError as error:
+                raise NotImplementedError from error
+            self.x, self.y = (x[:10_000] / 255).astype("float32"), y[:10_000]
+        else:
+            self.x, self.y = samples(size, 10_000)
+        self.model = fastmlp.MLP(network(size), seed=0)
+        fastmlp.train(self.x[:64], self.y[:64], self.model, epochs=1, batch_size=self.batch)
+
+    def track_microseconds(self, row: str) -> float:
+        return microseconds(self.x, self.y, self.model, batch_size=self.batch)
 
     track_microseconds.unit = "µs a sample"  # type: ignore[attr-defined]
 
-    def track_lead_over_plain_numba(self, name: str) -> float:
-        if "numba" not in BY_NAME[name].peers:
-            return float("nan")
-        times = measure(BY_NAME[name], ("numba",))
+
+class LeadOverPlainNumba:
+    """How many times as long the loops that one writes first take, as `python -m fastmlp bench` measures it."""
+
+    params = ROWS[:3]
+    param_names = ("row",)
+    timeout = 300
+
+    def setup(self, row: str) -> None:
+        try:
+            from fastmlp import bench
+        except ImportError as error:
+            raise NotImplementedError from error
+        self.measure = bench.measure
+        self.work = next(work for work in bench.WORKS if work.name == row)
+        try:
+            self.work.data(1)
+        except ConnectionError as error:
+            raise NotImplementedError from error
+
+    def track_lead(self, row: str) -> float:
+        times = self.measure(self.work, ("numba",))
         return times["numba"] / times["fastmlp"]
 
-    track_lead_over_plain_numba.unit = "times faster"  # type: ignore[attr-defined]
+    track_lead.unit = "times faster"  # type: ignore[attr-defined]

@@ -2,24 +2,9 @@
 
 from __future__ import annotations
 
-import time
-from typing import Any
-
-import numpy as np
-
 import fastmlp
 
-from .networks import SIZES, network, samples
-
-
-def microseconds(x: np.ndarray, y: np.ndarray, model: fastmlp.MLP, **options: Any) -> float:
-    """A sample, in the best of five epochs."""
-    best = float("inf")
-    for _ in range(5):
-        begin = time.perf_counter()
-        fastmlp.train(x, y, model, epochs=1, lr=1e-3, progress=False, **options)
-        best = min(best, time.perf_counter() - begin)
-    return 1e6 * best / len(x)
+from .networks import SIZES, microseconds, network, require_option, samples
 
 
 class Training:
@@ -46,6 +31,8 @@ class Optimizers:
     param_names = ("optimizer", "batch")
 
     def setup(self, optimizer: str, batch: int) -> None:
+        if not hasattr(fastmlp, "optimizers"):
+            raise NotImplementedError
         self.x, self.y = samples("784-128-10", 4000)
         self.model = fastmlp.MLP(network("784-128-10"), seed=0)
         self.optimizer = fastmlp.optimizers.SGD(momentum=0.9) if optimizer == "momentum" else optimizer
@@ -64,6 +51,7 @@ class Threads:
     param_names = ("size",)
 
     def setup(self, size: str) -> None:
+        require_option("n_threads")
         self.x, self.y = samples(size, 20_480)
         self.model = fastmlp.MLP(network(size), seed=0)
         fastmlp.train(self.x, self.y, self.model, epochs=1, batch_size=256, n_threads=2, lr=1e-3)
