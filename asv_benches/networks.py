@@ -37,6 +37,11 @@ def require_option(name: str) -> None:
         raise NotImplementedError
 
 
+def short(number: float) -> float:
+    """Four digits: what is measured has no more, and the dashboard prints them all."""
+    return float(f"{number:.4g}")
+
+
 def microseconds(x: np.ndarray, y: np.ndarray, model: fastmlp.MLP, **options: Any) -> float:
     """A sample, in the best epoch of half a second's, or of five."""
     begin, best, epochs = time.perf_counter(), float("inf"), 0
@@ -45,4 +50,4 @@ def microseconds(x: np.ndarray, y: np.ndarray, model: fastmlp.MLP, **options: An
         fastmlp.train(x, y, model, epochs=1, lr=1e-3, progress=False, **options)
         best = min(best, time.perf_counter() - before)
         epochs += 1
-    return 1e6 * best / len(x)
+    return short(1e6 * best / len(x))

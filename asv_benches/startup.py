@@ -8,6 +8,8 @@ import subprocess
 import sys
 import tempfile
 
+from .networks import short
+
 IMPORT = """
 import time
 import numpy
@@ -37,7 +39,7 @@ def seconds(script: str, cache: str, repeats: int = 5) -> float:
     """The least that the script prints, of several processes."""
     environment = {**os.environ, "FASTMLP_CACHE_DIR": cache}
     command = [sys.executable, "-c", script]
-    return min(float(subprocess.check_output(command, env=environment)) for _ in range(repeats))
+    return short(min(float(subprocess.check_output(command, env=environment)) for _ in range(repeats)))
 
 
 class Startup:

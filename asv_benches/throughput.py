@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fastmlp
 
-from .networks import SIZES, microseconds, network, require_option, samples
+from .networks import SIZES, microseconds, network, require_option, samples, short
 
 
 class Training:
@@ -58,6 +58,6 @@ class Threads:
 
     def track_lead_of_two_threads(self, size: str) -> float:
         one, two = (microseconds(self.x, self.y, self.model, batch_size=256, n_threads=n) for n in (1, 2))
-        return one / two
+        return short(one / two)
 
     track_lead_of_two_threads.unit = "times faster"  # type: ignore[attr-defined]
