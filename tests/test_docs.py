@@ -96,6 +96,14 @@ def test_links(site):
                 assert unquote(parts.fragment) in pages[target].anchors, f"{path.name}: no anchor at {link}"
 
 
+def test_what_examples_use_is_in_the_reference(site):
+    code = "".join(block[1] for page in PAGES for block in BLOCK.finditer(page.read_text()))
+    used = set(re.findall(r"\bfastmlp\.([A-Za-z]\w*)", code)) | (set(fastmlp.__all__) - {"ACTIVATIONS", "LOSSES"})
+    anchors = set().union(*(Page(path).anchors for path in site.glob("reference/*.html")))
+    objects = [name for name in used if name not in fastmlp.ACTIVATIONS and name.upper() != name]
+    assert sorted(name for name in objects if f"fastmlp.{name}" not in anchors) == []
+
+
 def test_links_of_the_readme():
     links = re.findall(r"\]\((?!https?:)([^)#]+)", (ROOT / "README.md").read_text())
     assert links
