@@ -140,8 +140,9 @@ class AdamHat(Adam):
 
     Parameters
     ----------
-    betas, eps
-        As in `Adam`.
+    betas : pair of float, in [0, 1)
+    eps : float
+        Both as in `Adam`.
     """
 
     name = "adam_hat"
@@ -154,8 +155,9 @@ class AdamW(Adam):
 
     Parameters
     ----------
-    betas, eps
-        As in `Adam`.
+    betas : pair of float, in [0, 1)
+    eps : float
+        Both as in `Adam`.
     weight_decay : float
     """
 
