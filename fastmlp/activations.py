@@ -2,7 +2,8 @@
 
 Everything else reads this table: the model, the reference, the tests, and the kernels, which compile these very
 functions (kernels/elementwise.py). So a function here is written for both worlds: NumPy ufuncs only, constants as
-floats (an integer constant would promote float32 to float64 under Numba), correct for every finite z.
+floats (an integer constant would promote float32 to float64 under Numba), correct for every finite z. What a function
+and its derivative share, an exponential or a quotient, is written alike in both: then it is computed once.
 """
 
 from __future__ import annotations
@@ -161,12 +162,13 @@ def _d_linear(z):
 
 def _sigmoid(z):
     e = np.exp(-np.abs(z))
-    return np.where(z >= 0.0, 1.0, e) / (1.0 + e)
+    return np.where(z >= 0.0, 1.0, e) * (1.0 / (1.0 + e))
 
 
 def _d_sigmoid(z):
     e = np.exp(-np.abs(z))
-    return e / ((1.0 + e) * (1.0 + e))
+    r = 1.0 / (1.0 + e)
+    return e * r * r
 
 
 def _tanh(z):
@@ -175,7 +177,8 @@ def _tanh(z):
 
 def _d_tanh(z):
     e = np.exp(-2.0 * np.abs(z))
-    return 4.0 * e / ((1.0 + e) * (1.0 + e))
+    r = 1.0 / (1.0 + e)
+    return 4.0 * e * r * r
 
 
 def _relu(z):
@@ -206,12 +209,13 @@ def _d_softmax(z):
 
 def _swish(z):
     e = np.exp(-np.abs(z))
-    return z * np.where(z >= 0.0, 1.0, e) / (1.0 + e)
+    return z * np.where(z >= 0.0, 1.0, e) * (1.0 / (1.0 + e))
 
 
 def _d_swish(z):
     e = np.exp(-np.abs(z))
-    return np.where(z >= 0.0, 1.0, e) / (1.0 + e) + z * e / ((1.0 + e) * (1.0 + e))
+    r = 1.0 / (1.0 + e)
+    return np.where(z >= 0.0, 1.0, e) * r + z * e * r * r
 
 
 def _elu(z):

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ import numpy as np
 from . import kernels
 from .activations import Activation
 from .blocks import BLOCK, part_of_batch
+from .bound import OneSample, SmallGradient
 from .kernels import compiler, layout
 from .kernels.layout import Parameters, Place, Workspace, aligned
 from .losses import Loss
@@ -27,10 +28,10 @@ from .optimizers import SGD, Optimizer
 from .sparse import SparseRows
 from .spec import Spec
 
-__all__ = ["Call", "Engine", "Feed", "Pace", "Steps", "Team"]
+__all__ = ["AT_ONCE", "Call", "Engine", "Feed", "Pace", "Steps", "Team"]
 
 _FUSED = {"sigmoid": layout.FUSED_WITH_SIGMOID, "softmax": layout.FUSED_WITH_SOFTMAX}
-_AT_ONCE = 16 * BLOCK  # samples in one call of the forward kernel: the same for any number of threads
+AT_ONCE = 16 * BLOCK  # samples in one call of the forward kernel: the same for any number of threads
 _SLICE_SECONDS = 0.02  # a kernel call lasts about this long, so that Ctrl-C is heard
 
 
@@ -41,25 +42,6 @@ class Feed:
     row: np.ndarray
     x: np.ndarray | SparseRows
     y: np.ndarray | None
-
-
-class OneSample:
-    """The shortest way through a network for one sample: everything is bound once, each call fills in a row.
-
-    Not for two threads at once: `Engine.predict_one` lends each caller one of its own.
-    """
-
-    def __init__(self, engine: Engine, workspace: Workspace, params: np.ndarray) -> None:
-        self.row = np.zeros((1, engine.n_in), params.dtype)
-        self.out = np.zeros((1, engine.n_out), params.dtype)
-        self._feed, self._workspace = engine.feed(self.row), workspace
-        self._order, self._numbers = np.zeros(1, np.int64), np.zeros(layout.NUMBERS)
-        job = workspace.job
-        job[: layout.FEED] = self._feed.row
-        job[[layout.ORDER, layout.OUTPUTS]] = self._order.ctypes.data, self.out.ctypes.data
-        job[[layout.COUNT, layout.BLOCK, layout.MODE]] = 1, 1, layout.CHECKED
-        addresses = (params.ctypes.data, job.ctypes.data, self._numbers.ctypes.data)
-        self.run = partial(kernels.kernel("forward", params.dtype.name), *map(ctypes.c_void_p, addresses))
 
 
 class Call:
@@ -220,11 +202,12 @@ class Engine:
     """The kernels of one spec, bound to a vector of parameters, with workspaces for blocks of samples."""
 
     def __init__(self, spec: Spec, places: Sequence[Place], params: np.ndarray) -> None:
-        self._spec, self._places, self._params, self._dtype = spec, places, params, params.dtype
+        self._spec, self._places, self.params, self._dtype = spec, places, params, params.dtype
         self._real = params.dtype.name  # NumPy takes microseconds to make it
         self._gathers: dict[np.dtype, int] = {}
         self._idle: list[Team] = []  # each call takes one, so calls from threads do not meet
         self._ones: list[OneSample] = []  # likewise
+        self._small: list[SmallGradient] = []  # likewise
         self.n_in, self.n_out = spec.n_in, spec.n_out
         self._alive: list[Any] = []  # compiled user functions
         self._slopes = np.array([layer.act.slope or 0.0 for layer in spec.layers])
@@ -274,7 +257,7 @@ class Engine:
     ) -> np.ndarray:
         """Outputs of the samples in ``order``; returns the sums of losses and of right answers."""
         mode = {layout.MODE: layout.JUDGED if judged else 0}
-        parts = [slice(start, start + _AT_ONCE) for start in range(0, len(order), _AT_ONCE)]
+        parts = [slice(start, start + AT_ONCE) for start in range(0, len(order), AT_ONCE)]
         calls = [Call(order[part], BLOCK, None if outputs is None else outputs[part], entries=mode) for part in parts]
 
         def run(call: Call) -> None:
@@ -293,30 +276,41 @@ class Engine:
         try:
             one = self._ones.pop()
         except IndexError:
-            one = OneSample(self, self.workspace(1, self.parameters()), self._params)
-        one.row[...] = x
-        refused = one.run()
-        outputs = None if refused else one.out.copy()
+            one = OneSample(self)
+        outputs = one(x)
         self._ones.append(one)
         return outputs
+
+    def small_gradient(self, x: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray]:
+        """`gradient` for up to AT_ONCE samples of x and y that are arrays of the right shape, of any real dtype.
+
+        Where x or y is not finite, neither is the loss.
+        """
+        try:
+            small = self._small.pop()
+        except IndexError:
+            small = SmallGradient(self)
+        result = small(x, y)
+        self._small.append(small)
+        return result
 
     def gradient(
         self, feed: Feed, order: np.ndarray, weight: float, team: Team | None = None, outputs: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
         """The sums of losses and of right answers over the samples in ``order``, of that weight together, and the
         gradient of their mean loss."""
-        gradient, n = aligned(self._params.size, self._dtype), len(order)
+        gradient, n = aligned(self.params.size, self._dtype), len(order)
         part = part_of_batch(n)
         call = Call(order, BLOCK, outputs, gradient, {layout.BATCH: n, layout.PART: part}, 1 / weight)
         with nullcontext(team) if team else self._lent() as members:
-            for start, count in Pace().slices(n, members.n_threads * (_AT_ONCE // part * part)):
+            for start, count in Pace().slices(n, members.n_threads * (AT_ONCE // part * part)):
                 call.mode((layout.BEGINS if start == 0 else 0) | (layout.ENDS if start + count == n else 0))
                 members.run("batches", feed, call, start, count)
         return call.totals, gradient
 
     def jacobian(self, feed: Feed, of_inputs: bool) -> np.ndarray:
         """The Jacobian of every sample's outputs, by the parameters or by the inputs."""
-        n_columns = self._spec.n_in if of_inputs else self._params.size
+        n_columns = self._spec.n_in if of_inputs else self.params.size
         jacobian = np.empty((len(feed.x), self._spec.n_out, n_columns), self._dtype)
         mode = {layout.MODE: layout.OF_INPUTS if of_inputs else 0}
         call = Call(np.arange(len(feed.x)), 1, jacobian, entries=mode)
@@ -355,7 +349,7 @@ class Engine:
         job = workspace.job
         job[: layout.FEED] = feed.row
         job[layout.CALL :] = call.part(start, count)
-        kernels.kernel(kernel, self._real)(self._params.ctypes.data, job.ctypes.data, call.numbers.ctypes.data)
+        kernels.kernel(kernel, self._real)(self.params.ctypes.data, job.ctypes.data, call.numbers.ctypes.data)
 
     def run_epochs(
         self, workspace: Workspace, kernel: str, feed: Feed, call: Call, numbers: np.ndarray, finite: np.ndarray
@@ -365,8 +359,12 @@ class Engine:
         job, epochs = workspace.job, len(numbers)
         job[: layout.FEED] = feed.row
         job[layout.CALL :] = call.part(0, len(call.order) // epochs)
-        addresses = (array.ctypes.data for array in (self._params, job, numbers, finite))
+        addresses = (array.ctypes.data for array in (self.params, job, numbers, finite))
         return int(kernels.run_epochs(self._real)(*addresses, _entry(kernels.kernel(kernel, self._real)), epochs))
+
+    def team(self) -> Team:
+        """A new team of one."""
+        return Team(self)
 
     @contextmanager
     def _lent(self) -> Iterator[Team]:
@@ -374,7 +372,7 @@ class Engine:
         try:
             team = self._idle.pop()
         except IndexError:
-            team = Team(self)
+            team = self.team()
         yield team
         self._idle.append(team)
 
@@ -387,7 +385,7 @@ class Engine:
         return _entry(kernels.dropout(self._real))
 
     def parameters(self, vectors: Sequence[np.ndarray] = ()) -> Parameters:
-        return Parameters(self._places, self._params, vectors)
+        return Parameters(self._places, self.params, vectors)
 
     def workspace(self, block: int, parameters: Parameters) -> Workspace:
         workspace = Workspace(self._places, block, parameters, self._dtype)

@@ -56,6 +56,7 @@ class Loss:
     rowwise: bool = field(default=False, kw_only=True)  # not a sum over single outputs
     classification: bool = field(default=False, kw_only=True)
     fused: tuple[str, ...] = field(default=(), kw_only=True)  # output activations with delta from z at once
+    lowest_target: float = field(default=-math.inf, kw_only=True)  # what y may be, at least
     refusal: Callable[[Activation], str] = field(default=lambda output: "", kw_only=True)
 
     def __post_init__(self) -> None:
@@ -66,6 +67,11 @@ class Loss:
                 raise TypeError(f"Loss {self.name!r}: {role} must be callable, got {type(function).__name__}")
             if not self.builtin and not hasattr(function, "py_func"):
                 raise TypeError(f"Loss {self.name!r}: {role} must be a scalar numba.njit function")
+
+    @property
+    def any_target(self) -> bool:
+        """Whether y may be any finite numbers, and the loss is not finite where y is not."""
+        return self.builtin and not self.classification and self.lowest_target == -math.inf
 
     def check_output(self, output: Activation) -> None:
         """Raise ValueError when this loss makes no sense on that output activation."""
@@ -196,7 +202,7 @@ LOSSES: dict[str, Loss] = {
         Loss("mbe", _mbe, _d_mbe, builtin=True),
         Loss("hinge", _hinge, _d_hinge, builtin=True, rowwise=True, classification=True, refusal=_room_for_margin),
         Loss("huber", _huber, _d_huber, builtin=True),
-        Loss("poisson", _poisson, _d_poisson, builtin=True, refusal=_unbounded),
+        Loss("poisson", _poisson, _d_poisson, builtin=True, lowest_target=0.0, refusal=_unbounded),
     )
 }
 _ALIASES = {"ce": "cross_entropy", "binary_cross_entropy": "bce", "categorical_crossentropy": "cross_entropy"}

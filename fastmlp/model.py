@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .engine import Engine
+from .engine import AT_ONCE, Engine
 from .init import Uniform, initializer
 from .kernels.layout import aligned, parameter_places
 from .metrics import Metric, named_metrics, one_hot
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MLP", "GradientCheck", "check_gradients"]
 
-_NATIVE = frozenset(np.dtype(kind) for kind in "bBhHiIlLqQfd?")
+_NATIVE = frozenset(np.dtype(kind) for kind in "bBhHiIlLqQfd")
 
 
 class MLP:
@@ -132,20 +132,20 @@ class MLP:
     def unflatten(self, vector: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Views of a vector shaped like ``params`` (a gradient, say): lists like ``weights`` and ``biases``."""
         weights, biases = [], []
-        for i, (n_in, n_out, w, b, has_biases) in enumerate(self._places):
-            flat = vector[w:b]
-            weights.append(flat.reshape(n_out, n_in) if i else flat.reshape(n_in, n_out).T)
-            if has_biases:
-                biases.append(vector[b : b + n_out])
+        for place in self._places:
+            stored = vector[place.w : place.b].reshape(place.shape)
+            weights.append(stored.T if place.by_inputs else stored)
+            if place.has_biases:
+                biases.append(vector[place.b : place.b + place.n_out])
             else:
-                zeros = np.zeros(n_out, self.dtype)
+                zeros = np.zeros(place.n_out, self.dtype)
                 zeros.flags.writeable = False
                 biases.append(zeros)
         return weights, biases
 
     def predict(self, x: Any, *, n_threads: int = 1) -> np.ndarray:
         """Outputs for x (n_samples, n_in): (n_samples, n_out). Threads share what is more than 1024 samples."""
-        if type(x) is np.ndarray and x.shape == self._one_sample and x.dtype in _NATIVE:
+        if _plain(x) and x.shape == self._one_sample:
             outputs = self._engine.predict_one(x)
             if outputs is not None:
                 return outputs
@@ -263,6 +263,12 @@ class MLP:
 
     def gradient(self, x: Any, y: Any) -> tuple[float, np.ndarray]:
         """The mean loss over the samples, and its gradient in the shape of ``params`` (`unflatten` takes it apart)."""
+        if _plain(x) and x.ndim == 2 and x.shape[1] == self.spec.n_in and 0 < len(x) <= AT_ONCE:
+            known = _plain(y) and y.shape == (len(x), self.spec.n_out) and y.flags.c_contiguous
+            targets = y if known and self.spec.loss.any_target else check_y(y, self.spec, len(x), self.dtype)
+            loss, gradient = self._engine.small_gradient(x, targets)
+            if math.isfinite(loss):
+                return loss, gradient  # else the checks below say why
         x = check_x(x, self.spec.n_in, self.dtype)
         y = check_y(y, self.spec, len(x), self.dtype)
         totals, gradient = self._engine.gradient(self._engine.feed(x, y), np.arange(len(x)), len(x))
@@ -351,6 +357,11 @@ class MLP:
         self.params = state["params"]
         self.class_names = state["class_names"]
         self.metadata = state["metadata"]
+
+
+def _plain(values: Any) -> bool:
+    """Whether kernels can read it as it is."""
+    return type(values) is np.ndarray and values.dtype in _NATIVE
 
 
 @dataclass(frozen=True)

@@ -148,9 +148,12 @@ def check_y(y: Any, spec: Spec, n_samples: int, dtype: np.dtype, name: str = "y"
     _check_finite(y, dtype, name)
     if spec.loss.classification:
         _check_probabilities(y, spec, name)
-    if spec.loss.name == "poisson" and y.min() < 0:
-        row, column = np.argwhere(y < 0)[0]
-        raise ValueError(f"{name} must be at least 0 for poisson, {name}[{row}, {column}] is {y[row, column]}")
+    lowest = spec.loss.lowest_target
+    if y.min() < lowest:
+        row, column = np.argwhere(y < lowest)[0]
+        raise ValueError(
+            f"{name} must be at least {lowest:g} for {spec.loss.name}, {name}[{row}, {column}] is {y[row, column]}"
+        )
     return y.copy() if y.strides[1] == 0 and n_out > 1 else y
 
 

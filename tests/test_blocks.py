@@ -116,3 +116,18 @@ def test_every_vector_width(bits):
         [sys.executable, "-c", SCRIPT, str(bits)], env=environment, capture_output=True, text=True, check=False
     )
     assert (run.returncode, run.stdout) == (0, "equal\n"), run.stderr
+
+
+@pytest.mark.parametrize("act", ["relu", "elu", "softmax"])
+@pytest.mark.parametrize("hidden", [[32, 16], [16, 48, 16], [10, 16], [16, 10, 32]])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_units_that_are_zero_are_skipped_in_deeper_layers(act, hidden, dtype):
+    x, y = data(0.5)
+    model = fastmlp.MLP(network(hidden, act=act), seed=1, dtype=dtype)
+    model.biases[0][3] = -1e3  # a unit that never fires
+    start = [w.copy() for w in model.weights], [b.copy() for b in model.biases]
+    fastmlp.train(x, y, model, lr=0.05, epochs=2, shuffle=False)
+    orders = [np.arange(N_SAMPLES)] * 2
+    weights, biases, _ = reference.train(model.spec, *start, x, reference.targets(model.spec, y), 0.05, 2, 1, orders)
+    for ours, theirs in zip([*model.weights, *model.biases], [*weights, *biases], strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])

@@ -44,7 +44,9 @@ NETWORK_KERNELS = {
 MATRIX_FUNCTIONS = {
     "product": "i" * 14,
     "inner_products": "i" * 10,
+    "weighted_rows": "i" * 9,
     "backward_and_update": "i" * 8,
+    "backward_and_update_by_inputs": "i" * 10,
     "walk": "i" * 5,
 }
 _EPOCHS = "TIDTii"

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import math
 
-from numba import carray
-
 from . import layout as at
-from .decorators import call, inner, pointer
+from .decorators import array_at, call, inner, written_out
 from .passes import (
     add,
     all_deltas,
+    all_finite,
     arguments,
     blocks,
     clear,
@@ -25,7 +24,6 @@ from .passes import (
     pack_all,
     read_inputs,
     read_targets,
-    rows_at,
     scale,
     squares,
     step,
@@ -33,7 +31,6 @@ from .passes import (
     unpack_all,
     update,
     update_first,
-    vector_at,
     weight_of,
 )
 from .simd import atomic_add, atomic_load
@@ -66,8 +63,11 @@ def _wait(job):
 
 @inner
 def _chunk(job, table, slopes, start, rows, params, totals):
-    """From samples of x to the deltas of all layers."""
+    """From samples of x to the deltas of all layers. When MODE has CHECKED, the total of losses becomes NaN where a
+    sample is not finite: an activation may hide it."""
     walked = read_inputs(job, table, start, rows)
+    if job[at.MODE] & at.CHECKED and not all_finite(table, rows, params):
+        totals[0] = math.nan
     read_targets(job, table, start, rows, params)
     first_forward(job, table, rows, walked, params)
     look_back(job, table, slopes, start, 0, rows, params, totals)
@@ -99,10 +99,10 @@ def _small_step(job, table, slopes, start, rows, lr, params, totals):
     update_first(job, table[0], 0, rows, walked, params)
 
 
-@inner
+@written_out
 def _numbers_of(job, member, totals):
     """Of a member's part: the two totals and the weight; and the weight of the batch so far."""
-    return carray(pointer(job[at.SHARED] + 8 * at.APART * (1 + member), totals), 4)
+    return array_at(job[at.SHARED] + 8 * at.APART * (1 + member), 4, totals)
 
 
 @inner
@@ -110,7 +110,7 @@ def _part_gradient(job, table, slopes, start, size, distance, params, own):
     """The gradient of a part's samples goes to what stands at a distance behind the parameters."""
     one = params.dtype.type(1)
     for i in range(len(table)):
-        clear(table[i], i, distance, 0, 1, params)
+        clear(table[i], distance, 0, 1, params)
     for j in range(blocks(size, job[at.BLOCK])):
         first = start + j * job[at.BLOCK]
         rows = min(job[at.BLOCK], start + size - first)
@@ -130,7 +130,7 @@ def _add_gradient(job, table, slopes, start, size, begins, params, totals):
     Each member adds its share of all parts, in their order; the leader adds the totals, in the same order.
     """
     team = job[at.TEAM]
-    jobs = carray(pointer(job[at.JOBS], job), team)
+    jobs = array_at(job[at.JOBS], team, job)
     own = _numbers_of(job, job[at.MEMBER], totals)
     if begins:
         own[BATCH_WEIGHT] = 0
@@ -146,7 +146,7 @@ def _add_gradient(job, table, slopes, start, size, begins, params, totals):
         if _wait(job):
             return True
         for member in range(min(team, blocks(size, job[at.PART]) - group * team)):
-            their = carray(pointer(jobs[member], job), at.JOB)
+            their = array_at(jobs[member], at.JOB, job)
             numbers = _numbers_of(job, member, totals)
             own[BATCH_WEIGHT] += numbers[WEIGHT]
             if job[at.MEMBER] == 0:
@@ -154,7 +154,7 @@ def _add_gradient(job, table, slopes, start, size, begins, params, totals):
                 totals[1] += numbers[1]
             if not (begins and group == 0 and member == 0):
                 for i in range(len(table)):
-                    add(table[i], i, job[at.GRAD], their[at.PART_GRAD], job[at.MEMBER], team, params)
+                    add(table[i], job[at.GRAD], their[at.PART_GRAD], job[at.MEMBER], team, params)
     return False
 
 
@@ -164,26 +164,25 @@ def _squared_norm(job, table, params):
     total = 0.0
     for i in range(len(table)):
         row = table[i]
-        n_rows = row[at.N_IN] if i == 0 else row[at.N_OUT]
-        total += squares(row[at.W] + job[at.GRAD], n_rows * row[at.W_ROW] // params.itemsize, params)
+        total += squares(row[at.W] + job[at.GRAD], row[at.W_ROWS] * row[at.W_ROW] // params.itemsize, params)
         if row[at.HAS_BIASES]:
             total += squares(row[at.B] + job[at.GRAD], row[at.N_OUT], params)
     return total
 
 
 @inner
-def _limit_norms(row, i, limit, params):
+def _limit_norms(row, limit, params):
     """Shorten each unit's incoming weights to a norm of at most the limit."""
-    n_rows = row[at.N_IN] if i == 0 else row[at.N_OUT]
-    w = rows_at(row[at.W], n_rows, row[at.W_ROW], params)
-    if i > 0:
+    n_rows = row[at.W_ROWS]
+    w = array_at(row[at.W], (n_rows, row[at.W_ROW] // params.itemsize), params)
+    if not row[at.BY_INPUTS]:
         for r in range(n_rows):
             norm = math.sqrt(squares(w[r].ctypes.data, len(w[r]), params))
             factor = params.dtype.type(min(1.0, limit / max(norm, limit)))
             for k in range(len(w[r])):
                 w[r, k] *= factor
         return
-    factors = vector_at(row[at.SCALED], w.shape[1], params)
+    factors = array_at(row[at.SCALED], w.shape[1], params)
     for k in range(len(factors)):
         factors[k] = 0
     for r in range(n_rows):
@@ -199,7 +198,7 @@ def _limit_norms(row, i, limit, params):
 @inner
 def _step(job, table, lr, params, totals):
     """The optimiser's step against the gradient of the batch's mean loss; true when the team gives up."""
-    options = carray(pointer(job[at.OPTIONS], totals), at.N_OPTIONS)
+    options = array_at(job[at.OPTIONS], at.N_OPTIONS, totals)
     factor = 1 / _numbers_of(job, job[at.MEMBER], totals)[BATCH_WEIGHT]
     if options[at.CLIP] > 0:
         if _wait(job):
@@ -207,7 +206,7 @@ def _step(job, table, lr, params, totals):
         norm = factor * math.sqrt(_squared_norm(job, table, params))
         factor *= min(1.0, options[at.CLIP] / max(norm, options[at.CLIP]))
     for i in range(len(table)):
-        step(job, table[i], i, job[at.MEMBER], job[at.TEAM], lr, factor, params)
+        step(job, table[i], job[at.MEMBER], job[at.TEAM], lr, factor, params)
     if _wait(job):
         return True
     if job[at.MEMBER] == 0:  # the others look at these only after the next barrier
@@ -215,7 +214,7 @@ def _step(job, table, lr, params, totals):
     if options[at.MAX_NORM] > 0:
         for i in range(len(table)):
             if i % job[at.TEAM] == job[at.MEMBER]:
-                _limit_norms(table[i], i, options[at.MAX_NORM], params)
+                _limit_norms(table[i], options[at.MAX_NORM], params)
         return _wait(job)
     return False
 
@@ -248,7 +247,7 @@ def _batches(params, job, numbers):
     if leads:
         if job[at.GRADIENT]:
             if job[at.MODE] & at.ENDS:
-                unpack(table, job[at.GRAD], vector_at(job[at.GRADIENT], at.ANY, params), lr)
+                unpack(table, job[at.GRAD], array_at(job[at.GRADIENT], at.ANY, params), lr)
         else:
             unpack_all(job, table, params)
     return 0.0

@@ -45,6 +45,7 @@ OPTIONS: dict[str, Any] = {
     "fastmath": {"reassoc", "contract", "nsz", "arcp", "afn"},
     "error_model": "numpy",
     "nogil": True,
+    "_nrt": False,  # a kernel owns no memory: no references to count
 }
 _SOURCES = (
     "../activations.py",

@@ -6,6 +6,7 @@ from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
+from numba.np.arrayobj import populate_array
 
 from .compiler import OPTIONS
 
@@ -13,20 +14,37 @@ from .compiler import OPTIONS
 _WITHOUT_WRAPPERS = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 inner = njit(**OPTIONS, **_WITHOUT_WRAPPERS)
 inlined = njit(**OPTIONS, **_WITHOUT_WRAPPERS, forceinline=True)
+written_out = njit(inline="always")
 inner.__doc__ = "A function that kernels call: compiled into them, with the options of them all."
 
+written_out.__doc__ = "The same, as if it stood in the caller's source: such a function may return arrays."
 inlined.__doc__ = "The same, always inlined: only then can the loop around it become vector code."
 
 
 @intrinsic
-def pointer(typingctx, address, like):
-    """The integer address as a pointer to elements of the array ``like``."""
-    result = types.CPointer(like.dtype)
+def array_at(typingctx, address, shape, like):
+    """The C-contiguous array of that shape (an integer or a tuple of them) at an address: an integer or a pointer.
+
+    ``like`` is an array, or NumPy scalar type, of its dtype. Numba's carray does the same for pointers, but counts
+    references, which kernels, owning nothing, do without (compiler.py).
+    """
+    extents = shape if isinstance(shape, types.BaseTuple) else (shape,)
+    result = types.Array(like.dtype, len(extents), "C")
 
     def codegen(context, builder, signature, args):
-        return builder.inttoptr(args[0], context.get_value_type(result))
+        given = cgutils.unpack_tuple(builder, args[1]) if isinstance(shape, types.BaseTuple) else [args[1]]
+        sizes = [context.cast(builder, n, kind, types.intp) for n, kind in zip(given, extents, strict=True)]
+        array = context.make_array(result)(context, builder)
+        place = array.data.type
+        data = builder.bitcast(args[0], place) if args[0].type.is_pointer else builder.inttoptr(args[0], place)
+        itemsize = context.get_constant(types.intp, like.dtype.bitwidth // 8)
+        strides = [itemsize]
+        for n in sizes[:0:-1]:
+            strides.insert(0, builder.mul(n, strides[0]))
+        populate_array(array, data, sizes, strides, itemsize, None)
+        return array._getvalue()
 
-    return result(address, like), codegen
+    return result(address, shape, like), codegen
 
 
 @intrinsic

@@ -10,16 +10,15 @@ import math
 from types import FunctionType
 
 import numpy as np
-from numba import carray
 
 from ..activations import ACTIVATIONS
 from ..losses import LOSSES
 from ..optimizers import OPTIMIZERS
 from . import layout as at
 from .compiler import vector_bytes
-from .decorators import inlined, peek, pointer
+from .decorators import array_at, inlined, peek
 from .math import functions
-from .simd import largest, prefetch, read_vectors, wide_vectors
+from .simd import clear_behind, largest, prefetch, read_vectors, wide_vectors
 
 
 def build(name: str, dtype: str):
@@ -73,20 +72,20 @@ def _whole_rows(function, derivative, has_slope, real):
     def rows_of(z, a, d, rows, n, stride, slope):
         wide_vectors()
         count = rows * stride // lanes * lanes  # all of it; and now the compiler knows that nothing is left over
-        z = carray(z, count)
-        a = carray(a, count)
+        z = array_at(z, count, z)
+        a = array_at(a, count, a)
         slope = real(slope)
         if d != 0:
-            d = carray(pointer(d, a), count)
+            d = array_at(d, count, a)
             for k in range(count):
-                a[k] = with_slope(z[k], slope)
-                d[k] = derivative_with_slope(z[k], slope)
+                value = z[k]  # read once: for all the compiler knows, a is z, and would change it
+                a[k] = with_slope(value, slope)
+                d[k] = derivative_with_slope(value, slope)
         else:
             for k in range(count):
                 a[k] = with_slope(z[k], slope)
         for r in range(rows):
-            for k in range(n, stride):
-                a[r * stride + k] = 0
+            clear_behind(real, a.ctypes.data + r * stride * a.itemsize, n, stride // lanes)
         return 0.0
 
     return rows_of
@@ -97,13 +96,13 @@ def activation_rows(function, derivative):
     see no padding."""
 
     def rows_of(z, a, d, rows, n, stride, slope):
-        z = carray(z, (rows, stride))
-        a = carray(a, (rows, stride))
+        z = array_at(z, (rows, stride), z)
+        a = array_at(a, (rows, stride), a)
         for r in range(rows):
             for k in range(n):
                 a[r, k] = function(z[r, k])
         if d != 0:
-            d = carray(pointer(d, a), (rows, stride))
+            d = array_at(d, (rows, stride), a)
             for r in range(rows):
                 for k in range(n):
                     d[r, k] = derivative(z[r, k])
@@ -118,8 +117,8 @@ def _softmax_rows(real):
 
     def rows_of(z, a, d, rows, n, stride, slope):
         wide_vectors()
-        z = carray(z, (rows, stride))
-        a = carray(a, (rows, stride))
+        z = array_at(z, (rows, stride), z)
+        a = array_at(a, (rows, stride), a)
         for r in range(rows):
             softmax(z[r], a[r], n)
         return 0.0
@@ -159,17 +158,17 @@ def _step(optimizer, states, real):
 
     def step(w, g, state_1, state_2, n, for_weights, options, lr, factor):
         wide_vectors()
-        options = carray(options, at.N_OPTIONS)
+        options = array_at(options, at.N_OPTIONS, options)
         c = options[at.CONSTANTS :]
         k1, k2, k3, k4, k5, k6 = prepare(lr, options[at.STEPS] + 1, c[0], c[1], c[2], c[3])
         k1, k2, k3, k4, k5, k6 = real(k1), real(k2), real(k3), real(k4), real(k5), real(k6)
         l1 = real(options[at.L1] if for_weights else 0)
         l2 = real(options[at.L2] if for_weights else 0)
         factor = real(factor)
-        w = carray(w, n)
-        g = carray(g, n)
-        first = carray(pointer(state_1, w), n)
-        second = carray(pointer(state_2, w), n)
+        w = array_at(w, n, w)
+        g = array_at(g, n, g)
+        first = array_at(state_1, n, w)
+        second = array_at(state_2, n, w)
         for k in range(n):
             slope = factor * g[k] + l2 * w[k] + l1 * sign(w[k])
             s1 = first[k] if states > 0 else zero
@@ -197,8 +196,8 @@ def _dropout(real):
         wide_vectors()
         limit = np.uint64(kept * 9007199254740992.0)  # 2**53
         factor = real(1 / kept)
-        a = carray(a, (rows, stride))
-        d = carray(pointer(d, a), (rows, stride))
+        a = array_at(a, (rows, stride), a)
+        d = array_at(d, (rows, stride), a)
         for r in range(rows):
             base = _mixed(np.uint64(key) + np.uint64(row + r * row_step) * np.uint64(0x9E3779B97F4A7C15))
             for k in range(stride):
@@ -238,10 +237,10 @@ def _loss_rows(row):
 
     def rows_of(z, a, y, delta, rows, n, stride):
         wide_vectors()
-        z = carray(z, (rows, stride))
-        a = carray(a, (rows, stride))
-        y = carray(y, (rows, stride))
-        delta = carray(delta, (rows, stride))
+        z = array_at(z, (rows, stride), z)
+        a = array_at(a, (rows, stride), a)
+        y = array_at(y, (rows, stride), y)
+        delta = array_at(delta, (rows, stride), delta)
         total = 0.0
         for r in range(rows):
             total += row(z[r], a[r], y[r], delta[r], n)
@@ -346,7 +345,7 @@ def _gather(source, real):
     lanes = vector_bytes() // out_size
 
     def gather(data, row_stride, column_stride, index, rows, following, n, shift, scale, out, out_row):
-        index = carray(index, rows + following)
+        index = array_at(index, rows + following, index)
         for r in range(rows):
             row = data + index[r] * row_stride
             done = 0
@@ -357,7 +356,7 @@ def _gather(source, real):
                 value = real(peek(row + k * column_stride, source))
                 if shift:
                     value = (value - peek(shift + k * out_size, real)) * peek(scale + k * out_size, real)
-                carray(pointer(out + r * out_row, real), n)[k] = value
+                array_at(out + r * out_row, n, real)[k] = value
         if column_stride == size:
             for r in range(rows, rows + following):
                 for line in range((n * size + 63) // 64):
@@ -376,10 +375,10 @@ def _gather_sparse(source, kind, real):
     lanes = vector_bytes() // out_size
 
     def gather(data, indptr, indices, order, rows, scale, out, out_row, index, slots):
-        order = carray(order, rows)
-        x = carray(pointer(out, real), (rows, out_row // out_size))
-        index = carray(pointer(index, np.int64), at.ANY)
-        slots = carray(pointer(slots, np.int64), at.ANY)
+        order = array_at(order, rows, order)
+        x = array_at(out, (rows, out_row // out_size), real)
+        index = array_at(index, at.ANY, np.int64)
+        slots = array_at(slots, at.ANY, np.int64)
         found = 0
         for r in range(rows):
             for p in range(peek(indptr + order[r] * kind_size, kind), peek(indptr + (order[r] + 1) * kind_size, kind)):

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import math
 
-from numba import carray
-
 from . import layout as at
-from .decorators import call
+from .decorators import array_at, call
 
 
 def build(name: str, dtype: str):
@@ -21,8 +19,8 @@ def _run_epochs(params, job, numbers, finite, kernel, epochs):
     Each epoch takes the next COUNT entries of ORDER and the next row of ``numbers``, (epochs, NUMBERS). ``finite``,
     like ``params``, gets the parameters of the last finite epoch; the first that is not finite is the last to be run.
     """
-    params, finite = carray(params, at.ANY), carray(finite, at.ANY)
-    job, numbers = carray(job, at.JOB), carray(numbers, (epochs, at.NUMBERS))
+    params, finite = array_at(params, at.ANY, params), array_at(finite, at.ANY, finite)
+    job, numbers = array_at(job, at.JOB, job), array_at(numbers, (epochs, at.NUMBERS), numbers)
     for e in range(epochs):
         call(kernel, (params.ctypes.data, job.ctypes.data, numbers[e].ctypes.data))
         zero = params.dtype.type(0)

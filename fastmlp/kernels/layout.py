@@ -1,9 +1,8 @@
 """Where everything lies in memory: what Python writes down and every kernel reads.
 
-Parameters are one flat vector, layer after layer, weights then biases, without gaps. The first layer's weights are
-stored (n_in, n_out): its products run along the outputs, so inputs that are zero can be skipped, and it never needs
-the product with its transpose, because x has no gradient in training. Deeper layers are stored (n_out, n_in), which
-the backward product wants.
+Parameters are one flat vector, layer after layer, weights then biases, without gaps. The weights of the first layer,
+and of others whose outputs fill whole cache lines, are stored by inputs, (n_in, n_out): then what an input that is zero
+would be multiplied with is a row, and can be skipped. Those of other layers are stored (n_out, n_in).
 
 Kernels want rows of whole cache lines, padded with zeros. Where the hidden widths are such already, the parameters are
 used in place; else a kernel works on a padded copy, which it makes when it begins and writes back when it ends.
@@ -21,11 +20,13 @@ import numpy as np
 
 __all__ = ["Parameters", "Place", "Workspace", "aligned", "padded", "parameter_places"]
 
-# A layer's row in the table: sizes, strides (bytes), where its parameters stand in the flat vector (bytes), then
-# addresses: of its weights and biases as kernels see them, of its rows, of its activation.
-N_IN, N_OUT, IN_ROW, OUT_ROW, W_ROW, FLAT_W, FLAT_B, HAS_BIASES = range(8)
-W, B, INPUT, Z, A, D, DELTA, SCALED, ACT, SOFTMAX = range(8, 18)
-COLUMNS = 18
+# A layer's row in the table: sizes, strides (bytes), the shape of its weights as they are stored, where its parameters
+# stand in the flat vector (bytes), then addresses: of its weights and biases as kernels see them, of its inputs and
+# their derivatives, of its rows, of its activation, of the list of inputs that matter to a sample; and how many those
+# are.
+N_IN, N_OUT, IN_ROW, OUT_ROW, BY_INPUTS, W_ROWS, W_COLUMNS, W_ROW, FLAT_W, FLAT_B, HAS_BIASES = range(11)
+W, B, INPUT, BELOW_D, Z, A, D, DELTA, SCALED, ACT, SOFTMAX, ALIVE, N_ALIVE = range(11, 24)
+COLUMNS = 24
 
 # A job. First the data: addresses, byte strides and the functions that read and judge them. Where x is SPARSE, ROW and
 # COLUMN are the addresses of CSR's indptr and indices. WEIGHTS is the address of float64 sample weights, or 0.
@@ -42,22 +43,22 @@ LAYERS, TABLE, SLOPES, IN_PLACE, N_PARAMS, TARGETS, INDEX, IDENTITY, SLOTS, ZERO
 # are, and their addresses as flat vectors.
 GRAD, STATE_1, STATE_2, STATES, FLAT_1, FLAT_2 = range(28, 34)
 # Functions of linear.py.
-PRODUCT, INNER_PRODUCTS, BACKWARD_AND_UPDATE, WALK = range(34, 38)
+PRODUCT, INNER_PRODUCTS, WEIGHTED_ROWS, BACKWARD_AND_UPDATE, BACKWARD_AND_UPDATE_BY_INPUTS, WALK = range(34, 40)
 # The team of threads: which this is, of how many; the address of the addresses of their jobs, of what they share, and
 # of a function that lets others run; then how far behind the parameters its own part of the gradient stands.
-MEMBER, TEAM, JOBS, SHARED, RELAX, PART_GRAD = range(38, 44)
+MEMBER, TEAM, JOBS, SHARED, RELAX, PART_GRAD = range(40, 46)
 # The call: the samples' numbers, how many of them, how many at once, a batch and a part of it, where outputs and
 # gradients go (or 0), and where in its epoch the first sample stands.
-ORDER, COUNT, BLOCK, BATCH, PART, MODE, OUTPUTS, GRADIENT, POSITION = range(44, 53)
-CALL = 44  # entries so far
+ORDER, COUNT, BLOCK, BATCH, PART, MODE, OUTPUTS, GRADIENT, POSITION = range(46, 55)
+CALL = 46  # entries so far
 # How a step is made: the optimiser's function (0: plain SGD) and numbers (below), and the coefficients of exact blocks
 # (docs/blocked-sgd.md). Dropout: its function (0: none), the layers' shares of units kept (float64), and a key.
-STEP, OPTIONS, COEFFICIENTS, DROPOUT, KEPT, KEY = range(53, 59)
-JOB = 59
+STEP, OPTIONS, COEFFICIENTS, DROPOUT, KEPT, KEY = range(55, 61)
+JOB = 61
 
 JUDGED = OF_INPUTS = 1  # in MODE: of the forward and the jacobian kernel
-CHECKED = 2  # in MODE of the forward kernel
 BEGINS, ENDS = 1, 2  # in MODE of the batches kernel: the call has the first, the last samples of its batch
+CHECKED = 4  # in MODE of the forward and the batches kernel: whether the inputs are finite is for the kernel to see
 
 NUMBERS = 3  # a kernel's float64: the learning rate or a factor, then the totals of losses and of right answers
 
@@ -96,13 +97,21 @@ class Place(NamedTuple):
     w: int
     b: int
     has_biases: bool
+    by_inputs: bool
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Of the weights as they are stored."""
+        return (self.n_in, self.n_out) if self.by_inputs else (self.n_out, self.n_in)
 
 
 def parameter_places(widths: Sequence[int], biases: Sequence[bool]) -> tuple[list[Place], int]:
     """The places of all layers, and the number of parameters. ``widths`` runs from the input to the output."""
-    places, used = [], 0
+    places: list[Place] = []
+    used = 0
     for n_in, n_out, has_biases in zip(widths[:-1], widths[1:], biases, strict=True):
-        places.append(Place(n_in, n_out, used, used + n_in * n_out, has_biases))
+        by_inputs = not places or n_out == padded(n_out, 4)  # lines of float32: the order is that of every dtype
+        places.append(Place(n_in, n_out, used, used + n_in * n_out, has_biases, by_inputs))
         used += n_out * (n_in + has_biases)
     return places, used
 
@@ -115,15 +124,16 @@ class Parameters:
 
     def __init__(self, places: Sequence[Place], params: np.ndarray, states: Sequence[np.ndarray] = ()) -> None:
         item = params.itemsize
-        hidden = [place.n_out for place in places[:-1]]
-        self.in_place = bool(hidden) and all(n == padded(n, item) for n in hidden)
+        rows = [*(place.n_out for place in places[:-1]), places[-1].shape[1]]
+        self.in_place = all(n == padded(n, item) for n in rows)
         self._alive = params, states
         self.offsets = [(place.w * item, place.b * item) for place in places]
         used = params.size
         if not self.in_place:
             self.offsets, used = [], 0
-            for i, place in enumerate(places):
-                size = place.n_out * padded(place.n_in, item) if i else place.n_in * padded(place.n_out, item)
+            for place in places:
+                rows, columns = place.shape
+                size = rows * padded(columns, item)
                 self.offsets.append((used * item, (used + size) * item))
                 used += size + padded(place.n_out, item)
         self.size = size = padded(used, item) + padded(1, item)  # kernels may read a line beyond the end
@@ -171,17 +181,18 @@ class Workspace:
         self.job = job = np.zeros(JOB, np.int64)
         job[[ZEROS, ONES]] = take(widest), take(padded(block, item))
         job[[TARGETS, GRAM]] = take(block * row[places[-1].n_out]), take(block * padded(block, item))
-        below = take(block * row[n_in])
-        for i, (line, place) in enumerate(zip(table, places, strict=True)):
-            n, width = place.n_out, row[place.n_out]
-            w_row = row[place.n_in] if i else width
-            line[[N_IN, N_OUT, HAS_BIASES]] = place.n_in, n, place.has_biases
+        below = below_d = take(block * row[n_in])
+        for line, place in zip(table, places, strict=True):
+            width = row[place.n_out]
+            w_rows, w_columns = place.shape
+            line[[N_IN, N_OUT, HAS_BIASES, BY_INPUTS]] = place.n_in, place.n_out, place.has_biases, place.by_inputs
+            line[[W_ROWS, W_COLUMNS]] = w_rows, w_columns
             line[[IN_ROW, OUT_ROW, W_ROW, FLAT_W, FLAT_B]] = (
-                np.array([row[place.n_in], width, w_row, *place[2:4]]) * item
+                np.array([row[place.n_in], width, row[w_columns], place.w, place.b]) * item
             )
-            line[INPUT] = below
+            line[[INPUT, BELOW_D]] = below, below_d
             line[[Z, A, D, DELTA, SCALED]] = [take(block * width) for _ in range(5)]
-            below = line[A]
+            below, below_d = line[[A, D]]
         self._memory = aligned(used // item, dtype)
         start = self._memory.ctypes.data
         table[:, INPUT : SCALED + 1] += start
@@ -192,6 +203,8 @@ class Workspace:
         self._memory[ones // item : ones // item + padded(block, item)] = 1
         self._indices = np.zeros(n_in + _LINE, np.int64), np.full(n_in, -1), np.arange(max(block, *row))
         job[[INDEX, SLOTS, IDENTITY]] = [vector.ctypes.data for vector in self._indices]
+        self._alive = [np.zeros(place.n_in + _LINE, np.int64) for place in places[1:]]
+        table[1:, ALIVE] = [vector.ctypes.data for vector in self._alive]
         job[[LAYERS, TABLE, IN_PLACE]] = len(places), table.ctypes.data, parameters.in_place
         job[N_PARAMS] = sum(place.n_out * (place.n_in + place.has_biases) for place in places)
         job[GRAM_ROW] = padded(block, item) * item

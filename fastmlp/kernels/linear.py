@@ -8,11 +8,17 @@ vectors.
 from __future__ import annotations
 
 import numpy as np
-from numba import carray
 
 from .compiler import has_many_registers, vector_bytes
-from .decorators import inner, pointer
-from .simd import backward_and_update, nonzero_columns, sum_of_inner_products, sum_of_outer_products
+from .decorators import array_at, inner
+from .simd import (
+    backward_and_update,
+    backward_and_update_by_inputs,
+    nonzero_columns,
+    sum_of_inner_products,
+    sum_of_outer_products,
+    sum_of_weighted_rows,
+)
 
 BYTES = vector_bytes()
 # Tiles: so many vectors wide, then so many rows high, tall ones first. Measured with 12 rows, 768 deep, 128 wide, in
@@ -20,6 +26,7 @@ BYTES = vector_bytes()
 TILES = ((4, (6, 2, 1)), (2, (12, 4, 1)), (1, (12, 4, 1))) if has_many_registers() else ((2, (6, 2, 1)), (1, (6, 2, 1)))
 DEPTH = 192  # so many rows of B, a tile wide, stay in the L1 cache for all rows of A: a tenth off 784-512-512-10
 INNER_ROWS = 3  # with 8 rows of W, 176 GFLOP/s; one row 120
+WIDEST = 8 if has_many_registers() else 4  # vectors of one row, or rows of W, whose sums are kept at once
 
 
 def build(name: str, dtype: str):
@@ -27,7 +34,9 @@ def build(name: str, dtype: str):
     return {
         "product": _product,
         "inner_products": _inner_products,
+        "weighted_rows": _weighted_rows,
         "backward_and_update": _backward_and_update,
+        "backward_and_update_by_inputs": _backward_and_update_by_inputs,
         "walk": _walk,
     }[name](np.dtype(dtype).type)
 
@@ -106,19 +115,16 @@ def _product(real):
 
 
 def _inner_products(real):
-    """C[r, j] = start[j] + Σ_k A[r, k] W[j, k] over ``vectors`` vectors; C's padding gets something."""
-    lanes = BYTES // np.dtype(real).itemsize
-    width = min(8 if has_many_registers() else 4, lanes)
-    step = width * np.dtype(real).itemsize
-    several = INNER_ROWS
+    """C[r, j] = start[j] + Σ_k A[r, k] W[j, k] over ``vectors`` vectors."""
+    item = np.dtype(real).itemsize
 
-    def inner_products(a, a_row, w, w_row, start, c, c_row, rows, n_rows, vectors):
-        j = 0
-        while j < n_rows:
+    def columns(width):
+        @inner
+        def for_all_rows(a, a_row, w, w_row, n_rows, start, c, c_row, rows, vectors):
             r = 0
-            while r + several <= rows:
+            while r + INNER_ROWS <= rows:
                 sum_of_inner_products(
-                    several,
+                    INNER_ROWS,
                     width,
                     real,
                     vectors,
@@ -126,22 +132,57 @@ def _inner_products(real):
                     a_row,
                     w,
                     w_row,
-                    n_rows - j,
+                    n_rows,
                     start,
                     c + r * c_row,
                     c_row,
                 )
-                r += several
+                r += INNER_ROWS
             while r < rows:
                 sum_of_inner_products(
-                    1, width, real, vectors, a + r * a_row, a_row, w, w_row, n_rows - j, start, c + r * c_row, c_row
+                    1, width, real, vectors, a + r * a_row, a_row, w, w_row, n_rows, start, c + r * c_row, c_row
                 )
                 r += 1
+
+        return for_all_rows
+
+    width, few = min(WIDEST, BYTES // item), 2
+    wide, narrow = columns(width), columns(few)
+
+    def inner_products(a, a_row, w, w_row, start, c, c_row, rows, n_rows, vectors):
+        j = 0
+        while j + few < n_rows:
+            d = j * item
+            wide(a, a_row, w + j * w_row, w_row, n_rows - j, start + d, c + d, c_row, rows, vectors)
             j += width
-            w, start, c = w + width * w_row, start + step, c + step
+        if j < n_rows:
+            d = j * item
+            narrow(a, a_row, w + j * w_row, w_row, n_rows - j, start + d, c + d, c_row, rows, vectors)
         return 0.0
 
     return inner_products
+
+
+def _weighted_rows(real):
+    """z = start + Σ_i x[x_index[i]] W[w_index[i], :] over ``count`` rows: the product for a single sample."""
+    width = WIDEST
+
+    def weighted_rows(count, x, x_index, w, w_row, w_index, start, z, vectors):
+        done = 0
+        while done + width <= vectors:
+            d = done * BYTES
+            sum_of_weighted_rows(width, real, count, x, x_index, w + d, w_row, w_index, start + d, z + d)
+            done += width
+        while done + 2 <= vectors:
+            d = done * BYTES
+            sum_of_weighted_rows(2, real, count, x, x_index, w + d, w_row, w_index, start + d, z + d)
+            done += 2
+        if done < vectors:
+            d = done * BYTES
+            sum_of_weighted_rows(1, real, count, x, x_index, w + d, w_row, w_index, start + d, z + d)
+        return 0.0
+
+    return weighted_rows
 
 
 def _backward_and_update(real):
@@ -163,6 +204,30 @@ def _backward_and_update(real):
     return both
 
 
+def _backward_and_update_by_inputs(real):
+    """The same where W is stored by inputs, for the ``count`` inputs that ``index`` lists; dx of the others is 0.
+
+    ``index`` has room for WIDEST numbers more.
+    """
+    itemsize = np.dtype(real).itemsize
+    height = min(WIDEST, BYTES // itemsize)
+
+    def both(count, index, n_in, delta, scaled, w, w_row, x, dx, vectors):
+        zeros = array_at(dx, n_in, real)
+        for k in range(n_in):
+            zeros[k] = 0
+        numbers = array_at(index, count + height, np.int64)
+        for i in range(height):  # a tile that is not full takes its last input several times
+            numbers[count + i] = numbers[count - 1] if count > 0 else 0
+        done = 0
+        while done < count:
+            backward_and_update_by_inputs(height, real, index + 8 * done, vectors, delta, scaled, w, w_row, x, dx)
+            done += height
+        return 0.0
+
+    return both
+
+
 def _walk(real):
     """Move the columns of x that are not zero in all rows to the front, list them in ``index``, and count them.
 
@@ -174,14 +239,14 @@ def _walk(real):
     can_compress = BYTES == 64
 
     def walk(x, x_row, rows, n, index):
-        numbers = carray(pointer(index, np.int64), n)
+        numbers = array_at(index, n, np.int64)
         vectors = -(-n // lanes)
         if 4 * nonzero_columns(False, real, x, x_row, 1, vectors, index) > 3 * n:
             for k in range(n):
                 numbers[k] = k
             return float(n)
         found = nonzero_columns(can_compress, real, x, x_row, rows, vectors, index)
-        x = carray(pointer(x, real), (rows, x_row // itemsize))
+        x = array_at(x, (rows, x_row // itemsize), real)
         for r in range(rows):
             if not can_compress:
                 for i in range(found):

@@ -187,7 +187,7 @@ def functions(real):
     def tanh(z):
         a = absolute(z)
         e = exp(-two * a)
-        far = (one - e) / (one + e)
+        far = (one - e) * (one / (one + e))
         square = minimum(z * z, one)  # only squares below 1/16 matter
         close = a + a * square * tanh_polynomial(square)
         y = _where(a > near, far, close)

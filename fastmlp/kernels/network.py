@@ -7,6 +7,7 @@ goes in by name, then two totals to which the sum of the losses and the number o
 from __future__ import annotations
 
 from . import layout as at
+from .decorators import array_at
 from .passes import (
     activate_layers,
     all_deltas,
@@ -20,13 +21,11 @@ from .passes import (
     pack,
     read_inputs,
     read_targets,
-    rows_at,
     scale,
     through_activation,
     unpack,
     update,
     update_first,
-    vector_at,
 )
 
 
@@ -46,7 +45,7 @@ def _forward(params, job, numbers):
         start = i * job[at.BLOCK]
         rows = min(job[at.BLOCK], job[at.COUNT] - start)
         walked = read_inputs(job, table, start, rows)
-        if job[at.MODE] == at.CHECKED and not all_finite(table, walked, params):
+        if job[at.MODE] == at.CHECKED and not all_finite(table, 1, params):
             return 1.0
         first_forward(job, table, rows, walked, params)
         activate_layers(job, table, slopes, 0, rows, 0, False, True, params)
@@ -65,7 +64,7 @@ def _jacobian(params, job, numbers):
     one = params.dtype.type(1)
     first, last = table[0], table[job[at.LAYERS] - 1]
     n_in, n_out = first[at.N_IN], last[at.N_OUT]
-    delta = vector_at(last[at.DELTA], n_out, params)
+    delta = array_at(last[at.DELTA], n_out, params)
     columns = n_in if job[at.MODE] == at.OF_INPUTS else job[at.N_PARAMS]
     pack(job, table, params, 0)
     for s in range(job[at.COUNT]):
@@ -73,23 +72,23 @@ def _jacobian(params, job, numbers):
         first_forward(job, table, 1, walked, params)
         activate_layers(job, table, slopes, 0, 1, 0, True, True, params)
         for k in range(n_out):
-            out = vector_at(job[at.OUTPUTS] + (s * n_out + k) * columns * params.itemsize, columns, params)
+            out = array_at(job[at.OUTPUTS] + (s * n_out + k) * columns * params.itemsize, columns, params)
             for j in range(n_out):
                 delta[j] = 0
             delta[k] = 1
             through_activation(last, False, 0, 1, params)
             all_deltas(job, table, 0, 1, params)
             if job[at.MODE] == at.OF_INPUTS:
-                w = rows_at(first[at.W], n_in, first[at.W_ROW], params)
-                first_delta = vector_at(first[at.DELTA], first[at.N_OUT], params)
+                w = array_at(first[at.W], (n_in, first[at.W_ROW] // params.itemsize), params)
+                first_delta = array_at(first[at.DELTA], first[at.N_OUT], params)
                 for i in range(n_in):
                     total = params.dtype.type(0)
                     for j in range(first[at.N_OUT]):
                         total += w[i, j] * first_delta[j]
-                    out[i] = total * vector_at(job[at.X_SCALE], n_in, params)[i] if job[at.X_SHIFT] else total
+                    out[i] = total * array_at(job[at.X_SCALE], n_in, params)[i] if job[at.X_SHIFT] else total
             else:
                 for i in range(len(table)):
-                    clear(table[i], i, job[at.GRAD], 0, 1, params)
+                    clear(table[i], job[at.GRAD], 0, 1, params)
                     scale(table[i], 0, 1, one, params)
                     if i > 0:
                         update(job, table[i], job[at.GRAD], 0, 1, params)

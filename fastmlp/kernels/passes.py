@@ -7,25 +7,21 @@ describes; ``params`` is the flat parameters, whose dtype is that of all reals.
 from __future__ import annotations
 
 import numpy as np
-from numba import carray
 
 from . import layout as at
 from .compiler import vector_bytes
-from .decorators import call, inner, peek, pointer
-from .simd import stands_alone
+from .decorators import array_at, call, inner, peek, written_out
+from .simd import (
+    add_vectors,
+    are_finite,
+    is_largest,
+    multiply_vectors,
+    nonzero_columns,
+    scale_vectors,
+    stands_alone,
+)
 
 BYTES = vector_bytes()
-
-
-@inner
-def rows_at(address, count, stride, params):
-    """Rows of reals that stand at an address, ``stride`` bytes apart, as an array."""
-    return carray(pointer(address, params), (count, stride // params.itemsize))
-
-
-@inner
-def vector_at(address, n, params):
-    return carray(pointer(address, params), n)
 
 
 @inner
@@ -39,17 +35,17 @@ def pack(job, table, flat, distance):
         return
     for i in range(len(table)):
         row = table[i]
-        n_rows, n = (row[at.N_IN], row[at.N_OUT]) if i == 0 else (row[at.N_OUT], row[at.N_IN])
-        source = vector_at(flat.ctypes.data + row[at.FLAT_W], n_rows * n, flat)
-        w = rows_at(row[at.W] + distance, n_rows, row[at.W_ROW], flat)
+        n_rows, n = row[at.W_ROWS], row[at.W_COLUMNS]
+        source = array_at(flat.ctypes.data + row[at.FLAT_W], n_rows * n, flat)
+        w = array_at(row[at.W] + distance, (n_rows, row[at.W_ROW] // flat.itemsize), flat)
         for r in range(n_rows):
             for k in range(n):
                 w[r, k] = source[r * n + k]
             for k in range(n, w.shape[1]):
                 w[r, k] = 0
         if row[at.HAS_BIASES]:
-            source = vector_at(flat.ctypes.data + row[at.FLAT_B], row[at.N_OUT], flat)
-            b = vector_at(row[at.B] + distance, row[at.N_OUT], flat)
+            source = array_at(flat.ctypes.data + row[at.FLAT_B], row[at.N_OUT], flat)
+            b = array_at(row[at.B] + distance, row[at.N_OUT], flat)
             for k in range(row[at.N_OUT]):
                 b[k] = source[k]
 
@@ -59,15 +55,15 @@ def unpack(table, distance, flat, scale):
     """flat = scale · the padded copy that stands at a distance behind that of the parameters."""
     for i in range(len(table)):
         row = table[i]
-        n_rows, n = (row[at.N_IN], row[at.N_OUT]) if i == 0 else (row[at.N_OUT], row[at.N_IN])
-        target = vector_at(flat.ctypes.data + row[at.FLAT_W], n_rows * n, flat)
-        w = rows_at(row[at.W] + distance, n_rows, row[at.W_ROW], flat)
+        n_rows, n = row[at.W_ROWS], row[at.W_COLUMNS]
+        target = array_at(flat.ctypes.data + row[at.FLAT_W], n_rows * n, flat)
+        w = array_at(row[at.W] + distance, (n_rows, row[at.W_ROW] // flat.itemsize), flat)
         for r in range(n_rows):
             for k in range(n):
                 target[r * n + k] = scale * w[r, k]
         if row[at.HAS_BIASES]:
-            target = vector_at(flat.ctypes.data + row[at.FLAT_B], row[at.N_OUT], flat)
-            b = vector_at(row[at.B] + distance, row[at.N_OUT], flat)
+            target = array_at(flat.ctypes.data + row[at.FLAT_B], row[at.N_OUT], flat)
+            b = array_at(row[at.B] + distance, row[at.N_OUT], flat)
             for k in range(row[at.N_OUT]):
                 target[k] = scale * b[k]
 
@@ -77,7 +73,7 @@ def pack_all(job, table, params):
     """Pack the parameters and the optimiser's state."""
     pack(job, table, params, 0)
     for i in range(job[at.STATES]):
-        pack(job, table, vector_at(job[at.FLAT_1 + i], at.ANY, params), job[at.STATE_1 + i])
+        pack(job, table, array_at(job[at.FLAT_1 + i], at.ANY, params), job[at.STATE_1 + i])
 
 
 @inner
@@ -88,51 +84,45 @@ def unpack_all(job, table, params):
     one = params.dtype.type(1)
     unpack(table, 0, params, one)
     for i in range(job[at.STATES]):
-        unpack(table, job[at.STATE_1 + i], vector_at(job[at.FLAT_1 + i], at.ANY, params), one)
+        unpack(table, job[at.STATE_1 + i], array_at(job[at.FLAT_1 + i], at.ANY, params), one)
 
 
 @inner
-def _share(row, i, member, team, params):
+def _share(row, member, team, params):
     """The part of a layer's weights, in numbers from its beginning, that is one thread's; whole vectors always."""
-    rows = row[at.N_IN] if i == 0 else row[at.N_OUT]
-    lines = rows * (row[at.W_ROW] // 64)
+    lines = row[at.W_ROWS] * (row[at.W_ROW] // 64)
     per_line = 64 // params.itemsize
     return lines * member // team * per_line, lines * (member + 1) // team * per_line
 
 
 @inner
-def clear(row, i, distance, member, team, params):
+def clear(row, distance, member, team, params):
     """Zeros for what stands at a distance behind a layer's parameters, or for one thread's share of it."""
-    begin, end = _share(row, i, member, team, params)
-    w = vector_at(row[at.W] + distance + begin * params.itemsize, end - begin, params)
+    begin, end = _share(row, member, team, params)
+    w = array_at(row[at.W] + distance + begin * params.itemsize, end - begin, params)
     for k in range(len(w)):
         w[k] = 0
     if row[at.HAS_BIASES] and member == 0:
-        b = vector_at(row[at.B] + distance, row[at.N_OUT], params)
+        b = array_at(row[at.B] + distance, row[at.N_OUT], params)
         for k in range(len(b)):
             b[k] = 0
 
 
 @inner
-def add(row, i, distance, other, member, team, params):
+def add(row, distance, other, member, team, params):
     """What stands at the one distance += what stands at the other, for one thread's share of a layer."""
-    begin, end = _share(row, i, member, team, params)
+    begin, end = _share(row, member, team, params)
     skip = begin * params.itemsize
-    w = vector_at(row[at.W] + distance + skip, end - begin, params)
-    more = vector_at(row[at.W] + other + skip, end - begin, params)
-    for k in range(len(w)):
-        w[k] += more[k]
+    vectors = (end - begin) * params.itemsize // BYTES
+    add_vectors(params, vectors, row[at.W] + distance + skip, row[at.W] + other + skip)
     if row[at.HAS_BIASES] and member == 0:
-        b = vector_at(row[at.B] + distance, row[at.N_OUT], params)
-        more = vector_at(row[at.B] + other, row[at.N_OUT], params)
-        for k in range(len(b)):
-            b[k] += more[k]
+        add_vectors(params, row[at.OUT_ROW] // BYTES, row[at.B] + distance, row[at.B] + other)
 
 
 @inner
-def step(job, row, i, member, team, lr, factor, params):
+def step(job, row, member, team, lr, factor, params):
     """The optimiser's step for a layer, or for one thread's share of it, against factor · its gradient."""
-    begin, end = _share(row, i, member, team, params)
+    begin, end = _share(row, member, team, params)
     w = row[at.W] + begin * params.itemsize
     for_biases = row[at.HAS_BIASES] and member == 0
     for part in range(2 if for_biases else 1):
@@ -147,7 +137,7 @@ def step(job, row, i, member, team, lr, factor, params):
 @inner
 def squares(address, n, params):
     """The sum of the squares of n numbers."""
-    x = vector_at(address, n, params)
+    x = array_at(address, n, params)
     total = 0.0
     for k in range(n):
         total += np.float64(x[k]) * np.float64(x[k])
@@ -175,12 +165,10 @@ def read_inputs(job, table, start, rows):
 
 
 @inner
-def all_finite(table, walked, params):
-    x = vector_at(table[0, at.INPUT], walked, params)
-    zero = params.dtype.type(0)
-    for k in range(walked):
-        zero += x[k] * 0
-    return zero == 0
+def all_finite(table, rows, params):
+    """Whether the inputs that were read are."""
+    row = table[0]
+    return are_finite(params, rows * (row[at.IN_ROW] // BYTES), row[at.INPUT])
 
 
 @inner
@@ -189,9 +177,9 @@ def read_targets(job, table, start, rows, params):
     last = table[len(table) - 1]
     order = job[at.ORDER] + 8 * start
     if job[at.Y_COLUMN] == at.CLASS_INDICES:
-        y = rows_at(job[at.TARGETS], rows, last[at.OUT_ROW], params)
-        index = carray(pointer(order, job), rows)
-        classes = carray(pointer(job[at.Y], job), at.ANY)
+        y = array_at(job[at.TARGETS], (rows, last[at.OUT_ROW] // params.itemsize), params)
+        index = array_at(order, rows, job)
+        classes = array_at(job[at.Y], at.ANY, job)
         for r in range(rows):
             for k in range(last[at.N_OUT]):
                 y[r, k] = 0
@@ -205,30 +193,60 @@ def read_targets(job, table, start, rows, params):
 
 
 @inner
-def first_products(job, row, distance, start, target, rows, walked, params):
-    """target = start + x w in the first layer, with w or with what stands behind it."""
-    call(
-        job[at.PRODUCT],
-        (row[at.INPUT], row[at.IN_ROW], params.itemsize, row[at.W] + distance, row[at.W_ROW], job[at.INDEX], start, 0,
-         target, row[at.OUT_ROW], job[at.IDENTITY], rows, row[at.OUT_ROW] // BYTES, walked),
-    )  # fmt: skip
+def products(job, row, distance, start, target, first, rows, index, depth, params):
+    """target = start + x w in a layer stored by inputs, with w or with what stands behind it, for rows from ``first``
+    on; x has ``depth`` columns, whose rows of w are listed in ``index``."""
+    a = row[at.INPUT] + first * row[at.IN_ROW]
+    w, vectors = row[at.W] + distance, row[at.OUT_ROW] // BYTES
+    if rows == 1:
+        call(job[at.WEIGHTED_ROWS], (depth, a, job[at.IDENTITY], w, row[at.W_ROW], index, start, target, vectors))
+    else:
+        call(
+            job[at.PRODUCT],
+            (a, row[at.IN_ROW], params.itemsize, w, row[at.W_ROW], index, start, 0, target, row[at.OUT_ROW],
+             job[at.IDENTITY], rows, vectors, depth),
+        )  # fmt: skip
 
 
 @inner
 def first_forward(job, table, rows, walked, params):
     """z = x w + b in the first layer."""
     row = table[0]
-    first_products(job, row, 0, row[at.B], row[at.Z], rows, walked, params)
+    products(job, row, 0, row[at.B], row[at.Z], 0, rows, job[at.INDEX], walked, params)
 
 
 @inner
-def _forward(job, row, first, rows):
-    """z = x wᵀ + b in a deeper layer, for rows from ``first`` on."""
-    call(
-        job[at.INNER_PRODUCTS],
-        (row[at.INPUT] + first * row[at.IN_ROW], row[at.IN_ROW], row[at.W], row[at.W_ROW], row[at.B],
-         row[at.Z] + first * row[at.OUT_ROW], row[at.OUT_ROW], rows, row[at.N_OUT], row[at.IN_ROW] // BYTES),
-    )  # fmt: skip
+def _list_alive(row, first, with_derivatives, params):
+    """List the inputs of a layer that are not zero, or may become so: no others matter to one sample."""
+    a = row[at.INPUT] + first * row[at.IN_ROW]
+    alive = array_at(row[at.ALIVE], at.ANY, row)
+    to_d = row[at.BELOW_D] - row[at.INPUT]
+    rows = 2 if with_derivatives else 1
+    count = nonzero_columns(False, params, a, to_d, rows, row[at.IN_ROW] // BYTES, row[at.ALIVE])
+    while count > 0 and alive[count - 1] >= row[at.N_IN]:  # a derivative in the padding
+        count -= 1
+    row[at.N_ALIVE] = count
+
+
+@inner
+def _forward(job, row, first, rows, with_derivatives, params):
+    """z = x w + b in a deeper layer, for rows from ``first`` on."""
+    z = row[at.Z] + first * row[at.OUT_ROW]
+    if not row[at.BY_INPUTS]:
+        call(
+            job[at.INNER_PRODUCTS],
+            (row[at.INPUT] + first * row[at.IN_ROW], row[at.IN_ROW], row[at.W], row[at.W_ROW], row[at.B], z,
+             row[at.OUT_ROW], rows, row[at.N_OUT], row[at.IN_ROW] // BYTES),
+        )  # fmt: skip
+    elif rows > 1:
+        products(job, row, 0, row[at.B], z, first, rows, job[at.IDENTITY], row[at.N_IN], params)
+    else:
+        _list_alive(row, first, with_derivatives, params)
+        call(
+            job[at.WEIGHTED_ROWS],
+            (row[at.N_ALIVE], row[at.INPUT] + first * row[at.IN_ROW], row[at.ALIVE], row[at.W], row[at.W_ROW],
+             row[at.ALIVE], row[at.B], z, row[at.OUT_ROW] // BYTES),
+        )  # fmt: skip
 
 
 @inner
@@ -249,9 +267,9 @@ def _drop(job, i, row, first, rows, position, params):
     stride = row[at.OUT_ROW] // params.itemsize
     kept = peek(job[at.KEPT] + 8 * i, np.float64)
     if row[at.SOFTMAX]:
-        whole = vector_at(row[at.Z] + skip, rows * stride, params)
-        a = vector_at(row[at.A] + skip, rows * stride, params)
-        factors = vector_at(row[at.D] + skip, rows * stride, params)
+        whole = array_at(row[at.Z] + skip, rows * stride, params)
+        a = array_at(row[at.A] + skip, rows * stride, params)
+        factors = array_at(row[at.D] + skip, rows * stride, params)
         for k in range(rows * stride):
             whole[k] = a[k]
             factors[k] = 1
@@ -268,7 +286,7 @@ def activate_layers(job, table, slopes, first, rows, position, with_derivatives,
     last = len(table) - 1
     for i in range(len(table)):
         if i > 0:
-            _forward(job, table[i], first, rows)
+            _forward(job, table[i], first, rows, with_derivatives, params)
         if with_outputs or i < last:
             _activate(table[i], slopes[i], first, rows, with_derivatives, params)
         if with_derivatives and job[at.DROPOUT] and i < last:
@@ -280,16 +298,13 @@ def _rightness(job, row, r, params):
     """Whether a row's answer is right, or the share of its labels that are."""
     stands_alone()  # in the loop over rows LLVM would unroll it to half a minute of compilation
     n = row[at.N_OUT]
-    a = vector_at(row[at.A] + r * row[at.OUT_ROW], n, params)
-    y = vector_at(job[at.TARGETS] + r * row[at.OUT_ROW], n, params)
+    a = array_at(row[at.A] + r * row[at.OUT_ROW], n, params)
+    y = array_at(job[at.TARGETS] + r * row[at.OUT_ROW], n, params)
     if job[at.JUDGE] == at.JUDGE_ARGMAX:
         right = 0
         for k in range(1, n):
             right = k if y[k] > y[right] else right
-        better = 0  # outputs that win against the right class; of equal ones the first wins
-        for k in range(n):
-            better += (a[k] > a[right]) | ((a[k] == a[right]) & (k < right))
-        return np.float64(better == 0)
+        return np.float64(is_largest(params, row[at.A] + r * row[at.OUT_ROW], n, right))
     matches = 0
     for k in range(n):
         matches += (a[k] > 0.5) == (y[k] > 0.5)
@@ -332,7 +347,7 @@ def judge(job, table, start, first, rows, params, totals):
         weight = weight_of(job, start + r, totals)
         totals[0] = loss + weight * totals[0]
         totals[1] = right + weight * totals[1]
-        delta = vector_at(row[at.DELTA] + r * row[at.OUT_ROW], row[at.OUT_ROW] // params.itemsize, params)
+        delta = array_at(row[at.DELTA] + r * row[at.OUT_ROW], row[at.OUT_ROW] // params.itemsize, params)
         for k in range(len(delta)):
             delta[k] *= params.dtype.type(weight)
 
@@ -341,15 +356,11 @@ def judge(job, table, start, first, rows, params, totals):
 def through_activation(row, dropped, first, rows, params):
     """Turn dL/da, which stands in the layer's delta, into dL/dz: times f', or through softmax's Jacobian."""
     skip = first * row[at.OUT_ROW]
-    stride = row[at.OUT_ROW] // params.itemsize
     if dropped or not row[at.SOFTMAX]:
-        delta = vector_at(row[at.DELTA] + skip, rows * stride, params)
-        d = vector_at(row[at.D] + skip, rows * stride, params)
-        for k in range(rows * stride):
-            delta[k] *= d[k]
+        multiply_vectors(params, rows * (row[at.OUT_ROW] // BYTES), row[at.DELTA] + skip, row[at.D] + skip)
     if row[at.SOFTMAX]:
-        delta = rows_at(row[at.DELTA] + skip, rows, row[at.OUT_ROW], params)
-        a = rows_at((row[at.Z] if dropped else row[at.A]) + skip, rows, row[at.OUT_ROW], params)
+        delta = array_at(row[at.DELTA] + skip, (rows, row[at.OUT_ROW] // params.itemsize), params)
+        a = array_at((row[at.Z] if dropped else row[at.A]) + skip, (rows, row[at.OUT_ROW] // params.itemsize), params)
         for r in range(rows):
             mean = params.dtype.type(0)
             for j in range(row[at.N_OUT]):
@@ -362,32 +373,35 @@ def through_activation(row, dropped, first, rows, params):
 def scale(row, first, rows, factor, params):
     """scaled = factor · delta."""
     skip = first * row[at.OUT_ROW]
-    count = rows * (row[at.OUT_ROW] // params.itemsize)
-    delta = vector_at(row[at.DELTA] + skip, count, params)
-    scaled = vector_at(row[at.SCALED] + skip, count, params)
-    for k in range(count):
-        scaled[k] = factor * delta[k]
+    scale_vectors(params, rows * (row[at.OUT_ROW] // BYTES), row[at.SCALED] + skip, row[at.DELTA] + skip, factor)
 
 
 @inner
 def update_biases(row, distance, first, rows, params):
     if row[at.HAS_BIASES]:
-        scaled = rows_at(row[at.SCALED] + first * row[at.OUT_ROW], rows, row[at.OUT_ROW], params)
-        b = vector_at(row[at.B] + distance, row[at.N_OUT], params)
+        scaled = array_at(row[at.SCALED] + first * row[at.OUT_ROW], (rows, row[at.OUT_ROW] // params.itemsize), params)
+        b = array_at(row[at.B] + distance, row[at.N_OUT], params)
         for r in range(rows):
             for k in range(row[at.N_OUT]):
                 b[k] += scaled[r, k]
 
 
 @inner
-def update_first_weights(job, row, distance, rows, walked, params):
-    """w += xᵀ scaled in the first layer; its weights, or what stands behind them."""
+def _update_by_inputs(job, row, distance, first, rows, index, depth, params):
+    """w += xᵀ scaled in a layer stored by inputs, for the ``depth`` rows of w that ``index`` lists."""
     w = row[at.W] + distance
     call(
         job[at.PRODUCT],
-        (row[at.INPUT], params.itemsize, row[at.IN_ROW], row[at.SCALED], row[at.OUT_ROW], job[at.IDENTITY],
-         w, row[at.W_ROW], w, row[at.W_ROW], job[at.INDEX], walked, row[at.OUT_ROW] // BYTES, rows),
+        (row[at.INPUT] + first * row[at.IN_ROW], params.itemsize, row[at.IN_ROW],
+         row[at.SCALED] + first * row[at.OUT_ROW], row[at.OUT_ROW], job[at.IDENTITY], w, row[at.W_ROW],
+         w, row[at.W_ROW], index, depth, row[at.OUT_ROW] // BYTES, rows),
     )  # fmt: skip
+
+
+@inner
+def update_first_weights(job, row, distance, rows, walked, params):
+    """w += xᵀ scaled in the first layer; its weights, or what stands behind them."""
+    _update_by_inputs(job, row, distance, 0, rows, job[at.INDEX], walked, params)
 
 
 @inner
@@ -398,38 +412,55 @@ def update_first(job, row, distance, rows, walked, params):
 
 
 @inner
-def _backward(job, row, below, first, rows, params):
-    """dL/da of the layer below: delta w, with w (n_out, n_in)."""
-    call(
-        job[at.PRODUCT],
-        (row[at.DELTA] + first * row[at.OUT_ROW], row[at.OUT_ROW], params.itemsize, row[at.W], row[at.W_ROW],
-         job[at.IDENTITY], job[at.ZEROS], 0, below[at.DELTA] + first * row[at.IN_ROW], row[at.IN_ROW],
-         job[at.IDENTITY], rows, row[at.IN_ROW] // BYTES, row[at.N_OUT]),
-    )  # fmt: skip
+def update(job, row, distance, first, rows, params):
+    """w += scaledᵀ x, b += Σ scaled in a deeper layer; its parameters, or what stands behind them."""
+    if row[at.BY_INPUTS]:
+        _update_by_inputs(job, row, distance, first, rows, job[at.IDENTITY], row[at.N_IN], params)
+    else:
+        w = row[at.W] + distance
+        call(
+            job[at.PRODUCT],
+            (row[at.SCALED] + first * row[at.OUT_ROW], params.itemsize, row[at.OUT_ROW],
+             row[at.INPUT] + first * row[at.IN_ROW], row[at.IN_ROW], job[at.IDENTITY], w, row[at.W_ROW],
+             w, row[at.W_ROW], job[at.IDENTITY], row[at.N_OUT], row[at.IN_ROW] // BYTES, rows),
+        )  # fmt: skip
+    update_biases(row, distance, first, rows, params)
 
 
 @inner
-def update(job, row, distance, first, rows, params):
-    """w += scaledᵀ x, b += Σ scaled in a deeper layer; its parameters, or what stands behind them."""
-    w = row[at.W] + distance
-    call(
-        job[at.PRODUCT],
-        (row[at.SCALED] + first * row[at.OUT_ROW], params.itemsize, row[at.OUT_ROW],
-         row[at.INPUT] + first * row[at.IN_ROW], row[at.IN_ROW], job[at.IDENTITY], w, row[at.W_ROW], w, row[at.W_ROW],
-         job[at.IDENTITY], row[at.N_OUT], row[at.IN_ROW] // BYTES, rows),
-    )  # fmt: skip
-    update_biases(row, distance, first, rows, params)
+def _backward(job, row, below, first, rows, params):
+    """dL/da of the layer below: delta w."""
+    delta, below_delta = row[at.DELTA] + first * row[at.OUT_ROW], below[at.DELTA] + first * row[at.IN_ROW]
+    if row[at.BY_INPUTS]:
+        call(
+            job[at.INNER_PRODUCTS],
+            (delta, row[at.OUT_ROW], row[at.W], row[at.W_ROW], job[at.ZEROS], below_delta, row[at.IN_ROW], rows,
+             row[at.N_IN], row[at.OUT_ROW] // BYTES),
+        )  # fmt: skip
+    else:
+        call(
+            job[at.PRODUCT],
+            (delta, row[at.OUT_ROW], params.itemsize, row[at.W], row[at.W_ROW], job[at.IDENTITY], job[at.ZEROS], 0,
+             below_delta, row[at.IN_ROW], job[at.IDENTITY], rows, row[at.IN_ROW] // BYTES, row[at.N_OUT]),
+        )  # fmt: skip
 
 
 @inner
 def _backward_and_update(job, row, below, first, params):
     """Both for one sample, with the old w for the delta below."""
-    skip, skip_below = first * row[at.OUT_ROW], first * row[at.IN_ROW]
-    call(
-        job[at.BACKWARD_AND_UPDATE],
-        (row[at.N_OUT], row[at.DELTA] + skip, row[at.SCALED] + skip, row[at.W], row[at.W_ROW],
-         row[at.INPUT] + skip_below, below[at.DELTA] + skip_below, row[at.IN_ROW] // BYTES),
-    )  # fmt: skip
+    delta, scaled = row[at.DELTA] + first * row[at.OUT_ROW], row[at.SCALED] + first * row[at.OUT_ROW]
+    x, dx = row[at.INPUT] + first * row[at.IN_ROW], below[at.DELTA] + first * row[at.IN_ROW]
+    if row[at.BY_INPUTS]:
+        call(
+            job[at.BACKWARD_AND_UPDATE_BY_INPUTS],
+            (row[at.N_ALIVE], row[at.ALIVE], row[at.N_IN], delta, scaled, row[at.W], row[at.W_ROW], x, dx,
+             row[at.OUT_ROW] // BYTES),
+        )  # fmt: skip
+    else:
+        call(
+            job[at.BACKWARD_AND_UPDATE],
+            (row[at.N_OUT], delta, scaled, row[at.W], row[at.W_ROW], x, dx, row[at.IN_ROW] // BYTES),
+        )  # fmt: skip
     update_biases(row, 0, first, 1, params)
 
 
@@ -466,21 +497,21 @@ def all_deltas_and_updates(job, table, first, factor, params):
 @inner
 def copy_outputs(job, table, rows, start, params):
     row = table[len(table) - 1]
-    a = rows_at(row[at.A], rows, row[at.OUT_ROW], params)
-    out = carray(pointer(job[at.OUTPUTS], params), (start + rows, row[at.N_OUT]))
+    a = array_at(row[at.A], (rows, row[at.OUT_ROW] // params.itemsize), params)
+    out = array_at(job[at.OUTPUTS], (start + rows, row[at.N_OUT]), params)
     for r in range(rows):
         for k in range(row[at.N_OUT]):
             out[start + r, k] = a[r, k]
 
 
-@inner
+@written_out
 def arguments(params, job, numbers):
     """Pointers as arrays. Their lengths are not known here and not needed: the job has every extent."""
-    params = carray(params, at.ANY)
-    job = carray(job, at.JOB)
-    numbers = carray(numbers, at.NUMBERS)
-    table = carray(pointer(job[at.TABLE], job), (job[at.LAYERS], at.COLUMNS))
-    slopes = carray(pointer(job[at.SLOPES], numbers), job[at.LAYERS])
+    params = array_at(params, at.ANY, params)
+    job = array_at(job, at.JOB, job)
+    numbers = array_at(numbers, at.NUMBERS, numbers)
+    table = array_at(job[at.TABLE], (job[at.LAYERS], at.COLUMNS), job)
+    slopes = array_at(job[at.SLOPES], job[at.LAYERS], numbers)
     return params, job, numbers[1:], table, slopes, params.dtype.type(numbers[0])
 
 

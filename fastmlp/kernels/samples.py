@@ -10,11 +10,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import carray
 
 from . import layout as at
 from .compiler import vector_bytes
-from .decorators import call, inner, pointer
+from .decorators import array_at, call, inner
 from .passes import (
     all_deltas,
     all_deltas_and_updates,
@@ -23,9 +22,9 @@ from .passes import (
     clear,
     copy_outputs,
     first_forward,
-    first_products,
     look_back,
     pack_all,
+    products,
     read_inputs,
     read_targets,
     scale,
@@ -36,7 +35,6 @@ from .passes import (
     update_biases,
     update_first,
     update_first_weights,
-    vector_at,
 )
 
 BYTES = vector_bytes()
@@ -69,9 +67,9 @@ def _correct(job, row, t, params):
     """z_t += Σ_{i<t} GRAM[t, i] · scaled_i."""
     z = row[at.Z] + t * row[at.OUT_ROW]
     call(
-        job[at.PRODUCT],
-        (job[at.GRAM] + t * job[at.GRAM_ROW], job[at.GRAM_ROW], params.itemsize, row[at.SCALED], row[at.OUT_ROW],
-         job[at.IDENTITY], z, 0, z, 0, job[at.IDENTITY], 1, row[at.OUT_ROW] // BYTES, t),
+        job[at.WEIGHTED_ROWS],
+        (t, job[at.GRAM] + t * job[at.GRAM_ROW], job[at.IDENTITY], row[at.SCALED], row[at.OUT_ROW], job[at.IDENTITY],
+         z, z, row[at.OUT_ROW] // BYTES),
     )  # fmt: skip
 
 
@@ -105,25 +103,25 @@ def _recall(job, row, t, coefficients, params):
     """z_t and GRAM[t] with the coefficients of sample t; what a gave room to is V₀ x_t."""
     n = row[at.OUT_ROW] // params.itemsize
     real = params.dtype.type
-    z = vector_at(row[at.Z] + t * row[at.OUT_ROW], n, params)
+    z = array_at(row[at.Z] + t * row[at.OUT_ROW], n, params)
     weights, biases = coefficients[OF_WEIGHTS], coefficients[OF_BIASES]
     of_w = real(weights[W_OF_W, t])
     for k in range(n):
         z[k] *= of_w
     if job[at.STATES]:
-        vx = vector_at(row[at.A] + t * row[at.OUT_ROW], n, params)
+        vx = array_at(row[at.A] + t * row[at.OUT_ROW], n, params)
         of_v = real(weights[W_OF_V, t])
         for k in range(n):
             z[k] += of_v * vx[k]
-    gram = vector_at(job[at.GRAM] + t * job[at.GRAM_ROW], t, params)
+    gram = array_at(job[at.GRAM] + t * job[at.GRAM_ROW], t, params)
     for i in range(t):
         gram[i] *= real(weights[W_OF_G, t - 1 - i])
     if row[at.HAS_BIASES]:
-        b = vector_at(row[at.B], row[at.N_OUT], params)
+        b = array_at(row[at.B], row[at.N_OUT], params)
         for k in range(row[at.N_OUT]):
             z[k] += b[k]
         if job[at.STATES]:
-            v = vector_at(row[at.B] + job[at.STATE_1], row[at.N_OUT], params)
+            v = array_at(row[at.B] + job[at.STATE_1], row[at.N_OUT], params)
             of_v = real(biases[W_OF_V, t])
             for k in range(row[at.N_OUT]):
                 z[k] += of_v * v[k]
@@ -149,10 +147,10 @@ def _clipped(job, table, t, squared_input, limit, params):
 def _advance(job, row, distance, n, coefficients, rows, params):
     """W and V, n numbers at a distance behind w or b, as the block's ``rows`` steps leave them without gradients."""
     real = params.dtype.type
-    w = vector_at(distance, n, params)
+    w = array_at(distance, n, params)
     of_w = real(coefficients[W_OF_W, rows])
     if job[at.STATES]:
-        v = vector_at(distance + job[at.STATE_1], n, params)
+        v = array_at(distance + job[at.STATE_1], n, params)
         of_v, v_of_w, v_of_v = (
             real(coefficients[W_OF_V, rows]),
             real(coefficients[V_OF_W, rows]),
@@ -178,20 +176,20 @@ def _samples_with_memory(params, job, numbers):
     """SGD with momentum, l2 or clipping, all of which are linear in the gradients; the rest as `_samples`."""
     params, job, totals, table, slopes, lr = arguments(params, job, numbers)
     first = table[0]
-    options = carray(pointer(job[at.OPTIONS], numbers), at.N_OPTIONS)
-    coefficients = carray(pointer(job[at.COEFFICIENTS], numbers), (2, 6, job[at.BLOCK] + 1))
+    options = array_at(job[at.OPTIONS], at.N_OPTIONS, numbers)
+    coefficients = array_at(job[at.COEFFICIENTS], (2, 6, job[at.BLOCK] + 1), numbers)
     pack_all(job, table, params)
     for i in range(blocks(job[at.COUNT], job[at.BLOCK])):
         start = i * job[at.BLOCK]
         rows = min(job[at.BLOCK], job[at.COUNT] - start)
         walked = read_inputs(job, table, start, rows)
         read_targets(job, table, start, rows, params)
-        first_products(job, first, 0, job[at.ZEROS], first[at.Z], rows, walked, params)
+        products(job, first, 0, job[at.ZEROS], first[at.Z], 0, rows, job[at.INDEX], walked, params)
         if job[at.STATES]:
-            first_products(job, first, job[at.STATE_1], job[at.ZEROS], first[at.A], rows, walked, params)
+            products(job, first, job[at.STATE_1], job[at.ZEROS], first[at.A], 0, rows, job[at.INDEX], walked, params)
         _gram(job, first, rows, walked, job[at.ZEROS], params)
         for t in range(rows):
-            squared_input = np.float64(vector_at(job[at.GRAM] + t * job[at.GRAM_ROW], t + 1, params)[t])
+            squared_input = np.float64(array_at(job[at.GRAM] + t * job[at.GRAM_ROW], t + 1, params)[t])
             _recall(job, first, t, coefficients, params)
             if t > 0:
                 _correct(job, first, t, params)
@@ -203,12 +201,12 @@ def _samples_with_memory(params, job, numbers):
             for j in range(len(table)):
                 scale(table[j], t, 1, params.dtype.type(factor), params)
                 if j > 0:
-                    clear(table[j], j, job[at.GRAD], 0, 1, params)
+                    clear(table[j], job[at.GRAD], 0, 1, params)
                     update(job, table[j], job[at.GRAD], t, 1, params)
-                    step(job, table[j], j, 0, 1, lr, 1.0, params)
+                    step(job, table[j], 0, 1, lr, 1.0, params)
         for t in range(rows):
-            delta = vector_at(first[at.DELTA] + t * first[at.OUT_ROW], first[at.OUT_ROW] // params.itemsize, params)
-            scaled = vector_at(first[at.SCALED] + t * first[at.OUT_ROW], len(delta), params)
+            delta = array_at(first[at.DELTA] + t * first[at.OUT_ROW], first[at.OUT_ROW] // params.itemsize, params)
+            scaled = array_at(first[at.SCALED] + t * first[at.OUT_ROW], len(delta), params)
             for k in range(len(delta)):
                 delta[k] = scaled[k]
         weights, biases = coefficients[OF_WEIGHTS], coefficients[OF_BIASES]

@@ -44,25 +44,8 @@ def sum_of_outer_products(
                 for column in range(vectors)
             ]
 
-        # Few sums would wait for each other: take several steps at once, into sums of their own.
-        at_once = max(1, 4 // (rows * vectors))
-        sums = [emit.load(place, column) for place in starts for column in range(vectors)]
-        whole = builder.sdiv(depth, INT64(at_once))
-
-        def steps(i, sums):
-            result = []
-            for j in range(at_once):
-                k = builder.add(builder.mul(i, INT64(at_once)), INT64(j))
-                result += step(k, sums[j * rows * vectors : (j + 1) * rows * vectors])
-            return result
-
-        sums = emit.loop(whole, sums + [emit.zero] * ((at_once - 1) * rows * vectors), steps)
-        done = builder.mul(whole, INT64(at_once))
-        while len(sums) > rows * vectors:
-            half = len(sums) // 2
-            sums = [builder.fadd(p, q) for p, q in zip(sums[:half], sums[half:], strict=True)]
-        if at_once > 1:
-            sums = emit.loop(builder.sub(depth, done), sums, lambda i, sums: step(builder.add(done, i), sums))
+        starts = [emit.load(place, column) for place in starts for column in range(vectors)]
+        sums = emit.loop_with_partial_sums(depth, starts, step)
         for r, number in enumerate(numbers):
             place = emit.offset(c, number, c_row)
             for column in range(vectors):
@@ -77,8 +60,7 @@ def sum_of_outer_products(
 def sum_of_inner_products(typingctx, m, n, real, steps, a, a_row, w, w_row, n_rows, start, c, c_row):
     """C[r, j] = start[j] + Σ_k A[r, k] W[j, k] for m rows of A and n rows of W (a power of two, at most a vector).
 
-    Both run along k, ``steps`` vectors of it. Rows of W from ``n_rows`` on are read as its last row: what C has there
-    means nothing.
+    Both run along k, ``steps`` vectors of it. Where W has fewer than n rows, n_rows, C gets zeros for the others.
     """
     rows, width = m.literal_value, n.literal_value
 
@@ -87,10 +69,11 @@ def sum_of_inner_products(typingctx, m, n, real, steps, a, a_row, w, w_row, n_ro
         emit = _Emitter(context, builder, real.dtype)
         last = builder.sub(n_rows, INT64(1))
         a_rows = [emit.offset(a, INT64(r), a_row) for r in range(rows)]
+        inside = emit.first(n_rows)
         w_rows = []
         for j in range(width):
-            inside = builder.icmp_signed("<", INT64(j), n_rows)
-            w_rows.append(emit.offset(w, builder.select(inside, INT64(j), last), w_row))
+            number = builder.select(builder.icmp_signed("<", INT64(j), n_rows), INT64(j), last)
+            w_rows.append(emit.offset(w, number, w_row))
 
         def step(k, sums):
             along = builder.mul(k, INT64(vector_bytes()))
@@ -105,10 +88,32 @@ def sum_of_inner_products(typingctx, m, n, real, steps, a, a_row, w, w_row, n_ro
         sums = emit.loop(steps, [emit.zero] * (rows * width), step)
         for r in range(rows):
             total = builder.fadd(emit.sums_within(sums[r::rows]), emit.load(start))
-            emit.store_first(width, total, emit.offset(c, INT64(r), c_row))
+            emit.store_first(width, builder.select(inside, total, emit.zero), emit.offset(c, INT64(r), c_row))
         return context.get_dummy_value()
 
     return types.void(m, n, real, steps, a, a_row, w, w_row, n_rows, start, c, c_row), codegen
+
+
+@intrinsic(prefer_literal=True)
+def sum_of_weighted_rows(typingctx, n, real, count, x, x_index, w, w_row, w_index, start, z):
+    """z = start + Σ_i x[x_index[i]] W[w_index[i], :] over ``count`` rows, for n vectors."""
+    vectors = n.literal_value
+
+    def codegen(context, builder, signature, args):
+        _, _, count, x, x_index, w, w_row, w_index, start, z = args
+        emit = _Emitter(context, builder, real.dtype)
+
+        def step(i, sums):
+            factor = emit.broadcast(emit.offset(x, emit.index(x_index, i), INT64(emit.itemsize)))
+            place = emit.offset(w, emit.index(w_index, i), w_row)
+            return [emit.multiply_add(factor, emit.load(place, column), sums[column]) for column in range(vectors)]
+
+        sums = emit.loop_with_partial_sums(count, [emit.load(start, column) for column in range(vectors)], step)
+        for column in range(vectors):
+            emit.store(sums[column], z, column)
+        return context.get_dummy_value()
+
+    return types.void(n, real, count, x, x_index, w, w_row, w_index, start, z), codegen
 
 
 @intrinsic(prefer_literal=True)
@@ -139,6 +144,167 @@ def backward_and_update(typingctx, n, real, n_out, delta, scaled, w, w_row, x, d
         return context.get_dummy_value()
 
     return types.void(n, real, n_out, delta, scaled, w, w_row, x, dx), codegen
+
+
+@intrinsic(prefer_literal=True)
+def backward_and_update_by_inputs(typingctx, m, real, index, vectors, delta, scaled, w, w_row, x, dx):
+    """For m inputs, a power of two and at most a vector, whose numbers k ``index`` lists: dx[k] = Σ_j delta[j] W[k, j]
+    with the old W, and W[k, :] += x[k] scaled. An input may be listed twice."""
+    rows = m.literal_value
+
+    def codegen(context, builder, signature, args):
+        _, _, index, vectors, delta, scaled, w, w_row, x, dx = args
+        emit = _Emitter(context, builder, real.dtype)
+        numbers = [emit.index(index, INT64(r)) for r in range(rows)]
+        places = [emit.offset(w, number, w_row) for number in numbers]
+        inputs = [emit.broadcast(emit.offset(x, number, INT64(emit.itemsize))) for number in numbers]
+
+        def step(j, sums):
+            along = builder.mul(j, INT64(vector_bytes()))
+            d = emit.load(builder.add(delta, along))
+            s = emit.load(builder.add(scaled, along))
+            old = [emit.load(builder.add(place, along)) for place in places]  # all, before any is stored
+            for r in range(rows):
+                emit.store(emit.multiply_add(inputs[r], s, old[r]), builder.add(places[r], along))
+            return [emit.multiply_add(d, old[r], sums[r]) for r in range(rows)]
+
+        total = emit.sums_within(emit.loop(vectors, [emit.zero] * rows, step))
+        for r, number in enumerate(numbers):
+            value = builder.extract_element(total, INT64(r))
+            place = builder.inttoptr(emit.offset(dx, number, INT64(emit.itemsize)), emit.real.as_pointer())
+            builder.store(value, place, align=emit.itemsize)
+        return context.get_dummy_value()
+
+    return types.void(m, real, index, vectors, delta, scaled, w, w_row, x, dx), codegen
+
+
+@intrinsic
+def scale_vectors(typingctx, real, count, out, x, factor):
+    """out = factor · x for ``count`` vectors."""
+
+    def codegen(context, builder, signature, args):
+        _, count, out, x, factor = args
+        emit = _Emitter(context, builder, real.dtype)
+        repeated = emit.repeat(factor)
+        emit.map(count, out, lambda value: builder.fmul(repeated, value), x)
+        return context.get_dummy_value()
+
+    return types.void(real, count, out, x, factor), codegen
+
+
+@intrinsic
+def add_vectors(typingctx, real, count, out, x):
+    """out += x for ``count`` vectors."""
+
+    def codegen(context, builder, signature, args):
+        _, count, out, x = args
+        _Emitter(context, builder, real.dtype).map(count, out, builder.fadd, out, x)
+        return context.get_dummy_value()
+
+    return types.void(real, count, out, x), codegen
+
+
+@intrinsic
+def add_rows(typingctx, real, rows, count, out, x, x_row):
+    """out += the sum of ``rows`` rows of x, for ``count`` vectors."""
+
+    def codegen(context, builder, signature, args):
+        _, rows, count, out, x, x_row = args
+        emit = _Emitter(context, builder, real.dtype)
+
+        def column(j, _):
+            along = builder.mul(j, INT64(vector_bytes()))
+            target, source = builder.add(out, along), builder.add(x, along)
+
+            def row(r, sums):
+                return [builder.fadd(sums[0], emit.load(emit.offset(source, r, x_row)))]
+
+            (total,) = emit.loop_with_partial_sums(rows, [emit.load(target)], row)
+            emit.store(total, target)
+            return []
+
+        emit.loop(count, [], column)
+        return context.get_dummy_value()
+
+    return types.void(real, rows, count, out, x, x_row), codegen
+
+
+@intrinsic
+def are_finite(typingctx, real, count, x):
+    """Whether ``count`` vectors have neither NaN nor infinity."""
+
+    def codegen(context, builder, signature, args):
+        _, count, x = args
+        emit = _Emitter(context, builder, real.dtype)
+
+        def step(k, sums):
+            value = emit.load(emit.offset(x, k, INT64(vector_bytes())))
+            return [builder.fadd(sums[0], builder.fmul(value, emit.zero))]
+
+        (total,) = emit.loop_with_partial_sums(count, [emit.zero], step)
+        bad = builder.bitcast(builder.fcmp_unordered("uno", total, total), ir.IntType(emit.lanes))
+        return builder.icmp_signed("==", bad, ir.IntType(emit.lanes)(0))
+
+    return types.boolean(real, count, x), codegen
+
+
+@intrinsic
+def multiply_vectors(typingctx, real, count, out, x):
+    """out *= x for ``count`` vectors."""
+
+    def codegen(context, builder, signature, args):
+        _, count, out, x = args
+        _Emitter(context, builder, real.dtype).map(count, out, builder.fmul, out, x)
+        return context.get_dummy_value()
+
+    return types.void(real, count, out, x), codegen
+
+
+@intrinsic
+def clear_behind(typingctx, real, x, n, vectors):
+    """Zeros for what stands behind the first n numbers of a row of ``vectors`` vectors."""
+
+    def codegen(context, builder, signature, args):
+        _, x, n, vectors = args
+        emit = _Emitter(context, builder, real.dtype)
+        whole = builder.sdiv(n, INT64(emit.lanes))
+        rest = builder.add(x, builder.mul(whole, INT64(vector_bytes())))
+
+        def keep_first(k, _):
+            left = builder.sub(n, builder.mul(builder.add(whole, k), INT64(emit.lanes)))
+            place = emit.offset(rest, k, INT64(vector_bytes()))
+            emit.store(builder.select(emit.first(left), emit.load(place), emit.zero), place)
+            return []
+
+        emit.loop(builder.sub(vectors, whole), [], keep_first)
+        return context.get_dummy_value()
+
+    return types.void(real, x, n, vectors), codegen
+
+
+@intrinsic
+def is_largest(typingctx, real, x, n, which):
+    """Whether number ``which`` is the largest of n numbers of a row of whole vectors; of equal ones the first is."""
+
+    def codegen(context, builder, signature, args):
+        _, x, n, which = args
+        emit = _Emitter(context, builder, real.dtype)
+        value = emit.broadcast(emit.offset(x, which, INT64(emit.itemsize)))
+        vectors = builder.sdiv(builder.add(n, INT64(emit.lanes - 1)), INT64(emit.lanes))
+        nothing = ir.VectorType(ir.IntType(1), emit.lanes)([0] * emit.lanes)
+
+        def step(k, better):
+            done = builder.mul(k, INT64(emit.lanes))
+            values = emit.load(emit.offset(x, k, INT64(vector_bytes())))
+            equal = builder.fcmp_ordered("==", values, value)
+            before = builder.and_(equal, emit.first(builder.sub(which, done)))
+            wins = builder.or_(builder.fcmp_ordered(">", values, value), before)
+            return [builder.or_(better[0], builder.and_(wins, emit.first(builder.sub(n, done))))]
+
+        (better,) = emit.loop(vectors, [nothing], step)
+        return builder.icmp_signed("==", builder.bitcast(better, ir.IntType(emit.lanes)), ir.IntType(emit.lanes)(0))
+
+    return types.boolean(real, x, n, which), codegen
 
 
 @intrinsic
@@ -192,15 +358,13 @@ def largest(typingctx, real, x, n):
         _, x, n = args
         emit = _Emitter(context, builder, real.dtype)
         lowest = emit.vector([float("-inf")] * emit.lanes)
-        positions = ir.VectorType(INT64, emit.lanes)(list(range(emit.lanes)))
         vectors = builder.sdiv(builder.add(n, INT64(emit.lanes - 1)), INT64(emit.lanes))
 
         def larger(p, q):
             return builder.select(builder.fcmp_ordered(">", p, q), p, q)
 
         def step(k, best):
-            left = builder.sub(n, builder.mul(k, INT64(emit.lanes)))
-            inside = builder.icmp_signed("<", positions, emit.repeat(left))
+            inside = emit.first(builder.sub(n, builder.mul(k, INT64(emit.lanes))))
             values = emit.load(emit.offset(x, k, INT64(vector_bytes())))
             return [larger(builder.select(inside, values, lowest), best[0])]
 
@@ -346,6 +510,11 @@ class _Emitter:
             self.builder.add(address, INT64(column * vector_bytes())), self.vector.as_pointer()
         )
 
+    def first(self, n):
+        """A mask of the first n lanes."""
+        positions = ir.VectorType(INT64, self.lanes)(list(range(self.lanes)))
+        return self.builder.icmp_signed("<", positions, self.repeat(n))
+
     def load(self, address, column=0):
         return self.builder.load(self._place(address, column), align=self.itemsize)
 
@@ -403,6 +572,40 @@ class _Emitter:
 
     def shuffle(self, p, q, mask):
         return self.builder.shuffle_vector(p, q, ir.VectorType(ir.IntType(32), len(mask))(mask))
+
+    def map(self, count, out, function, *vectors):
+        """out = function(…) of the vectors that stand at the addresses, ``count`` of them one after the other."""
+
+        def step(k, _):
+            along = self.builder.mul(k, INT64(vector_bytes()))
+            values = [self.load(self.builder.add(address, along)) for address in vectors]
+            self.store(function(*values), self.builder.add(out, along))
+            return []
+
+        self.loop(count, [], step)
+
+    def loop_with_partial_sums(self, count, sums, step):
+        """sums = step(i, sums) for i from 0 to count.
+
+        Few sums would wait for each other: then several steps are taken at once, into sums of their own.
+        """
+        builder, n = self.builder, len(sums)
+        at_once = max(1, 4 // n)
+        if at_once == 1:
+            return self.loop(count, sums, step)
+        whole = builder.sdiv(count, INT64(at_once))
+        done = builder.mul(whole, INT64(at_once))
+
+        def steps(i, sums):
+            first = builder.mul(i, INT64(at_once))
+            parts = [step(builder.add(first, INT64(j)), sums[j * n : (j + 1) * n]) for j in range(at_once)]
+            return [value for part in parts for value in part]
+
+        sums = self.loop(whole, sums + [self.zero] * ((at_once - 1) * n), steps)
+        while len(sums) > n:
+            half = len(sums) // 2
+            sums = [builder.fadd(p, q) for p, q in zip(sums[:half], sums[half:], strict=True)]
+        return self.loop(builder.sub(count, done), sums, lambda i, sums: step(builder.add(done, i), sums))
 
     def loop(self, count, values, step):
         """values = step(i, values) for i from 0 to count."""
