@@ -218,7 +218,7 @@ def train(
     x = check_x(x, model.spec.n_in, model.dtype)
     y = check_y(y, model.spec, len(x), model.dtype)
     weights = check_weights(sample_weight, class_weight, y, model.spec)
-    shares = _dropout(dropout, len(model.spec.layers) - 1)
+    shares = dropout_shares(dropout, len(model.spec.layers) - 1)
     batch = len(x) if isinstance(batch_size, str) and batch_size == "full" else _check_batch(batch_size)
     rng = np.random.default_rng(seed)
     known = np.arange(len(x)) if weights is None else np.flatnonzero(weights)
@@ -329,7 +329,7 @@ def _orders(rng: np.random.Generator, rows: np.ndarray, shuffle: bool, epochs: i
     return rng.permuted(orders, axis=1) if shuffle else orders
 
 
-def _dropout(dropout: Any, n_hidden: int) -> list[float]:
+def dropout_shares(dropout: Any, n_hidden: int) -> list[float]:
     """The share left out of each hidden layer; empty where it is nothing."""
     given = list(dropout) if isinstance(dropout, (list, tuple, np.ndarray)) else [dropout] * n_hidden
     if len(given) != n_hidden:

@@ -1,0 +1,474 @@
+"""scikit-learn's MLPClassifier and MLPRegressor on fastmlp's kernels, and what those lack beside.
+
+Parameters, attributes, warnings, the use of ``random_state`` and every formula are scikit-learn's: the same numbers
+come out, sooner. This module has the estimators; sklearn_fit.py has the loop that trains them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .activations import get_activation
+from .extras import require
+from .losses import Loss, get_loss
+from .model import MLP
+from .spec import Spec
+from .validation import check_count, check_dtype, check_weights, check_x, check_y
+
+require("sklearn", "sklearn", "fastmlp.sklearn")
+
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin  # noqa: E402
+from sklearn.metrics import accuracy_score, r2_score  # noqa: E402
+from sklearn.preprocessing import LabelBinarizer  # noqa: E402
+from sklearn.utils import check_random_state, column_or_1d  # noqa: E402
+from sklearn.utils.class_weight import compute_sample_weight  # noqa: E402
+from sklearn.utils.metaestimators import available_if  # noqa: E402
+from sklearn.utils.multiclass import type_of_target, unique_labels  # noqa: E402
+from sklearn.utils.validation import check_is_fitted, validate_data  # noqa: E402
+
+from .sklearn_fit import STOCHASTIC, Fit, check_parameters  # noqa: E402
+
+__all__ = ["MLPClassifier", "MLPRegressor"]
+
+_LOSSES = {"squared_error": "mse", "absolute_error": "mae"}  # scikit-learn's names
+_ACTIVATIONS = {"linear": "identity", "sigmoid": "logistic"}  # ours, and scikit-learn's
+# What kernels read as it is; anything else becomes float64.
+_DTYPES = [np.float64, np.float32, *(np.dtype(f"{kind}{size}") for kind in "ui" for size in (1, 2, 4, 8))]
+_BOUND = ("_network", "_views")  # made anew from coefs_ and intercepts_ when they are missing
+
+
+def _is_stochastic(estimator: Any) -> bool:
+    if estimator.solver not in STOCHASTIC:
+        raise AttributeError(f"partial_fit is only available for {' and '.join(STOCHASTIC)}, not {estimator.solver}")
+    return True
+
+
+def _gives_probabilities(estimator: Any) -> bool:
+    if estimator._loss_name() == "hinge":
+        raise AttributeError("under the loss hinge outputs are scores; there are no probabilities")
+    return True
+
+
+class _MLP(BaseEstimator):
+    """What classifier and regressor share: from parameters to a network, and back to ``coefs_``."""
+
+    def _keep(self, parameters: dict[str, Any]) -> None:
+        """Every parameter of the constructor, as scikit-learn wants it: unchanged, under its own name."""
+        self.__dict__.update((name, value) for name, value in parameters.items() if name != "self")
+
+    def _loss_name(self) -> Any:
+        return _LOSSES.get(self.loss, self.loss) if isinstance(self.loss, str) else self.loss
+
+    def _spec(self, n_in: int, hidden: list[int], n_out: int) -> Spec:
+        """The network: so many inputs, hidden units and outputs."""
+        given = self.activation
+        acts = list(given) if isinstance(given, (list, tuple)) else [given] * len(hidden)
+        if len(acts) != len(hidden):
+            raise ValueError(f"activation has {len(acts)} entries, there are {len(hidden)} hidden layers")
+        layers: list[dict[str, Any]] = [{"n": n_in, "act": None}]
+        layers += [{"n": n, "act": get_activation(act, "activation")} for n, act in zip(hidden, acts, strict=True)]
+        act, loss = self._output()
+        return Spec([*layers, {"n": n_out, "act": act, "cost": loss}])
+
+    def _output(self) -> tuple[str, str | Loss | None]:
+        """The activation and the loss of the last layer."""
+        raise NotImplementedError
+
+    def _hidden(self) -> list[int]:
+        sizes = self.hidden_layer_sizes
+        return [check_count(n, "hidden_layer_sizes") for n in (sizes if np.iterable(sizes) else [sizes])]
+
+    @property
+    def network_(self) -> MLP:
+        """The `fastmlp.MLP` itself, of whose parameters ``coefs_`` and ``intercepts_`` are views."""
+        if not hasattr(self, "coefs_"):
+            raise AttributeError(f"{type(self).__name__} has no network_ before fit")
+        arrays = [*self.coefs_, *self.intercepts_]
+        network: MLP | None = vars(self).get("_network")
+        if network is not None and all(a is b for a, b in zip(arrays, self._views, strict=True)):
+            return network
+        sizes = [len(c) for c in self.coefs_]
+        dtype = np.float32 if arrays[0].dtype == np.float32 else np.float64
+        network = MLP(self._spec(sizes[0], sizes[1:], len(self.intercepts_[-1])), seed=0, dtype=dtype)
+        for w, b, coef, intercept in zip(network.weights, network.biases, self.coefs_, self.intercepts_, strict=True):
+            w[...], b[...] = np.transpose(coef), intercept
+        self._bind(network)
+        return network
+
+    def _bind(self, network: MLP) -> None:
+        self._network = network
+        self.coefs_ = [w.T for w in network.weights]
+        self.intercepts_ = list(network.biases)
+        self._views = [*self.coefs_, *self.intercepts_]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in super().__getstate__().items() if name not in _BOUND}
+
+    def _initialize(self, spec: Spec, dtype: Any, random_state: np.random.RandomState) -> None:
+        """A new network with scikit-learn's draws (Glorot and Bengio 2010), and nothing learnt yet."""
+        network = MLP(spec, seed=0, dtype=dtype)
+        acts = [layer.act.name for layer in spec.layers[:-1]]
+        for weights, biases, act in zip(network.weights, network.biases, [*acts, (acts or [""])[-1]], strict=True):
+            n_out, n_in = weights.shape
+            bound = np.sqrt((2.0 if act == "sigmoid" else 6.0) / (n_in + n_out))
+            weights[...] = random_state.uniform(-bound, bound, (n_in, n_out)).T
+            biases[...] = random_state.uniform(-bound, bound, n_out)
+        self._bind(network)
+        self.n_iter_ = self.t_ = 0
+        self.n_layers_ = len(spec)
+        output = spec.layers[-1].act.name
+        self.out_activation_ = "exp" if spec.loss.name == "poisson" else _ACTIVATIONS.get(output, output)
+        if self.solver in STOCHASTIC:
+            self.loss_curve_: list[float] = []
+            self._no_improvement_count = 0
+            self.best_loss_ = None if self.early_stopping else np.inf
+            self.validation_scores_: list[float] | None = [] if self.early_stopping else None
+            self.best_validation_score_ = -np.inf if self.early_stopping else None
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
+        """Train on X (n_samples, n_features), dense or sparse, and y.
+
+        Parameters
+        ----------
+        X : array or sparse matrix, (n_samples, n_features)
+            Floats and integers are read as they are, without a copy.
+        y : array, (n_samples,) or (n_samples, n_outputs)
+        sample_weight : array, (n_samples,), optional
+            Weights of a batch's samples in its mean loss. With ``batch_size=1`` a step is so many times as long.
+
+        Returns
+        -------
+        self
+        """
+        return self._fit(X, y, sample_weight, incremental=False)
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any, incremental: bool) -> Any:
+        check_parameters(self)
+        first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
+        X, y, targets = self._validate(X, y, first, incremental)
+        random_state = check_random_state(self.random_state)
+        hidden = self._hidden()
+        self.n_outputs_ = self._count_outputs(targets)
+        spec = self._spec(X.shape[1], hidden, self.n_outputs_)
+        dtype = self.dtype or ("float32" if X.dtype == np.float32 else "float64")
+        if first:
+            self.__dict__.pop("_optimizer", None)
+            self._initialize(spec, check_dtype(dtype), random_state)
+        elif spec != self.network_.spec:
+            raise ValueError(f"the network to go on with is {self.network_.spec!r}, the parameters ask for {spec!r}")
+        network = self.network_
+        if sample_weight is not None and not np.any(sample_weight):
+            raise ValueError("sample_weight is zero for every sample: nothing is left to train on")
+        targets = check_y(targets, spec, X.shape[0], network.dtype)
+        weights = check_weights(sample_weight, None, targets, spec)
+        balance = getattr(self, "class_weight", None)
+        if balance is not None:
+            if incremental and isinstance(balance, str):
+                raise ValueError("class_weight 'balanced' needs all samples; give partial_fit a dict")
+            weights = compute_sample_weight(balance, y) * (1.0 if weights is None else weights)
+        Fit(self, network, check_x(X, spec.n_in, network.dtype, "X"), targets, weights, random_state, incremental).run()
+        return self
+
+    def _validate(self, X: Any, y: Any, first: bool, incremental: bool) -> tuple[Any, np.ndarray, np.ndarray]:
+        """X and y as scikit-learn checks them, and y as the network learns it."""
+        raise NotImplementedError
+
+    def _count_outputs(self, targets: np.ndarray) -> int:
+        return targets.shape[1]
+
+    def _strata(self, targets: np.ndarray) -> np.ndarray | None:
+        """What a validation set should have the same shares of."""
+        return None
+
+    def _outputs(self, X: Any) -> np.ndarray:
+        check_is_fitted(self)
+        X = validate_data(self, X, accept_sparse=["csr", "csc"], dtype=_DTYPES, reset=False)
+        return self.network_.predict(X, n_threads=self.n_threads)
+
+    def _predictions(self, outputs: np.ndarray) -> np.ndarray:
+        """What `predict` returns for the network's outputs."""
+        raise NotImplementedError
+
+    def _score(self, targets: np.ndarray, outputs: np.ndarray, weights: np.ndarray | None) -> float:
+        """Of held-out samples; NaN where outputs are not finite."""
+        raise NotImplementedError
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+
+class MLPClassifier(ClassifierMixin, _MLP):
+    """scikit-learn's `MLPClassifier`, trained by fastmlp.
+
+    The same ``random_state`` gives scikit-learn's numbers, but for rounding. The parameters that are not described
+    here, and the attributes, are those of `sklearn.neural_network.MLPClassifier`.
+
+    Parameters
+    ----------
+    activation : str, fastmlp.Activation, or list of either
+        Of the hidden layers: any of the library's, or your own; a list has one a layer.
+    loss : "log_loss", name of another loss, or fastmlp.Loss
+        For example "mse" of the probabilities; or "hinge", under which there are scores and no probabilities.
+    class_weight : "balanced", dict, or list of dict, optional
+        A weight for each class by its label; for multi-label y a dict a label.
+    dropout : float or list of float
+        The share of hidden units left out in training, one for all layers or one each.
+    l1 : float
+        As alpha, of Σ|w|.
+    dtype : "float32" or "float64", optional
+        Of the network; that of X when left out.
+    n_threads : int
+        They share batches of more than 128 samples, and predictions.
+
+    Attributes
+    ----------
+    network_ : fastmlp.MLP
+        The network itself; ``coefs_`` and ``intercepts_`` are views of its parameters.
+
+    Examples
+    --------
+    >>> from fastmlp.sklearn import MLPClassifier
+    >>> from sklearn.datasets import load_iris
+    >>> X, y = load_iris(return_X_y=True)
+    >>> clf = MLPClassifier((16, 8), activation=["tanh", "swish"], solver="lbfgs", max_iter=1000, random_state=0)
+    >>> bool(clf.fit(X, y).score(X, y) > 0.97)
+    True
+    """
+
+    def __init__(
+        self,
+        hidden_layer_sizes: Any = (100,),
+        activation: Any = "relu",
+        *,
+        loss: Any = "log_loss",
+        solver: str = "adam",
+        alpha: float = 0.0001,
+        l1: float = 0.0,
+        dropout: Any = 0.0,
+        class_weight: Any = None,
+        batch_size: Any = "auto",
+        learning_rate: str = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: Any = None,
+        tol: float = 1e-4,
+        verbose: Any = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: Any = 10,
+        max_fun: int = 15000,
+        dtype: Any = None,
+        n_threads: int = 1,
+    ) -> None:
+        self._keep(locals())
+
+    def _output(self) -> tuple[str, str | Loss | None]:
+        loss = self._loss_name()
+        if loss == "hinge":
+            return "linear", loss
+        act = "softmax" if self._label_binarizer.y_type_ == "multiclass" else "sigmoid"
+        return act, None if loss == "log_loss" else get_loss(loss, "loss")
+
+    def _validate(self, X: Any, y: Any, first: bool, incremental: bool) -> tuple[Any, np.ndarray, np.ndarray]:
+        X, y = validate_data(self, X, y, accept_sparse=["csr", "csc"], multi_output=True, dtype=_DTYPES, reset=first)
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        if not hasattr(self, "classes_") or not (self.warm_start or incremental):
+            self._label_binarizer = LabelBinarizer().fit(y)
+            self.classes_ = self._label_binarizer.classes_
+        else:
+            known, classes = set(self.classes_), unique_labels(y)
+            if self.warm_start and set(classes) != known:
+                raise ValueError(
+                    "warm_start can only be used where `y` has the same classes as in the previous call to fit."
+                    f" Previously got {self.classes_}, `y` has {classes}"
+                )
+            if not set(classes) <= known:
+                raise ValueError(
+                    f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. 'y' has {classes}."
+                )
+        if self._one_of_many():
+            return X, y, np.searchsorted(self.classes_, y).astype(np.int64)
+        return X, y, self._label_binarizer.transform(y).astype(np.uint8)
+
+    def _one_of_many(self) -> bool:
+        kind = self._label_binarizer.y_type_
+        return kind == "multiclass" or (kind == "binary" and self._loss_name() == "hinge")
+
+    def _count_outputs(self, targets: np.ndarray) -> int:
+        return len(self.classes_) if targets.ndim == 1 else targets.shape[1]
+
+    def _strata(self, targets: np.ndarray) -> np.ndarray | None:
+        return targets.astype(bool) if self.n_outputs_ == 1 else None  # as scikit-learn: only of two classes
+
+    @available_if(_is_stochastic)
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Any:
+        """One more epoch, over these samples.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in `fit`.
+        classes : array, (n_classes,)
+            All there will ever be; needed in the first call.
+
+        Returns
+        -------
+        self
+        """
+        if not hasattr(self, "classes_"):
+            if classes is None:
+                raise ValueError("classes must be passed on the first call to partial_fit.")
+            self.classes_ = unique_labels(classes)
+            multilabel = type_of_target(y).startswith("multilabel")
+            self._label_binarizer = LabelBinarizer().fit(y if multilabel else classes)
+        elif classes is not None and not np.array_equal(self.classes_, unique_labels(classes)):
+            raise ValueError(
+                f"`classes={classes!r}` is not the same as on last call to partial_fit, was: {self.classes_!r}"
+            )
+        return self._fit(X, y, sample_weight, incremental=True)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The class of each sample of X, (n_samples,), or its labels, (n_samples, n_outputs)."""
+        return self._predictions(self._outputs(X))
+
+    def _predictions(self, outputs: np.ndarray) -> np.ndarray:
+        if self._one_of_many():
+            return self.classes_[np.argmax(outputs, axis=1)]
+        return self._label_binarizer.inverse_transform(outputs.ravel() if outputs.shape[1] == 1 else outputs)
+
+    def _score(self, targets: np.ndarray, outputs: np.ndarray, weights: np.ndarray | None) -> float:
+        if not np.isfinite(outputs).all():
+            return np.nan
+        y = self.classes_[targets] if targets.ndim == 1 else self._label_binarizer.inverse_transform(targets)
+        return accuracy_score(y, self._predictions(outputs), sample_weight=weights)
+
+    @available_if(_gives_probabilities)
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """The probability of each class in the order of ``classes_``, (n_samples, n_classes)."""
+        outputs = self._outputs(X)
+        return np.hstack([1 - outputs, outputs]) if self.n_outputs_ == 1 else outputs
+
+    @available_if(_gives_probabilities)
+    def predict_log_proba(self, X: Any) -> np.ndarray:
+        """The logarithms of `predict_proba`."""
+        probabilities = self.predict_proba(X)
+        return np.log(probabilities, out=probabilities)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
+
+
+class MLPRegressor(RegressorMixin, _MLP):
+    """scikit-learn's `MLPRegressor`, trained by fastmlp.
+
+    The same ``random_state`` gives scikit-learn's numbers, but for rounding. The parameters that are not described
+    here, and the attributes, are those of `sklearn.neural_network.MLPRegressor`.
+
+    Parameters
+    ----------
+    loss : "squared_error", "absolute_error", "poisson", name of another loss, or fastmlp.Loss
+        Any of the library's that fits a linear output, such as "huber".
+    activation : str, fastmlp.Activation, or list of either
+        Of the hidden layers: any of the library's, or your own; a list has one a layer.
+    dropout : float or list of float
+        The share of hidden units left out in training, one for all layers or one each.
+    l1 : float
+        As alpha, of Σ|w|.
+    dtype : "float32" or "float64", optional
+        Of the network; that of X when left out.
+    n_threads : int
+        They share batches of more than 128 samples, and predictions.
+
+    Attributes
+    ----------
+    network_ : fastmlp.MLP
+        The network itself; ``coefs_`` and ``intercepts_`` are views of its parameters. Under "poisson" its outputs are
+        the logarithms of what `predict` returns.
+
+    Examples
+    --------
+    >>> from fastmlp.sklearn import MLPRegressor
+    >>> from sklearn.datasets import load_diabetes
+    >>> from sklearn.preprocessing import scale
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> reg = MLPRegressor(hidden_layer_sizes=8, loss="huber", random_state=0, max_iter=500)
+    >>> bool(reg.fit(scale(X), scale(y)).score(scale(X), scale(y)) > 0.5)
+    True
+    """
+
+    def __init__(
+        self,
+        loss: Any = "squared_error",
+        hidden_layer_sizes: Any = (100,),
+        activation: Any = "relu",
+        *,
+        solver: str = "adam",
+        alpha: float = 0.0001,
+        l1: float = 0.0,
+        dropout: Any = 0.0,
+        batch_size: Any = "auto",
+        learning_rate: str = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: Any = None,
+        tol: float = 1e-4,
+        verbose: Any = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: Any = 10,
+        max_fun: int = 15000,
+        dtype: Any = None,
+        n_threads: int = 1,
+    ) -> None:
+        self._keep(locals())
+
+    def _output(self) -> tuple[str, str | Loss | None]:
+        return "linear", get_loss(self._loss_name(), "loss")
+
+    def _validate(self, X: Any, y: Any, first: bool, incremental: bool) -> tuple[Any, np.ndarray, np.ndarray]:
+        X, y = validate_data(
+            self, X, y, accept_sparse=["csr", "csc"], multi_output=True, y_numeric=True, dtype=_DTYPES, reset=first
+        )
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        return X, y, y[:, None] if y.ndim == 1 else y
+
+    @available_if(_is_stochastic)
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
+        """One more epoch, over these samples; as `fit` otherwise."""
+        return self._fit(X, y, sample_weight, incremental=True)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The value for each sample of X, (n_samples,), or its values, (n_samples, n_outputs)."""
+        return self._predictions(self._outputs(X))
+
+    def _predictions(self, outputs: np.ndarray) -> np.ndarray:
+        values = np.exp(outputs) if self.out_activation_ == "exp" else outputs
+        return values.ravel() if values.shape[1] == 1 else values
+
+    def _score(self, targets: np.ndarray, outputs: np.ndarray, weights: np.ndarray | None) -> float:
+        values = self._predictions(outputs)
+        return r2_score(targets, values, sample_weight=weights) if np.isfinite(values).all() else np.nan

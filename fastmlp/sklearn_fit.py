@@ -1,0 +1,303 @@
+"""How scikit-learn trains an MLP, epoch by epoch: its batches, penalties, schedules, stopping and words."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import train_test_split
+from sklearn.utils import shuffle
+
+from .engine import Steps
+from .epochs import Epochs, Samples
+from .kernels import layout
+from .kernels.layout import aligned
+from .lbfgs import minimise
+from .model import MLP
+from .optimizers import LBFGS, SGD, AdamHat
+from .training import dropout_shares
+from .validation import check_choice, check_count, check_dtype, check_flag, check_number
+
+__all__ = ["STOCHASTIC", "Fit", "check_parameters"]
+
+STOCHASTIC = ("sgd", "adam")
+_NON_FINITE = (
+    "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
+)
+_SMALLEST_RATE = 1e-6  # below, "adaptive" stops
+
+
+def check_parameters(estimator: Any) -> None:
+    """Refuse settings that no training could begin with."""
+    e = estimator
+    check_choice(e.solver, "solver", (*STOCHASTIC, "lbfgs"))
+    check_choice(e.learning_rate, "learning_rate", ("constant", "invscaling", "adaptive"))
+    for name in ("alpha", "l1", "power_t", "tol"):
+        check_number(getattr(e, name), name, 0.0)
+    for name in ("learning_rate_init", "epsilon"):
+        check_number(getattr(e, name), name, 0.0, open_low=True)
+    for name in ("momentum", "validation_fraction", "beta_1", "beta_2"):
+        check_number(getattr(e, name), name, 0.0, 1.0)
+    for name in ("max_iter", "max_fun", "n_threads"):
+        check_count(getattr(e, name), name)
+    for name in ("shuffle", "warm_start", "nesterovs_momentum", "early_stopping"):
+        check_flag(getattr(e, name), name)
+    if e.n_iter_no_change != math.inf:
+        check_count(e.n_iter_no_change, "n_iter_no_change")
+    if not isinstance(e.batch_size, str) or e.batch_size != "auto":
+        check_count(e.batch_size, "batch_size")
+    if e.dtype is not None:
+        check_dtype(e.dtype)
+    if e.solver == "lbfgs" and (e.l1 or np.any(e.dropout)):
+        raise ValueError("lbfgs needs a smooth loss that stays the same; l1 and dropout are for the other solvers")
+
+
+@dataclass
+class Rate:
+    """An optimiser at work, and its learning rate. It is kept from one call of partial_fit to the next."""
+
+    steps: Steps
+    learning_rate: float
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """From a pickle: kernels want vectors to begin on a cache line."""
+        steps: Steps = state["steps"]
+        vectors = [aligned(vector.size, vector.dtype) for vector in steps.vectors]
+        for vector, values in zip(vectors, steps.vectors, strict=True):
+            vector[...] = values
+        self.__dict__.update(state, steps=replace(steps, vectors=vectors))
+
+    def set(self, learning_rate: float) -> None:
+        """scikit-learn's velocity has the learning rate in it, ours has not; so that one is what it was there."""
+        for velocity in self.steps.vectors:
+            velocity *= self.learning_rate / learning_rate
+        self.learning_rate = learning_rate
+
+
+class Fit:
+    """One call of fit or partial_fit.
+
+    Parameters
+    ----------
+    estimator : MLPClassifier or MLPRegressor
+        With its parameters, and the attributes of what it learnt before.
+    network : MLP
+    x, targets, weights
+        Checked (validation.py).
+    random_state : numpy.random.RandomState
+    incremental : bool
+        Whether this is partial_fit.
+    """
+
+    def __init__(
+        self,
+        estimator: Any,
+        network: MLP,
+        x: Any,
+        targets: np.ndarray,
+        weights: np.ndarray | None,
+        random_state: np.random.RandomState,
+        incremental: bool,
+    ) -> None:
+        self._e, self._network = estimator, network
+        self._samples = Samples(x, targets, weights)
+        self._random_state, self._incremental = random_state, incremental
+        self._rows = np.arange(len(x)) if weights is None else np.flatnonzero(weights)
+        self._held_out = self._rows[:0]
+        # scikit-learn reports the mean over the outputs of the squared error, but minimises the sum.
+        self._loss_scale = 1 / network.spec.n_out if network.spec.loss.name == "mse" else 1.0
+
+    def run(self) -> None:
+        """Train."""
+        if self._e.solver == "lbfgs":
+            self._lbfgs()
+        else:
+            self._stochastic()
+
+    def _lbfgs(self) -> None:
+        e, weight = self._e, self._samples.weight(self._rows)
+        settings = LBFGS(gtol=e.tol, ftol=1e7 * float(np.finfo(float).eps), max_fun=e.max_fun)
+        e.n_iter_ = 0
+
+        def after(values: dict[str, float]) -> bool:
+            e.n_iter_ += 1
+            if e.verbose and values:
+                print(f"Iteration {e.n_iter_}, loss = {values['loss']:.8f}")
+            return not values
+
+        result = minimise(
+            settings, self._network, self._samples, self._rows, {}, e.alpha / weight, e.n_threads, e.max_iter, after
+        )
+        if not (math.isfinite(result.fun) and np.isfinite(self._network.params).all()):
+            raise ValueError(_NON_FINITE)
+        e.n_iter_ = min(result.nit, e.max_iter)
+        penalty = self._penalty() / weight
+        e.loss_ = (float(result.fun) - penalty) * self._loss_scale + penalty
+        if result.status != 0:
+            warnings.warn(
+                f"lbfgs failed to converge after {result.nit} iteration(s) (status={result.status}): {result.message}. "
+                f"It may help to increase the number of iterations (max_iter={e.max_iter}) or to scale the data.",
+                ConvergenceWarning,
+                stacklevel=5,
+            )
+
+    def _stochastic(self) -> None:
+        e = self._e
+        if e.early_stopping:
+            if self._incremental:
+                raise ValueError("partial_fit does not support early_stopping=True")
+            self._hold_out()
+        batch = self._batch_size()
+        shares = dropout_shares(e.dropout, len(self._network.spec.layers) - 1)
+        best = self._network.params.copy()
+        if not self._incremental or not hasattr(e, "_optimizer"):
+            e._optimizer = self._begin()
+        steps = e._optimizer.steps
+        steps.options[[layout.L1, layout.L2]] = e.l1 / batch, e.alpha / batch
+        e.n_iter_ = 0
+        order = self._rows
+        try:
+            with closing(Epochs(self._network, self._samples, batch, {}, steps, shares, e.n_threads)) as epochs:
+                while e.n_iter_ < e.max_iter:
+                    if e.shuffle:
+                        order = shuffle(order, random_state=self._random_state)
+                    key = int(self._random_state.randint(1 << 62, dtype=np.int64)) if shares else 0
+                    loss = self._epoch(epochs, steps, order, batch, key)
+                    if math.isnan(loss) and not e.early_stopping:
+                        raise ValueError(_NON_FINITE)
+                    self._note(loss, best)
+                    if math.isnan(loss):
+                        warnings.warn(f"{_NON_FINITE} The best ones are kept.", ConvergenceWarning, stacklevel=5)
+                        break
+                    if self._should_stop() or self._incremental:
+                        break
+                    if e.n_iter_ == e.max_iter:
+                        warnings.warn(
+                            f"Stochastic Optimizer: Maximum iterations ({e.max_iter}) reached and the optimization "
+                            "hasn't converged yet.",
+                            ConvergenceWarning,
+                            stacklevel=5,
+                        )
+        except KeyboardInterrupt:
+            warnings.warn("Training interrupted by user.", stacklevel=5)
+        finally:
+            if e.early_stopping:
+                self._network.params[...] = best
+
+    def _hold_out(self) -> None:
+        """Set validation samples aside, as scikit-learn draws them."""
+        e, targets = self._e, self._samples.y
+        stratify = e._strata(targets[self._rows])
+        self._rows, self._held_out = train_test_split(
+            self._rows, random_state=self._random_state, test_size=e.validation_fraction, stratify=stratify
+        )
+        if len(self._held_out) < 2:
+            raise ValueError(
+                "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
+            )
+
+    def _batch_size(self) -> int:
+        size, n = self._e.batch_size, len(self._rows)
+        if size == "auto":
+            return min(200, n)
+        if size > n:
+            warnings.warn(
+                "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=6
+            )
+        return min(int(size), n)
+
+    def _begin(self) -> Rate:
+        e = self._e
+        if e.solver == "adam":
+            optimizer: Any = AdamHat(betas=(e.beta_1, e.beta_2), eps=e.epsilon)
+        else:
+            optimizer = SGD(e.momentum, bool(e.nesterovs_momentum and e.momentum))
+        return Rate(Steps.begin(optimizer, self._network.params), float(e.learning_rate_init))
+
+    def _epoch(self, epochs: Epochs, steps: Steps, order: np.ndarray, batch: int, key: int) -> float:
+        """Train on the samples in their order; their mean loss with penalties, or NaN.
+
+        The penalty of a batch is divided by the weight of its samples: so the last one, when it is smaller, and where
+        samples have weights each one, is run on its own.
+        """
+        e, n = self._e, len(order)
+        penalised = e.alpha > 0 or e.l1 > 0
+        weighted = self._samples.weights is not None and batch > 1
+        at_once = batch if weighted else n // batch * batch
+        total, after = 0.0, self._penalty() if penalised else 0.0
+        for start in range(0, n, at_once):
+            part = order[start : start + at_once]
+            size = min(batch, len(part))
+            weight = self._samples.weight(part) if weighted else size
+            steps.options[[layout.L1, layout.L2]] = e.l1 / weight, e.alpha / weight
+            values = epochs.run(part, e._optimizer.learning_rate, key)
+            if not values:
+                return math.nan
+            total += len(part) * values["loss"] * self._loss_scale
+            if penalised:  # each batch saw the penalty of before its step; between the first and the last, a line
+                before, after = after, self._penalty()
+                batches = len(part) // size
+                total += (batches * before + (batches - 1) / 2 * (after - before)) * size / weight
+        return total / n
+
+    def _penalty(self) -> float:
+        """½ alpha Σw² + l1 Σ|w|."""
+        weights, e = self._network.weights, self._e
+        value = 0.5 * e.alpha * sum(float(np.vdot(w, w)) for w in weights)
+        return value + e.l1 * sum(float(np.abs(w).sum()) for w in weights) if e.l1 else value
+
+    def _note(self, loss: float, best: np.ndarray) -> None:
+        """What an epoch gave, and whether it was better than those before."""
+        e = self._e
+        e.n_iter_ += 1
+        e.t_ += len(self._rows)
+        e.loss_ = loss
+        e.loss_curve_.append(loss)
+        if e.verbose:
+            print(f"Iteration {e.n_iter_}, loss = {loss:.8f}")
+        if not e.early_stopping:
+            e._no_improvement_count = e._no_improvement_count + 1 if loss > e.best_loss_ - e.tol else 0
+            e.best_loss_ = min(e.best_loss_, loss)
+        else:
+            score = math.nan if math.isnan(loss) else self._validation_score()
+            e.validation_scores_.append(score)
+            if e.verbose:
+                print(f"Validation score: {score:f}")
+            worse = score < e.best_validation_score_ + e.tol
+            e._no_improvement_count = e._no_improvement_count + 1 if worse else 0
+            if score > e.best_validation_score_:
+                e.best_validation_score_ = score
+                best[...] = self._network.params
+        if e.solver == "sgd" and e.learning_rate == "invscaling":
+            e._optimizer.set(e.learning_rate_init / (e.t_ + 1) ** e.power_t)
+
+    def _validation_score(self) -> float:
+        rows, network, samples = self._held_out, self._network, self._samples
+        outputs = np.empty((len(rows), network.spec.n_out), network.dtype)
+        network._engine.forward(samples.feed(network._engine), rows, outputs, False, self._e.n_threads)
+        weights = None if samples.weights is None else samples.weights[rows]
+        return float(self._e._score(samples.y[rows], outputs, weights))
+
+    def _should_stop(self) -> bool:
+        e = self._e
+        if e._no_improvement_count <= e.n_iter_no_change:
+            return False
+        what = "Validation score" if e.early_stopping else "Training loss"
+        message = f"{what} did not improve more than tol={e.tol:f} for {e.n_iter_no_change} consecutive epochs."
+        rate = e._optimizer.learning_rate
+        if e.solver == "sgd" and e.learning_rate == "adaptive":
+            if rate > _SMALLEST_RATE:
+                e._optimizer.set(rate / 5)
+                e._no_improvement_count = 0
+                if e.verbose:
+                    print(f"{message} Setting learning rate to {rate / 5:f}")
+                return False
+            message += " Learning rate too small."
+        if e.verbose:
+            print(f"{message} Stopping.")
+        return True
