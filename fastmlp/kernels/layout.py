@@ -124,8 +124,8 @@ class Parameters:
 
     def __init__(self, places: Sequence[Place], params: np.ndarray, states: Sequence[np.ndarray] = ()) -> None:
         item = params.itemsize
-        rows = [*(place.n_out for place in places[:-1]), places[-1].shape[1]]
-        self.in_place = all(n == padded(n, item) for n in rows)
+        lengths = [*(place.n_out for place in places[:-1]), places[-1].shape[1]]
+        self.in_place = all(n == padded(n, item) for n in lengths)
         self._alive = params, states
         self.offsets = [(place.w * item, place.b * item) for place in places]
         used = params.size
