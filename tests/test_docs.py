@@ -98,10 +98,12 @@ def test_links(site):
 
 def test_what_examples_use_is_in_the_reference(site):
     code = "".join(block[1] for page in PAGES for block in BLOCK.finditer(page.read_text()))
-    used = set(re.findall(r"\bfastmlp\.([A-Za-z]\w*)", code)) | (set(fastmlp.__all__) - {"ACTIVATIONS", "LOSSES"})
+    used = {*re.findall(r"\bfastmlp\.([A-Za-z]\w*)", code), *fastmlp.__all__}
+    for names in re.findall(r"from fastmlp import (.+)", code):
+        used.update(name.split()[0] for name in names.split(","))
     anchors = set().union(*(Page(path).anchors for path in site.glob("reference/*.html")))
-    objects = [name for name in used if name not in fastmlp.ACTIVATIONS and name.upper() != name]
-    assert sorted(name for name in objects if f"fastmlp.{name}" not in anchors) == []
+    used -= {"ACTIVATIONS", "LOSSES", *fastmlp.ACTIVATIONS}
+    assert sorted(name for name in used if f"fastmlp.{name}" not in anchors) == []
 
 
 def test_links_of_the_readme():
