@@ -9,6 +9,7 @@ from . import init, optimizers, schedules
 from .activations import ACTIVATIONS, Activation, get_activation
 from .io import load
 from .losses import LOSSES, Loss
+from .many import Trained, train_many
 from .model import MLP, GradientCheck, check_gradients
 from .spec import Spec
 from .stopping import EarlyStopping, TrainingState
@@ -18,7 +19,8 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ACTIVATIONS", "LOSSES", "MLP", "Activation", "DivergenceError", "EarlyStopping", "GradientCheck", "History",
-    "Loss", "Spec", "TrainingState", "check_gradients", "init", "load", "optimizers", "schedules", "train",
+    "Loss", "Spec", "Trained", "TrainingState", "check_gradients", "init", "load", "optimizers", "schedules", "train",
+    "train_many",
 ]  # fmt: skip
 
 

@@ -139,8 +139,10 @@ class Epochs:
         numbers = np.zeros((len(rates), layout.NUMBERS))
         numbers[:, 0] = rates
         epochs = model._engine.run_epochs(self._team.leader, self._kernel, self._feed, call, numbers, self._finite)
-        for order, totals in zip(orders[:epochs], numbers[:, 1:].tolist(), strict=False):
-            yield model._report(totals, samples.y, order, None, {}, samples.weight(order))
+        weights = orders.shape[1] if samples.weights is None else samples.weights[orders[:epochs]].sum(axis=1)
+        names = model._report(numbers[0, 1:], samples.y, orders[0], None, {}, 1.0)
+        for values in (numbers[:epochs, 1:].T / weights).T.tolist():
+            yield dict(zip(names, values, strict=False))
         if epochs < len(rates):
             model.params[...] = self._finite
             yield {}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
-__all__ = ["Progress"]
+__all__ = ["Part", "Progress", "RunsProgress", "Stopped", "begin_progress", "check_progress"]
 
 _WIDTH = 24
 _REFRESH = 0.1  # seconds
@@ -55,15 +56,117 @@ class Progress:
 
     def _draw(self, epoch: int, done: int, values: str) -> None:
         total = self._epochs * self._samples
-        filled = _WIDTH * done // total
         left = (time.perf_counter() - self._begin) / done * (total - done)
-        bar = "━" * filled + "─" * (_WIDTH - filled)
-        line = f"{bar} epoch {epoch + 1}/{self._epochs}  {values}  {self._speed(done)}  {_clock(left)} left"
+        line = (
+            f"{_bar(done / total)} epoch {epoch + 1}/{self._epochs}  {values}  {self._speed(done)}  {_clock(left)} left"
+        )
         self._stream.write("\r" + line + "\x1b[K")
         self._stream.flush()
 
     def _speed(self, done: int) -> str:
         return f"{done / max(time.perf_counter() - self._begin, 1e-9):,.0f} samples/s"
+
+
+class Stopped(BaseException):
+    """A run of several is told to end."""
+
+
+class Part:
+    """Where one run of several reports; it is told there when to end, in the middle of an epoch if need be."""
+
+    def __init__(self, stopped: bool = False) -> None:
+        self.stopped = stopped
+        self.done, self.total = 0, 1  # samples
+
+    def begin(self, epochs: int, samples: int) -> Part:
+        """Called when everything was checked and nothing is trained."""
+        self._samples, self.total = samples, epochs * samples
+        self._look()
+        return self
+
+    def samples_done(self, epoch: int, done: int, loss: float) -> None:
+        """As of `Progress`."""
+        self.done = epoch * self._samples + done
+        self._look()
+
+    def epoch_done(self, epoch: int, values: Mapping[str, float]) -> None:
+        """As of `Progress`."""
+        self.samples_done(epoch + 1, 0, values["loss"])
+
+    def close(self) -> None:
+        """As of `Progress`: nothing was drawn."""
+
+    def _look(self) -> None:
+        if self.stopped:
+            raise Stopped
+
+
+class RunsProgress:
+    """The same for several runs at once, each of which reports to a `Part`: how many are done, or a line a run."""
+
+    def __init__(self, wanted: bool | None, runs: int, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stderr
+        self._live = wanted is not False and self._stream.isatty()
+        self._lines = wanted is True and not self._live
+        self._runs, self._done, self._samples = runs, 0, 0
+        self._begin = time.perf_counter()
+        self._parts: list[Part] = []  # of the runs under way
+        self._stopped = False
+        self._lock = threading.Lock()
+
+    def part(self) -> Part:
+        """For a run that begins."""
+        with self._lock:
+            part = Part(self._stopped)
+            self._parts.append(part)
+        return part
+
+    def run_done(self, part: Part, settings: Mapping[str, Any], history: Mapping[str, Sequence[float]]) -> None:
+        """Called when a run has ended."""
+        with self._lock:
+            self._parts.remove(part)
+            self._done += 1
+            self._samples += part.done
+            if self._lines:
+                values = "  ".join(f"{name} {of_epochs[-1]:.4f}" for name, of_epochs in history.items())
+                given = ", ".join(f"{name} {value}" for name, value in settings.items())
+                print(f"{self._done}/{self._runs}  {given}:  {values}", file=self._stream, flush=True)
+
+    def stop(self) -> None:
+        """Tell the runs under way, and those to come, to end."""
+        with self._lock:
+            self._stopped = True
+            for part in self._parts:
+                part.stopped = True
+
+    def draw(self) -> None:
+        """Called a few times a second."""
+        if not self._live:
+            return
+        with self._lock:
+            samples = self._samples + sum(part.done for part in self._parts)
+            share = (self._done + sum(part.done / part.total for part in self._parts)) / self._runs
+        seconds = time.perf_counter() - self._begin
+        left = _clock(seconds * (1 / share - 1)) if share else "?"
+        line = f"{_bar(share)} {self._done}/{self._runs} networks  {samples / seconds:,.0f} samples/s  {left} left"
+        self._stream.write("\r" + line + "\x1b[K")
+        self._stream.flush()
+
+    def close(self) -> None:
+        """End the live line."""
+        if self._live:
+            self.draw()
+            print(file=self._stream, flush=True)
+
+
+def begin_progress(progress: Any, epochs: int, samples: int) -> Progress | Part:
+    """What a run reports to, for a checked ``progress`` argument."""
+    return progress.begin(epochs, samples) if isinstance(progress, Part) else Progress(progress, epochs, samples)
+
+
+def _bar(share: float) -> str:
+    filled = int(_WIDTH * share)
+    return "━" * filled + "─" * (_WIDTH - filled)
 
 
 def _clock(seconds: float) -> str:
@@ -72,8 +175,8 @@ def _clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def check_progress(progress: Any) -> bool | None:
-    """None, True or False."""
-    if progress is not None and not isinstance(progress, bool):
+def check_progress(progress: Any) -> Any:
+    """None, True or False, or a `Part` of several runs."""
+    if progress is not None and not isinstance(progress, (bool, Part)):
         raise TypeError(f"progress must be True, False or None, got {progress!r}")
     return progress

@@ -18,7 +18,7 @@ from .losses import Loss, get_loss
 from .metrics import named_metrics
 from .model import MLP
 from .optimizers import LBFGS, Optimizer, get_optimizer
-from .progress import Progress, check_progress
+from .progress import begin_progress, check_progress
 from .schedules import ReduceOnPlateau, Schedule
 from .spec import Spec
 from .stopping import EarlyStopping, TrainingState, Watch, get_early_stopping
@@ -236,7 +236,7 @@ def train(
     samples = Samples(x, y, weights)
     history = History()
     watch = None if stopping is None else Watch(stopping, model, history)
-    bar = Progress(progress, epochs, len(rows))
+    bar = begin_progress(progress, epochs, len(rows))
 
     def was_last(values: dict[str, float]) -> bool:
         """Take note of the epoch that gave these values."""

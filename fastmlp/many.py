@@ -1,0 +1,245 @@
+"""Many networks at once: each is trained by train(), on threads, while the kernels leave Python alone."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import os
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import product
+from queue import Empty, SimpleQueue
+from typing import Any
+
+import numpy as np
+
+from .model import MLP
+from .names import nearest
+from .progress import Part, RunsProgress, Stopped, check_progress
+from .spec import Spec
+from .training import DivergenceError, History, train
+from .validation import check_count, check_seed
+
+__all__ = ["Trained", "train_many"]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """One of the networks of `train_many`.
+
+    Attributes
+    ----------
+    model : MLP
+    history : History
+    settings : dict
+        What sets this run apart: "spec", its number among the specs; "seed"; and its values of the grid's options.
+    error : DivergenceError or None
+        Where training met a non-finite loss; then model and history are those of the last finite epoch.
+    """
+
+    model: MLP
+    history: History
+    settings: dict[str, Any]
+    error: DivergenceError | None = None
+
+
+def train_many(
+    x: Any,
+    y: Any,
+    specs: Any,
+    *,
+    seeds: Iterable[int] | None = None,
+    grid: Mapping[str, Sequence[Any]] | None = None,
+    n_threads: int | None = None,
+    progress: bool | None = None,
+    **options: Any,
+) -> list[Trained]:
+    """Train networks of all combinations of specs, settings and seeds, several at a time.
+
+    Each has the bits that `train` alone would give it, whatever the number of threads.
+
+    Parameters
+    ----------
+    x, y : arrays
+        As in `train`, the same for all.
+    specs : spec, or list of them
+        Each a list of dict, a Spec, or an MLP, whose training goes on in place.
+    seeds : list of int, optional
+        ``range(10)`` trains every combination ten times.
+    grid : dict of lists, optional
+        For options of `train` the values to try, in all combinations, like scikit-learn's ``ParameterGrid``:
+        ``{"lr": [0.1, 0.01], "batch_size": [1, 32]}``.
+    n_threads : int, optional
+        Networks trained at a time: the processor's cores that this process may use, when left out.
+    progress : bool, optional
+        As in `train`; True prints a line a network where there is no terminal.
+    **options
+        Of `train`, the same for all.
+
+    Returns
+    -------
+    list of Trained
+        With ``model``, ``history``, ``settings`` and ``error``. The specs in their order; for each the combinations of
+        the grid, its last option changing first; for each of those the seeds.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For bad input to any of them, before any is trained.
+
+    Warns
+    -----
+    RuntimeWarning
+        When some diverged. The others are not touched, and these have the weights of their last finite epoch.
+
+    Notes
+    -----
+    Ctrl-C ends all at once; those that were finished are returned, with a warning. Networks of a few dozen weights gain
+    little from threads, because Python's own share of the work remains.
+
+    Examples
+    --------
+    >>> import fastmlp
+    >>> x, y = [[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0]
+    >>> spec = [{"n": 2, "act": None}, {"n": 8, "act": "tanh"}, {"n": 1, "act": "sigmoid"}]
+    >>> trained = fastmlp.train_many(x, y, spec, seeds=range(20), grid={"lr": [0.05, 0.5]}, epochs=300)
+    >>> len(trained)
+    40
+    >>> best = min(trained, key=lambda one: one.history["loss"][-1])
+    >>> best.settings["lr"]
+    0.5
+    """
+    check_progress(progress)
+    networks = _networks(specs)
+    plans = _plans(len(networks), seeds, grid, options)
+    n_threads = _cores() if n_threads is None else check_count(n_threads, "n_threads")
+    models = [id(network) for network in networks if isinstance(network, MLP)]
+    if models and (len(plans) > len(networks) or len(set(models)) < len(models)):
+        raise ValueError("specs: several runs would train one model in place; give each a copy, and no seeds or grid")
+
+    def run(plan: dict[str, Any], part: Part) -> tuple[MLP, History]:
+        given = {**options, **plan}
+        return train(x, y, networks[given.pop("spec")], progress=part, **given)  # type: ignore[arg-type]
+
+    every = len(plans) // (len(networks) * math.prod(map(len, (grid or {}).values())))
+    for plan in plans[::every]:  # one of each combination, whatever its seed
+        with suppress(Stopped):
+            run(plan, Part(stopped=True))
+    x, y = x.tocsr() if hasattr(x, "tocsr") else np.asarray(x), np.asarray(y)
+    done, interrupted = _run_all(plans, run, n_threads, RunsProgress(progress, len(plans)))
+    if interrupted:
+        warnings.warn(f"interrupted: {len(done)} of {len(plans)} networks are trained", RuntimeWarning, stacklevel=2)
+    diverged = sum(one.error is not None for one in done)
+    if diverged:
+        message = f"{diverged} of {len(done)} networks diverged, see their error; a smaller lr may help"
+        warnings.warn(message, RuntimeWarning, stacklevel=2)
+    return done
+
+
+def _networks(specs: Any) -> list[Spec | MLP]:
+    """The specs, each parsed once."""
+    one = isinstance(specs, (Spec, MLP)) or (
+        isinstance(specs, Sequence) and len(specs) > 0 and isinstance(specs[0], Mapping)
+    )
+    if not one and (isinstance(specs, (str, bytes, Mapping)) or not isinstance(specs, Iterable)):
+        raise TypeError(f"specs must be a spec or a list of specs, got {type(specs).__name__}")
+    networks: list[Spec | MLP] = []
+    for i, spec in enumerate([specs] if one else specs):
+        try:
+            networks.append(spec if isinstance(spec, (Spec, MLP)) else Spec(spec))
+        except (TypeError, ValueError) as error:
+            raise type(error)(str(error) if one else f"specs[{i}]: {error}") from None
+    if not networks:
+        raise ValueError("specs is empty: there is nothing to train")
+    return networks
+
+
+def _plans(
+    n_networks: int, seeds: Iterable[int] | None, grid: Mapping[str, Any] | None, options: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """What sets each run apart, in order."""
+    known = {name for name, given in inspect.signature(train).parameters.items() if given.kind is given.KEYWORD_ONLY}
+    known -= {"progress", "n_threads", "checkpoint"}
+    if grid is not None and not isinstance(grid, Mapping):
+        raise TypeError(f"grid must be a dict of lists such as {{'lr': [0.1, 0.01]}}, got {type(grid).__name__}")
+    grid = grid or {}
+    for where, names in (("", options), ("grid: ", grid)):
+        for name in names:
+            if name == "checkpoint":
+                raise ValueError(f"{where}train_many has no checkpoint: a file is for one network")
+            if name not in known:
+                raise TypeError(f"{where}train has no option {name!r}{nearest(name, sorted(known))}")
+    for name, values in grid.items():
+        if name in options:
+            raise ValueError(f"{name} is given twice, in the grid and as an option")
+        if isinstance(values, (str, bytes)) or not isinstance(values, (Sequence, np.ndarray)) or not len(values):
+            raise TypeError(f"grid: {name} must be a list of values to try, got {values!r}")
+    of_seeds: list[dict[str, Any]] = [{}]
+    if seeds is not None:
+        if "seed" in options or "seed" in grid:
+            raise ValueError("seed and seeds are both given; give one of them")
+        if isinstance(seeds, (str, bytes)) or not isinstance(seeds, Iterable):
+            raise TypeError(f"seeds must be a list of integers such as range(10), got {seeds!r}")
+        of_seeds = [{"seed": check_seed(seed)} for seed in seeds]
+        if not of_seeds:
+            raise ValueError("seeds is empty: there is nothing to train")
+    settings = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
+    return [{"spec": i, **one, **seed} for i in range(n_networks) for one in settings for seed in of_seeds]
+
+
+def _run_all(
+    plans: Sequence[dict[str, Any]],
+    run: Callable[[dict[str, Any], Part], tuple[MLP, History]],
+    n_threads: int,
+    bar: RunsProgress,
+) -> tuple[list[Trained], bool]:
+    """Those that were finished, and whether Ctrl-C ended it."""
+    results: list[Trained | None] = [None] * len(plans)
+    waiting: SimpleQueue[int] = SimpleQueue()
+    for number in range(len(plans)):
+        waiting.put(number)
+
+    def work() -> None:
+        while not waiting.empty():
+            try:
+                number = waiting.get_nowait()
+            except Empty:
+                return
+            part, error = bar.part(), None
+            try:
+                model, history = run(plans[number], part)
+            except DivergenceError as caught:
+                model, history, error = caught.model, caught.history, caught.with_traceback(None)
+            except Stopped:
+                return
+            except BaseException as trouble:
+                trouble.add_note(f"in a run of train_many with {plans[number]}")
+                bar.stop()
+                raise
+            results[number] = Trained(model, history, plans[number], error)
+            bar.run_done(part, plans[number], history)
+
+    interrupted = False
+    with ThreadPoolExecutor(n_threads, "fastmlp") as threads:
+        workers = [threads.submit(work) for _ in range(min(n_threads, len(plans)))]
+        try:
+            while wait(workers, timeout=0.1).not_done:
+                bar.draw()
+        except KeyboardInterrupt:
+            interrupted = True
+        finally:
+            bar.stop()
+    bar.close()
+    for worker in workers:
+        worker.result()
+    return [one for one in results if one is not None], interrupted
+
+
+def _cores() -> int:
+    """How many this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
