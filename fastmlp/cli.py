@@ -26,7 +26,7 @@ from .validation import check_count, check_dtype, check_number, check_seed
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from .tables import Schema
+    from .schema import Schema
 
 __all__ = ["app", "run"]
 
@@ -63,7 +63,10 @@ def run(arguments: list[str]) -> int:
     try:
         return app(arguments, prog_name="fastmlp", standalone_mode=False) or 0
     except typer.TyperException as error:
-        raise ValueError(error.format_message()) from None
+        message = error.format_message()
+        if not message:  # no arguments: the help has been printed
+            return error.exit_code
+        raise ValueError(message) from None
 
 
 @app.callback()
@@ -140,6 +143,7 @@ def train(
     category of its own. All of it is stored with the model: predict needs its file and a table with the same columns.
     """
     from . import tables
+    from .schema import Schema, split
 
     check_number(validation, "--validation", 0.0, 1.0)
     check_count(early_stopping, "--early-stopping", 0)
@@ -149,11 +153,11 @@ def train(
         _check_folder(out)
     kind = check_dtype(dtype)
     table = tables.read(data)
-    schema = tables.Schema.of(table, target, task, ignore=ignore or (), category=category or ())
+    schema = Schema.of(table, target, task, ignore=ignore or (), category=category or ())
     rows, y = schema.encode_target(table, kind)
     if missing := len(table[target]) - len(rows):
         warnings.warn(f"{missing} of {len(table[target])} rows have no {target!r}, and are left out", stacklevel=1)
-    kept, held = tables.split(y, len(schema.classes), validation, seed)
+    kept, held = split(y, len(schema.classes), validation, seed)
     schema = schema.fitted(table, rows[kept], kind)
     x = schema.encode(table, kind)[rows]
     center, spread = (0.0, 1.0) if schema.classes else (float(np.mean(y[kept])), float(np.std(y[kept])) or 1.0)
@@ -182,7 +186,8 @@ def train(
     )
     seconds = time.perf_counter() - begin
     if not history:
-        return 130  # Ctrl-C in the first epoch: there is nothing to keep
+        warnings.warn("interrupted in the first epoch, so that there is nothing to keep", stacklevel=1)
+        return 130
     if not schema.classes:  # the last layer, which is linear, undoes the target's standardisation
         model.weights[-1][...] *= spread
         model.biases[-1][...] = model.biases[-1] * spread + center
@@ -197,9 +202,9 @@ def train(
     if out is not None:
         schema.store(model)
         model.save(out)
-        _print(f"saved to {out}")
+        _print(f"\nsaved to {out}")
     else:
-        _print("not saved; --out FILE.safetensors saves the model")
+        _print("\nnot saved; --out FILE.safetensors saves the model")
     return 130 if history.interrupted else 0
 
 
@@ -219,11 +224,12 @@ def predict(
     the training rows' mean, and an unknown category as none of the known ones.
     """
     from . import load, tables
+    from .schema import Schema
 
     if out is not None:
         _check_folder(out)
     network = load(model)
-    schema = tables.Schema.stored_in(network)
+    schema = Schema.stored_in(network)
     if probabilities and network.spec.layers[-1].act.name != "softmax":
         raise ValueError("--probabilities needs a model with softmax outputs, which this one has not")
     outputs = network.predict(schema.encode(tables.read(data), network.dtype))
@@ -245,9 +251,10 @@ def predict(
 def evaluate(model: Model, data: Data) -> None:
     """Measure a model on a table that has the target, too."""
     from . import load, tables
+    from .schema import Schema
 
     network = load(model)
-    schema = tables.Schema.stored_in(network)
+    schema = Schema.stored_in(network)
     table = tables.read(data)
     rows, y = schema.encode_target(table, network.dtype)
     if not len(rows):
@@ -258,7 +265,8 @@ def evaluate(model: Model, data: Data) -> None:
 @app.command()
 def info(model: Model) -> None:
     """Show what is in a model's file: its layers, columns and classes."""
-    from . import load, tables
+    from . import load
+    from .schema import Schema
 
     network = load(model)
     spec = network.spec
@@ -270,16 +278,16 @@ def info(model: Model) -> None:
             str(i + 1), str(layer.n), layer.act.name, f"{layer.n} × {n_below}", str(layer.n * (n_below + layer.bias))
         )
     _print(layers)
-    _print(f"{spec.n_params} {network.dtype} parameters, {os.path.getsize(model)} bytes; loss {spec.loss.name}")
+    _print(f"\n{spec.n_params} {network.dtype} parameters, {os.path.getsize(model)} bytes; loss {spec.loss.name}")
     if "table" in network.metadata:
-        schema = tables.Schema.stored_in(network)
+        schema = Schema.stored_in(network)
         columns = _table("column", "inputs", "what it takes", text=(0, 2))
         for column in schema.columns[:_MOST_COLUMNS]:
             columns.add_row(column.name, str(len(column.inputs)), str(column))
         _print(columns)
         if len(schema.columns) > _MOST_COLUMNS:
             _print(f"… and {len(schema.columns) - _MOST_COLUMNS} columns more")
-        _print(f"target: {schema.target}")
+        _print(f"\ntarget: {schema.target}")
     if network.class_names:
         _print(f"classes: {', '.join(network.class_names)}")
 
@@ -334,7 +342,7 @@ def _print(what: str | Table) -> None:
     if isinstance(what, str):
         console.print(what, soft_wrap=True)
     else:
-        console.print("", what, "", sep="\n")
+        console.print("", what, sep="\n")
 
 
 def _write_csv(columns: dict[str, np.ndarray], file: Any) -> None:

@@ -21,6 +21,7 @@ from sklearn.metrics import mean_absolute_error, precision_recall_fscore_support
 import fastmlp
 from fastmlp import tables
 from fastmlp.__main__ import main
+from fastmlp.schema import Schema, split
 
 COMMAND = [sys.executable, "-m", "fastmlp"]
 
@@ -241,22 +242,22 @@ def test_formats_of_tables(folder, tmp_path, run):
 def test_what_the_target_decides(values, classes, tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("x,y\n" + "".join(f"{i},{value}\n" for i, value in enumerate(values * 10)))
-    assert tables.Schema.of(tables.read(path), "y").classes == classes
+    assert Schema.of(tables.read(path), "y").classes == classes
 
 
 def test_few_rows_of_whole_numbers_are_numbers_and_task_overrides(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("x,y\n1,2\n2,4\n3,6\n4,7\n")
     table = tables.read(path)
-    assert tables.Schema.of(table, "y").classes == ()
-    assert tables.Schema.of(table, "y", "classification").classes == ("2", "4", "6", "7")
+    assert Schema.of(table, "y").classes == ()
+    assert Schema.of(table, "y", "classification").classes == ("2", "4", "6", "7")
     path.write_text("x,y\n1,0\n2,1\n3,1\n")
-    assert tables.Schema.of(tables.read(path), "y", "regression").classes == ()
+    assert Schema.of(tables.read(path), "y", "regression").classes == ()
 
 
 def test_a_split_keeps_the_shares_of_classes():
     y = np.repeat([0, 1, 2], [100, 50, 10])
-    kept, held = tables.split(y, 3, 0.2, 0)
+    kept, held = split(y, 3, 0.2, 0)
     assert np.bincount(y[held]).tolist() == [20, 10, 2]
     assert sorted([*kept, *held]) == list(range(160))
 
@@ -383,6 +384,29 @@ def test_errors_are_one_line(content, arguments, said, folder, run, monkeypatch)
     code, out, error = run(*arguments)
     assert code == 2 and out == "", (out, error)
     assert error.startswith("fastmlp: ") and error.count("\n") == 1 and said in error
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        None,
+        [],
+        {"target": "y"},
+        {"target": "y", "columns": 3},
+        {"target": "y", "columns": [{"name": "a", "categories": 1}, {"name": "b", "categories": []}]},
+        {"target": "y", "columns": [{"name": "a", "categories": []}]},
+        {"target": "y", "columns": [{"name": "a", "categories": list("xyz")}]},
+        {"target": "y", "columns": [{"name": name, "categories": []} for name in "abc"]},
+    ],
+)
+def test_a_description_of_columns_that_cannot_be(stored, tmp_path, run):
+    model = fastmlp.MLP([{"n": 2, "act": None, "shift": [1, 2], "scale": [3, 4]}, {"n": 1, "act": "linear"}])
+    model.metadata["table"] = stored
+    model.save(tmp_path / "m.safetensors")
+    (tmp_path / "t.csv").write_text("a,b,y\n1,2,3\n")
+    for command in (("info", tmp_path / "m.safetensors"), ("predict", tmp_path / "m.safetensors", tmp_path / "t.csv")):
+        code, _, error = run(*command)
+        assert code == 2 and error.startswith("fastmlp: the model's description of its columns ")
 
 
 def test_columns_that_were_refused_can_be_left_out_or_taken(tmp_path, run):
