@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 import typer
 
-from . import ACTIVATIONS, LOSSES, MLP, __version__, optimizers
+from . import ACTIVATIONS, MLP, __version__, optimizers
 from . import train as train_network
 from .__main__ import CORE
 from .activations import get_activation
-from .validation import check_count, check_dtype, check_number, check_seed
+from .validation import check_choice, check_count, check_dtype, check_number, check_seed
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -41,6 +41,8 @@ app = typer.Typer(
 for _command in CORE:
     app.command(rich_help_panel="About fastmlp")(_command)
 
+_CLASS_LOSSES = ("cross_entropy", "hinge", "mse")
+_NUMBER_LOSSES = ("mse", "mae", "huber")  # those that make sense of standardised targets
 _MOST_CLASSES = 20  # that a report shows one by one
 _MOST_COLUMNS = 50  # that info shows
 
@@ -122,7 +124,10 @@ def train(
     hidden: Annotated[str, _network("N,N,…", 'Widths of the hidden layers, "" for none.')] = "16,16",
     act: Annotated[str, _network("NAME", f"Their activation: {', '.join(ACTIVATIONS)}.")] = "relu",
     loss: Annotated[
-        str | None, _network("NAME", f"{', '.join(LOSSES)}. If left out, cross_entropy for classes, mse for numbers.")
+        str | None,
+        _network(
+            "NAME", "cross_entropy, hinge or mse for classes; mse, mae or huber for numbers. The first if left out."
+        ),
     ] = None,
     dtype: Annotated[Literal["float32", "float64"], _network("NAME", "float32 or float64.")] = "float32",
     epochs: Annotated[int, _training("N", "Passes over the training rows, at most.")] = 100,
@@ -154,6 +159,8 @@ def train(
     kind = check_dtype(dtype)
     table = tables.read(data)
     schema = Schema.of(table, target, task, ignore=ignore or (), category=category or ())
+    if loss is not None:
+        check_choice(loss, "--loss", _CLASS_LOSSES if schema.classes else _NUMBER_LOSSES)
     rows, y = schema.encode_target(table, kind)
     if missing := len(table[target]) - len(rows):
         warnings.warn(f"{missing} of {len(table[target])} rows have no {target!r}, and are left out", stacklevel=1)
