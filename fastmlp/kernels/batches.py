@@ -25,6 +25,7 @@ from .passes import (
     read_inputs,
     read_targets,
     scale,
+    scale_gradient,
     squares,
     step,
     unpack,
@@ -247,7 +248,9 @@ def _batches(params, job, numbers):
     if leads:
         if job[at.GRADIENT]:
             if job[at.MODE] & at.ENDS:
-                unpack(table, job[at.GRAD], array_at(job[at.GRADIENT], at.ANY, params), lr)
+                for i in range(len(table)):
+                    scale_gradient(table[i], job[at.GRAD], lr, params)
+                unpack(table, array_at(job[at.GRADIENT], at.ANY, params), job[at.GRAD])
         else:
             unpack_all(job, table, params)
     return 0.0

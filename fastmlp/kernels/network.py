@@ -93,5 +93,5 @@ def _jacobian(params, job, numbers):
                     if i > 0:
                         update(job, table[i], job[at.GRAD], 0, 1, params)
                 update_first(job, first, job[at.GRAD], 1, walked, params)
-                unpack(table, job[at.GRAD], out, one)
+                unpack(table, out, job[at.GRAD])
     return 0.0

@@ -14,6 +14,8 @@ from .decorators import array_at, call, inner, peek, written_out
 from .simd import (
     add_vectors,
     are_finite,
+    clear_behind,
+    copy,
     is_largest,
     multiply_vectors,
     nonzero_columns,
@@ -35,37 +37,28 @@ def pack(job, table, flat, distance):
         return
     for i in range(len(table)):
         row = table[i]
-        n_rows, n = row[at.W_ROWS], row[at.W_COLUMNS]
-        source = array_at(flat.ctypes.data + row[at.FLAT_W], n_rows * n, flat)
-        w = array_at(row[at.W] + distance, (n_rows, row[at.W_ROW] // flat.itemsize), flat)
-        for r in range(n_rows):
-            for k in range(n):
-                w[r, k] = source[r * n + k]
-            for k in range(n, w.shape[1]):
-                w[r, k] = 0
+        n = row[at.W_COLUMNS]
+        for r in range(row[at.W_ROWS]):
+            w = row[at.W] + distance + r * row[at.W_ROW]
+            copy(w, flat.ctypes.data + row[at.FLAT_W] + r * n * flat.itemsize, n * flat.itemsize)
+            clear_behind(flat, w, n, row[at.W_ROW] // BYTES)
         if row[at.HAS_BIASES]:
-            source = array_at(flat.ctypes.data + row[at.FLAT_B], row[at.N_OUT], flat)
-            b = array_at(row[at.B] + distance, row[at.N_OUT], flat)
-            for k in range(row[at.N_OUT]):
-                b[k] = source[k]
+            b = row[at.B] + distance
+            copy(b, flat.ctypes.data + row[at.FLAT_B], row[at.N_OUT] * flat.itemsize)
+            clear_behind(flat, b, row[at.N_OUT], row[at.OUT_ROW] // BYTES)
 
 
 @inner
-def unpack(table, distance, flat, scale):
-    """flat = scale · the padded copy that stands at a distance behind that of the parameters."""
+def unpack(table, flat, distance):
+    """A vector like the parameters from the padded copy that stands at a distance behind that of the parameters."""
     for i in range(len(table)):
         row = table[i]
-        n_rows, n = row[at.W_ROWS], row[at.W_COLUMNS]
-        target = array_at(flat.ctypes.data + row[at.FLAT_W], n_rows * n, flat)
-        w = array_at(row[at.W] + distance, (n_rows, row[at.W_ROW] // flat.itemsize), flat)
-        for r in range(n_rows):
-            for k in range(n):
-                target[r * n + k] = scale * w[r, k]
+        size = row[at.W_COLUMNS] * flat.itemsize
+        for r in range(row[at.W_ROWS]):
+            target = flat.ctypes.data + row[at.FLAT_W] + r * size
+            copy(target, row[at.W] + distance + r * row[at.W_ROW], size)
         if row[at.HAS_BIASES]:
-            target = array_at(flat.ctypes.data + row[at.FLAT_B], row[at.N_OUT], flat)
-            b = array_at(row[at.B] + distance, row[at.N_OUT], flat)
-            for k in range(row[at.N_OUT]):
-                target[k] = scale * b[k]
+            copy(flat.ctypes.data + row[at.FLAT_B], row[at.B] + distance, row[at.N_OUT] * flat.itemsize)
 
 
 @inner
@@ -81,10 +74,9 @@ def unpack_all(job, table, params):
     """Write both back, where they are not used in place."""
     if job[at.IN_PLACE]:
         return
-    one = params.dtype.type(1)
-    unpack(table, 0, params, one)
+    unpack(table, params, 0)
     for i in range(job[at.STATES]):
-        unpack(table, job[at.STATE_1 + i], array_at(job[at.FLAT_1 + i], at.ANY, params), one)
+        unpack(table, array_at(job[at.FLAT_1 + i], at.ANY, params), job[at.STATE_1 + i])
 
 
 @inner
@@ -117,6 +109,15 @@ def add(row, distance, other, member, team, params):
     add_vectors(params, vectors, row[at.W] + distance + skip, row[at.W] + other + skip)
     if row[at.HAS_BIASES] and member == 0:
         add_vectors(params, row[at.OUT_ROW] // BYTES, row[at.B] + distance, row[at.B] + other)
+
+
+@inner
+def scale_gradient(row, distance, factor, params):
+    """What stands at a distance behind a layer's parameters, times a factor."""
+    w, b = row[at.W] + distance, row[at.B] + distance
+    scale_vectors(params, row[at.W_ROWS] * (row[at.W_ROW] // BYTES), w, w, factor)
+    if row[at.HAS_BIASES]:
+        scale_vectors(params, row[at.OUT_ROW] // BYTES, b, b, factor)
 
 
 @inner

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .compiler import vector_bytes
@@ -176,6 +177,18 @@ def backward_and_update_by_inputs(typingctx, m, real, index, vectors, delta, sca
         return context.get_dummy_value()
 
     return types.void(m, real, index, vectors, delta, scaled, w, w_row, x, dx), codegen
+
+
+@intrinsic
+def copy(typingctx, target, source, count):
+    """Copy so many bytes from one address to another."""
+
+    def codegen(context, builder, signature, args):
+        target, source = (builder.inttoptr(address, ir.IntType(8).as_pointer()) for address in args[:2])
+        cgutils.raw_memcpy(builder, target, source, args[2], 1)
+        return context.get_dummy_value()
+
+    return types.void(target, source, count), codegen
 
 
 @intrinsic
