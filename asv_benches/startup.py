@@ -81,8 +81,6 @@ Startup.track_import_of_numba_for_comparison.unit = Startup.unit  # type: ignore
 class Compiling:
     """The first training run of a machine: import, compile what one network needs, train. Only these two time this."""
 
-    timeout = 300
-
     def track_first_training_from_empty_cache(self) -> float:
         with tempfile.TemporaryDirectory() as folder:
             return seconds(FIRST_TRAINING, folder, 1)
@@ -92,8 +90,6 @@ class Compiling:
 
 class CompilingEverything:
     """Every kernel there is, in both dtypes."""
-
-    timeout = 600
 
     def setup(self) -> None:
         if importlib.util.find_spec("fastmlp.warmup") is None:

@@ -22,7 +22,6 @@ class Rows:
 
     params = ROWS
     param_names = ("row",)
-    timeout = 300
 
     def setup(self, row: str) -> None:
         size, batch, *data = row.split(", ")
@@ -51,7 +50,6 @@ class LeadOverPlainNumba:
 
     params = ROWS[:3]
     param_names = ("row",)
-    timeout = 300
 
     def setup(self, row: str) -> None:
         try:
