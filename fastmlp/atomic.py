@@ -22,6 +22,8 @@ def write_whole(path: Path, content: bytes) -> None:
     path = Path(os.path.realpath(path))
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder, not a file to write to")
+    if path.exists() and not path.is_file():
+        raise OSError(f"{path} is a device or the like, which a file would replace")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {path.parent} to write {path.name} to")
     temporary = path.with_name(f"{path.name}.{os.urandom(_TOKEN).hex()}.part")

@@ -6,7 +6,6 @@ to import is imported in the commands, so that ``--help`` is quick.
 
 from __future__ import annotations
 
-import csv
 import os
 import sys
 import time
@@ -246,12 +245,9 @@ def predict(
     if probabilities:
         columns.update((f"P({name})", outputs[:, k]) for k, name in enumerate(schema.classes))
     if out is None:
-        _write_csv(columns, sys.stdout)
-    elif out.suffix.lower() == ".parquet":
-        tables.write_parquet(columns, out)
+        tables.write_csv(columns, sys.stdout)
     else:
-        with open(out, "w", encoding="utf-8", newline="") as file:
-            _write_csv(columns, file)
+        tables.write(columns, out)
 
 
 @app.command()
@@ -352,20 +348,14 @@ def _print(what: str | Table) -> None:
         console.print("", what, sep="\n")
 
 
-def _write_csv(columns: dict[str, np.ndarray], file: Any) -> None:
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(zip(*(values.astype(str) for values in columns.values()), strict=True))
-
-
 def _check_folder(path: Path) -> None:
     """Refuse, before any work, to write where that is not possible."""
     if not path.parent.is_dir():
         raise ValueError(f"{path}: there is no folder {path.parent}")
     if not os.access(path.parent, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
         raise ValueError(f"{path}: no permission to write there")
-    if path.is_dir():
-        raise ValueError(f"{path}: is a folder")
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path}: is a folder or a device, not a file")
 
 
 def _widths(hidden: str) -> list[int]:

@@ -13,16 +13,17 @@ import zlib
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 
+from .atomic import write_whole
 from .extras import require
 
 pa = require("pyarrow", "cli", "fastmlp.tables")
 pc = require("pyarrow.compute", "cli", "fastmlp.tables")
 
-__all__ = ["MISSING", "Values", "read", "write_parquet"]
+__all__ = ["MISSING", "Values", "read", "write", "write_csv"]
 
 MISSING = ("", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None", "?")
 _NUMBER = r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$"
@@ -172,11 +173,24 @@ def read(path: str | Path) -> Table:
     return table
 
 
-def write_parquet(columns: Mapping[str, np.ndarray], path: Path) -> None:
-    """Write columns of one length to a Parquet file."""
-    require("pyarrow.parquet", "cli", "writing Parquet").write_table(
-        pa.table({name: pa.array(values) for name, values in columns.items()}), path
-    )
+def write(columns: Mapping[str, np.ndarray], path: Path) -> None:
+    """Write columns of one length to a file, Parquet where it is called so and else CSV, whole or not at all."""
+    if path.suffix.lower() == ".parquet":
+        parquet = require("pyarrow.parquet", "cli", "writing Parquet")
+        buffer = pa.BufferOutputStream()
+        parquet.write_table(pa.table({name: pa.array(values) for name, values in columns.items()}), buffer)
+        write_whole(path, buffer.getvalue().to_pybytes())
+    else:
+        text = io.StringIO(newline="")
+        write_csv(columns, text)
+        write_whole(path, text.getvalue().encode())
+
+
+def write_csv(columns: Mapping[str, np.ndarray], file: TextIO) -> None:
+    """Write columns of one length as CSV, numbers as short as their dtype allows."""
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(zip(*(values.astype(str) for values in columns.values()), strict=True))
 
 
 def _read_csv(path: Path) -> Iterator[Values]:

@@ -341,7 +341,7 @@ IRIS = ("train", "iris.csv", "--target", "target")
         (None, (*IRIS, "--ignore", "sepal"), "there is no column 'sepal'; did you mean 'sepal width (cm)'?"),
         (None, (*IRIS, "--task", "magic"), "'magic' is not one of"),
         (None, (*IRIS, "--out", "no/m.safetensors"), "no/m.safetensors: there is no folder no"),
-        (None, (*IRIS, "--out", "."), ".: is a folder"),
+        (None, (*IRIS, "--out", "."), ".: is a folder or a device, not a file"),
         (None, ("train", "iris.csv"), "Missing option '--target'"),
         (None, ("trian",), "No such command 'trian'"),
         (None, ("info", "no.safetensors"), "no.safetensors: No such file or directory"),

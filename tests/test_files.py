@@ -219,6 +219,8 @@ def test_places_that_are_no_place(tmp_path):
         for special in (tmp_path / "pipe", "/dev/zero"):
             with pytest.raises(ValueError, match="is not a regular file"):
                 fastmlp.load(special)
+            with pytest.raises(OSError, match="which a file would replace"):
+                model.save(special)
 
 
 # What else may stand under a file's name.
