@@ -404,17 +404,6 @@ def wide_vectors(typingctx):
 
 
 @intrinsic
-def stands_alone(typingctx):
-    """Keep the function it stands in out of its callers: what is long and called seldom compiles faster so."""
-
-    def codegen(context, builder, signature, args):
-        builder.function.attributes.add("noinline")
-        return context.get_dummy_value()
-
-    return types.void(), codegen
-
-
-@intrinsic
 def prefetch(typingctx, address):
     """Ask for the cache line at the address, which need not be a valid one."""
 
