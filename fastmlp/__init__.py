@@ -5,7 +5,7 @@ Every activation of the table is here by its name: ``fastmlp.relu``.
 
 from __future__ import annotations
 
-from . import init, optimizers, schedules
+from . import init, interop, optimizers, schedules
 from .activations import ACTIVATIONS, Activation, get_activation
 from .io import load
 from .losses import LOSSES, Loss
@@ -19,8 +19,8 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ACTIVATIONS", "LOSSES", "MLP", "Activation", "DivergenceError", "EarlyStopping", "GradientCheck", "History",
-    "Loss", "Spec", "Trained", "TrainingState", "check_gradients", "init", "load", "optimizers", "schedules", "train",
-    "train_many",
+    "Loss", "Spec", "Trained", "TrainingState", "check_gradients", "init", "interop", "load", "optimizers", "schedules",
+    "train", "train_many",
 ]  # fmt: skip
 
 

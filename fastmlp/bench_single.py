@@ -7,8 +7,10 @@ import importlib.util
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -140,23 +142,15 @@ def _one_prediction(*widths: int) -> str:
 
 def _onnxruntime(model: MLP, x: np.ndarray) -> Callable[[], Any]:
     import onnxruntime
-    from onnx import TensorProto, helper, numpy_helper
 
-    nodes, constants, name = [], [], "x"
-    for i, (w, b) in enumerate(zip(model.weights, model.biases, strict=True)):
-        constants += [numpy_helper.from_array(w.copy(), f"w{i}"), numpy_helper.from_array(b.copy(), f"b{i}")]
-        nodes.append(helper.make_node("Gemm", [name, f"w{i}", f"b{i}"], [f"z{i}"], transB=1))
-        last = i == len(model.weights) - 1
-        nodes.append(helper.make_node("Softmax" if last else "Relu", [f"z{i}"], [f"a{i}"]))
-        name = f"a{i}"
-    ends = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [1, width])
-            for n, width in (("x", x.shape[1]), (name, model.spec.n_out))]  # fmt: skip
-    graph = helper.make_graph(nodes, "network", ends[:1], ends[1:], constants)
-    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
-    proto.ir_version = 8
+    from .interop import to_onnx
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "network.onnx"
+        to_onnx(model, path)
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     np.testing.assert_allclose(session.run(None, {"x": x})[0], model.predict(x), rtol=1e-3, atol=1e-5)
     return lambda: session.run(None, {"x": x})
 

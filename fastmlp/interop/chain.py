@@ -1,0 +1,182 @@
+"""A network put together part by part, in the order in which another library applies them, and words for activations.
+
+The doors read and write; what a fully connected network may consist of is known here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+
+from ..activations import Activation
+from ..losses import Loss
+from ..model import MLP
+from ..spec import Spec
+
+__all__ = ["Chain", "word"]
+
+T = TypeVar("T")
+
+
+def word(table: Mapping[str, T], activation: Activation, world: str) -> T:
+    """What a world's table has for an activation; ValueError names one that it lacks, or a user's own."""
+    if not activation.builtin:
+        raise ValueError(f"the custom activation {activation.name!r} cannot be expressed in {world}")
+    if activation.name not in table:
+        raise ValueError(f"the activation {activation.name!r} cannot be expressed in {world}")
+    return table[activation.name]
+
+
+@dataclass
+class _Part:
+    weights: np.ndarray
+    biases: np.ndarray | None
+    activation: Activation | None = None
+
+
+class Chain:
+    """Scalings of the input, then layers, each perhaps with biases and an activation.
+
+    ``where``, in every method, is what an error calls the part: "layer 2 (Linear)".
+    """
+
+    def __init__(self) -> None:
+        self._shift: np.ndarray | None = None
+        self._scale: np.ndarray | None = None
+        self._parts: list[_Part] = []
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is a layer already."""
+        return bool(self._parts)
+
+    @property
+    def n_in(self) -> int:
+        """The number of inputs."""
+        return self._parts[0].weights.shape[1]
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of the parameters."""
+        return self._parts[0].weights.dtype
+
+    @property
+    def width(self) -> int:
+        """The number of outputs of the last layer."""
+        return len(self._parts[-1].weights)
+
+    @property
+    def lacks_biases(self) -> bool:
+        """Whether the last part is a layer of weights alone, so that a sum would be its biases."""
+        return self.begun and self._parts[-1].biases is None and self._parts[-1].activation is None
+
+    def multiply(self, factor: Any, where: str) -> None:
+        """The inputs times a number, or a number each."""
+        factor = self._of_inputs(factor, where)
+        if np.any(factor != 1):
+            self._scale = factor if self._scale is None else self._scale * factor
+
+    def add(self, number: Any, where: str) -> None:
+        """A number, or a number each, added to the inputs: x·k + c is (x + c/k)·k."""
+        number = self._of_inputs(number, where)
+        if not np.any(number):
+            return
+        if self._scale is not None:
+            if np.any(self._scale == 0):
+                raise ValueError(f"{where} adds to inputs that are multiplied by 0")
+            number = number / self._scale
+        self._shift = -number if self._shift is None else self._shift - number
+
+    def _of_inputs(self, values: Any, where: str) -> np.ndarray:
+        if self.begun:
+            raise ValueError(f"{where} scales or shifts behind a layer; only inputs can have that")
+        values = np.asarray(values, np.float64)
+        if values.size != max(values.shape, default=1):
+            raise ValueError(f"{where} has shape {values.shape}; a number, or a number an input, was expected")
+        return values.reshape(()) if values.size == 1 else values.ravel()
+
+    def dense(self, weights: Any, biases: Any, where: str) -> None:
+        """A layer: weights (n_out, n_in), and biases (n_out,) or None."""
+        weights = np.asarray(weights)
+        biases = None if biases is None else np.asarray(biases)
+        for values in (weights,) if biases is None else (weights, biases):
+            dtype = self.dtype if self.begun else weights.dtype
+            if values.dtype.name not in ("float32", "float64"):
+                raise ValueError(f"{where} has {values.dtype} parameters; a network is float32 or float64")
+            if values.dtype != dtype:
+                raise ValueError(f"{where} has {values.dtype} parameters, those before it are {dtype}")
+            if not np.isfinite(values).all():
+                raise ValueError(f"{where} has parameters that are NaN or infinite")
+        if weights.ndim != 2 or 0 in weights.shape or (biases is not None and biases.shape != weights.shape[:1]):
+            shapes = f"weights {weights.shape}" + ("" if biases is None else f", biases {biases.shape}")
+            raise ValueError(f"{where} has {shapes}; (n_out, n_in) and (n_out,) were expected")
+        if self.begun and weights.shape[1] != self.width:
+            raise ValueError(f"{where} takes {weights.shape[1]} inputs, the layer before it has {self.width} outputs")
+        self._parts.append(_Part(weights, biases))
+
+    def bias(self, biases: Any, where: str) -> None:
+        """Biases of the last layer, which has none yet; one number is the bias of every unit."""
+        weights = self._parts.pop().weights
+        biases = np.asarray(biases)
+        if biases.size in (1, len(weights)):
+            biases = np.broadcast_to(biases.ravel(), len(weights))
+        self.dense(weights, biases, where)
+
+    def activate(self, activation: Activation, where: str) -> None:
+        """The activation of the last layer; linear ones change nothing."""
+        if activation.name == "linear":
+            return
+        if not self.begun:
+            raise ValueError(f"{where} comes before the first layer")
+        known = self._parts[-1].activation
+        if known is not None:
+            raise ValueError(f"{where} follows another activation, {known.name}, with no layer between them")
+        self._parts[-1].activation = activation
+
+    def model(self, loss: str | Loss | None = None, spec: Spec | None = None) -> MLP:
+        """The network. ``spec`` is used where it describes this very chain, with its loss and its unrounded numbers."""
+        if not self.begun:
+            raise ValueError("there is no layer with weights")
+        entries = self._entries()
+        if spec is not None and _rounded(spec.to_list(), self.dtype) == _rounded(entries, self.dtype):
+            entries = spec.to_list()
+        if loss is not None:
+            entries[-1]["cost"] = loss
+        model = MLP(Spec.restored(entries), dtype=self.dtype)
+        for part, weights, biases in zip(self._parts, model.weights, model.biases, strict=True):
+            weights[...] = part.weights
+            if part.biases is not None:
+                biases[...] = part.biases
+        return model
+
+    def _entries(self) -> list[dict[str, Any]]:
+        first: dict[str, Any] = {"n": self.n_in, "act": None}
+        for key, values in (("shift", self._shift), ("scale", self._scale)):
+            if values is not None:
+                first[key] = values.tolist()
+        rest = []
+        for part in self._parts:
+            entry: dict[str, Any] = {"n": len(part.weights), "act": "linear"}
+            if part.activation is not None:
+                entry["act"] = part.activation.name if part.activation.builtin else part.activation
+                if part.activation.slope is not None:
+                    entry["slope"] = part.activation.slope
+            if part.biases is None:
+                entry["bias"] = False
+            rest.append(entry)
+        return [first, *rest]
+
+
+def _rounded(entries: list[dict[str, Any]], dtype: np.dtype) -> list[dict[str, Any]]:
+    """A spec's list without its loss, all its numbers as the dtype has them."""
+    return [
+        {
+            key: np.asarray(value, dtype).tolist() if key in ("shift", "scale", "slope") else value
+            for key, value in entry.items()
+            if key != "cost"
+        }
+        for entry in entries
+    ]

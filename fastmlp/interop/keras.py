@@ -1,0 +1,232 @@
+"""Keras 3: models to and from ``keras.Sequential``, and functional models that are chains."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from ..activations import ACTIVATIONS, Activation
+from ..losses import Loss
+from ..model import MLP
+from .chain import Chain, word
+
+__all__ = ["Sine", "Step", "from_keras", "to_keras"]
+
+
+@keras.saving.register_keras_serializable("fastmlp")
+class Sine(layers.Layer):
+    """sin(z), which Keras has no layer for."""
+
+    def call(self, z: Any) -> Any:
+        return ops.sin(z)
+
+
+@keras.saving.register_keras_serializable("fastmlp")
+class Step(layers.Layer):
+    """1 where z ≥ 0, else 0."""
+
+    def call(self, z: Any) -> Any:
+        return ops.cast(z >= 0, z.dtype)
+
+
+# Keras's name of an activation, for Dense(activation=...), or what makes a layer of it.
+_WORDS: dict[str, str | Callable[..., Any]] = {
+    "step": lambda slope, dtype: Step(dtype=dtype),
+    "linear": "linear",
+    "sigmoid": "sigmoid",
+    "tanh": "tanh",
+    "relu": "relu",
+    "leaky_relu": lambda slope, dtype: layers.LeakyReLU(negative_slope=slope, dtype=dtype),
+    "softmax": "softmax",
+    "swish": "silu",
+    "elu": "elu",
+    "selu": "selu",
+    "gelu": "gelu",
+    "softplus": "softplus",
+    "hard_tanh": "hard_tanh",
+    "sine": lambda slope, dtype: Sine(dtype=dtype),
+}
+_FUNCTIONS = {
+    getattr(keras.activations, theirs): ACTIVATIONS[ours] for ours, theirs in _WORDS.items() if isinstance(theirs, str)
+}
+_FUNCTIONS[keras.activations.leaky_relu] = ACTIVATIONS["leaky_relu"].with_slope(0.2)  # its default
+_LAYERS = {layers.LeakyReLU: "leaky_relu", layers.ReLU: "relu", layers.ELU: "elu", layers.Softmax: "softmax",
+           Sine: "sine", Step: "step"}  # fmt: skip
+# What a layer must be set to, where that is not the only thing that it can be.
+_SETTINGS: dict[type, dict[str, tuple[object, ...]]] = {
+    layers.ReLU: {"max_value": (None,), "threshold": (0,)},
+    layers.ELU: {"alpha": (1,)},
+    layers.Softmax: {"axis": (-1, 1)},
+    layers.Normalization: {"invert": (False,)},
+}
+_SKIPPED = (
+    layers.ActivityRegularization, layers.AlphaDropout, layers.Dropout, layers.Flatten, layers.GaussianDropout,
+    layers.GaussianNoise, layers.Identity, layers.InputLayer,
+)  # fmt: skip
+
+
+def to_keras(model: MLP) -> keras.Sequential:
+    """A network as a built ``keras.Sequential`` of its own, with copies of the parameters.
+
+    Parameters
+    ----------
+    model : MLP
+        Shift and scale become Rescaling layers. Sine and step are layers of this file, registered with Keras: a saved
+        model that has one is loaded where ``fastmlp.interop.keras`` is imported.
+
+    Returns
+    -------
+    keras.Sequential
+        Of the model's dtype, whatever Keras's default is; not compiled. Keras multiplies float64 numbers in float32
+        unless its backend is TensorFlow, so that a float64 network predicts with float32's rounding there.
+
+    Raises
+    ------
+    ValueError
+        When an activation is a user's own.
+
+    Examples
+    --------
+    >>> import fastmlp
+    >>> model = fastmlp.MLP([{"n": 2, "act": None}, {"n": 8, "act": "tanh"}, {"n": 1, "act": "linear"}], seed=0)
+    >>> net = fastmlp.interop.to_keras(model)
+    >>> [layer.activation.__name__ for layer in net.layers]
+    ['tanh', 'linear']
+    >>> fastmlp.interop.from_keras(net) == model
+    True
+    """
+    if not isinstance(model, MLP):
+        raise TypeError(f"model must be a fastmlp.MLP, got {type(model).__name__}")
+    spec, dtype = model.spec, model.dtype.name
+    net = keras.Sequential([keras.Input((spec.n_in,), dtype=dtype)])
+    if spec.shift is not None:  # in two layers, for x·k + c would be rounded otherwise than (x - shift)·scale
+        net.add(layers.Rescaling(1.0, offset=[-value for value in spec.shift], dtype=dtype))
+    if spec.scale is not None:
+        net.add(layers.Rescaling(list(spec.scale), dtype=dtype))
+    for layer, weights, biases in zip(spec.layers, model.weights, model.biases, strict=True):
+        form = word(_WORDS, layer.act, "Keras")
+        dense = layers.Dense(
+            layer.n,
+            form if isinstance(form, str) else None,
+            use_bias=layer.bias,
+            kernel_initializer="zeros",
+            dtype=dtype,
+        )
+        net.add(dense)
+        dense.set_weights([weights.T, biases] if layer.bias else [weights.T])
+        if not isinstance(form, str):
+            net.add(form(layer.act.slope, dtype))
+    return net
+
+
+def from_keras(net: keras.Model, *, loss: str | Loss | None = None) -> MLP:
+    """A network from a built Keras model, with copies of the parameters.
+
+    Parameters
+    ----------
+    net : keras.Sequential, or a functional keras.Model that is a chain
+        Of Dense layers, activations within them or as layers, and other such models. Rescaling and Normalization in
+        front become shift and scale. Flatten, dropout and noise are left out: they change nothing in a trained network.
+    loss : str or Loss, optional
+        For training on; left out, the default of the output activation.
+
+    Raises
+    ------
+    ValueError
+        Naming the layer that has no place in such a network.
+
+    Examples
+    --------
+    >>> import fastmlp, keras
+    >>> net = keras.Sequential([keras.Input((2,)), keras.layers.Dense(8, "silu"), keras.layers.Dense(3, "softmax")])
+    >>> fastmlp.interop.from_keras(net)
+    <fastmlp.MLP 2 → 8 swish → 3 softmax, cross_entropy, 51 float32 parameters>
+    """
+    if not isinstance(net, keras.Model):
+        raise TypeError(f"net must be a keras.Model, got {type(net).__name__}")
+    if not net.built:
+        raise ValueError("net has no weights yet: give it an Input, or call net.build((None, n_in))")
+    chain = Chain()
+    flat = len(net.input_shape) < 3
+    for layer in _flat(net):
+        kind, where = type(layer), f"layer {layer.name!r} ({type(layer).__name__})"
+        for setting, wanted in _SETTINGS.get(kind, {}).items():
+            if getattr(layer, setting) not in wanted:
+                raise ValueError(f"{where}: {setting} is {getattr(layer, setting)!r}, only {wanted[0]!r} is supported")
+        flat = flat or kind is layers.Flatten
+        if kind is layers.Dense:
+            if not flat:
+                raise ValueError(f"{where} has inputs of {len(net.input_shape) - 1} axes, which are not flattened")
+            _dense(chain, layer, where)
+        elif kind is layers.Activation:
+            chain.activate(_of_function(layer.activation, where), where)
+        elif kind in _LAYERS:
+            activation = ACTIVATIONS[_LAYERS[kind]]
+            slope = getattr(layer, "negative_slope", 0)
+            chain.activate(ACTIVATIONS["leaky_relu"].with_slope(slope) if slope else activation, where)
+        elif kind is layers.Rescaling:
+            chain.multiply(layer.scale, where)
+            chain.add(layer.offset, where)
+        elif kind is layers.Normalization:
+            mean, variance = (np.asarray(ops.convert_to_numpy(v), np.float64) for v in (layer.mean, layer.variance))
+            chain.add(-mean, where)
+            chain.multiply(1 / np.maximum(np.sqrt(variance), keras.config.epsilon()), where)
+        elif kind not in _SKIPPED:
+            raise ValueError(f"{where} has no place in a fully connected network of fastmlp")
+    return chain.model(loss)
+
+
+def _dense(chain: Chain, layer: Any, where: str) -> None:
+    if layer.quantization_mode is not None or layer.compute_dtype != layer.variable_dtype:
+        how = layer.quantization_mode or layer.compute_dtype
+        raise ValueError(f"{where} computes in {how}; float32 or float64 is wanted")
+    biases = ops.convert_to_numpy(layer.bias) if layer.use_bias else None
+    chain.dense(ops.convert_to_numpy(layer.kernel).T, biases, where)
+    chain.activate(_of_function(layer.activation, where), where)
+
+
+def _of_function(function: Any, where: str) -> Activation:
+    if function not in _FUNCTIONS:
+        name = getattr(function, "__name__", type(function).__name__)
+        raise ValueError(f"{where} has the activation {name!r}, which fastmlp has not")
+    return _FUNCTIONS[function]
+
+
+def _flat(net: keras.Model) -> Iterator[Any]:
+    """The layers of models within models, from input to output."""
+    if isinstance(net, keras.Sequential):
+        found = net.layers
+    elif type(net).__name__ == "Functional":
+        found = _chain_of(net)
+    else:
+        raise ValueError(f"model {net.name!r} ({type(net).__name__}) is neither Sequential nor functional")
+    for layer in found:
+        if isinstance(layer, keras.Model):
+            yield from _flat(layer)
+        else:
+            yield layer
+
+
+def _chain_of(net: keras.Model) -> list[Any]:
+    """The layers of a functional model, which must be a chain."""
+    if len(net.inputs) != 1 or len(net.outputs) != 1:
+        raise ValueError(
+            f"model {net.name!r} has {len(net.inputs)} inputs and {len(net.outputs)} outputs, not one each"
+        )
+    found: list[Any] = []
+    tensors = net.outputs
+    while tensors:
+        if len(tensors) > 1:
+            raise ValueError(
+                f"layer {found[0].name!r} ({type(found[0]).__name__}) joins branches; a network is a chain"
+            )
+        operation, index, _ = tensors[0]._keras_history
+        found.insert(0, operation)
+        if tensors[0] is net.inputs[0]:
+            break
+        tensors = operation._inbound_nodes[index].input_tensors
+    return found

@@ -1,0 +1,488 @@
+"""ONNX: to_onnx writes a Gemm and an activation a layer; from_onnx reads any graph that is a plain network.
+
+What follows a layer in a file may be one node or a formula of ten. It is recognised by its values, not by its shape:
+it is computed at some hundred points and compared with every activation of the table.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError
+from onnx import TensorProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
+
+from .. import __version__
+from ..activations import ACTIVATIONS, Activation
+from ..atomic import write_whole
+from ..losses import Loss
+from ..model import MLP
+from ..spec import Spec
+from .chain import Chain, word
+
+__all__ = ["from_onnx", "to_onnx"]
+
+_OPSET, _IR = 17, 8  # of 2022: old enough for the runtimes in use; neither has anything newer that a network needs
+_METADATA = "fastmlp"  # the key under which a file has the spec, for its loss and unrounded numbers, and class names
+
+
+class _Graph:
+    """Nodes and constants as they are added: ``graph.Relu(z)`` adds a node and is its output's name."""
+
+    def __init__(self, dtype: np.dtype) -> None:
+        self.dtype = dtype
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: list[TensorProto] = []
+
+    def constant(self, values: Any) -> str:
+        name = f"c{len(self.constants)}"
+        self.constants.append(numpy_helper.from_array(np.array(values, self.dtype), name))
+        return name
+
+    def __getattr__(self, op: str) -> Callable[..., str]:
+        if not op[0].isupper():
+            raise AttributeError(op)
+
+        def add(*inputs: str | float, **attributes: Any) -> str:
+            names = [value if isinstance(value, str) else self.constant(value) for value in inputs]
+            output = f"{op.lower()}{len(self.nodes)}"
+            self.nodes.append(helper.make_node(op, names, [output], output, **attributes))
+            return output
+
+        return add
+
+
+_ACTIVATIONS: dict[str, Callable[[_Graph, str, float | None], str]] = {
+    "step": lambda g, z, slope: g.Where(g.GreaterOrEqual(z, 0.0), 1.0, 0.0),
+    "linear": lambda g, z, slope: z,
+    "sigmoid": lambda g, z, slope: g.Sigmoid(z),
+    "tanh": lambda g, z, slope: g.Tanh(z),
+    "relu": lambda g, z, slope: g.Relu(z),
+    "leaky_relu": lambda g, z, slope: g.LeakyRelu(z, alpha=slope),
+    "softmax": lambda g, z, slope: g.Softmax(z, axis=-1),
+    "swish": lambda g, z, slope: g.Mul(z, g.Sigmoid(z)),
+    "elu": lambda g, z, slope: g.Elu(z),
+    "selu": lambda g, z, slope: g.Selu(z),
+    "gelu": lambda g, z, slope: g.Mul(g.Mul(z, 0.5), g.Add(g.Erf(g.Mul(z, math.sqrt(0.5))), 1.0)),
+    "softplus": lambda g, z, slope: g.Softplus(z),
+    "hard_tanh": lambda g, z, slope: g.Clip(z, -1.0, 1.0),
+    "sine": lambda g, z, slope: g.Sin(z),
+}
+# An attribute is float32 whatever the tensors are, and onnxruntime has some nodes for float32 alone.
+_IN_FLOAT64: dict[str, Callable[[_Graph, str, float | None], str]] = {
+    "leaky_relu": lambda g, z, slope: g.Where(g.Greater(z, 0.0), z, g.Mul(z, slope)),
+    "elu": lambda g, z, slope: g.Where(g.Greater(z, 0.0), z, _expm1_of_negative(g, z)),
+    "selu": lambda g, z, slope: g.Where(
+        g.Greater(z, 0.0), g.Mul(z, 1.0507009873554805), g.Mul(_expm1_of_negative(g, z), 1.7580993408473766)
+    ),
+    "gelu": lambda g, z, slope: _gelu_without_erf(g, z),
+    "softplus": lambda g, z, slope: g.Add(g.Max(z, 0.0), g.Log(g.Add(g.Exp(g.Neg(g.Abs(z))), 1.0))),
+}
+
+
+def _expm1_of_negative(g: _Graph, z: str) -> str:
+    return g.Sub(g.Exp(g.Min(z, 0.0)), 1.0)
+
+
+def _gelu_without_erf(g: _Graph, z: str) -> str:
+    """z times half of erfc(-z/√2), to 3e-15.
+
+    With u > 0, erfc(u) is exp(-u²) times a function that is smooth in t = 1/(1 + u/2), here a polynomial up to u = 10.
+    What it is behind that makes no difference to so small a number, and behind 28 exp(-u²) is 0.
+    """
+    u = g.Min(g.Mul(g.Abs(z), math.sqrt(0.5)), 28.0)
+    t = g.Sub(g.Div(1 / _HALF, g.Add(g.Mul(u, 0.5), 1.0)), _MIDDLE / _HALF)
+    highest, *coefficients = _erfc_polynomial()[::-1]
+    value = g.constant(highest)
+    for coefficient in coefficients:
+        value = g.Add(g.Mul(value, t), float(coefficient))
+    tail = g.Mul(g.Mul(value, g.Exp(g.Neg(g.Mul(u, u)))), 0.5)
+    return g.Mul(z, g.Where(g.Greater(z, 0.0), g.Sub(1.0, tail), tail))
+
+
+_MIDDLE, _HALF = (1 + 1 / 6) / 2, (1 - 1 / 6) / 2  # of the interval of t: 1 at u = 0, 1/6 at u = 10
+
+
+@cache
+def _erfc_polynomial() -> np.ndarray:
+    """Coefficients, the lowest first, of exp(u²) erfc(u) as a polynomial in t, moved to [-1, 1]."""
+
+    def smooth(t: np.ndarray) -> np.ndarray:
+        u = 2 / (_HALF * t + _MIDDLE) - 2
+        return np.exp(u * u) * np.vectorize(math.erfc)(u)
+
+    return np.polynomial.Chebyshev.interpolate(smooth, 18).convert(kind=np.polynomial.Polynomial).coef
+
+
+def to_onnx(model: MLP, path: str | os.PathLike[str]) -> None:
+    """Write a network as an ONNX file, for onnxruntime and whatever else reads ONNX.
+
+    The graph has one input ``x``, (batch, n_in), and one output ``y``, (batch, n_out), with any number of samples; both
+    have the model's dtype (for ``uint8`` data give ``x.astype("float32")``). Shift and scale are in the graph; the loss
+    and ``class_names`` are in the file's metadata, where `from_onnx` finds them. Opset 17.
+
+    Parameters
+    ----------
+    model : MLP
+    path : str or path
+
+    Raises
+    ------
+    ValueError
+        When an activation is a user's own.
+
+    Examples
+    --------
+    >>> import fastmlp, pathlib, tempfile
+    >>> model = fastmlp.MLP([{"n": 4, "act": None}, {"n": 16, "act": "relu"}, {"n": 3, "act": "softmax"}], seed=0)
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "net.onnx"
+    >>> fastmlp.interop.to_onnx(model, path)
+    >>> fastmlp.interop.from_onnx(path) == model
+    True
+    """
+    if not isinstance(model, MLP):
+        raise TypeError(f"model must be a fastmlp.MLP, got {type(model).__name__}")
+    spec = model.spec
+    real = helper.np_dtype_to_tensor_dtype(model.dtype)
+    g = _Graph(model.dtype)
+    a = "x"
+    if spec.shift is not None:
+        a = g.Sub(a, g.constant(spec.shift))
+    if spec.scale is not None:
+        a = g.Mul(a, g.constant(spec.scale))
+    for layer, weights, biases in zip(spec.layers, model.weights, model.biases, strict=True):
+        form = word(_ACTIVATIONS, layer.act, "ONNX")
+        if model.dtype == np.float64:
+            form = _IN_FLOAT64.get(layer.act.name, form)
+        parameters = [weights, biases] if layer.bias else [weights]
+        a = form(g, g.Gemm(a, *map(g.constant, parameters), transB=1), layer.act.slope)
+    g.nodes[-1].output[0] = "y"
+    ends = [
+        helper.make_tensor_value_info(name, real, ["batch", n]) for name, n in (("x", spec.n_in), ("y", spec.n_out))
+    ]
+    graph = helper.make_graph(g.nodes, "network", ends[:1], ends[1:], g.constants)
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=_IR)
+    proto.producer_name, proto.producer_version = "fastmlp", __version__
+    entries = spec.to_list()
+    if not spec.loss.builtin:
+        del entries[-1]["cost"]
+    helper.set_model_props(proto, {_METADATA: json.dumps({"spec": entries, "class_names": model.class_names})})
+    onnx.checker.check_model(proto)
+    write_whole(Path(path), proto.SerializeToString())
+
+
+# Nodes that compute each number from numbers at its place: what activations are made of.
+_ELEMENTWISE = """
+Abs Add And Cast Celu Clip Cos Div Elu Equal Erf Exp Gelu Greater GreaterOrEqual HardSigmoid HardSwish LeakyRelu Less
+LessOrEqual Log Max Min Mish Mul Neg Not Or PRelu Pow Reciprocal Relu Selu Sigmoid Sign Sin Softmax Softplus Softsign
+Sqrt Sub Swish Tanh ThresholdedRelu Where
+"""
+_FOLDED = {"Cast", "Constant", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"}  # no constant grows by these
+_NUMBERS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.INT64, TensorProto.INT32, TensorProto.BOOL)
+_POINTS = np.concatenate([np.linspace(-30, 30, 121), [-1e3, -0.1, -1e-3, 1e-3, 0.1, 1e3]])
+
+
+def from_onnx(path: str | os.PathLike[str], *, loss: str | Loss | None = None) -> MLP:
+    """Read a network from an ONNX file: what `to_onnx` wrote, or what another exporter made of a plain network.
+
+    The graph must be a chain: perhaps a shift and scale of the input; products with weights (Gemm, MatMul) and sums
+    with biases; between them the activations of the table, as nodes or as formulas. Flatten, Dropout, Identity are
+    passed over. Several outputs are accepted when one of them is a tensor of floats.
+
+    Parameters
+    ----------
+    path : str or path
+    loss : str or Loss, optional
+        For training on. Left out: what `to_onnx` kept, else the default of the output activation.
+
+    Raises
+    ------
+    ValueError
+        Naming the file, and the node that has no place in such a network, or what else is wrong. The file is only data:
+        nothing in it is run but arithmetic on arrays as large as those it holds.
+    """
+    proto = _read(Path(path))
+    try:
+        spec, class_names = _metadata(proto)
+        with np.errstate(all="ignore"):  # what is not finite is found and named
+            model = _Reader(proto).chain().model(loss, spec)
+        if model.spec.multilabel or model.spec.one_of_many:  # the loss may be another
+            model.class_names = class_names
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    return model
+
+
+def _read(path: Path) -> onnx.ModelProto:
+    content = path.read_bytes()
+    try:
+        proto = onnx.load_model_from_string(content)
+        onnx.load_external_data_for_model(proto, str(path.parent))
+        onnx.checker.check_model(proto)
+    except (DecodeError, ValueError, onnx.checker.ValidationError) as error:
+        raise ValueError(f"{path} is not a valid ONNX file: {str(error).strip().splitlines()[0]}") from error
+    return proto
+
+
+def _metadata(proto: onnx.ModelProto) -> tuple[Spec | None, Sequence[str] | None]:
+    """The spec and the names of the classes that `to_onnx` kept."""
+    for entry in proto.metadata_props:
+        if entry.key == _METADATA:
+            try:
+                document = json.loads(entry.value)
+                return Spec.restored(document["spec"]), document["class_names"]
+            except (ValueError, TypeError, KeyError, RecursionError) as error:
+                raise ValueError(f"the metadata {_METADATA!r} is not what to_onnx writes: {error}") from error
+    return None, None
+
+
+class _Reader:
+    """Walks a graph from its input to its output; between two products it gathers the formula of an activation."""
+
+    def __init__(self, proto: onnx.ModelProto) -> None:
+        self._proto, self._graph = proto, proto.graph
+        if self._graph.sparse_initializer:
+            raise ValueError("it has sparse initializers")
+        self._constants = {tensor.name: _array(tensor) for tensor in self._graph.initializer}
+        inputs = [value for value in self._graph.input if value.name not in self._constants]
+        if len(inputs) != 1:
+            raise ValueError(f"it has {len(inputs)} inputs ({', '.join(v.name for v in inputs)}); a network has one")
+        self._input = inputs[0]
+        self._chain = Chain()
+        self._alias: dict[str, str] = {}
+        self._base = self._input.name  # the tensor behind the last product or sum
+        self._formula: dict[str, onnx.NodeProto] = {}  # the nodes since then, by their outputs
+        self._flat = False
+
+    def chain(self) -> Chain:
+        """The graph as a chain of layers."""
+        output = self._output()
+        for node in self._needed(output):
+            self._read(node)
+        self._close(self._alias.get(output, output))
+        self._check_input()
+        return self._chain
+
+    def _output(self) -> str:
+        names = [
+            value.name
+            for value in self._graph.output
+            if value.type.tensor_type.elem_type in (TensorProto.FLOAT, TensorProto.DOUBLE)
+        ]
+        if len(names) != 1:
+            raise ValueError(f"it has {len(names)} outputs that are tensors of floats; a network has one")
+        return names[0]
+
+    def _needed(self, output: str) -> list[onnx.NodeProto]:
+        """The nodes that the output depends on, in their order."""
+        wanted, nodes = {output}, []
+        for node in reversed(self._graph.node):
+            if wanted.intersection(node.output):
+                wanted.update(node.input)
+                nodes.append(node)
+        return nodes[::-1]
+
+    def _read(self, node: onnx.NodeProto) -> None:
+        where = _where(node)
+        if node.op_type not in _KNOWN or node.domain not in ("", "ai.onnx", *_SCALER.get(node.op_type, ())):
+            raise ValueError(f"{where} has no place in a fully connected network")
+        inputs = [self._alias.get(name, name) for name in node.input]
+        data = [name for name in inputs if name and name not in self._constants]
+        if not data:
+            self._fold(node, inputs, where)
+            return
+        for name in data:
+            if name != self._base and name not in self._formula:
+                raise ValueError(f"{where} takes up {name!r} again, from further back; a network has no branches")
+        reader = _READERS.get(node.op_type)
+        if reader is None or not reader(self, node, inputs, where):
+            if node.op_type not in _ELEMENTWISE.split():
+                raise ValueError(f"{where} has no place in a fully connected network")
+            node = _renamed(node, inputs)
+            self._formula[node.output[0]] = node
+
+    def _fold(self, node: onnx.NodeProto, inputs: Sequence[str], where: str) -> None:
+        """A node of constants is a constant."""
+        if node.op_type not in _FOLDED:
+            raise ValueError(f"{where} computes with constants alone; simplify the file first")
+        self._constants[node.output[0]] = self._run([_renamed(node, inputs)], node.output[0], {}, where)
+
+    def _run(self, nodes: list[onnx.NodeProto], output: str, feeds: dict[str, np.ndarray], where: str) -> np.ndarray:
+        """What some nodes make of the constants and of the arrays given."""
+        used = {name for node in nodes for name in node.input} & self._constants.keys()
+        constants = [numpy_helper.from_array(self._constants[name], name) for name in used]
+        begins = [
+            helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), None)
+            for name, array in feeds.items()
+        ]
+        graph = helper.make_graph(nodes, "part", begins, [helper.make_empty_tensor_value_info(output)], constants)
+        opsets = [opset for opset in self._proto.opset_import if opset.domain in ("", "ai.onnx")]
+        try:
+            part = helper.make_model(graph, opset_imports=opsets, ir_version=self._proto.ir_version)
+            return np.asarray(ReferenceEvaluator(part).run([output], feeds)[0])
+        except Exception as error:  # the evaluator raises whatever NumPy and its own code do for wrong attributes
+            raise ValueError(f"{where} cannot be computed: {error}") from error
+
+    def _product(self, node: onnx.NodeProto, inputs: Sequence[str], where: str) -> bool:
+        """Gemm or MatMul: a layer."""
+        attributes = {item.name: helper.get_attribute_value(item) for item in node.attribute}
+        if inputs[0] in self._constants or any(name not in self._constants for name in inputs[1:] if name):
+            raise ValueError(f"{where} does not multiply by constants from the right")
+        weights = self._constants[inputs[1]]
+        if weights.ndim != 2 or attributes.get("transA", 0):
+            raise ValueError(f"{where} is no product with a constant matrix")
+        weights = weights * attributes.get("alpha", 1.0)
+        weights = weights if attributes.get("transB", 0) else weights.T
+        biases = None
+        if len(inputs) > 2 and inputs[2]:
+            biases = self._row(self._constants[inputs[2]], len(weights), where) * attributes.get("beta", 1.0)
+        self._close(inputs[0])
+        self._chain.dense(weights, biases, where)
+        self._base, self._formula = node.output[0], {}
+        return True
+
+    def _row(self, values: np.ndarray, n: int, where: str) -> np.ndarray:
+        """Constants that broadcast to rows of n numbers, as one row."""
+        if values.size not in (1, n) or values.size != max(values.shape[-1:], default=1):
+            raise ValueError(f"{where} has constants of shape {values.shape}, where {n} outputs are")
+        return np.broadcast_to(values.ravel(), n)
+
+    def _arithmetic(self, node: onnx.NodeProto, inputs: Sequence[str], where: str) -> bool:
+        """A sum with biases, or what shifts or scales the inputs; anything else is part of a formula."""
+        first, second = inputs
+        constant = self._constants.get(first, self._constants.get(second))
+        if constant is None or self._base not in (first, second):
+            return False
+        if self._chain.begun:
+            if node.op_type != "Add" or not self._chain.lacks_biases:
+                return False
+            self._chain.bias(self._row(constant, self._chain.width, where), where)
+        elif node.op_type == "Mul":
+            self._chain.multiply(constant, where)
+        elif node.op_type == "Div" and second in self._constants and constant.all():
+            self._chain.multiply(1 / constant.astype(np.float64), where)
+        elif node.op_type in ("Add", "Sub"):
+            if node.op_type == "Sub" and first in self._constants:
+                self._chain.multiply(-1, where)
+            self._chain.add(-constant if node.op_type == "Sub" and second in self._constants else constant, where)
+        else:
+            return False
+        self._base = node.output[0]
+        return True
+
+    def _scaler(self, node: onnx.NodeProto, inputs: Sequence[str], where: str) -> bool:
+        """What skl2onnx makes of a StandardScaler."""
+        if inputs[0] != self._base:
+            return False
+        attributes = {item.name: helper.get_attribute_value(item) for item in node.attribute}
+        self._chain.add(-np.array(attributes.get("offset", 0.0)), where)
+        self._chain.multiply(attributes.get("scale", 1.0), where)
+        self._base = node.output[0]
+        return True
+
+    def _passed(self, node: onnx.NodeProto, inputs: Sequence[str], where: str) -> bool:
+        """What changes no number of a network's rows."""
+        attributes = {item.name: helper.get_attribute_value(item) for item in node.attribute}
+        constants = [self._constants.get(name) for name in inputs[1:]]
+        flattens = False
+        if node.op_type == "Cast" and (inputs[0] != self._base or attributes["to"] not in _REAL):
+            return False
+        if node.op_type == "Dropout" and len(inputs) > 2 and (constants[1] is None or constants[1].any()):
+            return False
+        if node.op_type == "Flatten":
+            flattens = attributes.get("axis", 1) == 1
+        if node.op_type == "Reshape" and constants[0] is not None:
+            shape = constants[0].tolist()
+            known = self._chain.width if self._chain.begun else self._n_declared
+            all_samples = (-1,) if attributes.get("allowzero", 0) else (-1, 0)
+            flattens = len(shape) == 2 and shape[0] in all_samples and (shape[1] == known or shape == [0, -1])
+        if node.op_type in ("Flatten", "Reshape") and not flattens:
+            return False
+        self._flat = self._flat or flattens
+        self._alias[node.output[0]] = inputs[0]
+        return True
+
+    def _close(self, end: str) -> None:
+        """The formula up to here is the activation of the last layer."""
+        if end == self._base:
+            return
+        if end not in self._formula:
+            raise ValueError(f"{end!r} does not depend on the input")
+        nodes = list(self._formula.values())
+        where = ", ".join(map(_where, nodes[:4])) + (", …" if len(nodes) > 4 else "")
+        if not self._chain.begun:
+            raise ValueError(f"{where} comes before the first layer")
+        self._chain.activate(self._recognised(nodes, end, where), where)
+
+    def _recognised(self, nodes: list[onnx.NodeProto], end: str, where: str) -> Activation:
+        """The activation with the values that the nodes compute."""
+        width = self._chain.width
+        for name in {name for node in nodes for name in node.input} & self._constants.keys():
+            self._row(self._constants[name], width, where)
+        n = len(_POINTS)
+        z = _POINTS[(np.arange(n)[:, None] + np.arange(width)) % n].astype(self._chain.dtype)
+        values = self._run(nodes, end, {self._base: z}, where)
+        if values.shape == z.shape and values.dtype.kind == "f":
+            far = ~np.isfinite(values) & (np.abs(z) > 30)  # a naive formula overflows there
+            for activation in ACTIVATIONS.values():
+                if activation.slope is not None:
+                    slope = -float(values[z == -1][0])
+                    if not math.isfinite(slope):
+                        continue
+                    activation = activation.with_slope(slope)
+                expected = activation(z.astype(np.float64))
+                if np.all(far | (np.abs(values - expected) <= 1e-5 * (1 + np.abs(expected)))):
+                    return activation
+        raise ValueError(f"{where} is none of the activations that fastmlp has")
+
+    @property
+    def _n_declared(self) -> int | None:
+        """How many numbers a sample has according to the input's declaration; None when it does not say."""
+        dims = self._input.type.tensor_type.shape.dim[1:]
+        return math.prod(dim.dim_value for dim in dims) if dims and all(dim.dim_value for dim in dims) else None
+
+    def _check_input(self) -> None:
+        rank = len(self._input.type.tensor_type.shape.dim)
+        if rank > 2 and not self._flat:
+            raise ValueError(f"its input has {rank} axes and is not flattened")
+        if self._chain.begun and self._n_declared not in (None, self._chain.n_in):
+            raise ValueError(f"its input has {self._n_declared} numbers a sample, its first layer {self._chain.n_in}")
+
+
+_REAL = (TensorProto.FLOAT, TensorProto.DOUBLE)
+_READERS: dict[str, Callable[[_Reader, onnx.NodeProto, Sequence[str], str], bool]] = {
+    **dict.fromkeys(("Gemm", "MatMul"), _Reader._product),
+    **dict.fromkeys(("Add", "Sub", "Mul", "Div"), _Reader._arithmetic),
+    "Scaler": _Reader._scaler,
+    **dict.fromkeys(("Cast", "Dropout", "Flatten", "Identity", "Reshape"), _Reader._passed),
+}
+_SCALER = {"Scaler": ["ai.onnx.ml"]}
+_KNOWN = {*_READERS, *_FOLDED, *_ELEMENTWISE.split()}
+
+
+def _where(node: onnx.NodeProto) -> str:
+    return f"node {node.op_type[:40]} {node.name[:60]!r}" if node.name else f"node {node.op_type[:40]}"
+
+
+def _renamed(node: onnx.NodeProto, inputs: Sequence[str]) -> onnx.NodeProto:
+    """The node, taking inputs of other names."""
+    copy = onnx.NodeProto()
+    copy.CopyFrom(node)
+    del copy.input[:]
+    copy.input.extend(inputs)
+    return copy
+
+
+def _array(tensor: TensorProto) -> np.ndarray:
+    if tensor.data_type not in _NUMBERS:
+        kind = {number: name for name, number in TensorProto.DataType.items()}.get(tensor.data_type, "of no known type")
+        raise ValueError(f"the initializer {tensor.name[:60]!r} is {kind}; a network is FLOAT or DOUBLE")
+    return numpy_helper.to_array(tensor)

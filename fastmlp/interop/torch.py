@@ -1,0 +1,198 @@
+"""PyTorch: networks to and from ``torch.nn.Sequential``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from torch import nn
+
+from ..activations import ACTIVATIONS, Activation
+from ..losses import Loss
+from ..model import MLP
+from .chain import Chain, word
+
+__all__ = ["ShiftScale", "Sine", "Step", "from_torch", "to_torch"]
+
+
+class Sine(nn.Module):
+    """sin(z), which PyTorch has no module for."""
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        return torch.sin(z)
+
+
+class Step(nn.Module):
+    """1 where z ≥ 0, else 0."""
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        return (z >= 0).to(z.dtype)
+
+
+class ShiftScale(nn.Module):
+    """(x - shift) · scale, of numbers of any type."""
+
+    shift: torch.Tensor
+    scale: torch.Tensor
+
+    def __init__(self, shift: torch.Tensor, scale: torch.Tensor) -> None:
+        super().__init__()
+        self.register_buffer("shift", shift)
+        self.register_buffer("scale", scale)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (x - self.shift) * self.scale
+
+
+_MODULES: dict[str, Callable[[float | None], nn.Module]] = {
+    "step": lambda slope: Step(),
+    "linear": lambda slope: nn.Identity(),
+    "sigmoid": lambda slope: nn.Sigmoid(),
+    "tanh": lambda slope: nn.Tanh(),
+    "relu": lambda slope: nn.ReLU(),
+    "leaky_relu": lambda slope: nn.LeakyReLU(slope),
+    "softmax": lambda slope: nn.Softmax(dim=1),
+    "swish": lambda slope: nn.SiLU(),
+    "elu": lambda slope: nn.ELU(),
+    "selu": lambda slope: nn.SELU(),
+    "gelu": lambda slope: nn.GELU(),
+    "softplus": lambda slope: nn.Softplus(threshold=40),  # above the default, 20, float64 would see the line
+    "hard_tanh": lambda slope: nn.Hardtanh(),
+    "sine": lambda slope: Sine(),
+}
+# What a module must be set to, where that is not the only thing that it can be.
+_SETTINGS: dict[type[nn.Module], dict[str, tuple[object, ...]]] = {
+    nn.Softmax: {"dim": (1, -1)},
+    nn.ELU: {"alpha": (1,)},
+    nn.GELU: {"approximate": ("none",)},
+    nn.Softplus: {"beta": (1,)},
+    nn.Hardtanh: {"min_val": (-1,), "max_val": (1,)},
+    nn.Flatten: {"start_dim": (1,), "end_dim": (-1, 1)},
+}
+_SKIPPED = (nn.Identity, nn.Flatten, nn.Dropout, nn.AlphaDropout)
+_ACTIVATION_OF = {type(make(0.1)): ACTIVATIONS[name] for name, make in _MODULES.items()}
+
+
+def to_torch(model: MLP) -> nn.Sequential:
+    """A network as a ``torch.nn.Sequential`` of its own, with copies of the parameters.
+
+    Parameters
+    ----------
+    model : MLP
+        Shift and scale become a module in front, with buffers; sine and step are modules of this file, so that a
+        pickled network that has one needs fastmlp to be read.
+
+    Returns
+    -------
+    torch.nn.Sequential
+        Of the model's dtype, on the CPU. The last layer's activation is in it, softmax too: for training with
+        ``CrossEntropyLoss``, which wants logits, leave the last module off.
+
+    Raises
+    ------
+    ValueError
+        When an activation is a user's own.
+
+    Examples
+    --------
+    >>> import fastmlp
+    >>> model = fastmlp.MLP([{"n": 2, "act": None}, {"n": 8, "act": "relu"}, {"n": 1, "act": "linear"}], seed=0)
+    >>> net = fastmlp.interop.to_torch(model)
+    >>> net
+    Sequential(
+      (0): Linear(in_features=2, out_features=8, bias=True)
+      (1): ReLU()
+      (2): Linear(in_features=8, out_features=1, bias=True)
+    )
+    >>> fastmlp.interop.from_torch(net) == model
+    True
+    """
+    if not isinstance(model, MLP):
+        raise TypeError(f"model must be a fastmlp.MLP, got {type(model).__name__}")
+    spec = model.spec
+    dtype = torch.float32 if model.dtype == np.float32 else torch.float64
+    modules: list[nn.Module] = []
+    if spec.shift is not None or spec.scale is not None:
+        modules.append(
+            ShiftScale(*(torch.tensor(v, dtype=dtype) for v in (spec.shift or (0.0,), spec.scale or (1.0,))))
+        )
+    for layer, weights, biases in zip(spec.layers, model.weights, model.biases, strict=True):
+        make = word(_MODULES, layer.act, "PyTorch")
+        linear = nn.Linear(weights.shape[1], layer.n, bias=layer.bias, dtype=dtype)
+        with torch.no_grad():
+            linear.weight.copy_(torch.tensor(weights))
+            if layer.bias:
+                linear.bias.copy_(torch.tensor(biases))
+        modules += [linear] if layer.act.name == "linear" else [linear, make(layer.act.slope)]
+    return nn.Sequential(*modules)
+
+
+def from_torch(net: nn.Module, *, loss: str | Loss | None = None) -> MLP:
+    """A network from a ``torch.nn.Sequential``, with copies of the parameters.
+
+    Parameters
+    ----------
+    net : torch.nn.Sequential
+        Of ``Linear`` and activation modules, and Sequentials of them. Identity, Flatten and Dropout are left out: they
+        change nothing in a trained network. A classifier that was trained on logits gives logits here too; for
+        probabilities append ``torch.nn.Softmax(dim=1)``.
+    loss : str or Loss, optional
+        For training on; left out, the default of the output activation.
+
+    Raises
+    ------
+    ValueError
+        Naming the module that has no place in such a network, and where it is.
+
+    Examples
+    --------
+    >>> import fastmlp
+    >>> from torch import nn
+    >>> net = nn.Sequential(nn.Linear(2, 8), nn.SiLU(), nn.Linear(8, 3), nn.Softmax(dim=1))
+    >>> fastmlp.interop.from_torch(net)
+    <fastmlp.MLP 2 → 8 swish → 3 softmax, cross_entropy, 51 float32 parameters>
+    """
+    if not isinstance(net, nn.Module):
+        raise TypeError(f"net must be a torch.nn.Sequential, got {type(net).__name__}")
+    chain = Chain()
+    for name, module in _flat(net, ""):
+        kind, where = type(module), f"module {name or '0'} ({type(module).__name__})"
+        for setting, wanted in _SETTINGS.get(kind, {}).items():
+            if getattr(module, setting) not in wanted:
+                raise ValueError(f"{where}: {setting} is {getattr(module, setting)!r}, only {wanted[0]!r} is supported")
+        if kind is nn.Linear:
+            assert isinstance(module, nn.Linear)
+            chain.dense(
+                _array(module.weight, where), None if module.bias is None else _array(module.bias, where), where
+            )
+        elif kind is ShiftScale:
+            assert isinstance(module, ShiftScale)
+            chain.add(-_array(module.shift, where), where)
+            chain.multiply(_array(module.scale, where), where)
+        elif kind in _ACTIVATION_OF:
+            chain.activate(_activation(module), where)
+        elif kind not in _SKIPPED:
+            raise ValueError(f"{where} has no place in a fully connected network of fastmlp")
+    return chain.model(loss)
+
+
+def _activation(module: nn.Module) -> Activation:
+    activation = _ACTIVATION_OF[type(module)]
+    return activation.with_slope(module.negative_slope) if isinstance(module, nn.LeakyReLU) else activation
+
+
+def _flat(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Module]]:
+    """The modules of Sequentials within Sequentials, with their names in PyTorch's way: "2.0"."""
+    if type(module) is not nn.Sequential:
+        yield name, module
+        return
+    for key, child in module._modules.items():  # named_children leaves out what comes twice
+        yield from _flat(child, f"{name}.{key}".lstrip("."))
+
+
+def _array(tensor: torch.Tensor, where: str) -> np.ndarray:
+    if tensor.dtype not in (torch.float32, torch.float64) or tensor.is_meta:
+        what = "no values (it is on the meta device)" if tensor.is_meta else f"{tensor.dtype} parameters"
+        raise ValueError(f"{where} has {what}; float32 or float64 numbers are wanted")
+    return tensor.detach().cpu().numpy()

@@ -1,0 +1,365 @@
+"""ONNX files against onnxruntime, against what other exporters write, and against damage."""
+
+from __future__ import annotations
+
+import re
+import warnings
+
+import numpy as np
+import pytest
+
+import fastmlp
+from fastmlp.activations import ACTIVATIONS
+from fastmlp.interop import from_onnx, to_onnx
+
+onnx = pytest.importorskip("onnx")
+from onnx import TensorProto, helper, numpy_helper  # noqa: E402
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*derivative of step is zero")
+
+
+def session(path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("act", ACTIVATIONS)
+def test_every_activation_at_every_depth(act, dtype, network_of, tmp_path):
+    """onnxruntime computes what predict computes, for any number of samples, and the file comes back as the model."""
+    affine = [{}, {"shift": 0.25}, {"scale": [1, 2, 3, 0.5, 1 / 3]}, {"shift": [1, 2, 3, 4, 5], "scale": 1 / 7}]
+    for depth in (1, 2, 3, 4):
+        model = network_of(act, depth, dtype, **affine[depth - 1])
+        to_onnx(model, tmp_path / "net.onnx")
+        run = session(tmp_path / "net.onnx").run
+        for n in (1, 70):
+            x = np.random.default_rng(n).normal(size=(n, 5)).astype(dtype)
+            tolerance = 2e-6 if dtype == "float32" else 1e-13
+            np.testing.assert_allclose(run(None, {"x": x})[0], model.predict(x), rtol=tolerance, atol=tolerance)
+        again = from_onnx(tmp_path / "net.onnx")
+        assert again == model and again.spec == model.spec
+        without_metadata = onnx.load(tmp_path / "net.onnx")
+        del without_metadata.metadata_props[:]
+        onnx.save(without_metadata, tmp_path / "net.onnx")
+        np.testing.assert_array_equal(from_onnx(tmp_path / "net.onnx").predict(x), model.predict(x))
+
+
+@pytest.mark.parametrize("act", [act for act in ACTIVATIONS if act != "sine"])
+def test_far_from_zero_in_float64(act, tmp_path):
+    model = fastmlp.MLP([{"n": 1, "act": None}, {"n": 1, "act": act, "bias": False}], dtype="float64")
+    model.weights[0][:] = 1
+    to_onnx(model, tmp_path / "net.onnx")
+    x = np.concatenate([np.linspace(-40, 40, 2001), [-1e30, -1e5, 1e5, 1e30]])[:, None]
+    y = session(tmp_path / "net.onnx").run(None, {"x": x})[0]  # whose sigmoid becomes 0 at -37
+    np.testing.assert_allclose(y, model.predict(x), rtol=1e-14, atol=5e-15)
+
+
+def test_what_is_not_in_the_graph(tmp_path):
+    spec = [{"n": 4, "act": None}, {"n": 3, "act": "linear", "cost": "hinge"}]
+    model = fastmlp.MLP(spec, seed=0)
+    model.class_names = ["setosa", "versicolor", "virginica"]
+    to_onnx(model, tmp_path / "net.onnx")
+    again = from_onnx(tmp_path / "net.onnx")
+    assert again.spec.loss.name == "hinge" and again.class_names == model.class_names
+    assert from_onnx(tmp_path / "net.onnx", loss="mae").spec.loss.name == "mae"
+    proto = onnx.load(tmp_path / "net.onnx")
+    assert proto.opset_import[0].version == 17 and proto.graph.input[0].type.tensor_type.shape.dim[0].dim_param
+
+
+def test_a_custom_loss_is_left_behind(tmp_path):
+    import numba
+
+    loss = fastmlp.Loss("quartic", numba.njit(lambda a, y: (a - y) ** 4), numba.njit(lambda a, y: 4 * (a - y) ** 3))
+    model = fastmlp.MLP([{"n": 2, "act": None}, {"n": 1, "act": "linear", "cost": loss}], seed=0)
+    to_onnx(model, tmp_path / "net.onnx")
+    assert from_onnx(tmp_path / "net.onnx").spec.loss.name == "mse"
+
+
+def test_metadata_of_another_graph_is_not_used(network_of, tmp_path):
+    """Who edits the graph and leaves the metadata gets the graph."""
+    to_onnx(network_of("relu", scale=2.0), tmp_path / "net.onnx")
+    proto = onnx.load(tmp_path / "net.onnx")
+    proto.graph.initializer[0].CopyFrom(numpy_helper.from_array(np.float32([3.0]), proto.graph.initializer[0].name))
+    onnx.save(proto, tmp_path / "net.onnx")
+    assert from_onnx(tmp_path / "net.onnx").spec.scale == (3.0,)
+
+
+# --- what other exporters write
+
+
+def graph(nodes, constants, n_in=3, n_out=2, opset=17, dtype=TensorProto.FLOAT, rank=None):
+    shape = ["n", n_in] if rank is None else ["n", *rank]
+    begin = helper.make_tensor_value_info("x", dtype, shape)
+    end = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", n_out])
+    tensors = [numpy_helper.from_array(np.asarray(v), k) for k, v in constants.items()]
+    made = helper.make_graph(nodes, "network", [begin], [end], tensors)
+    return helper.make_model(made, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+
+
+def read(nodes, constants, tmp_path, **options):
+    proto = graph(nodes, constants, **options)
+    onnx.save(proto, tmp_path / "net.onnx")
+    return from_onnx(tmp_path / "net.onnx")
+
+
+W = np.random.default_rng(0).normal(size=(2, 3)).astype("f4")
+B = np.float32([0.5, -1.0])
+X = np.random.default_rng(1).normal(size=(20, 3)).astype("f4")
+node = helper.make_node
+Z = node("Gemm", ["x", "w", "b"], ["z"], transB=1)
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        [node("Gemm", ["x", "w", "b"], ["y"], transB=1)],
+        [node("Gemm", ["x", "wt", "b"], ["y"])],
+        [node("Gemm", ["x", "w2", "b_half"], ["y"], transB=1, alpha=0.5, beta=2.0)],
+        [node("Gemm", ["x", "w", "b_row"], ["y"], transB=1)],
+        [node("MatMul", ["x", "wt"], ["p"]), node("Add", ["p", "b"], ["y"])],
+        [node("MatMul", ["x", "wt"], ["p"]), node("Add", ["b_row", "p"], ["y"])],
+        [node("Transpose", ["w"], ["t"]), node("MatMul", ["x", "t"], ["p"]), node("Add", ["p", "b"], ["y"])],
+        [node("Identity", ["x"], ["i"]), node("Gemm", ["i", "w", "b"], ["g"], transB=1), node("Dropout", ["g"], ["y"])],
+        [node("Flatten", ["x"], ["f"]), node("Gemm", ["f", "w", "b"], ["g"], transB=1), node("Flatten", ["g"], ["y"])],
+        [node("Reshape", ["x", "all_3"], ["f"]), node("Gemm", ["f", "w", "b"], ["y"], transB=1)],
+    ],
+)
+def test_ways_to_write_a_layer(nodes, tmp_path):
+    constants = {"w": W, "wt": W.T.copy(), "w2": 2 * W, "b": B, "b_row": B[None], "b_half": B / 2, "all_3": [-1, 3]}
+    model = read(nodes, constants, tmp_path)
+    np.testing.assert_allclose(model.predict(X), X @ W.T + B, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "expected"),
+    [
+        ([node("Sub", ["x", "c"], ["s"]), node("Mul", ["s", "k"], ["v"])], lambda x, c, k: (x - c) * k),
+        ([node("Add", ["c", "x"], ["s"]), node("Div", ["s", "k"], ["v"])], lambda x, c, k: (x + c) / k),
+        ([node("Mul", ["k", "x"], ["s"]), node("Sub", ["s", "c"], ["v"])], lambda x, c, k: x * k - c),
+        ([node("Sub", ["c", "x"], ["s"]), node("Cast", ["s"], ["v"], to=TensorProto.FLOAT)], lambda x, c, k: c - x),
+    ],
+)
+def test_shift_and_scale(nodes, expected, tmp_path):
+    constants = {"w": W, "b": B, "c": np.float32([1, 2, 3]), "k": np.float32(0.5)}
+    model = read([*nodes, node("Gemm", ["v", "w", "b"], ["y"], transB=1)], constants, tmp_path)
+    np.testing.assert_allclose(model.predict(X), expected(X, constants["c"], 0.5) @ W.T + B, rtol=1e-5, atol=1e-5)
+
+
+FORMULAS = {
+    "sigmoid": [node("Neg", ["z"], ["1"]), node("Exp", ["1"], ["2"]), node("Add", ["2", "one"], ["3"]),
+                node("Reciprocal", ["3"], ["y"])],
+    "swish": [node("Sigmoid", ["z"], ["1"]), node("Mul", ["1", "z"], ["y"])],
+    "softplus": [node("Exp", ["z"], ["1"]), node("Add", ["one", "1"], ["2"]), node("Log", ["2"], ["y"])],
+    "hard_tanh": [node("Min", ["z", "one"], ["1"]), node("Max", ["1", "minus_one"], ["y"])],
+    "relu": [node("Max", ["z", "zero"], ["y"])],
+    "leaky_relu": [node("PRelu", ["z", "slopes"], ["y"])],
+    "elu": [node("Celu", ["z"], ["y"])],
+    "step": [node("Less", ["z", "zero"], ["1"]), node("Not", ["1"], ["2"]), node("Cast", ["2"], ["y"], to=1)],
+    "tanh": [node("Mul", ["z", "two"], ["1"]), node("Sigmoid", ["1"], ["2"]), node("Mul", ["2", "two"], ["3"]),
+             node("Sub", ["3", "one"], ["y"])],
+}  # fmt: skip
+NUMBERS = {"zero": 0, "one": 1, "minus_one": -1, "two": 2, "six": 6, "slopes": [0.25, 0.25], "unlike": [0.1, 0.2]}
+CONSTANTS = {"w": W, "b": B} | {name: np.float32(value) for name, value in NUMBERS.items()}
+
+
+@pytest.mark.parametrize("act", FORMULAS)
+def test_formulas_are_recognised_by_their_values(act, tmp_path):
+    model = read([Z, *FORMULAS[act]], CONSTANTS, tmp_path)
+    assert model.spec.layers[0].act.name == act
+    assert model.spec.layers[0].act.slope in (None, 0.25)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "trouble"),
+    [
+        ([Z, node("Conv", ["z", "w"], ["y"], name="conv1")], "node Conv 'conv1' has no place"),
+        ([Z, node("LogSoftmax", ["z"], ["y"])], "node LogSoftmax has no place"),
+        ([Z, node("Softmax", ["z"], ["y"], axis=0)], "node Softmax is none of the activations"),
+        ([Z, node("Elu", ["z"], ["y"], alpha=0.5)], "node Elu is none of the activations"),
+        ([Z, node("Gelu", ["z"], ["y"], approximate="tanh", name="g")], "node Gelu 'g' is none of the activations"),
+        ([Z, node("Clip", ["z", "zero", "six"], ["y"])], "node Clip is none of the activations"),
+        ([Z, node("PRelu", ["z", "unlike"], ["y"])], "node PRelu is none of the activations"),
+        ([Z, node("Mul", ["z", "two"], ["y"])], "node Mul is none of the activations"),
+        ([node("Relu", ["x"], ["r"]), node("Gemm", ["r", "w"], ["y"], transB=1)], "Relu comes before the first layer"),
+        ([Z, node("Relu", ["z"], ["r"]), node("MatMul", ["r", "two_two"], ["p"]), node("Add", ["p", "z"], ["y"])],
+         "node Add takes up 'z' again"),
+        ([Z, node("MatMul", ["two_two", "z"], ["y"])], "node MatMul does not multiply by constants from the right"),
+        ([Z, node("MatMul", ["z", "z"], ["y"])], "node MatMul does not multiply by constants"),
+        ([node("Gemm", ["x", "w", "b"], ["y"], transA=1)], "node Gemm is no product with a constant matrix"),
+        ([Z, node("Gemm", ["z", "w"], ["y"], transB=1)], "node Gemm takes 3 inputs, the layer before it has 2"),
+        ([node("Gemm", ["x", "nan"], ["y"], transB=1)], "node Gemm has parameters that are NaN or infinite"),
+        ([node("Gemm", ["x", "w", "column"], ["y"], transB=1)], r"constants of shape \(2, 1\)"),
+        ([Z, node("Reshape", ["z", "pairs"], ["y"])], "node Reshape has no place"),
+        ([Z, node("Relu", ["z"], ["r"]), node("Tanh", ["r"], ["y"])], "node Relu, node Tanh is none of"),
+        ([Z, node("Sub", ["z", "b"], ["y"])], "node Sub is none"),
+        ([node("Gemm", ["x", "half", "b"], ["y"], transB=1)], "'half' is FLOAT16"),
+        ([node("Add", ["two_two", "column"], ["c"]), node("MatMul", ["x", "c"], ["y"])], "computes with constants"),
+        ([node("Identity", ["two_two"], ["y"])], "does not depend on the input"),
+        ([node("Relu", ["x"], ["y"])], "Relu comes before the first layer"),
+        ([node("Identity", ["x"], ["y"])], "no layer with weights"),
+    ],
+)  # fmt: skip
+def test_refusals(nodes, trouble, tmp_path):
+    constants = {**CONSTANTS, "two_two": np.eye(2, dtype="f4"), "nan": np.float32([[np.nan] * 3] * 2),
+                 "column": B[:, None], "pairs": [-1, 1]}  # fmt: skip
+    if "FLOAT16" in trouble:
+        constants["half"] = W.astype("f2")
+    with pytest.raises(ValueError, match=r"net\.onnx: .*" + trouble):
+        read(nodes, constants, tmp_path, opset=20)
+
+
+def test_inputs_that_are_no_rows(tmp_path):
+    for rank, trouble in (
+        ((4, 3), "has 2 axes.*not flattened|3 axes"),
+        ((4,), "4 numbers a sample, its first layer 3"),
+    ):
+        with pytest.raises(ValueError, match=trouble):
+            read([node("Gemm", ["x", "w", "b"], ["y"], transB=1)], CONSTANTS, tmp_path, rank=rank)
+    flat = [node("Flatten", ["x"], ["f"]), node("Gemm", ["f", "w"], ["y"], transB=1)]
+    assert read(flat, CONSTANTS, tmp_path, rank=(1, 3)).spec.n_in == 3
+    proto = graph([Z, node("Add", ["z", "x2"], ["y"])], CONSTANTS)
+    proto.graph.input.append(helper.make_tensor_value_info("x2", TensorProto.FLOAT, ["n", 2]))
+    onnx.save(proto, tmp_path / "net.onnx")
+    with pytest.raises(ValueError, match=r"it has 2 inputs \(x, x2\)"):
+        from_onnx(tmp_path / "net.onnx")
+
+
+MODULES = {"relu": "ReLU", "leaky_relu": "LeakyReLU", "sigmoid": "Sigmoid", "tanh": "Tanh", "swish": "SiLU",
+           "elu": "ELU", "selu": "SELU", "gelu": "GELU", "softplus": "Softplus", "hard_tanh": "Hardtanh",
+           "softmax": "Softmax"}  # fmt: skip
+
+
+@pytest.mark.parametrize("act", MODULES)
+def test_what_pytorch_exports(act, tmp_path):
+    """The exporter that needs nothing but PyTorch, at two opsets: gelu is a formula in the first."""
+    torch = pytest.importorskip("torch")
+    module = getattr(torch.nn, MODULES[act])(*([1] if act == "softmax" else []))
+    net = torch.nn.Sequential(
+        torch.nn.Flatten(), torch.nn.Linear(6, 5), module, torch.nn.Dropout(), torch.nn.Linear(5, 4, bias=False), module
+    ).eval()
+    x = torch.randn(7, 2, 3, generator=torch.Generator().manual_seed(0))
+    for opset in (13, 20):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the exporter is deprecated, but the other takes seconds and a package
+            torch.onnx.export(
+                net, (x,), tmp_path / "net.onnx", dynamo=False, opset_version=opset, input_names=["x"],
+                dynamic_axes={"x": {0: "n"}},
+            )  # fmt: skip
+        model = from_onnx(tmp_path / "net.onnx")
+        assert [layer.act.name for layer in model.spec.layers] == [act, act]
+        assert [layer.bias for layer in model.spec.layers] == [True, False]
+        expected = net(x).detach().numpy()
+        np.testing.assert_allclose(model.predict(x.reshape(7, 6).numpy()), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_what_pytorch_exports_of_other_networks(tmp_path):
+    torch = pytest.importorskip("torch")
+    net = torch.nn.Sequential(torch.nn.Conv1d(2, 2, 2), torch.nn.Flatten(), torch.nn.Linear(4, 1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(net, (torch.zeros(1, 2, 3),), tmp_path / "net.onnx", dynamo=False)
+    with pytest.raises(ValueError, match=r"net\.onnx: node Conv '/0/Conv' has no place"):
+        from_onnx(tmp_path / "net.onnx")
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_what_skl2onnx_exports(scaled, tmp_path):
+    skl2onnx = pytest.importorskip("skl2onnx")
+    from sklearn.neural_network import MLPClassifier
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    rng = np.random.default_rng(0)
+    x = rng.normal(3, 2, size=(50, 4)).astype("f4")
+    network = MLPClassifier([6, 5], activation="tanh", solver="lbfgs", random_state=0)
+    theirs = (make_pipeline(StandardScaler(), network) if scaled else network).fit(x, np.arange(50) % 3)
+    proto = skl2onnx.to_onnx(theirs, x[:1], options={"zipmap": False})
+    (tmp_path / "net.onnx").write_bytes(proto.SerializeToString())
+    np.testing.assert_allclose(from_onnx(tmp_path / "net.onnx").predict(x), theirs.predict_proba(x), atol=1e-5)
+
+
+# --- damage
+
+
+def damaged(path, content):
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=re.escape(str(path))):
+        from_onnx(path)
+
+
+def test_files_that_are_none(network_of, tmp_path):
+    to_onnx(network_of("gelu"), tmp_path / "net.onnx")
+    whole = (tmp_path / "net.onnx").read_bytes()
+    path = tmp_path / "bad.onnx"
+    for content in (
+        b"",
+        b"\0",
+        b"\x80\x04]q\x00.",
+        b'{"spec": []}',
+        np.random.default_rng(0).bytes(5000),
+        whole[:-900],
+    ):
+        damaged(path, content)
+    with pytest.raises(FileNotFoundError):
+        from_onnx(tmp_path / "missing.onnx")
+
+
+@pytest.mark.parametrize("act", ["gelu", "softmax", "leaky_relu"])
+def test_mutations(act, network_of, tmp_path):
+    """A file with some bytes changed is read or refused with a ValueError that names it, and never anything else."""
+    rng = np.random.default_rng(len(act))
+    path = tmp_path / "net.onnx"
+    to_onnx(network_of(act, 1, "float64", scale=2.0), path)
+    whole = np.frombuffer(path.read_bytes(), np.uint8)
+    refused = []
+    for _ in range(300):
+        content = whole.copy()
+        where = rng.integers(0, len(content), rng.integers(1, 4))
+        content[where] = rng.integers(0, 256, len(where))
+        if rng.random() < 0.2:
+            content = np.delete(content, np.s_[where[0] : where[0] + rng.integers(1, 9)])
+        path.write_bytes(content.tobytes())
+        try:
+            assert isinstance(from_onnx(path), fastmlp.MLP)
+        except ValueError as error:
+            refused.append(str(error))
+    assert len(refused) > 100 and all(str(path) in message for message in refused)
+
+
+@pytest.mark.parametrize(
+    "metadata", ["", "[]", "[" * 100_000, '{"spec": 3, "class_names": null}', '{"spec": [{}, {}]}']
+)
+def test_hostile_metadata(metadata, network_of, tmp_path):
+    to_onnx(network_of("relu"), tmp_path / "net.onnx")
+    proto = onnx.load(tmp_path / "net.onnx")
+    proto.metadata_props[0].value = metadata
+    damaged(tmp_path / "net.onnx", proto.SerializeToString())
+
+
+@pytest.mark.parametrize("location", ["/etc/passwd", "../secret", "missing"])
+def test_weights_elsewhere(location, tmp_path):
+    """External data is read from the file's own folder, and from nowhere else."""
+    (tmp_path / "secret").write_bytes(bytes(24))
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    proto = graph([Z, node("Relu", ["z"], ["y"])], {"w": W, "b": B})
+    onnx.save(proto, folder / "net.onnx", save_as_external_data=True, location="net.data", size_threshold=0)
+    assert from_onnx(folder / "net.onnx").spec.n_in == 3
+    stored = onnx.load(folder / "net.onnx", load_external_data=False)
+    for entry in stored.graph.initializer[0].external_data:
+        if entry.key == "location":
+            entry.value = location
+    damaged(folder / "net.onnx", stored.SerializeToString())
+
+
+def test_constants_that_would_grow(tmp_path):
+    """Two vectors of a megabyte would make a matrix of 64 gigabytes."""
+    big = np.ones(1 << 17, np.float32)
+    nodes = [node("Mul", ["row", "column"], ["w"]), node("MatMul", ["x", "w"], ["y"])]
+    with pytest.raises(ValueError, match="computes with constants alone"):
+        read(nodes, {"row": big[None], "column": big[:, None]}, tmp_path)
+    nodes = [Z, node("Add", ["z", "column"], ["y"])]
+    with pytest.raises(ValueError, match="constants of shape"):
+        read(nodes, {**CONSTANTS, "column": big[:, None]}, tmp_path)
