@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,8 @@ def lines(rounds: int = 5) -> Iterator[str]:
         yield _one_prediction(*widths)
     yield _value_and_gradient()
     yield _two_threads()
+    if importlib.util.find_spec("sklearn"):
+        yield _estimators()
     with contextlib.suppress(ConnectionError):  # load_mnist neither found nor fetched it
         load_mnist()
         yield _to_accuracy(min(3, rounds))
@@ -181,6 +184,31 @@ def _two_threads() -> str:
         if cores:
             os.sched_setaffinity(0, cores)
     return f"- 784-128-10, batch 256, dense: two threads {best[1] / best[2]:.2f}× as fast as one"
+
+
+def _estimators() -> str:
+    """The same fit, to the same numbers, float64; all that an estimator does is timed."""
+    from sklearn.datasets import load_digits
+    from sklearn.neural_network import MLPClassifier as Theirs
+
+    from .sklearn import MLPClassifier
+
+    x, y = load_digits(return_X_y=True)
+    leads = []
+    for batch, epochs in (("auto", 20), (1, 1)):
+        for solver in ("sgd", "adam"):
+            options: dict[str, Any] = {"solver": solver, "batch_size": batch, "max_iter": epochs, "random_state": 0}
+            best = {Theirs(**options): float("inf"), MLPClassifier(**options): float("inf")}
+            for _ in range(4):
+                for estimator in best:
+                    with warnings.catch_warnings():
+                        warnings.simplefilter("ignore")  # it has not converged
+                        begin = time.perf_counter()
+                        estimator.fit(x / 16, y)
+                        best[estimator] = min(best[estimator], time.perf_counter() - begin)
+            theirs, ours = best.values()
+            leads.append(f"{solver}, batch {200 if batch == 'auto' else batch} {theirs / ours:.2g}×")
+    return f"- fastmlp.sklearn's MLPClassifier on digits, 64-100-10, float64: scikit-learn's {'; '.join(leads)}"
 
 
 def _to_accuracy(rounds: int) -> str:

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
-from sklearn.utils import shuffle
 
 from .engine import Steps
 from .epochs import Epochs, Samples
@@ -164,8 +163,10 @@ class Fit:
         try:
             with closing(Epochs(self._network, self._samples, batch, {}, steps, shares, e.n_threads)) as epochs:
                 while e.n_iter_ < e.max_iter:
-                    if e.shuffle:
-                        order = shuffle(order, random_state=self._random_state)
+                    if e.shuffle:  # as sklearn.utils.shuffle draws
+                        places = np.arange(len(order))
+                        self._random_state.shuffle(places)
+                        order = order[places]
                     key = int(self._random_state.randint(1 << 62, dtype=np.int64)) if shares else 0
                     loss = self._epoch(epochs, steps, order, batch, key)
                     if math.isnan(loss) and not e.early_stopping:

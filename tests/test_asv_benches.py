@@ -25,6 +25,7 @@ def test_every_row_of_the_table_is_tracked(suite):
 @pytest.mark.parametrize(
     ("module", "name"),
     [
+        ("estimators", "Estimators"),
         ("prediction", "Gradient"),
         ("prediction", "Prediction"),
         ("table", "Rows"),
