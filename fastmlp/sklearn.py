@@ -159,8 +159,6 @@ class _MLP(BaseEstimator):
         elif spec != self.network_.spec:
             raise ValueError(f"the network to go on with is {self.network_.spec!r}, the parameters ask for {spec!r}")
         network = self.network_
-        if sample_weight is not None and not np.any(sample_weight):
-            raise ValueError("sample_weight is zero for every sample: nothing is left to train on")
         targets = check_y(targets, spec, X.shape[0], network.dtype)
         weights = check_weights(sample_weight, None, targets, spec)
         balance = getattr(self, "class_weight", None)

@@ -173,7 +173,7 @@ def check_weights(sample_weight: Any, class_weight: Any, y: np.ndarray, spec: Sp
     if class_weight is not None:
         weights *= _class_weights(class_weight, y, spec)
     if not weights.any():
-        raise ValueError("the weights of all samples are 0: nothing is left to train on")
+        raise ValueError("the weights of all samples are zero: nothing is left to train on")
     return None if sample_weight is None and class_weight is None else weights
 
 

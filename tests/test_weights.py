@@ -94,7 +94,7 @@ def test_class_weights_multiply_into_sample_weights():
         ({"sample_weight": [1.0, 2.0]}, r"sample_weight must have shape \(60,\)"),
         ({"sample_weight": [-1.0] * 60}, r"sample_weight\[0\] is -1"),
         ({"sample_weight": [np.nan] * 60}, r"sample_weight\[0\] is nan"),
-        ({"sample_weight": [0] * 60}, "weights of all samples are 0"),
+        ({"sample_weight": [0] * 60}, "weights of all samples are zero"),
         ({"class_weight": "even"}, "class_weight must be 'balanced'"),
         ({"class_weight": {3: 1.0}}, "class_weight names class 3"),
         ({"class_weight": {0: -1.0}}, r"class_weight\[0\] must be"),
