@@ -24,7 +24,7 @@ from .model import MLP
 from .spec import Spec
 from .validation import check_dtype
 
-__all__ = ["entry", "load", "reading", "save", "write"]
+__all__ = ["entry", "load", "reading", "save", "to_bytes"]
 
 _FORMAT = 1  # of the files written; all from 1 on can be read
 _LONGEST_HEADER = 1 << 24  # bytes: JSON takes up to 24 times its length in memory
@@ -46,7 +46,7 @@ def save(model: MLP, path: str | os.PathLike[str]) -> None:
         "class_names": model.class_names,
         "metadata": _check_json(model.metadata),
     }
-    write(path, "model", document, tensors)
+    write_whole(Path(path), to_bytes("model", document, tensors))
 
 
 def load(path: str | os.PathLike[str]) -> MLP:
@@ -95,20 +95,20 @@ def load(path: str | os.PathLike[str]) -> MLP:
     return model
 
 
-def write(path: str | os.PathLike[str], kind: str, document: Mapping[str, Any], tensors: Tensors) -> None:
-    """Write a file of that kind, whole or not at all."""
+def to_bytes(kind: str, document: Mapping[str, Any], tensors: Tensors) -> bytes:
+    """The content of a file of that kind."""
     from . import __version__
 
-    to_bytes = require("safetensors.numpy", "files", "writing a file").save
+    serialise = require("safetensors.numpy", "files", "writing a file").save
     whole = {"format": _FORMAT, "kind": kind, "version": __version__, **document}
     whole["sha256"] = _digest(whole, tensors)
-    content = to_bytes({k: np.ascontiguousarray(v) for k, v in tensors.items()}, {"fastmlp": json.dumps(whole)})
+    content: bytes = serialise({k: np.ascontiguousarray(v) for k, v in tensors.items()}, {"fastmlp": json.dumps(whole)})
     length = int.from_bytes(content[:8], "little")
     if length > _LONGEST_HEADER:
         raise ValueError(
             f"spec, names and metadata take {length} bytes, more than the {_LONGEST_HEADER} a file may have"
         )
-    write_whole(Path(path), content)
+    return content
 
 
 @contextmanager

@@ -284,6 +284,8 @@ class LBFGS(Optimizer):
     max_fun: int = 15_000
 
     name = "lbfgs"
+    states = 0
+    constants = ()
 
     def __post_init__(self) -> None:
         check_count(self.memory, "memory")

@@ -15,13 +15,18 @@ _REFRESH = 0.1  # seconds
 
 
 class Progress:
-    """``progress=None`` draws when standard error is a terminal, True always reports, False never."""
+    """``progress=None`` draws when standard error is a terminal, True always reports, False never.
 
-    def __init__(self, wanted: bool | None, epochs: int, samples: int, stream: TextIO | None = None) -> None:
+    ``done`` epochs were there before.
+    """
+
+    def __init__(
+        self, wanted: bool | None, epochs: int, samples: int, done: int = 0, stream: TextIO | None = None
+    ) -> None:
         self._stream = stream or sys.stderr
         self._live = wanted is not False and self._stream.isatty()
         self._lines = wanted is True and not self._live
-        self._epochs, self._samples = epochs, samples
+        self._epochs, self._samples, self._before = epochs, samples, done * samples
         self._begin = time.perf_counter()
         self._drawn = 0.0
         self._values = ""
@@ -56,7 +61,7 @@ class Progress:
 
     def _draw(self, epoch: int, done: int, values: str) -> None:
         total = self._epochs * self._samples
-        left = (time.perf_counter() - self._begin) / done * (total - done)
+        left = (time.perf_counter() - self._begin) / (done - self._before) * (total - done)
         line = (
             f"{_bar(done / total)} epoch {epoch + 1}/{self._epochs}  {values}  {self._speed(done)}  {_clock(left)} left"
         )
@@ -64,7 +69,7 @@ class Progress:
         self._stream.flush()
 
     def _speed(self, done: int) -> str:
-        return f"{done / max(time.perf_counter() - self._begin, 1e-9):,.0f} samples/s"
+        return f"{(done - self._before) / max(time.perf_counter() - self._begin, 1e-9):,.0f} samples/s"
 
 
 class Stopped(BaseException):
@@ -159,9 +164,9 @@ class RunsProgress:
             print(file=self._stream, flush=True)
 
 
-def begin_progress(progress: Any, epochs: int, samples: int) -> Progress | Part:
-    """What a run reports to, for a checked ``progress`` argument."""
-    return progress.begin(epochs, samples) if isinstance(progress, Part) else Progress(progress, epochs, samples)
+def begin_progress(progress: Any, epochs: int, samples: int, done: int) -> Progress | Part:
+    """What a run reports to, for a checked ``progress`` argument; ``done`` epochs were there before."""
+    return progress.begin(epochs, samples) if isinstance(progress, Part) else Progress(progress, epochs, samples, done)
 
 
 def _bar(share: float) -> str:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from typing import Any
 
 import numpy as np
 
+from .checkpoints import Checkpoint, Record, Run, get_checkpoint, terms
 from .engine import Steps
 from .epochs import Epochs, Samples
 from .init import Uniform
@@ -105,6 +107,7 @@ def train(
     max_norm: float | None = None,
     callbacks: Callable[[TrainingState], None] | Sequence[Callable[[TrainingState], None]] = (),
     progress: bool | None = None,
+    checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
     n_threads: int = 1,
 ) -> tuple[MLP, History]:
     """Train a network by stochastic gradient descent.
@@ -169,6 +172,10 @@ def train(
     progress : bool, optional
         None shows a live line when standard error is a terminal; True also prints a line an epoch elsewhere; False
         shows nothing.
+    checkpoint : path or Checkpoint, optional
+        A file that keeps the run after each epoch. Where it is there already, training goes on from it, whatever ended
+        it, and ends with the same bits as without an interruption. A run that ended is returned at once; more
+        ``epochs`` continue it. Needs ``pip install 'fastmlp[files]'``.
     n_threads : int
         They share each batch, which takes batches of more than 128 samples, and the evaluation of validation data. Any
         number of threads makes the same bits.
@@ -182,7 +189,7 @@ def train(
     Raises
     ------
     ValueError, TypeError
-        For bad input, before anything is changed.
+        For bad input, before anything is changed; among it a checkpoint that is damaged or another run's.
     DivergenceError
         When the loss is no longer finite; the model keeps the weights of the last finite epoch.
 
@@ -211,8 +218,9 @@ def train(
     clip_norm = None if clip_norm is None else check_number(clip_norm, "clip_norm", 0.0, open_low=True)
     max_norm = None if max_norm is None else check_number(max_norm, "max_norm", 0.0, open_low=True)
     n_threads = check_count(n_threads, "n_threads")
+    kept_in = get_checkpoint(checkpoint)
     if isinstance(optimizer, LBFGS):
-        _refuse_for_lbfgs(lr, batch_size, l1=l1, dropout=dropout, clip_norm=clip_norm, max_norm=max_norm)
+        _refuse_for_lbfgs(lr, batch_size, kept_in, l1=l1, dropout=dropout, clip_norm=clip_norm, max_norm=max_norm)
     model = _network(spec, loss, init, dtype, seed)
     named = named_metrics(metrics, model.spec)
     x = check_x(x, model.spec.n_in, model.dtype)
@@ -220,23 +228,33 @@ def train(
     weights = check_weights(sample_weight, class_weight, y, model.spec)
     shares = dropout_shares(dropout, len(model.spec.layers) - 1)
     batch = len(x) if isinstance(batch_size, str) and batch_size == "full" else _check_batch(batch_size)
-    rng = np.random.default_rng(seed)
-    known = np.arange(len(x)) if weights is None else np.flatnonzero(weights)
-    rows, held_out = _split(known, validation_fraction, validation_data, shuffle, rng)
-    watched: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
-    if held_out is not None:
-        watched = x, y, held_out
-    elif validation_data is not None:
-        watched = _check_validation_data(validation_data, model)
-    names = ["loss", *(["accuracy"] if model.spec.multilabel or model.spec.one_of_many else []), *named]
-    names += [f"val_{name}" for name in names if watched is not None]
-    for watcher in (stopping, lr):
-        if isinstance(watcher, (EarlyStopping, ReduceOnPlateau)) and watcher.monitor is not None:
-            check_choice(watcher.monitor, "monitor", names)
-    samples = Samples(x, y, weights)
+    fraction = check_number(validation_fraction, "validation_fraction", 0.0, 1.0)
+    valid = None if validation_data is None else _check_validation_data(validation_data, model)
+    _check_monitors((stopping, lr), model.spec, named, valid is not None or fraction > 0)
     history = History()
     watch = None if stopping is None else Watch(stopping, model, history)
-    bar = begin_progress(progress, epochs, len(rows))
+    steps = Steps.begin(optimizer, model.params, l1, l2, clip_norm or 0.0, max_norm or 0.0)
+    rng = np.random.default_rng(seed)
+    so_far = Run(model, steps, history, watch, rng)
+    record = None
+    if kept_in is not None:
+        options = {
+            "lr": lr, "batch_size": batch, "optimizer": optimizer, "metrics": list(named), "shuffle": shuffle,
+            "seed": seed, "init": init, "dtype": model.dtype.name, "validation_fraction": fraction,
+            "early_stopping": stopping, "l1": l1, "l2": l2, "dropout": shares, "clip_norm": clip_norm,
+            "max_norm": max_norm,
+        }  # fmt: skip
+        data = {
+            "x": x, "y": y, "sample_weight times class_weight": weights,
+            "validation x": valid and valid[0], "validation y": valid and valid[1],
+            "the given model's parameters": model.params if isinstance(spec, MLP) else None,
+        }  # fmt: skip
+        record = Record(kept_in, epochs, so_far, terms(model.spec, options, data))
+    known = np.arange(len(x)) if weights is None else np.flatnonzero(weights)
+    rows, held_out = _split(known, fraction, validation_data, shuffle, rng)
+    watched: tuple[np.ndarray, np.ndarray, np.ndarray] | None = valid if held_out is None else (x, y, held_out)
+    samples = Samples(x, y, weights)
+    bar = begin_progress(progress, epochs, len(rows), history.epochs)
 
     def was_last(values: dict[str, float]) -> bool:
         """Take note of the epoch that gave these values."""
@@ -251,24 +269,27 @@ def train(
         state = TrainingState(epoch, model, history)
         for callback in calls:
             callback(state)
-        return (watch is not None and watch.has_had_enough()) or state.stopped
+        so_far.stopped = (watch is not None and watch.has_had_enough()) or state.stopped
+        if record is not None:
+            record.epoch_done()
+        return so_far.stopped
 
     try:
         if isinstance(optimizer, LBFGS):
             minimise(optimizer, model, samples, rows, named, l2, n_threads, epochs, was_last)
             return model, history
-        steps = Steps.begin(optimizer, model.params, l1, l2, clip_norm or 0.0, max_norm or 0.0)
-        unseen = not (calls or shares or watched or stopping or isinstance(lr, ReduceOnPlateau))
+        if record is not None:
+            record.begin()
+        unseen = not (calls or shares or watched or stopping or record or isinstance(lr, ReduceOnPlateau))
         with closing(Epochs(model, samples, min(batch, len(rows)), named, steps, shares, n_threads)) as run:
             if unseen:
                 for values in run.run_all(rates, partial(_orders, rng, rows, shuffle), bar.samples_done):
                     was_last(values)
                 return model, history
-            for epoch, rate in enumerate(rates):
+            for epoch in range(epochs if so_far.stopped else history.epochs, epochs):
                 order = _orders(rng, rows, shuffle, 1)[0]
                 key = int(rng.integers(1 << 62)) if shares else 0
-                if isinstance(lr, ReduceOnPlateau):
-                    rate = lr.after(history)
+                rate = lr.after(history) if isinstance(lr, ReduceOnPlateau) else rates[epoch]
                 if was_last(run.run(order, rate, key, partial(bar.samples_done, epoch))):
                     break
     except KeyboardInterrupt:
@@ -279,6 +300,8 @@ def train(
         if watch is not None:
             watch.restore()
         bar.close()
+        if record is not None:
+            record.close()
     return model, history
 
 
@@ -303,8 +326,10 @@ def _network(spec: Any, loss: str | Loss | None, init: str | Uniform, dtype: Any
     )
 
 
-def _refuse_for_lbfgs(lr: Any, batch_size: Any, **options: Any) -> None:
+def _refuse_for_lbfgs(lr: Any, batch_size: Any, checkpoint: Checkpoint | None, **options: Any) -> None:
     """L-BFGS takes a smooth function of all samples, and finds the length of a step itself."""
+    if checkpoint is not None:
+        raise ValueError("lbfgs cannot go on from a checkpoint, SciPy keeps its memory to itself; leave checkpoint out")
     defaults = train.__kwdefaults__ or {}
     if lr is not defaults["lr"] and lr != defaults["lr"]:
         raise ValueError(f"lr is {lr!r}, but lbfgs finds the length of each step itself; leave lr out")
@@ -346,6 +371,15 @@ def _check_callbacks(callbacks: Any) -> list[Callable[[TrainingState], None]]:
     return calls
 
 
+def _check_monitors(watchers: Sequence[Any], spec: Spec, metrics: Iterable[str], validated: bool) -> None:
+    """Whether early stopping and a plateau's rate look at something that will be in the history."""
+    names = ["loss", *(["accuracy"] if spec.multilabel or spec.one_of_many else []), *metrics]
+    names += [f"val_{name}" for name in names if validated]
+    for watcher in watchers:
+        if isinstance(watcher, (EarlyStopping, ReduceOnPlateau)) and watcher.monitor is not None:
+            check_choice(watcher.monitor, "monitor", names)
+
+
 def _check_batch(batch_size: Any) -> int:
     if isinstance(batch_size, str):
         raise ValueError(f"batch_size must be a positive integer or 'full', got {batch_size!r}")
@@ -361,10 +395,9 @@ def _check_validation_data(data: Any, model: MLP) -> tuple[np.ndarray, np.ndarra
 
 
 def _split(
-    rows: np.ndarray, fraction: Any, data: Any, shuffle: bool, rng: np.random.Generator
+    rows: np.ndarray, fraction: float, data: Any, shuffle: bool, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Rows to train on and rows held out."""
-    fraction = check_number(fraction, "validation_fraction", 0.0, 1.0)
     if fraction == 0:
         return rows, None
     if data is not None:

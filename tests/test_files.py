@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import json
 import os
 import pickle
@@ -269,27 +268,6 @@ def test_hostile_files_are_refused_by_name(tmp_path):
         assert refusal.type is ValueError and len(str(refusal.value)) < 1000, name
 
 
-def resealed(path: Path, change) -> None:
-    """Let ``change(document, tensors)`` alter a file; the checksum fits again."""
-    tensors = safetensors.numpy.load_file(path)
-    with safe_open(path, framework="numpy") as file:
-        document = json.loads(file.metadata()["fastmlp"])
-    del document["sha256"]
-    document = change(document, tensors) or document
-    if isinstance(document, dict):
-        document.setdefault("sha256", digest(document, tensors))
-    text = document if isinstance(document, str) else json.dumps(document)
-    path.write_bytes(safetensors.numpy.save(tensors, {"fastmlp": text}))
-
-
-def digest(document, tensors) -> str:
-    """As docs/how-to/files.md says."""
-    text = json.dumps(document)
-    for name in sorted(tensors):
-        text += f"\n{name} {tensors[name].dtype} {tensors[name].shape}\n" + tensors[name].tobytes().decode("latin1")
-    return hashlib.sha256(text.encode("latin1")).hexdigest()
-
-
 def put(*keys, value):
     def change(document, tensors):
         place = document
@@ -362,7 +340,7 @@ def tensor(name, value):
         (tensor("weights.1", np.full((5, 7), np.inf, np.float32)), r"weights\.1 holds NaN"),
     ],
 )  # fmt: skip
-def test_sealed_files_that_make_no_sense_are_refused(tmp_path, change, message):
+def test_sealed_files_that_make_no_sense_are_refused(tmp_path, resealed, change, message):
     _, path = saved(tmp_path)
     resealed(path, lambda document, tensors: None)
     fastmlp.load(path)
@@ -460,7 +438,7 @@ WORDS = [
 MUTATIONS = [flip_a_bit, flip_a_bit_of_the_header, cut, cut_out, splice, edit, edit, new_length]
 
 
-def test_mutated_documents_under_a_right_checksum(tmp_path):
+def test_mutated_documents_under_a_right_checksum(tmp_path, sealed):
     """The same behind the checksum: values in the JSON exchanged for others."""
     _, path = saved(tmp_path)
     with safe_open(path, framework="numpy") as file:
@@ -482,11 +460,10 @@ def test_mutated_documents_under_a_right_checksum(tmp_path):
                 place = place[key]
             if key is not None:
                 place[key] = rng.choice(values)
-        changed["sha256"] = digest(changed, tensors)
-        loads(path, safetensors.numpy.save(tensors, {"fastmlp": json.dumps(changed)}))
+        loads(path, sealed(changed, tensors))
 
 
-def test_hostile_files_take_no_memory(tmp_path):
+def test_hostile_files_take_no_memory(tmp_path, resealed):
     """Each is read by a process that may have 512 MB more than it began with."""
     resource = pytest.importorskip("resource")
     assert resource
