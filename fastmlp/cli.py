@@ -85,11 +85,14 @@ def demo(
     folder: Annotated[Path | None, typer.Option(help="Where the MNIST files are.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Instead of the experiment's own.")] = None,
     seed: int = 0,
+    plots: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="A folder for pictures: curves, digits, confusions, weights.")
+    ] = None,
 ) -> None:
-    """Train on handwritten digits and show how fast that is."""
+    """Train on handwritten digits and show how fast that is; with MNIST, beside Keras where that is installed."""
     from .demo import run as run_demo
 
-    run_demo(data, None if folder is None else str(folder), epochs, seed)
+    run_demo(data, None if folder is None else str(folder), epochs, seed, plots)
 
 
 @app.command()
