@@ -136,9 +136,9 @@ def train(
     early_stopping: Annotated[
         int, _training("N", "Stop when N epochs have brought nothing, and keep the best; 0 never stops.")
     ] = 10,
-    lr: Annotated[float, _training("RATE", "Learning rate.")] = 0.01,
-    batch_size: Annotated[str, _training("N", "Rows in a step, or full.")] = "1",
-    optimizer: Annotated[str, _training("NAME", f"{', '.join(optimizers.OPTIMIZERS)}.")] = "sgd",
+    optimizer: Annotated[str, _training("NAME", f"{', '.join(optimizers.OPTIMIZERS)}.")] = "adam",
+    lr: Annotated[float | None, _training("RATE", "Learning rate. [default: 0.003; with sgd 0.01]")] = None,
+    batch_size: Annotated[str | None, _training("N", "Rows in a step, or full. [default: 16; with sgd 1]")] = None,
     l2: Annotated[float, _training("X", "Penalty ½ l2 Σw² on the weights.")] = 0.0,
     dropout: Annotated[float, _training("SHARE", "Of the hidden units, left out in training.")] = 0.0,
     seed: Annotated[int, _training("N", "The same seed makes the same model.")] = 0,
@@ -171,6 +171,11 @@ def train(
     x = schema.encode(table, kind)[rows]
     center, spread = (0.0, 1.0) if schema.classes else (float(np.mean(y[kept])), float(np.std(y[kept])) or 1.0)
     learnt = y if schema.classes else (y - center) / spread
+    steps: dict[str, Any] = {} if optimizer in ("sgd", "lbfgs") else {"lr": 0.003, "batch_size": 16}
+    if lr is not None:
+        steps["lr"] = lr
+    if batch_size is not None:
+        steps["batch_size"] = batch_size if batch_size == "full" else _whole("--batch-size", batch_size)
     begin = time.perf_counter()
     model, history = train_network(
         x[kept],
@@ -180,10 +185,9 @@ def train(
             *({"n": n, "act": activation} for n in _widths(hidden)),
             {"n": len(schema.classes) or 1, "act": "softmax" if schema.classes and loss != "hinge" else "linear"},
         ],
-        lr=lr,
         epochs=epochs,
-        batch_size=batch_size if batch_size == "full" else _whole("--batch-size", batch_size),
         optimizer=optimizer,
+        **steps,
         loss=loss,
         l2=l2,
         dropout=dropout,
@@ -296,6 +300,31 @@ def info(model: Model) -> None:
         _print(f"\ntarget: {schema.target}")
     if network.class_names:
         _print(f"classes: {', '.join(network.class_names)}")
+
+
+@app.command()
+def export(
+    model: Model,
+    to: Annotated[Literal["onnx", "c"], typer.Option(metavar="FORMAT", help="onnx or c.", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="Where it goes.", show_default=False)],
+    name: Annotated[str, typer.Option(metavar="NAME", help="What the C function is called.")] = "net_predict",
+) -> None:
+    """Write a model as an ONNX graph, or as one C99 file that needs no library.
+
+    The network takes the table's raw numbers and gives probabilities, or numbers in the target's units. Missing values
+    and categories are the caller's part: what each input is, is said here and in the file.
+    """
+    from . import interop, load
+    from .schema import Schema
+
+    _check_folder(out)
+    network = load(model)
+    lines = Schema.stored_in(network).caption() if "table" in network.metadata else []
+    if to == "onnx":
+        interop.to_onnx(network, out, note="\n".join(lines))
+    else:
+        interop.to_c(network, out, name, note="\n".join(lines))
+    _print("\n".join([*lines, f"\nwritten to {out}"]))
 
 
 def _report(model: MLP, schema: Schema, x: np.ndarray, y: np.ndarray, what: str) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import textwrap
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -167,9 +168,10 @@ class Schema:
             else:
                 columns.append(Column(name))
         if refused:
+            reasons = _short("; ".join(f"column {name!r}: {why}" for name, why in refused.items()))
             raise ValueError(
-                f"cannot learn from {'; '.join(f'column {name!r}: {why}' for name, why in refused.items())}"
-                f" (leave columns out with --ignore NAME, or take their values as categories with --category NAME)"
+                f"cannot learn from {reasons} (leave columns out with --ignore COL, or take their values as categories "
+                "with --category COL)"
             )
         if not columns:
             raise ValueError(f"there is no column besides {target!r} to learn from")
@@ -201,9 +203,20 @@ class Schema:
         if not columns:
             raise ValueError("every column is constant: there is nothing to learn from")
         if constant:
-            names = ", ".join(repr(column.name) for column in constant)
-            warnings.warn(f"left out, because it is constant: column {names}", stacklevel=2)
+            names = _listed(column.name for column in constant)
+            warnings.warn(f"left out because nothing varies in it: {names}", stacklevel=2)
         return Schema(tuple(columns), self.target, self.classes)
+
+    def caption(self) -> list[str]:
+        """What each input and output of the network is, a line each, for those who call it without this library."""
+        lines = ["inputs, in this order:"]
+        for column in self.columns:
+            if not column.categories:
+                lines.append(f"  {column.name} (where it is missing: {column.mean:.7g})")
+            lines.extend(f"  1 where {name}, else 0" for name in column.inputs if column.categories)
+        lines.append("outputs, in this order:")
+        lines.extend(f"  {self.target} is {name!r}" for name in self.classes)
+        return lines if self.classes else [*lines, f"  {self.target}"]
 
     def store(self, model: MLP) -> None:
         """Give a model the names of its columns, categories and classes, which `MLP.save` keeps."""
@@ -246,9 +259,18 @@ def require_columns(table: Mapping[str, Values], names: Sequence[str]) -> None:
     """ValueError with the columns that the table lacks, and the nearest one that it has."""
     lacking = [name for name in names if name not in table]
     if len(lacking) == 1:
-        raise ValueError(f"there is no column {lacking[0]!r}{nearest(lacking[0], table)}")
+        raise ValueError(_short(f"there is no column {lacking[0]!r}{nearest(lacking[0], table)}"))
     if lacking:
-        raise ValueError(f"there are no columns {', '.join(map(repr, lacking))}; there are {', '.join(table)}")
+        raise ValueError(f"there are no columns {_listed(lacking)}; there are {_listed(table)}")
+
+
+def _listed(names: Iterable[str]) -> str:
+    return _short(", ".join(map(repr, names)))
+
+
+def _short(text: str) -> str:
+    """Of hundreds of columns the first few."""
+    return textwrap.shorten(text, 400, placeholder=" …")
 
 
 def _categories(text: Any) -> tuple[str | None, ...]:
@@ -259,7 +281,7 @@ def _categories(text: Any) -> tuple[str | None, ...]:
 def _standardised(name: str, numbers: np.ndarray) -> Column | None:
     """The column with its mean and deviation; None when it is constant."""
     numbers = numbers[~np.isnan(numbers)]
-    if not len(numbers) or numbers.min() == numbers.max():
+    if not len(numbers) or numbers.min() == numbers.max() or not numbers.std():
         return None
     return Column(name, float(numbers.mean()), float(numbers.std()))
 
