@@ -75,7 +75,7 @@ nexttoward pow remainder remquo rint round scalbln scalbn sin sinh sqrt tan tanh
 """  # C99's keywords, main, and what math.h has, its functions also with f and l behind
 
 
-def to_c(model: MLP, path: str | os.PathLike[str], name: str = "net_predict") -> None:
+def to_c(model: MLP, path: str | os.PathLike[str], name: str = "net_predict", *, note: str = "") -> None:
     """Write a network as one C99 file: ``void net_predict(const float *x, float *out)``, for one sample.
 
     The file allocates nothing, keeps its weights ``static const`` (in flash, on a microcontroller), has no state, so
@@ -88,6 +88,8 @@ def to_c(model: MLP, path: str | os.PathLike[str], name: str = "net_predict") ->
     path : str or path
     name : str
         The function's name, and the beginning of all other names in the file, which are static.
+    note : str
+        What else its readers should know, such as what the inputs are: a comment at the file's end.
 
     Raises
     ------
@@ -121,7 +123,17 @@ def to_c(model: MLP, path: str | os.PathLike[str], name: str = "net_predict") ->
         raise ValueError(f"name must be a C identifier, with a letter first, that C has not taken, got {name!r}")
     real, suffix = ("float", "f") if model.dtype == np.float32 else ("double", "")
     text = "".join(_parts(model)).replace("@", suffix).replace("REAL", real).replace("NAME", name)
-    write_whole(Path(path), text.encode())
+    write_whole(Path(path), (text + _comment(note)).encode())
+
+
+def _comment(note: str) -> str:
+    """A note as a comment, or nothing."""
+    return "\n/* " + "\n * ".join(_tame(note).splitlines()) + "\n */\n" if note else ""
+
+
+def _tame(text: str) -> str:
+    """Text without what would begin or end a comment or a trigraph."""
+    return re.sub(r"(?<=[*/?])(?=[*/?])", " ", text)
 
 
 def _parts(model: MLP) -> Iterator[str]:
@@ -216,10 +228,10 @@ def _head(model: MLP, n_weights: int, n_buffers: int) -> str:
 
 
 def _outputs(model: MLP) -> str:
-    """What the outputs are called, in ASCII and without what would begin or end a comment or a trigraph."""
+    """What the outputs are called, in ASCII."""
     if model.class_names is None:
         return ""
-    names = [re.sub(r"(?<=[*/?])(?=[*/?])", " ", json.dumps(name)) for name in model.class_names]
+    names = [_tame(json.dumps(name)) for name in model.class_names]
     if model.spec.n_out == 1:
         return f"out[0] is the probability of {names[1]}, against {names[0]}."
     return "; ".join(f"out[{i}] is {name}" for i, name in enumerate(names)) + "."

@@ -122,7 +122,7 @@ def _erfc_polynomial() -> np.ndarray:
     return np.polynomial.Chebyshev.interpolate(smooth, 18).convert(kind=np.polynomial.Polynomial).coef
 
 
-def to_onnx(model: MLP, path: str | os.PathLike[str]) -> None:
+def to_onnx(model: MLP, path: str | os.PathLike[str], *, note: str = "") -> None:
     """Write a network as an ONNX file, for onnxruntime and whatever else reads ONNX.
 
     The graph has one input ``x``, (batch, n_in), and one output ``y``, (batch, n_out), with any number of samples; both
@@ -133,6 +133,8 @@ def to_onnx(model: MLP, path: str | os.PathLike[str]) -> None:
     ----------
     model : MLP
     path : str or path
+    note : str
+        What readers of the file should know, such as what the inputs are: its ``doc_string``.
 
     Raises
     ------
@@ -170,7 +172,7 @@ def to_onnx(model: MLP, path: str | os.PathLike[str]) -> None:
     ]
     graph = helper.make_graph(g.nodes, "network", ends[:1], ends[1:], g.constants)
     proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=_IR)
-    proto.producer_name, proto.producer_version = "fastmlp", __version__
+    proto.producer_name, proto.producer_version, proto.doc_string = "fastmlp", __version__, note
     entries = spec.to_list()
     if not spec.loss.builtin:
         del entries[-1]["cost"]
