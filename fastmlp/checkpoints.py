@@ -103,7 +103,7 @@ class Record:
     """
 
     def __init__(self, checkpoint: Checkpoint, epochs: int, run: Run, terms: Mapping[str, Any]) -> None:
-        self._path, self._every = Path(checkpoint.path), checkpoint.every
+        self._path, self._every = Path(checkpoint.path).absolute(), checkpoint.every
         self._epochs, self._run, self._terms = epochs, run, terms
         self._now: dict[str, Any] | None = None
         self._writer = ThreadPoolExecutor(1, "fastmlp-checkpoint")

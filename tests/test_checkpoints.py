@@ -177,6 +177,37 @@ def test_a_given_model_goes_on_in_place(tmp_path):
     assert again is given and again == unbroken and its_history == history
 
 
+def test_a_full_disk_ends_the_run_which_goes_on_later(tmp_path, monkeypatch):
+    path, sync, calls, unbroken = tmp_path / "run", os.fsync, [], run()
+
+    def full_disk(number):
+        calls.append(number)
+        if len(calls) > 8:
+            raise OSError(28, "No space left on device")
+        sync(number)
+
+    monkeypatch.setattr(os, "fsync", full_disk)
+    with pytest.raises(OSError, match="No space"):
+        run(path)
+    monkeypatch.undo()
+    assert 0 < document(path)["epochs"] < 8 and list(tmp_path.iterdir()) == [path]
+    assert run(path) == unbroken
+
+
+def test_the_folder_that_is_current_may_change(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "other").mkdir()
+    run("run", callbacks=lambda state: os.chdir("/"))
+    assert document(tmp_path / "run")["epochs"] == 8
+
+
+def test_progress_goes_on(tmp_path, capsys):
+    run(tmp_path / "run", epochs=3)
+    run(tmp_path / "run", progress=True)
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split()[1] for line in lines] == ["4/8", "5/8", "6/8", "7/8", "8/8"]
+
+
 def test_what_callbacks_put_into_the_history_is_kept(tmp_path):
     def note(state):
         state.history.setdefault("norm", []).append(float(np.linalg.norm(state.model.params)))
