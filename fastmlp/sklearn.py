@@ -116,16 +116,19 @@ class _MLP(BaseEstimator):
             weights[...] = random_state.uniform(-bound, bound, (n_in, n_out)).T
             biases[...] = random_state.uniform(-bound, bound, n_out)
         self._bind(network)
+        self.__dict__.pop("_optimizer", None)
         self.n_iter_ = self.t_ = 0
         self.n_layers_ = len(spec)
         output = spec.layers[-1].act.name
         self.out_activation_ = "exp" if spec.loss.name == "poisson" else _ACTIVATIONS.get(output, output)
-        if self.solver in STOCHASTIC:
-            self.loss_curve_: list[float] = []
-            self._no_improvement_count = 0
-            self.best_loss_ = None if self.early_stopping else np.inf
-            self.validation_scores_: list[float] | None = [] if self.early_stopping else None
-            self.best_validation_score_ = -np.inf if self.early_stopping else None
+
+    def _begin_to_watch(self) -> None:
+        """What tells the stochastic solvers when to stop."""
+        self.loss_curve_: list[float] = []
+        self._no_improvement_count = 0
+        self.best_loss_ = None if self.early_stopping else np.inf
+        self.validation_scores_: list[float] | None = [] if self.early_stopping else None
+        self.best_validation_score_ = -np.inf if self.early_stopping else None
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
         """Train on X (n_samples, n_features), dense or sparse, and y.
@@ -149,24 +152,29 @@ class _MLP(BaseEstimator):
         first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
         X, y, targets = self._validate(X, y, first, incremental)
         random_state = check_random_state(self.random_state)
-        hidden = self._hidden()
-        self.n_outputs_ = self._count_outputs(targets)
-        spec = self._spec(X.shape[1], hidden, self.n_outputs_)
-        dtype = self.dtype or ("float32" if X.dtype == np.float32 else "float64")
+        n_outputs = self._count_outputs(targets)
+        spec = self._spec(X.shape[1], self._hidden(), n_outputs)
         if first:
-            self.__dict__.pop("_optimizer", None)
-            self._initialize(spec, check_dtype(dtype), random_state)
-        elif spec != self.network_.spec:
+            dtype = check_dtype(self.dtype or ("float32" if X.dtype == np.float32 else "float64"))
+        elif spec == self.network_.spec:
+            dtype = self.network_.dtype
+        else:
             raise ValueError(f"the network to go on with is {self.network_.spec!r}, the parameters ask for {spec!r}")
-        network = self.network_
-        targets = check_y(targets, spec, X.shape[0], network.dtype)
+        x = check_x(X, spec.n_in, dtype, "X")
+        targets = check_y(targets, spec, len(x), dtype)
         weights = check_weights(sample_weight, None, targets, spec)
         balance = getattr(self, "class_weight", None)
         if balance is not None:
             if incremental and isinstance(balance, str):
                 raise ValueError("class_weight 'balanced' needs all samples; give partial_fit a dict")
             weights = compute_sample_weight(balance, y) * (1.0 if weights is None else weights)
-        Fit(self, network, check_x(X, spec.n_in, network.dtype, "X"), targets, weights, random_state, incremental).run()
+        self.n_outputs_ = n_outputs
+        if first:
+            self._initialize(spec, dtype, random_state)
+        watched = getattr(self, "validation_scores_", None) is not None
+        if self.solver in STOCHASTIC and (first or not hasattr(self, "loss_curve_") or watched != self.early_stopping):
+            self._begin_to_watch()
+        Fit(self, self.network_, x, targets, weights, random_state, incremental).run()
         return self
 
     def _validate(self, X: Any, y: Any, first: bool, incremental: bool) -> tuple[Any, np.ndarray, np.ndarray]:
@@ -274,9 +282,12 @@ class MLPClassifier(ClassifierMixin, _MLP):
 
     def _output(self) -> tuple[str, str | Loss | None]:
         loss = self._loss_name()
+        kind = self._label_binarizer.y_type_
         if loss == "hinge":
+            if kind.startswith("multilabel"):
+                raise ValueError("loss is hinge, which needs one class a sample, but y has labels in several columns")
             return "linear", loss
-        act = "softmax" if self._label_binarizer.y_type_ == "multiclass" else "sigmoid"
+        act = "softmax" if kind == "multiclass" else "sigmoid"
         return act, None if loss == "log_loss" else get_loss(loss, "loss")
 
     def _validate(self, X: Any, y: Any, first: bool, incremental: bool) -> tuple[Any, np.ndarray, np.ndarray]:

@@ -76,8 +76,12 @@ SAME = [
 
 
 def pair(kind, **options):
+    """Theirs and ours."""
     options = {"max_iter": 12, "random_state": 3, **options}
-    return getattr(neural_network, kind)(**options), globals()[kind](**options)
+    theirs = getattr(neural_network, kind)
+    if not options.keys() <= theirs().get_params().keys():
+        pytest.skip(f"this scikit-learn's {kind} does not take all of {', '.join(options)}")
+    return theirs(**options), globals()[kind](**options)
 
 
 def assert_same(theirs, ours, x, atol=1e-8):
@@ -132,6 +136,23 @@ def test_same_numbers_piece_by_piece_and_warm(options):
             estimator.set_params(max_iter=epochs).fit(X, Y)
     assert len(ours.loss_curve_) == 8
     assert_same(theirs, ours, X)
+
+
+def test_warm_starts_may_change_what_they_watch_and_the_solver():
+    clf = MLPClassifier(12, solver="lbfgs", warm_start=True, max_iter=4, random_state=0).fit(X, Y)
+    loss = clf.loss_
+    clf.set_params(solver="adam").fit(X, Y)
+    assert clf.loss_curve_[0] < 1.5 * loss and clf.validation_scores_ is None
+    clf.set_params(early_stopping=True).fit(X, Y)
+    assert len(clf.validation_scores_) == 4 and clf.best_loss_ is None
+
+
+def test_bad_data_leaves_what_was_learnt():
+    clf = MLPClassifier(12, max_iter=4, random_state=0).fit(X, Y)
+    before = clf.predict_proba(X)
+    with pytest.raises(ValueError, match="sample_weight must have shape"):
+        clf.fit(X, Y, sample_weight=[1.0])
+    np.testing.assert_array_equal(clf.predict_proba(X), before)
 
 
 def test_same_words(capsys):
@@ -232,6 +253,11 @@ def test_losses_of_classifiers(loss, data):
     assert clf.network_.spec.loss.name == loss
     if loss == "hinge":
         assert clf.out_activation_ == "identity" and clf.n_outputs_ == len(clf.classes_)
+
+
+def test_hinge_takes_no_labels_in_columns():
+    with pytest.raises(ValueError, match="loss is hinge, which needs one class a sample"):
+        MLPClassifier(loss="hinge").fit(*MANY)
 
 
 def test_losses_of_regressors():
