@@ -141,6 +141,9 @@ def train(
     batch_size: Annotated[str | None, _training("N", "Rows in a step, or full. [default: 16; with sgd 1]")] = None,
     l2: Annotated[float, _training("X", "Penalty ½ l2 Σw² on the weights.")] = 0.0,
     dropout: Annotated[float, _training("SHARE", "Of the hidden units, left out in training.")] = 0.0,
+    checkpoint: Annotated[
+        Path | None, _training("FILE", "Keeps the run after each epoch; where it is there already, training goes on.")
+    ] = None,
     seed: Annotated[int, _training("N", "The same seed makes the same model.")] = 0,
     n_threads: Annotated[int, _training("N", "They share batches of more than 128 rows.")] = 1,
 ) -> int:
@@ -156,8 +159,9 @@ def train(
     check_count(early_stopping, "--early-stopping", 0)
     check_seed(seed)
     activation = get_activation(act, "--act")
-    if out is not None:
-        _check_folder(out)
+    for path in (out, checkpoint):
+        if path is not None:
+            _check_folder(path)
     kind = check_dtype(dtype)
     table = tables.read(data)
     schema = Schema.of(table, target, task, ignore=ignore or (), category=category or ())
@@ -195,6 +199,7 @@ def train(
         dtype=kind,
         early_stopping=early_stopping or None,
         validation_data=(x[held], learnt[held]) if len(held) else None,
+        checkpoint=checkpoint,
         n_threads=n_threads,
     )
     seconds = time.perf_counter() - begin

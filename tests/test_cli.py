@@ -287,6 +287,19 @@ def test_the_optimizer_decides_steps_left_out(folder, tmp_path, run):
     assert code == 2 and "lr is 0.1, but lbfgs finds the length of each step itself" in error
 
 
+def test_a_checkpoint_goes_on(folder, tmp_path, run):
+    """Stopped and taken up again, training in standardised units ends with the same model in the target's."""
+    start = ("train", folder / "diabetes.csv", "-t", "target", "--early-stopping", 0)
+    assert run(*start, "--epochs", 6, "-o", tmp_path / "whole")[0] == 0
+    for epochs, name in ((3, "half"), (6, "again")):
+        options = ("--checkpoint", tmp_path / "run.ckpt", "--epochs", epochs, "-o", tmp_path / name)
+        assert run(*start, *options)[0] == 0
+    whole, half, again = (fastmlp.load(tmp_path / name) for name in ("whole", "half", "again"))
+    assert whole == again and whole != half
+    code, _, error = run(*start, "--checkpoint", tmp_path / "run.ckpt", "--seed", 1)
+    assert code == 2 and error.startswith(f"fastmlp: {tmp_path / 'run.ckpt'}: ")
+
+
 def test_options_reach_training(folder, tmp_path, run):
     options = [
         *("--hidden", "5,4", "--act", "tanh", "--loss", "hinge", "--optimizer", "adam", "--batch-size", 16),
@@ -359,6 +372,7 @@ IRIS = ("train", "iris.csv", "--target", "target")
         (None, (*IRIS, "--ignore", "sepal"), "there is no column 'sepal'; did you mean 'sepal width (cm)'?"),
         (None, (*IRIS, "--task", "magic"), "'magic' is not one of"),
         (None, (*IRIS, "--out", "no/m.safetensors"), "no/m.safetensors: there is no folder no"),
+        (None, (*IRIS, "--checkpoint", "no/run.ckpt"), "no/run.ckpt: there is no folder no"),
         (None, (*IRIS, "--out", "."), ".: is a folder or a device, not a file"),
         (None, ("train", "iris.csv"), "Missing option '--target'"),
         (None, ("trian",), "No such command 'trian'"),
@@ -536,3 +550,9 @@ def test_help_imports_nothing_heavy(argument):
     assert result.returncode == 0 and "\x1b" not in result.stdout
     imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in result.stderr.splitlines()}
     assert "numpy" in imported and not imported & {"numba", "pandas", "pyarrow", "torch", "safetensors", "sklearn"}
+
+
+def test_demo_draws_into_a_folder(tmp_path, run):
+    code, out, _ = run("demo", "--epochs", 1, "--plots", tmp_path / "pictures")
+    assert code == 0 and "unseen images" in out
+    assert all(path.suffix == ".png" for path in (tmp_path / "pictures").iterdir())
