@@ -36,6 +36,7 @@ _ACTIVATIONS = {
     "hard_tanh": "fmin@(fmax@(z, -1.0@), 1.0@)",
     "sine": "sin@(z)",
 }
+_PER_LINE = 8  # numbers
 _DENSE = """
 /* z = w x + b, w one row after the other; b may be null */
 static void NAME_dense(const REAL *w, const REAL *b, const REAL *x, int n_in, REAL *z, int n_out)
@@ -144,8 +145,9 @@ def _parts(model: MLP) -> Iterator[str]:
     yield _head(model, sum(array.nbytes for array in arrays.values()), sum(buffers.values()) * model.dtype.itemsize)
     yield "#include <math.h>\n\nvoid NAME(const REAL *x, REAL *out);\n"
     for key, array in arrays.items():
-        numbers = textwrap.fill(", ".join(f"{number!s}@" for number in array.ravel()), 118)
-        yield f"\nstatic const REAL NAME_{key}[{array.size}] = {{\n{numbers}\n}};\n"
+        numbers = [f"{number}@" for number in array.ravel().astype(str)]  # with as many digits as tell it from others
+        lines = [", ".join(numbers[i : i + _PER_LINE]) for i in range(0, len(numbers), _PER_LINE)]
+        yield f"\nstatic const REAL NAME_{key}[{array.size}] = {{\n" + ",\n".join(lines) + "\n};\n"
     yield _DENSE
     for act, expression in acts.items():
         if act == "softmax":

@@ -263,6 +263,7 @@ class _Reader:
         self._base = self._input.name  # the tensor behind the last product or sum
         self._formula: dict[str, onnx.NodeProto] = {}  # the nodes since then, by their outputs
         self._flat = False
+        self._room = 16 * proto.ByteSize()  # bytes that constants may still become
 
     def chain(self) -> Chain:
         """The graph as a chain of layers."""
@@ -315,7 +316,11 @@ class _Reader:
         """A node of constants is a constant."""
         if node.op_type not in _FOLDED:
             raise ValueError(f"{where} computes with constants alone; simplify the file first")
-        self._constants[node.output[0]] = self._run([_renamed(node, inputs)], node.output[0], {}, where)
+        values = self._run([_renamed(node, inputs)], node.output[0], {}, where)
+        self._room -= values.nbytes
+        if self._room < 0:
+            raise ValueError(f"{where} and those before it make more of the constants than networks need")
+        self._constants[node.output[0]] = values
 
     def _run(self, nodes: list[onnx.NodeProto], output: str, feeds: dict[str, np.ndarray], where: str) -> np.ndarray:
         """What some nodes make of the constants and of the arrays given."""
@@ -372,6 +377,7 @@ class _Reader:
         elif node.op_type == "Div" and second in self._constants and constant.all():
             self._chain.multiply(1 / constant.astype(np.float64), where)
         elif node.op_type in ("Add", "Sub"):
+            constant = constant.astype(np.float64)
             if node.op_type == "Sub" and first in self._constants:
                 self._chain.multiply(-1, where)
             self._chain.add(-constant if node.op_type == "Sub" and second in self._constants else constant, where)
@@ -402,7 +408,7 @@ class _Reader:
         if node.op_type == "Flatten":
             flattens = attributes.get("axis", 1) == 1
         if node.op_type == "Reshape" and constants[0] is not None:
-            shape = constants[0].tolist()
+            shape = constants[0].ravel().tolist()
             known = self._chain.width if self._chain.begun else self._n_declared
             all_samples = (-1,) if attributes.get("allowzero", 0) else (-1, 0)
             flattens = len(shape) == 2 and shape[0] in all_samples and (shape[1] == known or shape == [0, -1])
