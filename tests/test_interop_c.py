@@ -70,11 +70,11 @@ def test_a_program_that_calls_it(tmp_path):
     model = fastmlp.MLP(
         [{"n": 784, "act": None, "scale": 1 / 255}, {"n": 32, "act": "relu"}, {"n": 10, "act": "softmax"}]
     )
-    model.class_names = ["*/ int x;", "/* ??/", 'a"b\\', *"3456789"]
+    model.class_names = ["*/ int x;", "/* ??/", 'a"b\\', "REAL@NAME", *"456789"]
     to_c(model, tmp_path / "net.c")
     text = (tmp_path / "net.c").read_text()
     assert f"Weights: {model.params.nbytes + 4} bytes" in text and f"stack: {(784 + 32) * 4} bytes" in text
-    assert 'out[0] is "* / int x;"; ' in text
+    assert 'out[0] is "* / int x;"; ' in text and 'out[3] is "REAL@NAME"; ' in text
     sizes = [int(n) for n in re.findall(r"static const float \w+\[(\d+)\]", text)]
     assert sum(sizes) * 4 == model.params.nbytes + 4
     (tmp_path / "main.c").write_text(

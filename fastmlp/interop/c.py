@@ -6,7 +6,7 @@ import json
 import os
 import re
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -123,7 +123,11 @@ def to_c(model: MLP, path: str | os.PathLike[str], name: str = "net_predict", *,
     if taken or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
         raise ValueError(f"name must be a C identifier, with a letter first, that C has not taken, got {name!r}")
     real, suffix = ("float", "f") if model.dtype == np.float32 else ("double", "")
-    text = "".join(_parts(model)).replace("@", suffix).replace("REAL", real).replace("NAME", name)
+    arrays = _arrays(model)
+    steps, buffers = _steps(model, arrays)
+    sizes = sum(array.nbytes for array in arrays.values()), sum(buffers.values()) * model.dtype.itemsize
+    text = "".join(_parts(model, arrays, steps, buffers)).replace("@", suffix).replace("REAL", real)
+    text = _head(model, f"void {name}(const {real} *x, {real} *out)", *sizes) + text.replace("NAME", name)
     write_whole(Path(path), (text + _comment(note)).encode())
 
 
@@ -137,12 +141,11 @@ def _tame(text: str) -> str:
     return re.sub(r"(?<=[*/?])(?=[*/?])", " ", text)
 
 
-def _parts(model: MLP) -> Iterator[str]:
-    """The file part by part, with @, REAL and NAME where it depends on dtype and name."""
+def _parts(
+    model: MLP, arrays: Mapping[str, np.ndarray], steps: Sequence[str], buffers: Mapping[str, int]
+) -> Iterator[str]:
+    """The code part by part, with @, REAL and NAME where it depends on dtype and name."""
     acts = {layer.act.name: word(_ACTIVATIONS, layer.act, "C") for layer in model.spec.layers}
-    arrays = _arrays(model)
-    steps, buffers = _steps(model, arrays)
-    yield _head(model, sum(array.nbytes for array in arrays.values()), sum(buffers.values()) * model.dtype.itemsize)
     yield "#include <math.h>\n\nvoid NAME(const REAL *x, REAL *out);\n"
     for key, array in arrays.items():
         numbers = [f"{number}@" for number in array.ravel().astype(str)]  # with as many digits as tell it from others
@@ -212,7 +215,7 @@ def _steps(model: MLP, arrays: Mapping[str, np.ndarray]) -> tuple[list[str], dic
     return steps, buffers
 
 
-def _head(model: MLP, n_weights: int, n_buffers: int) -> str:
+def _head(model: MLP, function: str, n_weights: int, n_buffers: int) -> str:
     spec = model.spec
     scaled = [text for text, v in (("x - shift", spec.shift), ("times scale", spec.scale)) if v is not None]
     lines = [
@@ -222,7 +225,7 @@ def _head(model: MLP, n_weights: int, n_buffers: int) -> str:
         *(f"  layer {i}  {layer.n} {layer.act.name}" for i, layer in enumerate(spec.layers, 1)),
         "",
         *textwrap.wrap(_outputs(model), 110),
-        f"void NAME(const REAL *x, REAL *out) takes one sample, {spec.n_in} numbers, and writes {spec.n_out}.",
+        f"{function} takes one sample, {spec.n_in} numbers, and writes {spec.n_out}.",
         f"x and out must not overlap. Weights: {n_weights} bytes, constant. Buffers on the stack: {n_buffers} bytes. "
         "Link with -lm.",
     ]
