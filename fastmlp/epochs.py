@@ -116,22 +116,23 @@ class Epochs:
         rates: Sequence[float],
         orders: Callable[[int], np.ndarray],
         report: Callable[[int, int, float], None] | None = None,
-    ) -> Iterator[dict[str, float]]:
-        """What `run` returns, for one epoch after another. ``orders(k)`` is the next k epochs' orders, (k, n).
+    ) -> Iterator[dict[str, list[float]]]:
+        """What `run` returns, for one epoch after another, or several together where they are short.
 
-        Where epochs are short several are run together, so that the model may be ahead of the values that came out.
+        ``orders(k)`` is the next k epochs' orders, (k, n_samples).
         """
         alone = self._metrics or self._kept.size or self._team.n_threads > 1
         alone = alone or (self._kernel == "samples_with_memory" and len(set(rates)) > 1)
         for first, count in Pace().slices(len(rates), 1):
             if alone or count == 1:
                 for epoch in range(first, first + count):
-                    yield self.run(orders(1)[0], rates[epoch], 0, report and partial(report, epoch))
+                    values = self.run(orders(1)[0], rates[epoch], 0, report and partial(report, epoch))
+                    yield {name: [value] for name, value in values.items()}
             else:
                 yield from self._run_together(orders(count), rates[first : first + count])
 
-    def _run_together(self, orders: np.ndarray, rates: Sequence[float]) -> Iterator[dict[str, float]]:
-        """The same, in one call of a kernel."""
+    def _run_together(self, orders: np.ndarray, rates: Sequence[float]) -> Iterator[dict[str, list[float]]]:
+        """The same, of these epochs, in one call of a kernel."""
         model, samples = self._model, self._samples
         self._finite[...] = model.params
         call = self._call(orders.ravel(), rates[0])
@@ -141,8 +142,8 @@ class Epochs:
         epochs = model._engine.run_epochs(self._team.leader, self._kernel, self._feed, call, numbers, self._finite)
         weights = orders.shape[1] if samples.weights is None else samples.weights[orders[:epochs]].sum(axis=1)
         names = model._report(numbers[0, 1:], samples.y, orders[0], None, {}, 1.0)
-        for values in (numbers[:epochs, 1:].T / weights).T.tolist():
-            yield dict(zip(names, values, strict=False))
+        if epochs:
+            yield dict(zip(names, (numbers[:epochs, 1:].T / weights).tolist(), strict=False))
         if epochs < len(rates):
             model.params[...] = self._finite
             yield {}

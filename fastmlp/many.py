@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -41,7 +41,7 @@ class Trained:
     """
 
     model: MLP
-    history: History
+    history: History = field(repr=False)
     settings: dict[str, Any]
     error: DivergenceError | None = None
 

@@ -280,7 +280,9 @@ def decision_boundary(model: MLP, x: Any, y: Any = None, *, points: int = 300, a
     if spec.n_in != 2:
         raise ValueError(f"decision_boundary draws networks of 2 inputs, this one has {spec.n_in}")
     if not (spec.one_of_many and spec.n_out > 1) and not (spec.multilabel and spec.n_out == 1):
-        raise ValueError(f"decision_boundary needs classes; this network has {spec.n_out} {_output(model)} output(s)")
+        raise ValueError(
+            f"decision_boundary needs classes; this network has {spec.n_out} {spec.layers[-1].act.name} output(s)"
+        )
     x = np.asarray(check_x(x, 2, model.dtype), np.float64)
     points = check_count(points, "points", 2)
     classes = None if y is None else _class_indices(y, "y")
@@ -451,7 +453,3 @@ def _model(model: Any) -> MLP:
     if not isinstance(model, MLP):
         raise TypeError(f"model must be a fastmlp.MLP, got {type(model).__name__}")
     return model
-
-
-def _output(model: MLP) -> str:
-    return model.spec.layers[-1].act.name

@@ -38,17 +38,18 @@ class Progress:
             self._drawn = now
             self._draw(epoch, epoch * self._samples + done, self._values or f"loss {loss:.4f}")
 
-    def epoch_done(self, epoch: int, values: Mapping[str, float]) -> None:
-        """Called once an epoch with the values that went into the history."""
+    def epochs_done(self, history: Mapping[str, Sequence[float]], count: int) -> None:
+        """Called with the history when ``count`` more epochs are in it."""
         if not (self._live or self._lines):
             return
-        self._values = "  ".join(f"{name} {value:.4f}" for name, value in values.items())
-        done = (epoch + 1) * self._samples
-        if self._lines:
-            print(
-                f"epoch {epoch + 1}/{self._epochs}  {self._values}  {self._speed(done)}", file=self._stream, flush=True
-            )
-        elif self._live:
+        end = len(history["loss"])
+        for epoch in range(end - count if self._lines else end - 1, end):
+            self._values = "  ".join(f"{name} {values[epoch]:.4f}" for name, values in history.items())
+            done = (epoch + 1) * self._samples
+            if self._lines:
+                line = f"epoch {epoch + 1}/{self._epochs}  {self._values}  {self._speed(done)}"
+                print(line, file=self._stream, flush=True)
+                continue
             now = time.perf_counter()
             if now - self._drawn >= _REFRESH or epoch + 1 == self._epochs:
                 self._drawn = now
@@ -94,9 +95,9 @@ class Part:
         self.done = epoch * self._samples + done
         self._look()
 
-    def epoch_done(self, epoch: int, values: Mapping[str, float]) -> None:
+    def epochs_done(self, history: Mapping[str, Sequence[float]], count: int) -> None:
         """As of `Progress`."""
-        self.samples_done(epoch + 1, 0, values["loss"])
+        self.samples_done(len(history["loss"]), 0, history["loss"][-1])
 
     def close(self) -> None:
         """As of `Progress`: nothing was drawn."""

@@ -265,7 +265,7 @@ def train(
             report = model._evaluate_rows(*watched, named, n_threads)
             values.update((f"val_{name}", value) for name, value in report.items())
         history._append(values)
-        bar.epoch_done(epoch, values)
+        bar.epochs_done(history, 1)
         state = TrainingState(epoch, model, history)
         for callback in calls:
             callback(state)
@@ -283,8 +283,12 @@ def train(
         unseen = not (calls or shares or watched or stopping or record or isinstance(lr, ReduceOnPlateau))
         with closing(Epochs(model, samples, min(batch, len(rows)), named, steps, shares, n_threads)) as run:
             if unseen:
-                for values in run.run_all(rates, partial(_orders, rng, rows, shuffle), bar.samples_done):
-                    was_last(values)
+                for some in run.run_all(rates, partial(_orders, rng, rows, shuffle), bar.samples_done):
+                    if not some:
+                        raise DivergenceError(history.epochs + 1, model, history)
+                    for name, of_epochs in some.items():
+                        history.setdefault(name, []).extend(of_epochs)
+                    bar.epochs_done(history, len(some["loss"]))
                 return model, history
             for epoch in range(epochs if so_far.stopped else history.epochs, epochs):
                 order = _orders(rng, rows, shuffle, 1)[0]
