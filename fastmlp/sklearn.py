@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 
 from .activations import get_activation
+from .epochs import Samples
 from .extras import require
 from .losses import Loss, get_loss
 from .model import MLP
 from .spec import Spec
+from .training import dropout_shares
 from .validation import check_count, check_dtype, check_weights, check_x, check_y
 
 require("sklearn", "sklearn", "fastmlp.sklearn")
@@ -168,13 +170,14 @@ class _MLP(BaseEstimator):
             if incremental and isinstance(balance, str):
                 raise ValueError("class_weight 'balanced' needs all samples; give partial_fit a dict")
             weights = compute_sample_weight(balance, y) * (1.0 if weights is None else weights)
+        shares = dropout_shares(self.dropout, len(spec.layers) - 1)
         self.n_outputs_ = n_outputs
         if first:
             self._initialize(spec, dtype, random_state)
         watched = getattr(self, "validation_scores_", None) is not None
         if self.solver in STOCHASTIC and (first or not hasattr(self, "loss_curve_") or watched != self.early_stopping):
             self._begin_to_watch()
-        Fit(self, self.network_, x, targets, weights, random_state, incremental).run()
+        Fit(self, Samples(x, targets, weights), shares, random_state, incremental).run()
         return self
 
     def _validate(self, X: Any, y: Any, first: bool, incremental: bool) -> tuple[Any, np.ndarray, np.ndarray]:

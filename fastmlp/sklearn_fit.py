@@ -19,7 +19,6 @@ from .kernels.layout import aligned
 from .lbfgs import minimise
 from .model import MLP
 from .optimizers import LBFGS, SGD, AdamHat
-from .training import dropout_shares
 from .validation import check_choice, check_count, check_dtype, check_flag, check_number
 
 __all__ = ["STOCHASTIC", "Fit", "check_parameters"]
@@ -85,9 +84,9 @@ class Fit:
     ----------
     estimator : MLPClassifier or MLPRegressor
         With its parameters, and the attributes of what it learnt before.
-    network : MLP
-    x, targets, weights
-        Checked (validation.py).
+    samples : Samples
+    shares : list of float
+        Of units that dropout leaves out, for each hidden layer; empty: none.
     random_state : numpy.random.RandomState
     incremental : bool
         Whether this is partial_fit.
@@ -96,20 +95,19 @@ class Fit:
     def __init__(
         self,
         estimator: Any,
-        network: MLP,
-        x: Any,
-        targets: np.ndarray,
-        weights: np.ndarray | None,
+        samples: Samples,
+        shares: list[float],
         random_state: np.random.RandomState,
         incremental: bool,
     ) -> None:
-        self._e, self._network = estimator, network
-        self._samples = Samples(x, targets, weights)
+        self._e, self._samples, self._shares = estimator, samples, shares
+        self._network: MLP = estimator.network_
         self._random_state, self._incremental = random_state, incremental
-        self._rows = np.arange(len(x)) if weights is None else np.flatnonzero(weights)
+        self._rows = np.arange(len(samples.x)) if samples.weights is None else np.flatnonzero(samples.weights)
         self._held_out = self._rows[:0]
         # scikit-learn reports the mean over the outputs of the squared error, but minimises the sum.
-        self._loss_scale = 1 / network.spec.n_out if network.spec.loss.name == "mse" else 1.0
+        spec = self._network.spec
+        self._loss_scale = 1 / spec.n_out if spec.loss.name == "mse" else 1.0
 
     def run(self) -> None:
         """Train."""
@@ -152,7 +150,6 @@ class Fit:
                 raise ValueError("partial_fit does not support early_stopping=True")
             self._hold_out()
         batch = self._batch_size()
-        shares = dropout_shares(e.dropout, len(self._network.spec.layers) - 1)
         best = self._network.params.copy()
         if not self._incremental or not hasattr(e, "_optimizer"):
             e._optimizer = self._begin()
@@ -161,13 +158,13 @@ class Fit:
         e.n_iter_ = 0
         order = self._rows
         try:
-            with closing(Epochs(self._network, self._samples, batch, {}, steps, shares, e.n_threads)) as epochs:
+            with closing(Epochs(self._network, self._samples, batch, {}, steps, self._shares, e.n_threads)) as epochs:
                 while e.n_iter_ < e.max_iter:
                     if e.shuffle:  # as sklearn.utils.shuffle draws
                         places = np.arange(len(order))
                         self._random_state.shuffle(places)
                         order = order[places]
-                    key = int(self._random_state.randint(1 << 62, dtype=np.int64)) if shares else 0
+                    key = int(self._random_state.randint(1 << 62, dtype=np.int64)) if self._shares else 0
                     loss = self._epoch(epochs, steps, order, batch, key)
                     if math.isnan(loss) and not e.early_stopping:
                         raise ValueError(_NON_FINITE)
