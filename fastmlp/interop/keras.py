@@ -82,7 +82,8 @@ def to_keras(model: MLP) -> keras.Sequential:
     -------
     keras.Sequential
         Of the model's dtype, whatever Keras's default is; not compiled. Keras multiplies float64 numbers in float32
-        unless its backend is TensorFlow, so that a float64 network predicts with float32's rounding there.
+        unless its backend is TensorFlow, so that a float64 network predicts with float32's rounding there; JAX makes
+        the parameters float32 too, if it has not been told to do otherwise.
 
     Raises
     ------
