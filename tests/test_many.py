@@ -9,11 +9,13 @@ import sys
 import time
 from itertools import product
 
+import numba
 import numpy as np
 import pytest
 from scipy import sparse
 
 import fastmlp
+from fastmlp import kernels
 from fastmlp.optimizers import OPTIMIZERS
 
 SPEC = [{"n": 3, "act": None}, {"n": 5, "act": "tanh"}, {"n": 2, "act": "softmax"}]
@@ -60,6 +62,26 @@ def test_options_of_train(data, options):
     options = {"epochs": 6, **options}
     for one, seed in zip(fastmlp.train_many(x, y, SPEC, seeds=range(3), n_threads=2, **options), range(3), strict=True):
         assert (one.model, one.history) == fastmlp.train(x, y, SPEC, seed=seed, **options)
+
+
+@numba.njit
+def cube(z):
+    return z * z * z
+
+
+@numba.njit
+def d_cube(z):
+    return 3 * z * z
+
+
+def test_your_own_activation_is_compiled_once(data):
+    x, y = data
+    spec = [SPEC[0], {"n": 4, "act": fastmlp.Activation("cube", cube, d_cube)}, SPEC[-1]]
+    model, history = fastmlp.train(x, y, spec, lr=0.001, seed=3)
+    before = kernels.private_activation.cache_info().misses
+    trained = fastmlp.train_many(x, y, spec, seeds=range(8), lr=0.001)
+    assert (trained[3].model, trained[3].history) == (model, history)
+    assert kernels.private_activation.cache_info().misses == before
 
 
 def test_kinds_of_x(data):

@@ -11,6 +11,7 @@ optimisers' rules, the reading of user data).
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from . import compiler
@@ -103,6 +104,7 @@ def dropout(dtype: str) -> compiler.Function:
     return compiler.load("elementwise", "dropout", _DROPOUT, dtype)
 
 
+@lru_cache(maxsize=32)  # another network of the same functions has them at once
 def private_activation(function: Any, derivative: Any, dtype: str) -> tuple[compiler.Function, Any]:
     """As `activation`, of a user's scalar njit functions. Keep the second value alive as long as the first is used."""
     from .elementwise import activation_rows
@@ -110,6 +112,7 @@ def private_activation(function: Any, derivative: Any, dtype: str) -> tuple[comp
     return compiler.compile_private(activation_rows(function, derivative), _ACTIVATION, dtype)
 
 
+@lru_cache(maxsize=32)
 def private_loss(function: Any, derivative: Any, dtype: str) -> tuple[compiler.Function, Any]:
     """As `loss`, of a user's scalar njit functions. Keep the second value alive as long as the first is used."""
     from .elementwise import loss_rows
