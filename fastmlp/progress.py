@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -10,7 +11,7 @@ from typing import Any, TextIO
 
 __all__ = ["Part", "Progress", "RunsProgress", "Stopped", "begin_progress", "check_progress"]
 
-_WIDTH = 24
+_BAR = 8, 24  # its least and its most characters
 _REFRESH = 0.1  # seconds
 
 
@@ -63,11 +64,8 @@ class Progress:
     def _draw(self, epoch: int, done: int, values: str) -> None:
         total = self._epochs * self._samples
         left = (time.perf_counter() - self._begin) / (done - self._before) * (total - done)
-        line = (
-            f"{_bar(done / total)} epoch {epoch + 1}/{self._epochs}  {values}  {self._speed(done)}  {_clock(left)} left"
-        )
-        self._stream.write("\r" + line + "\x1b[K")
-        self._stream.flush()
+        text = f"epoch {epoch + 1}/{self._epochs}  {_clock(left)} left  {values}  {self._speed(done)}"
+        _redraw(self._stream, done / total, text)
 
     def _speed(self, done: int) -> str:
         return f"{(done - self._before) / max(time.perf_counter() - self._begin, 1e-9):,.0f} samples/s"
@@ -154,9 +152,8 @@ class RunsProgress:
             share = (self._done + sum(part.done / part.total for part in self._parts)) / self._runs
         seconds = time.perf_counter() - self._begin
         left = _clock(seconds * (1 / share - 1)) if share else "?"
-        line = f"{_bar(share)} {self._done}/{self._runs} networks  {samples / seconds:,.0f} samples/s  {left} left"
-        self._stream.write("\r" + line + "\x1b[K")
-        self._stream.flush()
+        text = f"{self._done}/{self._runs} networks  {left} left  {samples / seconds:,.0f} samples/s"
+        _redraw(self._stream, share, text)
 
     def close(self) -> None:
         """End the live line."""
@@ -170,9 +167,17 @@ def begin_progress(progress: Any, epochs: int, samples: int, done: int) -> Progr
     return progress.begin(epochs, samples) if isinstance(progress, Part) else Progress(progress, epochs, samples, done)
 
 
-def _bar(share: float) -> str:
-    filled = int(_WIDTH * share)
-    return "━" * filled + "─" * (_WIDTH - filled)
+def _redraw(stream: TextIO, share: float, text: str) -> None:
+    """Put a bar and text in place of the line before, cut to the terminal's width: a wrapped line would stay there."""
+    try:
+        columns = os.get_terminal_size(stream.fileno()).columns or 80
+    except OSError:  # a terminal of a program's own
+        columns = 80
+    width = min(max(columns - 2 - len(text), _BAR[0]), _BAR[1])
+    filled = int(width * share)
+    line = f"{'━' * filled}{'─' * (width - filled)} {text}"
+    stream.write("\r" + line[: columns - 1] + "\x1b[K")
+    stream.flush()
 
 
 def _clock(seconds: float) -> str:

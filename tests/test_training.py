@@ -253,7 +253,7 @@ import fastmlp
 spec = [{"n": 784, "act": None, "scale": 1 / 255}, {"n": 8, "act": "relu"}, {"n": 10, "act": "softmax"}]
 x = np.memmap(sys.argv[1], np.uint8, "r", shape=(400_000, 784))
 y = np.arange(len(x)) % 10
-fastmlp.train(x[:100], y[:100], spec, epochs=1, batch_size={batch})
+fastmlp.train(x[:100], y[:100], spec, epochs=1)
 
 def own():
     status = open("/proc/self/status").read()
@@ -357,8 +357,10 @@ def test_progress_lines(capsys):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
-def test_live_bar_on_a_terminal():
+@pytest.mark.parametrize("columns", [50, 120])
+def test_live_bar_on_a_terminal(columns):
     import pty
+    import termios
 
     script = (
         "import numpy as np, fastmlp\nrng = np.random.default_rng(0)\n"
@@ -366,6 +368,7 @@ def test_live_bar_on_a_terminal():
         " [{'n': 50, 'act': None}, {'n': 64, 'act': 'tanh'}, {'n': 2, 'act': 'softmax'}], epochs=8)\n"
     )
     ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, columns))
     process = subprocess.Popen([sys.executable, "-c", script], stderr=theirs, stdin=theirs, stdout=theirs)
     os.close(theirs)
     seen = b""
@@ -380,7 +383,10 @@ def test_live_bar_on_a_terminal():
     assert process.wait() == 0
     os.close(ours)
     text = seen.decode()
-    assert "epoch 8/8" in text and "samples/s" in text and "left" in text and "accuracy" in text and "\r" in text
+    assert "epoch 8/8" in text and "left" in text and "loss" in text
+    assert columns < 100 or ("accuracy" in text and "samples/s" in text)
+    drawn = text.replace("\x1b[K", "").split("\r")
+    assert len(drawn) > 2 and max(map(len, drawn)) < columns
 
 
 def test_xor_regression_and_multilabel_learn():
