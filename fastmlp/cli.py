@@ -20,6 +20,7 @@ from . import ACTIVATIONS, MLP, __version__, optimizers
 from . import train as train_network
 from .__main__ import CORE
 from .activations import get_activation
+from .kernels.compiler import cache_folder
 from .validation import check_choice, check_count, check_dtype, check_number, check_seed
 
 if TYPE_CHECKING:
@@ -180,6 +181,8 @@ def train(
         steps["lr"] = lr
     if batch_size is not None:
         steps["batch_size"] = batch_size if batch_size == "full" else _whole("--batch-size", batch_size)
+    if sys.stderr.isatty() and not cache_folder().exists():
+        print("the kernels that this needs are being compiled, once on this machine …", file=sys.stderr, flush=True)
     begin = time.perf_counter()
     model, history = train_network(
         x[kept],
