@@ -28,6 +28,8 @@ from typing import Any
 
 import numpy as np
 
+from ..atomic import write_whole
+
 __all__ = [
     "Function",
     "cache_folder",
@@ -244,13 +246,5 @@ def _read(symbol: str) -> bytes | None:
 def _write(symbol: str, code: bytes) -> None:
     """Store an object file, whole or not at all; where nothing can be written, the next process compiles again."""
     with contextlib.suppress(OSError):
-        folder = _folder()
-        folder.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=folder, suffix=".part")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(hashlib.sha256(code).digest() + code)
-            os.replace(temporary, folder / f"{symbol}.o")
-        except BaseException:
-            os.unlink(temporary)
-            raise
+        _folder().mkdir(parents=True, exist_ok=True)
+        write_whole(_folder() / f"{symbol}.o", hashlib.sha256(code).digest() + code)
