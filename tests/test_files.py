@@ -10,6 +10,7 @@ import random
 import subprocess
 import sys
 import zipfile
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -459,7 +460,7 @@ def test_mutated_documents_under_a_right_checksum(tmp_path, sealed):
                     break
                 place = place[key]
             if key is not None:
-                place[key] = rng.choice(values)
+                place[key] = deepcopy(rng.choice(values))
         loads(path, sealed(changed, tensors))
 
 
