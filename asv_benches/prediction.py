@@ -11,12 +11,18 @@ import fastmlp
 from .networks import network, samples
 
 
-class Prediction:
-    """Seconds a call of predict."""
+class Calls:
+    """Seconds of processor time a call, in seven samples of 200 calls."""
+
+    number, repeat, rounds, warmup_time = 200, 7, 1, 0
+    timer = process_time
+
+
+class Prediction(Calls):
+    """A call of predict."""
 
     params = (["4-16-2", "8-64-64-2", "784-128-10"], [1, 1000])
     param_names = ("size", "rows")
-    timer = process_time
 
     def setup(self, size: str, rows: int) -> None:
         self.x, _ = samples(size, rows)
@@ -27,10 +33,8 @@ class Prediction:
         self.model.predict(self.x)
 
 
-class Gradient:
-    """Seconds a call of gradient: 24-8-2 tanh, 200 samples, float64."""
-
-    timer = process_time
+class Gradient(Calls):
+    """A call of gradient: 24-8-2 tanh, 200 samples, float64."""
 
     def setup(self) -> None:
         rng = np.random.default_rng(0)
