@@ -9,7 +9,7 @@ import numpy as np
 
 import fastmlp
 
-from .networks import network, samples
+from .networks import network, require, samples
 
 XOR = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.float32), np.array([0, 1, 1, 0])
 XOR_SPEC = [{"n": 2, "act": None}, {"n": 8, "act": "tanh"}, {"n": 1, "act": "sigmoid"}]
@@ -29,6 +29,7 @@ class TinyNetworks:
     """2-8-1 on XOR, 500 epochs, processor time: most of it is what Python and the calls cost."""
 
     def setup(self) -> None:
+        require("train_many")
         seconds(*XOR, XOR_SPEC, 1, 1, time.process_time, epochs=100)
 
     def track_seconds_for_1000(self) -> float:
@@ -44,6 +45,7 @@ class Threads:
     param_names = ("size",)
 
     def setup(self, size: str) -> None:
+        require("train_many")
         self.x, self.y = samples(size, 4000)
         seconds(self.x, self.y, network(size), 1, 1, time.perf_counter, epochs=2)
 

@@ -33,6 +33,12 @@ def samples(size: str, n: int, dtype: str = "float32") -> tuple[np.ndarray, np.n
     return rng.uniform(0, 1, (n, n_in)).astype(dtype), rng.integers(0, n_out, n)
 
 
+def require(name: str) -> None:
+    """Skip where fastmlp has nothing of that name yet."""
+    if not hasattr(fastmlp, name):
+        raise NotImplementedError
+
+
 def require_option(name: str) -> None:
     """Skip where `fastmlp.train` does not take that yet."""
     if name not in signature(fastmlp.train).parameters:

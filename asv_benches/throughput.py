@@ -6,7 +6,7 @@ from time import perf_counter
 
 import fastmlp
 
-from .networks import SIZES, microseconds, network, require_option, samples, short
+from .networks import SIZES, microseconds, network, require, require_option, samples, short
 
 
 class Training:
@@ -33,8 +33,7 @@ class Optimizers:
     param_names = ("optimizer", "batch")
 
     def setup(self, optimizer: str, batch: int) -> None:
-        if not hasattr(fastmlp, "optimizers"):
-            raise NotImplementedError
+        require("optimizers")
         self.x, self.y = samples("784-128-10", 4000)
         self.model = fastmlp.MLP(network("784-128-10"), seed=0)
         self.optimizer = fastmlp.optimizers.SGD(momentum=0.9) if optimizer == "momentum" else optimizer
