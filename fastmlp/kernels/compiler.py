@@ -47,7 +47,6 @@ OPTIONS: dict[str, Any] = {
     "fastmath": {"reassoc", "contract", "nsz", "arcp", "afn"},
     "error_model": "numpy",
     "nogil": True,
-    "_nrt": False,  # a kernel owns no memory: no references to count
 }
 _SOURCES = (
     "../activations.py",
@@ -112,7 +111,8 @@ def _link(symbol: str, key: tuple[str, str, str], signature: str) -> Function:
     if code is None:
         module, name, dtype = key
         source = importlib.import_module(f".{module}", __package__)
-        code = _object_code(symbol, _cfunc(source.build(name, dtype), signature, dtype))
+        # Without Numba's runtime (an option that callees inherit): a kernel owns no memory, so it counts no references.
+        code = _object_code(symbol, _cfunc(source.build(name, dtype), signature, dtype, _nrt=False))
         _write(symbol, code)
     import llvmlite.binding as llvm
 
@@ -127,7 +127,7 @@ def _prototype(signature: str) -> Any:
     return ctypes.CFUNCTYPE(ctypes.c_double, *(types.get(letter, ctypes.c_void_p) for letter in signature))
 
 
-def _cfunc(function: Any, signature: str, dtype: str) -> Any:
+def _cfunc(function: Any, signature: str, dtype: str, **options: Any) -> Any:
     from numba import cfunc, types
 
     real = getattr(types, dtype)
@@ -138,7 +138,7 @@ def _cfunc(function: Any, signature: str, dtype: str) -> Any:
         "i": types.int64,
         "d": types.float64,
     }
-    return cfunc(types.float64(*(letters[letter] for letter in signature)), **OPTIONS)(function)
+    return cfunc(types.float64(*(letters[letter] for letter in signature)), **OPTIONS, **options)(function)
 
 
 def _object_code(symbol: str, compiled: Any) -> bytes:
