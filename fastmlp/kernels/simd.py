@@ -205,16 +205,22 @@ def scale_vectors(typingctx, real, count, out, x, factor):
     return types.void(real, count, out, x, factor), codegen
 
 
-@intrinsic
-def add_vectors(typingctx, real, count, out, x):
-    """out += x for ``count`` vectors."""
+def _in_place(operation):
+    """An intrinsic that makes out = operation(out, x) for ``count`` vectors."""
 
-    def codegen(context, builder, signature, args):
-        _, count, out, x = args
-        _Emitter(context, builder, real.dtype).map(count, out, builder.fadd, out, x)
-        return context.get_dummy_value()
+    @intrinsic
+    def for_all(typingctx, real, count, out, x):
+        def codegen(context, builder, signature, args):
+            _, count, out, x = args
+            _Emitter(context, builder, real.dtype).map(count, out, getattr(builder, operation), out, x)
+            return context.get_dummy_value()
 
-    return types.void(real, count, out, x), codegen
+        return types.void(real, count, out, x), codegen
+
+    return for_all
+
+
+add_vectors, multiply_vectors = _in_place("fadd"), _in_place("fmul")
 
 
 @intrinsic
@@ -259,18 +265,6 @@ def are_finite(typingctx, real, count, x):
         return builder.icmp_signed("==", bad, ir.IntType(emit.lanes)(0))
 
     return types.boolean(real, count, x), codegen
-
-
-@intrinsic
-def multiply_vectors(typingctx, real, count, out, x):
-    """out *= x for ``count`` vectors."""
-
-    def codegen(context, builder, signature, args):
-        _, count, out, x = args
-        _Emitter(context, builder, real.dtype).map(count, out, builder.fmul, out, x)
-        return context.get_dummy_value()
-
-    return types.void(real, count, out, x), codegen
 
 
 @intrinsic
