@@ -28,7 +28,7 @@ def test_every_row_of_the_table_is_tracked(suite):
         ("estimators", "Estimators"),
         ("prediction", "Gradient"),
         ("prediction", "Prediction"),
-        ("table", "LeadOverPlainNumba"),
+        ("table", "ShareOfPlainNumba"),
         ("table", "Rows"),
         ("throughput", "Optimizers"),
         ("throughput", "Threads"),
