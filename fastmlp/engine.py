@@ -212,6 +212,8 @@ class Engine:
         self._alive: list[Any] = []  # compiled user functions
         self._slopes = np.array([layer.act.slope or 0.0 for layer in spec.layers])
         self._activations = [self._activation(layer.act) for layer in spec.layers]
+        way_back = 0 if all(layer.act.elementwise for layer in spec.layers) else kernels.softmax_backward(self._real)
+        self._ways_back = [0 if layer.act.elementwise else _entry(way_back) for layer in spec.layers]
         output = spec.layers[-1].act.name
         fused = spec.layers[-1].act.builtin and output in spec.loss.fused
         self._fused = _FUSED[output] if fused else layout.NOT_FUSED
@@ -390,7 +392,7 @@ class Engine:
     def workspace(self, block: int, parameters: Parameters) -> Workspace:
         workspace = Workspace(self._places, block, parameters, self._dtype)
         workspace.table[:, layout.ACT] = self._activations
-        workspace.table[:, layout.SOFTMAX] = [not layer.act.elementwise for layer in self._spec.layers]
+        workspace.table[:, layout.SOFTMAX] = self._ways_back
         workspace.job[layout.SLOPES] = self._slopes.ctypes.data
         workspace.job[layout.PRODUCT : layout.PRODUCT + len(self._functions)] = self._functions
         return workspace

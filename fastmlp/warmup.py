@@ -64,3 +64,4 @@ def _all_kernels() -> Iterator[compiler.Function]:
         for optimizer in (*(kind() for kind in OPTIMIZERS.values() if kind.rule), SGD(momentum=0.9)):
             yield kernels.step(optimizer.name, optimizer.states, dtype)
         yield kernels.dropout(dtype)
+        yield kernels.softmax_backward(dtype)

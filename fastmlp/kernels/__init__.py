@@ -29,6 +29,7 @@ __all__ = [
     "private_activation",
     "private_loss",
     "run_epochs",
+    "softmax_backward",
     "step",
 ]
 
@@ -56,7 +57,8 @@ _LOSS = "TTTTiii"
 _GATHER = "iiiIiiiiiii"
 _GATHER_SPARSE = "iiiIiiiiii"
 _STEP = "TTiiiiDdd"
-_DROPOUT = "Tiiiiiid"
+_DROPOUT = "Tiiiiiiid"
+_SOFTMAX_BACKWARD = "iiiii"
 
 
 def kernel(name: str, dtype: str) -> compiler.Function:
@@ -100,8 +102,13 @@ def step(optimizer: str, states: int, dtype: str) -> compiler.Function:
 
 
 def dropout(dtype: str) -> compiler.Function:
-    """``dropout(a, d, rows, stride, key, row, row_step, kept)`` in elementwise.py."""
+    """``dropout(a, d, whole, rows, stride, key, row, row_step, kept)`` in elementwise.py."""
     return compiler.load("elementwise", "dropout", _DROPOUT, dtype)
+
+
+def softmax_backward(dtype: str) -> compiler.Function:
+    """``softmax_backward(a, delta, rows, n, stride)`` in elementwise.py."""
+    return compiler.load("elementwise", "softmax_backward", _SOFTMAX_BACKWARD, dtype)
 
 
 @lru_cache(maxsize=32)  # another network of the same functions has them at once

@@ -88,7 +88,7 @@ def _weight(job, start, rows, totals):
     return total
 
 
-@inner
+@written_out
 def _small_step(job, table, slopes, start, rows, lr, params, totals):
     """A step of plain SGD with a batch of one chunk, which needs no gradient of its own."""
     walked = _chunk(job, table, slopes, start, rows, params, totals)
@@ -106,7 +106,7 @@ def _numbers_of(job, member, totals):
     return array_at(job[at.SHARED] + 8 * at.APART * (1 + member), 4, totals)
 
 
-@inner
+@written_out
 def _part_gradient(job, table, slopes, start, size, distance, params, own):
     """The gradient of a part's samples goes to what stands at a distance behind the parameters."""
     one = params.dtype.type(1)
@@ -124,7 +124,7 @@ def _part_gradient(job, table, slopes, start, size, distance, params, own):
         update_first(job, table[0], distance, rows, walked, params)
 
 
-@inner
+@written_out
 def _add_gradient(job, table, slopes, start, size, begins, params, totals):
     """Add the gradients of ``size`` samples to the one gradient; true when the team gives up.
 
@@ -196,7 +196,7 @@ def _limit_norms(row, limit, params):
             w[r, k] *= factors[k]
 
 
-@inner
+@written_out
 def _step(job, table, lr, params, totals):
     """The optimiser's step against the gradient of the batch's mean loss; true when the team gives up."""
     options = array_at(job[at.OPTIONS], at.N_OPTIONS, totals)

@@ -13,12 +13,12 @@ from .compiler import OPTIONS
 # Nothing calls these from Python: without wrappers they compile in three quarters of the time.
 _WITHOUT_WRAPPERS = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 inner = njit(**OPTIONS, **_WITHOUT_WRAPPERS)
-inlined = njit(**OPTIONS, **_WITHOUT_WRAPPERS, forceinline=True)
-written_out = njit(inline="always")
 inner.__doc__ = "A function that kernels call: compiled into them, with the options of them all."
-
-written_out.__doc__ = "The same, as if it stood in the caller's source: such a function may return arrays."
-inlined.__doc__ = "The same, always inlined: only then can the loop around it become vector code."
+inlined = njit(**OPTIONS, **_WITHOUT_WRAPPERS, forceinline=True)
+inlined.__doc__ = "The same, always inlined by LLVM: only then can the loop around it become vector code."
+written_out = njit(inline="always")
+written_out.__doc__ = """A function that becomes part of its caller's source, so that it may return arrays. It is
+compiled with its caller, once: what is nested, LLVM optimises at every level."""
 
 
 @intrinsic

@@ -18,7 +18,7 @@ from . import layout as at
 from .compiler import vector_bytes
 from .decorators import array_at, inlined, peek
 from .math import functions
-from .simd import clear_behind, largest, prefetch, read_vectors, wide_vectors
+from .simd import clear_behind, copy, largest, prefetch, read_vectors, wide_vectors
 
 
 def build(name: str, dtype: str):
@@ -39,6 +39,8 @@ def build(name: str, dtype: str):
     if family == "step":
         optimizer, _, states = rest.partition(".")
         return _step(OPTIMIZERS[optimizer], int(states), real)
+    if family == "softmax_backward":
+        return _softmax_backward(real)
     if family == "dropout":
         return _dropout(real)
     loss, _, output = rest.partition(".")
@@ -112,7 +114,7 @@ def activation_rows(function, derivative):
 
 
 def _softmax_rows(real):
-    """a = softmax(z), row by row; its derivative is not a row of numbers (network.py applies the Jacobian)."""
+    """a = softmax(z), row by row; its derivative is not a row of numbers (`_softmax_backward` applies the Jacobian)."""
     softmax = _softmax(real)
 
     def rows_of(z, a, d, rows, n, stride, slope):
@@ -121,6 +123,23 @@ def _softmax_rows(real):
         a = array_at(a, (rows, stride), a)
         for r in range(rows):
             softmax(z[r], a[r], n)
+        return 0.0
+
+    return rows_of
+
+
+def _softmax_backward(real):
+    """delta = Jᵀ delta of rows, J = diag(a) - a aᵀ being the Jacobian of a softmax."""
+
+    def rows_of(a, delta, rows, n, stride):
+        a = array_at(a, (rows, stride), real)
+        delta = array_at(delta, (rows, stride), real)
+        for r in range(rows):
+            mean = real(0)
+            for j in range(n):
+                mean += a[r, j] * delta[r, j]
+            for j in range(n):
+                delta[r, j] = a[r, j] * (delta[r, j] - mean)
         return 0.0
 
     return rows_of
@@ -189,15 +208,21 @@ def _dropout(real):
     it, or zero.
 
     The draws are a hash of the key, the row's number (``row``, then every ``row_step``-th) and the column: splitmix64
-    (Steele, Lea and Flood 2014). So they depend on nothing else, and need no state.
+    (Steele, Lea and Flood 2014). So they depend on nothing else, and need no state. Where ``whole`` is not null, it
+    gets a as it was, and d the factors.
     """
 
-    def drop(a, d, rows, stride, key, row, row_step, kept):
+    def drop(a, d, whole, rows, stride, key, row, row_step, kept):
         wide_vectors()
         limit = np.uint64(kept * 9007199254740992.0)  # 2**53
         factor = real(1 / kept)
         a = array_at(a, (rows, stride), a)
         d = array_at(d, (rows, stride), a)
+        if whole:
+            copy(whole, a.ctypes.data, rows * stride * a.itemsize)
+            for r in range(rows):
+                for k in range(stride):
+                    d[r, k] = 1
         for r in range(rows):
             base = _mixed(np.uint64(key) + np.uint64(row + r * row_step) * np.uint64(0x9E3779B97F4A7C15))
             for k in range(stride):

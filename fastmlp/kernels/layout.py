@@ -22,8 +22,8 @@ __all__ = ["Parameters", "Place", "Workspace", "aligned", "padded", "parameter_p
 
 # A layer's row in the table: sizes, strides (bytes), the shape of its weights as they are stored, where its parameters
 # stand in the flat vector (bytes), then addresses: of its weights and biases as kernels see them, of its inputs and
-# their derivatives, of its rows, of its activation, of the list of inputs that matter to a sample; and how many those
-# are.
+# their derivatives, of its rows, of its activation, of the way back through a softmax (elsewhere 0), of the list of
+# inputs that matter to a sample; and how many those are.
 N_IN, N_OUT, IN_ROW, OUT_ROW, BY_INPUTS, W_ROWS, W_COLUMNS, W_ROW, FLAT_W, FLAT_B, HAS_BIASES = range(11)
 W, B, INPUT, BELOW_D, Z, A, D, DELTA, SCALED, ACT, SOFTMAX, ALIVE, N_ALIVE = range(11, 24)
 COLUMNS = 24

@@ -2,7 +2,7 @@
 
 What the kernels of network.py, samples.py and batches.py are made of. ``job`` and ``table`` are what layout.py
 describes; ``params`` is the flat parameters, whose dtype is that of all reals. What is done to every single sample is
-inlined: an array is seven arguments, and five of them a function cost small networks up to a fifth of their time.
+written out: an array is seven arguments, and five of them a function cost small networks up to a fifth of their time.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy as np
 
 from . import layout as at
 from .compiler import vector_bytes
-from .decorators import array_at, call, inlined, inner, peek, written_out
+from .decorators import array_at, call, inner, peek, written_out
 from .simd import (
     add_vectors,
     are_finite,
@@ -61,7 +61,7 @@ def unpack(table, flat, distance):
             copy(flat.ctypes.data + row[at.FLAT_B], row[at.B] + distance, row[at.N_OUT] * flat.itemsize)
 
 
-@inner
+@written_out
 def pack_all(job, table, params):
     """Pack the parameters and the optimiser's state."""
     pack(job, table, params, 0)
@@ -69,7 +69,7 @@ def pack_all(job, table, params):
         pack(job, table, array_at(job[at.FLAT_1 + i], at.ANY, params), job[at.STATE_1 + i])
 
 
-@inner
+@written_out
 def unpack_all(job, table, params):
     """Write both back, where they are not used in place."""
     if job[at.IN_PLACE]:
@@ -79,7 +79,7 @@ def unpack_all(job, table, params):
         unpack(table, array_at(job[at.FLAT_1 + i], at.ANY, params), job[at.STATE_1 + i])
 
 
-@inner
+@written_out
 def _share(row, member, team, params):
     """The part of a layer's weights, in numbers from its beginning, that is one thread's; whole vectors always."""
     lines = row[at.W_ROWS] * (row[at.W_ROW] // 64)
@@ -209,14 +209,14 @@ def products(job, row, distance, start, target, first, rows, index, depth, param
         )  # fmt: skip
 
 
-@inner
+@written_out
 def first_forward(job, table, rows, walked, params):
     """z = x w + b in the first layer."""
     row = table[0]
     products(job, row, 0, row[at.B], row[at.Z], 0, rows, job[at.INDEX], walked, params)
 
 
-@inlined
+@written_out
 def _list_alive(row, first, with_derivatives, params):
     """List the inputs of a layer that are not zero, or may become so: no others matter to one sample."""
     a = row[at.INPUT] + first * row[at.IN_ROW]
@@ -229,7 +229,7 @@ def _list_alive(row, first, with_derivatives, params):
     row[at.N_ALIVE] = count
 
 
-@inlined
+@written_out
 def _forward(job, row, first, rows, with_derivatives, params):
     """z = x w + b in a deeper layer, for rows from ``first`` on."""
     z = row[at.Z] + first * row[at.OUT_ROW]
@@ -250,7 +250,7 @@ def _forward(job, row, first, rows, with_derivatives, params):
         )  # fmt: skip
 
 
-@inlined
+@written_out
 def _activate(row, slope, first, rows, with_derivatives, params):
     skip = first * row[at.OUT_ROW]
     stride = row[at.OUT_ROW] // params.itemsize
@@ -266,22 +266,15 @@ def _drop(job, i, row, first, rows, position, params):
     """
     skip = first * row[at.OUT_ROW]
     stride = row[at.OUT_ROW] // params.itemsize
-    kept = peek(job[at.KEPT] + 8 * i, np.float64)
-    if row[at.SOFTMAX]:
-        whole = array_at(row[at.Z] + skip, rows * stride, params)
-        a = array_at(row[at.A] + skip, rows * stride, params)
-        factors = array_at(row[at.D] + skip, rows * stride, params)
-        for k in range(rows * stride):
-            whole[k] = a[k]
-            factors[k] = 1
+    whole = row[at.Z] + skip if row[at.SOFTMAX] else 0
     call(
         job[at.DROPOUT],
-        (row[at.A] + skip, row[at.D] + skip, rows, stride, job[at.KEY], (position + first) * job[at.LAYERS] + i,
-         job[at.LAYERS], kept),
+        (row[at.A] + skip, row[at.D] + skip, whole, rows, stride, job[at.KEY],
+         (position + first) * job[at.LAYERS] + i, job[at.LAYERS], peek(job[at.KEPT] + 8 * i, np.float64)),
     )  # fmt: skip
 
 
-@inlined
+@written_out
 def activate_layers(job, table, slopes, first, rows, position, with_derivatives, with_outputs, params):
     """From the first layer's z to the last one's, and to the outputs unless the loss will compute them."""
     last = len(table) - 1
@@ -311,7 +304,7 @@ def _rightness(job, row, r, params):
     return np.float64(matches) / n
 
 
-@inlined
+@written_out
 def _judge_rows(job, row, first, rows, params, totals):
     """The losses of rows from ``first`` on are added to totals[0], their right answers to totals[1]; delta gets dL/da,
     or dL/dz where loss and activation are fused."""
@@ -333,7 +326,7 @@ def weight_of(job, sample, totals):
     return peek(job[at.WEIGHTS] + 8 * number, np.float64)
 
 
-@inlined
+@written_out
 def judge(job, table, start, first, rows, params, totals):
     """`_judge_rows`, each row with its sample's weight."""
     row = table[len(table) - 1]
@@ -352,31 +345,28 @@ def judge(job, table, start, first, rows, params, totals):
             delta[k] *= params.dtype.type(weight)
 
 
-@inlined
+@written_out
 def through_activation(row, dropped, first, rows, params):
     """Turn dL/da, which stands in the layer's delta, into dL/dz: times f', or through softmax's Jacobian."""
     skip = first * row[at.OUT_ROW]
     if dropped or not row[at.SOFTMAX]:
         multiply_vectors(params, rows * (row[at.OUT_ROW] // BYTES), row[at.DELTA] + skip, row[at.D] + skip)
     if row[at.SOFTMAX]:
-        delta = array_at(row[at.DELTA] + skip, (rows, row[at.OUT_ROW] // params.itemsize), params)
-        a = array_at((row[at.Z] if dropped else row[at.A]) + skip, (rows, row[at.OUT_ROW] // params.itemsize), params)
-        for r in range(rows):
-            mean = params.dtype.type(0)
-            for j in range(row[at.N_OUT]):
-                mean += a[r, j] * delta[r, j]
-            for j in range(row[at.N_OUT]):
-                delta[r, j] = a[r, j] * (delta[r, j] - mean)
+        a = row[at.Z] if dropped else row[at.A]
+        call(
+            row[at.SOFTMAX],
+            (a + skip, row[at.DELTA] + skip, rows, row[at.N_OUT], row[at.OUT_ROW] // params.itemsize),
+        )  # fmt: skip
 
 
-@inlined
+@written_out
 def scale(row, first, rows, factor, params):
     """scaled = factor · delta."""
     skip = first * row[at.OUT_ROW]
     scale_vectors(params, rows * (row[at.OUT_ROW] // BYTES), row[at.SCALED] + skip, row[at.DELTA] + skip, factor)
 
 
-@inlined
+@written_out
 def update_biases(row, distance, first, rows, params):
     if row[at.HAS_BIASES]:
         scaled = array_at(row[at.SCALED] + first * row[at.OUT_ROW], (rows, row[at.OUT_ROW] // params.itemsize), params)
@@ -386,7 +376,7 @@ def update_biases(row, distance, first, rows, params):
                 b[k] += scaled[r, k]
 
 
-@inner
+@written_out
 def _update_by_inputs(job, row, distance, first, rows, index, depth, params):
     """w += xᵀ scaled in a layer stored by inputs, for the ``depth`` rows of w that ``index`` lists."""
     w = row[at.W] + distance
@@ -398,13 +388,13 @@ def _update_by_inputs(job, row, distance, first, rows, index, depth, params):
     )  # fmt: skip
 
 
-@inner
+@written_out
 def update_first_weights(job, row, distance, rows, walked, params):
     """w += xᵀ scaled in the first layer; its weights, or what stands behind them."""
     _update_by_inputs(job, row, distance, 0, rows, job[at.INDEX], walked, params)
 
 
-@inner
+@written_out
 def update_first(job, row, distance, rows, walked, params):
     """The same, and b += Σ scaled."""
     update_first_weights(job, row, distance, rows, walked, params)
@@ -445,7 +435,7 @@ def _backward(job, row, below, first, rows, params):
         )  # fmt: skip
 
 
-@inlined
+@written_out
 def _backward_and_update(job, row, below, first, params):
     """Both for one sample, with the old w for the delta below."""
     delta, scaled = row[at.DELTA] + first * row[at.OUT_ROW], row[at.SCALED] + first * row[at.OUT_ROW]
@@ -464,7 +454,7 @@ def _backward_and_update(job, row, below, first, params):
     update_biases(row, 0, first, 1, params)
 
 
-@inlined
+@written_out
 def look_back(job, table, slopes, start, first, rows, params, totals):
     """From the first layer's z of some rows of a block to the last one's delta, and to the totals.
 
@@ -477,7 +467,7 @@ def look_back(job, table, slopes, start, first, rows, params, totals):
         through_activation(table[len(table) - 1], False, first, rows, params)
 
 
-@inner
+@written_out
 def all_deltas(job, table, first, rows, params):
     """From the last layer's delta to the first one's."""
     for i in range(len(table) - 1, 0, -1):
@@ -485,7 +475,7 @@ def all_deltas(job, table, first, rows, params):
         through_activation(table[i - 1], job[at.DROPOUT] != 0, first, rows, params)
 
 
-@inlined
+@written_out
 def all_deltas_and_updates(job, table, first, factor, params):
     """The same for one sample; the deeper layers' parameters get factor times their gradients on the way."""
     for i in range(len(table) - 1, 0, -1):

@@ -13,7 +13,7 @@ import numpy as np
 
 from . import layout as at
 from .compiler import vector_bytes
-from .decorators import array_at, call, inlined, inner
+from .decorators import array_at, call, inner, written_out
 from .passes import (
     all_deltas,
     all_deltas_and_updates,
@@ -62,7 +62,7 @@ def _gram(job, row, rows, walked, start, params):
         )  # fmt: skip
 
 
-@inlined
+@written_out
 def _correct(job, row, t, params):
     """z_t += Σ_{i<t} GRAM[t, i] · scaled_i."""
     z = row[at.Z] + t * row[at.OUT_ROW]
