@@ -29,6 +29,21 @@ fastmlp.train([[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0],
               [{"n": 2, "act": None}, {"n": 8, "act": "tanh"}, {"n": 1, "act": "sigmoid"}], epochs=1)
 print(time.process_time() - begin)
 """
+COMMON_PATHS = """
+import time
+import numpy
+begin = time.process_time()
+import fastmlp
+rng = numpy.random.default_rng(0)
+x, y = rng.random((256, 20), dtype="float32"), rng.integers(0, 10, 256)
+spec = [{"n": 20, "act": None}, {"n": 16, "act": "relu"}, {"n": 10, "act": "softmax"}]
+model, _ = fastmlp.train(x, y, spec, epochs=1)
+fastmlp.train(x, y, model, epochs=1, batch_size=32)
+fastmlp.train(x, y, model, epochs=1, batch_size=32, optimizer="adam")
+model.predict(x)
+model.evaluate(x, y)
+print(time.process_time() - begin)
+"""
 WARMUP = """
 import time
 from fastmlp.warmup import warm_up
@@ -79,13 +94,19 @@ Startup.track_import_of_numba_for_comparison.unit = Startup.unit  # type: ignore
 
 
 class Compiling:
-    """The first training run of a machine: import, compile what one network needs, train. Only these two time this."""
+    """The first training run of a machine: import, compile what one network needs, train; and what most people use:
+    per-sample SGD, batches, Adam, predictions. Only these and the next suite time the compiler."""
 
     def track_first_training_from_empty_cache(self) -> float:
         with tempfile.TemporaryDirectory() as folder:
             return seconds(FIRST_TRAINING, folder, 1)
 
+    def track_common_paths_from_empty_cache(self) -> float:
+        with tempfile.TemporaryDirectory() as folder:
+            return seconds(COMMON_PATHS, folder, 1)
+
     track_first_training_from_empty_cache.unit = "seconds"  # type: ignore[attr-defined]
+    track_common_paths_from_empty_cache.unit = "seconds"  # type: ignore[attr-defined]
 
 
 class CompilingEverything:

@@ -24,7 +24,7 @@ import numpy as np
 
 from . import __version__, bench_single
 from .datasets import load_mnist
-from .kernels.compiler import vector_bytes
+from .kernels.compiler import cpu_name, vector_bytes
 from .model import MLP
 from .training import train
 
@@ -337,7 +337,7 @@ def _machine() -> str:
     distributions = {"sklearn": "scikit-learn"}
     found = sorted(module for _, module, _ in PEERS.values() if importlib.util.find_spec(module))
     versions = ", ".join(f"{module} {version(distributions.get(module, module))}" for module in found)
-    system = f"{platform.machine()} with vectors of {8 * vector_bytes()} bits, {platform.system()}"
+    system = f"{platform.machine()} ({cpu_name()}) with vectors of {8 * vector_bytes()} bits, {platform.system()}"
     return f"{date.today()}: {system}, Python {platform.python_version()}; fastmlp {__version__}, {versions}"
 
 

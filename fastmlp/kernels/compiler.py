@@ -36,6 +36,7 @@ __all__ = [
     "Function",
     "cache_folder",
     "compile_private",
+    "cpu_name",
     "has_many_registers",
     "load",
     "require_writable_cache",
@@ -185,7 +186,7 @@ def _machine() -> Any:
     llvm.initialize_native_asmprinter()
     target = llvm.Target.from_triple(llvm.get_process_triple())
     return target.create_target_machine(
-        cpu=llvm.get_host_cpu_name(), features=_cpu_features(), opt=3, jit=True, codemodel="jitdefault"
+        cpu=cpu_name(), features=_cpu_features(), opt=3, jit=True, codemodel="jitdefault"
     )
 
 
@@ -224,6 +225,13 @@ def vector_bytes() -> int:
     return min(widest, int(wanted) // 8) if wanted in ("128", "256", "512") else widest
 
 
+def cpu_name() -> str:
+    """What LLVM calls the processor: "znver4", "skylake-avx512", …."""
+    import llvmlite.binding as llvm
+
+    return llvm.get_host_cpu_name()
+
+
 def has_many_registers() -> bool:
     """Whether there are 32 vector registers, not 16."""
     return vector_bytes() == 64 or platform.machine().lower() in ("aarch64", "arm64")
@@ -238,7 +246,7 @@ def _folder() -> Path:
     here = Path(__file__).parent
     numba = importlib.util.find_spec("numba")
     assert numba is not None and numba.origin is not None
-    machine = llvm.get_process_triple(), llvm.get_host_cpu_name(), _cpu_features()
+    machine = llvm.get_process_triple(), cpu_name(), _cpu_features()
     digest = hashlib.sha256(repr((sys.version, np.__version__, llvmlite.__version__, machine)).encode())
     for path in (
         *sorted(here.glob("*.py")),
