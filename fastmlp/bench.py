@@ -304,9 +304,12 @@ def _samples_in(run: Run, most: int, batch: int, seconds: float) -> int:
     """How many samples take about so long; both counts are run once, so that what is compiled for them is compiled."""
     few = max(batch, 64)
     run(few)
-    begin = time.perf_counter()
-    run(few)
-    count = int(few * seconds / (time.perf_counter() - begin))
+    took = float("inf")
+    for _ in range(3):  # what was compiled leaves garbage, and one of these may have to collect it
+        begin = time.perf_counter()
+        run(few)
+        took = min(took, time.perf_counter() - begin)
+    count = int(few * seconds / took)
     count = min(most, max(few, count)) // batch * batch
     run(count)
     return count
