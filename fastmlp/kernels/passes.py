@@ -13,6 +13,7 @@ from . import layout as at
 from .compiler import vector_bytes
 from .decorators import array_at, call, inner, peek, written_out
 from .simd import (
+    add_rows,
     add_vectors,
     are_finite,
     clear_behind,
@@ -369,11 +370,8 @@ def scale(row, first, rows, factor, params):
 @written_out
 def update_biases(row, distance, first, rows, params):
     if row[at.HAS_BIASES]:
-        scaled = array_at(row[at.SCALED] + first * row[at.OUT_ROW], (rows, row[at.OUT_ROW] // params.itemsize), params)
-        b = array_at(row[at.B] + distance, row[at.N_OUT], params)
-        for r in range(rows):
-            for k in range(row[at.N_OUT]):
-                b[k] += scaled[r, k]
+        scaled = row[at.SCALED] + first * row[at.OUT_ROW]
+        add_rows(params, rows, row[at.OUT_ROW] // BYTES, row[at.B] + distance, scaled, row[at.OUT_ROW])
 
 
 @written_out
