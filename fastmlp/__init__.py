@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from . import init, interop, optimizers, schedules
 from .activations import ACTIVATIONS, Activation, get_activation
+from .base.version import __version__
 from .checkpoints import Checkpoint
 from .io import load
 from .losses import LOSSES, Loss
@@ -16,12 +17,10 @@ from .spec import Spec
 from .stopping import EarlyStopping, TrainingState
 from .training import DivergenceError, History, train
 
-__version__ = "0.1.0"
-
 __all__ = [
     "ACTIVATIONS", "LOSSES", "MLP", "Activation", "Checkpoint", "DivergenceError", "EarlyStopping", "GradientCheck",
-    "History", "Loss", "Spec", "Trained", "TrainingState", "check_gradients", "init", "interop", "load", "optimizers",
-    "schedules", "train", "train_many",
+    "History", "Loss", "Spec", "Trained", "TrainingState", "__version__", "check_gradients", "init", "interop", "load",
+    "optimizers", "schedules", "train", "train_many",
 ]  # fmt: skip
 
 

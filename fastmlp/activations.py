@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from .names import nearest
+from .base.suggest import nearest
 
 __all__ = ["ACTIVATIONS", "Activation", "get_activation"]
 

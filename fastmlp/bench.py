@@ -22,7 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from . import __version__, bench_single
+from . import bench_single
+from .base.version import __version__
 from .datasets import load_mnist
 from .kernels.compiler import cpu_name, vector_bytes
 from .model import MLP

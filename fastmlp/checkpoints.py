@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .atomic import remove_leftovers, write_whole
+from .base.atomic import remove_leftovers, write_whole
+from .base.checks import check_count
+from .base.sparse import SparseRows
 from .io import entry, reading, to_bytes
 from .kernels import layout
-from .sparse import SparseRows
 from .spec import Spec
-from .validation import check_count
 
 if TYPE_CHECKING:
     from .engine import Steps

@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 import typer
 
-from . import ACTIVATIONS, MLP, __version__, optimizers
+from . import ACTIVATIONS, MLP, optimizers
 from . import train as train_network
 from .__main__ import CORE
 from .activations import get_activation
-from .kernels.compiler import cache_folder
-from .validation import check_choice, check_count, check_dtype, check_number, check_seed
+from .base.cache import cache_folder
+from .base.checks import check_choice, check_count, check_dtype, check_number, check_seed
+from .base.version import __version__
 
 if TYPE_CHECKING:
     from rich.table import Table

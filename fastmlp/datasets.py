@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from .atomic import write_whole
-from .extras import require
-from .kernels.compiler import cache_folder
+from .base.atomic import write_whole
+from .base.cache import cache_folder
+from .base.extras import require
 
 __all__ = ["load_digits", "load_mnist"]
 

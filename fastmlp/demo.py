@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from .base.extras import require
 from .datasets import load_digits, load_mnist
-from .extras import require
 from .init import Uniform
 from .model import MLP
 from .training import History, train

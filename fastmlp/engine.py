@@ -19,13 +19,13 @@ import numpy as np
 
 from . import kernels
 from .activations import Activation
+from .base.sparse import SparseRows
 from .blocks import BLOCK, part_of_batch
 from .bound import OneSample, SmallGradient
 from .kernels import compiler, layout
 from .kernels.layout import Parameters, Place, Workspace, aligned
 from .losses import Loss
 from .optimizers import SGD, Optimizer
-from .sparse import SparseRows
 from .spec import Spec
 
 __all__ = ["AT_ONCE", "Call", "Engine", "Feed", "Pace", "Steps", "Team"]

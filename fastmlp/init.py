@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .activations import Activation
-from .validation import check_choice, check_number
+from .base.checks import check_choice, check_number
 
 __all__ = ["INITS", "Uniform", "initializer"]
 

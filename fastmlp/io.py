@@ -18,11 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from .atomic import write_whole
-from .extras import require
+from .base.atomic import write_whole
+from .base.checks import check_dtype
+from .base.extras import require
+from .base.version import __version__
 from .model import MLP
 from .spec import Spec
-from .validation import check_dtype
 
 __all__ = ["entry", "load", "reading", "save", "to_bytes"]
 
@@ -97,8 +98,6 @@ def load(path: str | os.PathLike[str]) -> MLP:
 
 def to_bytes(kind: str, document: Mapping[str, Any], tensors: Tensors) -> bytes:
     """The content of a file of that kind."""
-    from . import __version__
-
     serialise = require("safetensors.numpy", "files", "writing a file").save
     whole = {"format": _FORMAT, "kind": kind, "version": __version__, **document}
     whole["sha256"] = _digest(whole, tensors)
@@ -158,8 +157,6 @@ def _header(path: Path) -> bytes:
 
 def _document(metadata: Mapping[str, str] | None, kind: str) -> dict[str, Any]:
     """The JSON object in the metadata, of this kind and of a format that is known."""
-    from . import __version__
-
     if metadata is None or "fastmlp" not in metadata:
         raise ValueError("is a safetensors file, but not one that fastmlp wrote")
     document = json.loads(metadata["fastmlp"], object_pairs_hook=_without_duplicates, parse_constant=_refuse_constant)

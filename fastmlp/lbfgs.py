@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from .base.extras import require
 from .blocks import part_of_batch
 from .engine import Team
 from .epochs import Samples
-from .extras import require
 from .metrics import Metric
 from .model import MLP
 from .optimizers import LBFGS

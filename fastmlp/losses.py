@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from .activations import Activation
-from .names import nearest
+from .base.suggest import nearest
 
 __all__ = ["LOSSES", "Loss", "default_loss", "get_loss"]
 

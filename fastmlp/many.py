@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 
+from .base.checks import check_count, check_seed
+from .base.suggest import nearest
 from .model import MLP
-from .names import nearest
 from .progress import Part, RunsProgress, Stopped, check_progress
 from .spec import Spec
 from .training import DivergenceError, History, train
-from .validation import check_count, check_seed
 
 __all__ = ["Trained", "train_many"]
 

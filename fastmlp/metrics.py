@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .names import nearest
+from .base.suggest import nearest
 from .spec import Spec
 
 __all__ = ["METRICS", "Metric", "higher_is_better", "named_metrics", "one_hot"]

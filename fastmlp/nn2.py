@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 
 from .activations import ACTIVATIONS
+from .base.checks import check_count, check_number
 from .blocks import BLOCK
 from .epochs import sgd_pass
 from .model import MLP
 from .spec import Spec
-from .validation import check_count, check_number, check_x, check_y
+from .validation import check_x, check_y
 
 __all__ = [
     "accuracy", "backward_cost", "backward_y", "ce_loss", "d_bce_sigmoid", "d_ce_softmax", "d_linear", "d_mse",

@@ -16,8 +16,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .names import nearest
-from .validation import check_count, check_flag, check_number
+from .base.checks import check_count, check_flag, check_number
+from .base.suggest import nearest
 
 __all__ = ["LBFGS", "OPTIMIZERS", "SGD", "Adagrad", "Adam", "AdamHat", "AdamW", "Optimizer", "RMSprop", "get_optimizer"]
 

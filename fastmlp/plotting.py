@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .extras import require
+from .base.checks import check_count
+from .base.extras import require
 from .model import MLP
-from .validation import check_count, check_x
+from .validation import check_x
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

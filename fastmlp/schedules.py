@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from .base.checks import check_choice, check_count, check_number
 from .metrics import higher_is_better
-from .validation import check_choice, check_count, check_number
 
 __all__ = [
     "Constant",

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from .base.suggest import nearest
 from .model import MLP
-from .names import nearest
 from .tables import Values, pa, pc
 
 __all__ = ["Column", "Schema", "split"]

@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 
 from .activations import get_activation
+from .base.checks import check_count, check_dtype
+from .base.extras import require
 from .epochs import Samples
-from .extras import require
 from .losses import Loss, get_loss
 from .model import MLP
 from .spec import Spec
 from .training import dropout_shares
-from .validation import check_count, check_dtype, check_weights, check_x, check_y
+from .validation import check_weights, check_x, check_y
 
 require("sklearn", "sklearn", "fastmlp.sklearn")
 

@@ -12,6 +12,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
+from .base.checks import check_choice, check_count, check_dtype, check_flag, check_number
 from .engine import Steps
 from .epochs import Epochs, Samples
 from .kernels import layout
@@ -19,7 +20,6 @@ from .kernels.layout import aligned
 from .lbfgs import minimise
 from .model import MLP
 from .optimizers import LBFGS, SGD, AdamHat
-from .validation import check_choice, check_count, check_dtype, check_flag, check_number
 
 __all__ = ["STOCHASTIC", "Fit", "check_parameters"]
 

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from .activations import ACTIVATIONS, Activation, get_activation
+from .base.suggest import nearest
 from .losses import Loss, default_loss, get_loss
-from .names import nearest
 
 __all__ = ["Layer", "Spec"]
 

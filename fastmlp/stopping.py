@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .base.checks import check_count, check_flag, check_number
 from .schedules import improvements
-from .validation import check_count, check_flag, check_number
 
 if TYPE_CHECKING:
     from .model import MLP

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from .base.checks import check_choice, check_count, check_dtype, check_flag, check_number, check_seed
 from .checkpoints import Checkpoint, Record, Run, get_checkpoint, terms
 from .engine import Steps
 from .epochs import Epochs, Samples
@@ -24,17 +25,7 @@ from .progress import begin_progress, check_progress
 from .schedules import ReduceOnPlateau, Schedule
 from .spec import Spec
 from .stopping import EarlyStopping, TrainingState, Watch, get_early_stopping
-from .validation import (
-    check_choice,
-    check_count,
-    check_dtype,
-    check_flag,
-    check_number,
-    check_seed,
-    check_weights,
-    check_x,
-    check_y,
-)
+from .validation import check_weights, check_x, check_y
 
 __all__ = ["DivergenceError", "History", "train"]
 

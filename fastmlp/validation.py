@@ -1,92 +1,20 @@
-"""Checks of what users give: every refusal names the argument, what came and what was wanted, before any work."""
+"""Checks of x, y, their weights and the names of classes, before any work: a refusal says what is wrong."""
 
 from __future__ import annotations
 
-import math
 import operator
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-from .names import nearest
-from .sparse import SparseRows
+from .base.checks import check_number
+from .base.sparse import SparseRows
 from .spec import Spec
 
-__all__ = [
-    "check_choice",
-    "check_class_names",
-    "check_count",
-    "check_dtype",
-    "check_flag",
-    "check_number",
-    "check_seed",
-    "check_weights",
-    "check_x",
-    "check_y",
-]
+__all__ = ["check_class_names", "check_weights", "check_x", "check_y"]
 
 _CHUNK = 1 << 20  # elements looked at together, so that checking costs no memory to speak of
-
-
-def check_dtype(dtype: Any) -> np.dtype:
-    """float32 or float64, by name or as NumPy has it."""
-    try:
-        kind = np.dtype(dtype).name if dtype is not None else ""
-    except TypeError:
-        kind = ""
-    if kind not in ("float32", "float64"):
-        raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
-    return np.dtype(kind)
-
-
-def check_number(value: Any, name: str, low: float, high: float = math.inf, *, open_low: bool = False) -> float:
-    """A finite number in a range."""
-    if isinstance(value, (bool, str, bytes)) or np.ndim(value) != 0:
-        raise TypeError(f"{name} must be a number, got {value!r}")
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise TypeError(f"{name} must be a number, got {type(value).__name__}") from None
-    if not math.isfinite(number) or number < low or number >= high or (open_low and number == low):
-        bound = f"{'above' if open_low else 'at least'} {low:g}" + (f" and below {high:g}" if high < math.inf else "")
-        raise ValueError(f"{name} must be a finite number {bound}, got {value!r}")
-    return number
-
-
-def check_count(value: Any, name: str, low: int = 1) -> int:
-    """An integer not below ``low``."""
-    if isinstance(value, bool):
-        raise TypeError(f"{name} must be an integer, got {value!r}")
-    try:
-        count = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name} must be an integer, got {value!r}") from None
-    if count < low:
-        raise ValueError(f"{name} must be at least {low}, got {count}")
-    return count
-
-
-def check_flag(value: Any, name: str) -> bool:
-    """True or False."""
-    if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name} must be True or False, got {value!r}")
-    return bool(value)
-
-
-def check_seed(seed: Any) -> int | None:
-    """None or a non-negative integer."""
-    return None if seed is None else check_count(seed, "seed", 0)
-
-
-def check_choice(value: Any, name: str, known: Iterable[str]) -> str:
-    """One of the known names."""
-    known = list(known)
-    if not isinstance(value, str):
-        raise TypeError(f"{name} must be one of {', '.join(known)}, got {type(value).__name__}")
-    if value not in known:
-        raise ValueError(f"{name}: unknown {value!r}{nearest(value, known)}")
-    return value
 
 
 def check_class_names(names: Any, spec: Spec) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from . import kernels
 from .activations import ACTIVATIONS
+from .base.cache import cache_folder
 from .kernels import compiler
 from .losses import LOSSES
 from .optimizers import OPTIMIZERS, SGD
@@ -41,7 +42,7 @@ def warm_up() -> tuple[int, float, Path]:
     begin = time.perf_counter()
     compiler.require_writable_cache()
     count = sum(1 for _ in _all_kernels())
-    return count, time.perf_counter() - begin, compiler.cache_folder()
+    return count, time.perf_counter() - begin, cache_folder()
 
 
 def _all_kernels() -> Iterator[compiler.Function]:

@@ -19,9 +19,9 @@ from safetensors import safe_open
 
 import fastmlp
 from fastmlp import Checkpoint, EarlyStopping, optimizers, schedules
+from fastmlp.base.sparse import SparseRows
 from fastmlp.checkpoints import fingerprint
 from fastmlp.optimizers import OPTIMIZERS
-from fastmlp.sparse import SparseRows
 
 SPEC = [{"n": 5, "scale": 0.9}, {"n": 7, "act": "tanh"}, {"n": 3, "act": "softmax"}]
 RESUMABLE = sorted(OPTIMIZERS.keys() - {"lbfgs"})

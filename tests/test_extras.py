@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from fastmlp.extras import require
+from fastmlp.base.extras import require
 
 
 def test_a_library_that_is_there():

@@ -20,7 +20,7 @@ from safetensors import safe_open
 
 import fastmlp
 from fastmlp.activations import ACTIVATIONS
-from fastmlp.atomic import remove_leftovers, write_whole
+from fastmlp.base.atomic import remove_leftovers, write_whole
 from fastmlp.losses import LOSSES
 
 DATA = Path(__file__).parent / "data"

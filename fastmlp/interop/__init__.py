@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from ..extras import require
+from ..base.extras import require
 
 if TYPE_CHECKING:
     from .c import to_c

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import __version__
-from ..atomic import write_whole
+from ..base.atomic import write_whole
+from ..base.version import __version__
 from ..model import MLP
 from .chain import word
 

@@ -20,9 +20,9 @@ from google.protobuf.message import DecodeError
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from .. import __version__
 from ..activations import ACTIVATIONS, Activation
-from ..atomic import write_whole
+from ..base.atomic import write_whole
+from ..base.version import __version__
 from ..losses import Loss
 from ..model import MLP
 from ..spec import Spec

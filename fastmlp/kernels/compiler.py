@@ -30,11 +30,11 @@ from typing import Any
 
 import numpy as np
 
-from ..atomic import write_whole
+from ..base.atomic import write_whole
+from ..base.cache import cache_folder
 
 __all__ = [
     "Function",
-    "cache_folder",
     "compile_private",
     "cpu_name",
     "has_many_registers",
@@ -87,19 +87,6 @@ def compile_private(function: Any, signature: str, dtype: str) -> tuple[Function
     """A function that holds a user's own code: compiled in this process, never stored. Keep the second value alive."""
     compiled = _cfunc(function, signature, dtype)
     return _prototype(signature)(compiled.address), compiled
-
-
-def cache_folder() -> Path:
-    """Where object files go: FASTMLP_CACHE_DIR, or the user's cache folder as the platform has it."""
-    if os.environ.get("FASTMLP_CACHE_DIR"):
-        return Path(os.environ["FASTMLP_CACHE_DIR"])
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "fastmlp"
 
 
 def require_writable_cache() -> None:
