@@ -19,7 +19,7 @@ from .base.version import __version__
 
 def warmup() -> None:
     """Compile all kernels now, for an image or a cluster; FASTMLP_CACHE_DIR says where they are kept."""
-    from .warmup import warm_up
+    from .kernels.warmup import warm_up
 
     count, seconds, folder = warm_up()
     print(f"{count} kernels ready after {seconds:.1f} s, stored in {folder}")

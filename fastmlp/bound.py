@@ -12,9 +12,8 @@ from weakref import ref
 
 import numpy as np
 
-from . import kernels
 from .blocks import BLOCK, part_of_batch
-from .kernels import layout
+from .kernels import catalog, layout
 
 if TYPE_CHECKING:
     from .engine import Engine
@@ -71,4 +70,4 @@ class SmallGradient:
 
 def _bound(kernel: str, params: np.ndarray, job: np.ndarray, numbers: np.ndarray) -> partial[float]:
     addresses = (array.ctypes.data for array in (params, job, numbers))
-    return partial(kernels.kernel(kernel, params.dtype.name), *map(ctypes.c_void_p, addresses))
+    return partial(catalog.kernel(kernel, params.dtype.name), *map(ctypes.c_void_p, addresses))

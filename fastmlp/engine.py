@@ -17,12 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from . import kernels
 from .activations import Activation
 from .base.sparse import SparseRows
 from .blocks import BLOCK, part_of_batch
 from .bound import OneSample, SmallGradient
-from .kernels import compiler, layout
+from .kernels import catalog, compiler, layout
 from .kernels.layout import Parameters, Place, Workspace, aligned
 from .losses import Loss
 from .optimizers import SGD, Optimizer
@@ -212,13 +211,13 @@ class Engine:
         self._alive: list[Any] = []  # compiled user functions
         self._slopes = np.array([layer.act.slope or 0.0 for layer in spec.layers])
         self._activations = [self._activation(layer.act) for layer in spec.layers]
-        way_back = 0 if all(layer.act.elementwise for layer in spec.layers) else kernels.softmax_backward(self._real)
+        way_back = 0 if all(layer.act.elementwise for layer in spec.layers) else catalog.softmax_backward(self._real)
         self._ways_back = [0 if layer.act.elementwise else _entry(way_back) for layer in spec.layers]
         output = spec.layers[-1].act.name
         fused = spec.layers[-1].act.builtin and output in spec.loss.fused
         self._fused = _FUSED[output] if fused else layout.NOT_FUSED
         self._loss = self._loss_rows(spec.loss, output if fused else "")
-        self._functions = [_entry(kernels.matrix_function(name, self._real)) for name in kernels.MATRIX_FUNCTIONS]
+        self._functions = [_entry(catalog.matrix_function(name, self._real)) for name in catalog.MATRIX_FUNCTIONS]
         self._affine = _affine(spec, self._dtype)
 
     def feed(self, x: np.ndarray | SparseRows, y: np.ndarray | None = None) -> Feed:
@@ -233,7 +232,7 @@ class Engine:
             row[layout.X], row[layout.X_ROW], row[layout.X_COLUMN] = (part.ctypes.data for part in parts)
             row[layout.X_SPARSE] = True
             sources = f"{x.data.dtype.name}.{x.indices.dtype.name}"
-            row[layout.X_GATHER] = _entry(kernels.gather_sparse(sources, self._real))
+            row[layout.X_GATHER] = _entry(catalog.gather_sparse(sources, self._real))
         else:
             row[layout.X], (row[layout.X_ROW], row[layout.X_COLUMN]) = x.ctypes.data, x.strides
             row[layout.X_GATHER] = self._gather(x)
@@ -351,7 +350,7 @@ class Engine:
         job = workspace.job
         job[: layout.FEED] = feed.row
         job[layout.CALL :] = call.part(start, count)
-        kernels.kernel(kernel, self._real)(self.params.ctypes.data, job.ctypes.data, call.numbers.ctypes.data)
+        catalog.kernel(kernel, self._real)(self.params.ctypes.data, job.ctypes.data, call.numbers.ctypes.data)
 
     def run_epochs(
         self, workspace: Workspace, kernel: str, feed: Feed, call: Call, numbers: np.ndarray, finite: np.ndarray
@@ -362,7 +361,7 @@ class Engine:
         job[: layout.FEED] = feed.row
         job[layout.CALL :] = call.part(0, len(call.order) // epochs)
         addresses = (array.ctypes.data for array in (self.params, job, numbers, finite))
-        return int(kernels.run_epochs(self._real)(*addresses, _entry(kernels.kernel(kernel, self._real)), epochs))
+        return int(catalog.run_epochs(self._real)(*addresses, _entry(catalog.kernel(kernel, self._real)), epochs))
 
     def team(self) -> Team:
         """A new team of one."""
@@ -380,11 +379,11 @@ class Engine:
 
     def step(self, optimizer: Optimizer) -> int:
         """The address of an optimiser's rule."""
-        return _entry(kernels.step(optimizer.name, optimizer.states, self._real))
+        return _entry(catalog.step(optimizer.name, optimizer.states, self._real))
 
     def dropout(self) -> int:
         """The address of what leaves units out."""
-        return _entry(kernels.dropout(self._real))
+        return _entry(catalog.dropout(self._real))
 
     def parameters(self, vectors: Sequence[np.ndarray] = ()) -> Parameters:
         return Parameters(self._places, self.params, vectors)
@@ -399,17 +398,17 @@ class Engine:
 
     def _activation(self, activation: Activation) -> int:
         if activation.builtin:
-            return _entry(kernels.activation(activation.name, self._real))
-        return self._keep(kernels.private_activation(activation.function, activation.derivative_function, self._real))
+            return _entry(catalog.activation(activation.name, self._real))
+        return self._keep(catalog.private_activation(activation.function, activation.derivative_function, self._real))
 
     def _loss_rows(self, loss: Loss, output: str) -> int:
         if loss.builtin:
-            return _entry(kernels.loss(loss.name, output, self._real))
-        return self._keep(kernels.private_loss(loss.function, loss.derivative, self._real))
+            return _entry(catalog.loss(loss.name, output, self._real))
+        return self._keep(catalog.private_loss(loss.function, loss.derivative, self._real))
 
     def _gather(self, array: np.ndarray) -> int:
         if array.dtype not in self._gathers:
-            self._gathers[array.dtype] = _entry(kernels.gather(array.dtype.name, self._real))
+            self._gathers[array.dtype] = _entry(catalog.gather(array.dtype.name, self._real))
         return self._gathers[array.dtype]
 
     def _keep(self, compiled: tuple[compiler.Function, Any]) -> int:

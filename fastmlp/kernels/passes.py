@@ -1,6 +1,6 @@
 """Passes over the layers of a block of rows: in, forward, judged, back, and into the parameters.
 
-What the kernels of network.py, samples.py and batches.py are made of. ``job`` and ``table`` are what layout.py
+What the kernels of outputs.py, samples.py and batches.py are made of. ``job`` and ``table`` are what layout.py
 describes; ``params`` is the flat parameters, whose dtype is that of all reals. What is done to every single sample is
 written out: an array is seven arguments, and five of them a function cost small networks up to a fifth of their time.
 """

@@ -6,12 +6,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from . import kernels
-from .activations import ACTIVATIONS
-from .base.cache import cache_folder
-from .kernels import compiler
-from .losses import LOSSES
-from .optimizers import OPTIMIZERS, SGD
+from ..activations import ACTIVATIONS
+from ..base.cache import cache_folder
+from ..losses import LOSSES
+from ..optimizers import OPTIMIZERS, SGD
+from . import catalog, compiler
 
 __all__ = ["warm_up"]
 
@@ -36,7 +35,7 @@ def warm_up() -> tuple[int, float, Path]:
 
     Examples
     --------
-    >>> from fastmlp.warmup import warm_up
+    >>> from fastmlp.kernels.warmup import warm_up
     >>> count, seconds, folder = warm_up()  # doctest: +SKIP
     """
     begin = time.perf_counter()
@@ -47,22 +46,22 @@ def warm_up() -> tuple[int, float, Path]:
 
 def _all_kernels() -> Iterator[compiler.Function]:
     for dtype in ("float32", "float64"):
-        for name in kernels.NETWORK_KERNELS:
-            yield kernels.kernel(name, dtype)
-        yield kernels.run_epochs(dtype)
-        for name in kernels.MATRIX_FUNCTIONS:
-            yield kernels.matrix_function(name, dtype)
+        for name in catalog.NETWORK_KERNELS:
+            yield catalog.kernel(name, dtype)
+        yield catalog.run_epochs(dtype)
+        for name in catalog.MATRIX_FUNCTIONS:
+            yield catalog.matrix_function(name, dtype)
         for source in _SOURCES:
-            yield kernels.gather(source, dtype)
+            yield catalog.gather(source, dtype)
         for data in ("float32", "float64"):
             for index in ("int32", "int64"):
-                yield kernels.gather_sparse(f"{data}.{index}", dtype)
+                yield catalog.gather_sparse(f"{data}.{index}", dtype)
         for name in ACTIVATIONS:
-            yield kernels.activation(name, dtype)
+            yield catalog.activation(name, dtype)
         for loss in LOSSES.values():
             for output in (*loss.fused, ""):
-                yield kernels.loss(loss.name, output, dtype)
+                yield catalog.loss(loss.name, output, dtype)
         for optimizer in (*(kind() for kind in OPTIMIZERS.values() if kind.rule), SGD(momentum=0.9)):
-            yield kernels.step(optimizer.name, optimizer.states, dtype)
-        yield kernels.dropout(dtype)
-        yield kernels.softmax_backward(dtype)
+            yield catalog.step(optimizer.name, optimizer.states, dtype)
+        yield catalog.dropout(dtype)
+        yield catalog.softmax_backward(dtype)
