@@ -22,7 +22,7 @@ from .kernels import layout
 from .spec import Spec
 
 if TYPE_CHECKING:
-    from .engine import Steps
+    from .engine.network import Steps
     from .model import MLP
     from .stopping import Watch
     from .training import History

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .base.checks import check_choice, check_count, check_dtype, check_number, check_seed
-from .engine import AT_ONCE, Engine
+from .engine.network import AT_ONCE, Engine
 from .init import Uniform, initializer
 from .kernels.layout import aligned, parameter_places
 from .metrics import Metric, named_metrics, one_hot

@@ -15,8 +15,8 @@ import numpy as np
 
 from .activations import ACTIVATIONS
 from .base.checks import check_count, check_number
-from .blocks import BLOCK
-from .epochs import sgd_pass
+from .engine.blocks import BLOCK
+from .engine.epochs import sgd_pass
 from .model import MLP
 from .spec import Spec
 from .validation import check_x, check_y

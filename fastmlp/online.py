@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .base.checks import check_count, check_number
-from .engine import Steps
-from .epochs import Epochs, Samples
+from .engine.epochs import Epochs, Samples
+from .engine.network import Steps
 from .optimizers import LBFGS, get_optimizer
 from .training import DivergenceError, History
 from .validation import check_weights, check_x, check_y

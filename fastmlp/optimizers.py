@@ -2,7 +2,7 @@
 
 As in activations.py, the kernels compile these very formulas (kernels/elementwise.py): ``rule`` is what happens to one
 parameter, ``prepare`` what all parameters of a step share. Both are written with NumPy's ufuncs and floats only. LBFGS
-alone has no rule for single parameters: lbfgs.py runs it.
+alone has no rule for single parameters: engine/lbfgs.py runs it.
 
 Sources: momentum, Polyak 1964; Nesterov momentum, Sutskever et al. 2013; Adam, Kingma and Ba 2015; AdamW, Loshchilov
 and Hutter 2019; RMSprop, Hinton's lecture 6e, 2012; Adagrad, Duchi et al. 2011; all in the form of torch.optim.

@@ -13,7 +13,7 @@ import numpy as np
 from .activations import get_activation
 from .base.checks import check_count, check_dtype
 from .base.extras import require
-from .epochs import Samples
+from .engine.epochs import Samples
 from .losses import Loss, get_loss
 from .model import MLP
 from .spec import Spec

@@ -13,10 +13,10 @@ import numpy as np
 
 from .base.checks import check_choice, check_count, check_dtype, check_flag, check_number, check_seed
 from .checkpoints import Checkpoint, Record, Run, get_checkpoint, terms
-from .engine import Steps
-from .epochs import Epochs, Samples
+from .engine.epochs import Epochs, Samples
+from .engine.lbfgs import minimise
+from .engine.network import Steps
 from .init import Uniform
-from .lbfgs import minimise
 from .losses import Loss, get_loss
 from .metrics import named_metrics
 from .model import MLP

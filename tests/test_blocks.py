@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import fastmlp
-from fastmlp import blocks, reference
+from fastmlp import reference
+from fastmlp.engine import blocks
 
 TOLERANCE = {"float32": 3e-5, "float64": 1e-10}
 # Hidden widths of 16 and 32 are whole cache lines in both dtypes: those networks train in place, the others on a copy.

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import fastmlp
-from fastmlp import blocks, reference
+from fastmlp import reference
+from fastmlp.engine import blocks
 from fastmlp.optimizers import SGD, Adagrad, Adam, AdamHat, AdamW, RMSprop, get_optimizer
 
 LR, L1, L2 = 0.02, 0.003, 0.01

@@ -17,15 +17,15 @@ from typing import Any
 
 import numpy as np
 
-from .activations import Activation
-from .base.sparse import SparseRows
+from ..activations import Activation
+from ..base.sparse import SparseRows
+from ..kernels import catalog, compiler, layout
+from ..kernels.layout import Parameters, Place, Workspace, aligned
+from ..losses import Loss
+from ..optimizers import SGD, Optimizer
+from ..spec import Spec
 from .blocks import BLOCK, part_of_batch
-from .bound import OneSample, SmallGradient
-from .kernels import catalog, compiler, layout
-from .kernels.layout import Parameters, Place, Workspace, aligned
-from .losses import Loss
-from .optimizers import SGD, Optimizer
-from .spec import Spec
+from .shortcuts import OneSample, SmallGradient
 
 __all__ = ["AT_ONCE", "Call", "Engine", "Feed", "Pace", "Steps", "Team"]
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from .base.extras import require
+from ..base.extras import require
+from ..metrics import Metric
+from ..model import MLP
+from ..optimizers import LBFGS
 from .blocks import part_of_batch
-from .engine import Team
 from .epochs import Samples
-from .metrics import Metric
-from .model import MLP
-from .optimizers import LBFGS
+from .network import Team
 
 __all__ = ["minimise"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .optimizers import Optimizer
+from ..optimizers import Optimizer
 
 __all__ = ["BLOCK", "coefficients", "part_of_batch", "sample_block"]
 

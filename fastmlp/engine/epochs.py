@@ -9,12 +9,12 @@ from functools import partial
 
 import numpy as np
 
+from ..kernels import layout
+from ..metrics import Metric
+from ..model import MLP
 from . import blocks
 from .blocks import BLOCK, part_of_batch
-from .engine import Call, Engine, Feed, Pace, Steps, Team
-from .kernels import layout
-from .metrics import Metric
-from .model import MLP
+from .network import Call, Engine, Feed, Pace, Steps, Team
 
 __all__ = ["Epochs", "Samples", "sgd_pass"]
 

@@ -12,11 +12,11 @@ from weakref import ref
 
 import numpy as np
 
+from ..kernels import catalog, layout
 from .blocks import BLOCK, part_of_batch
-from .kernels import catalog, layout
 
 if TYPE_CHECKING:
-    from .engine import Engine
+    from .network import Engine
 
 __all__ = ["OneSample", "SmallGradient"]
 
