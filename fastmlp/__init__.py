@@ -8,14 +8,14 @@ from __future__ import annotations
 from . import init, interop, optimizers, schedules
 from .activations import ACTIVATIONS, Activation, get_activation
 from .base.version import __version__
-from .checkpoints import Checkpoint
-from .io import load
 from .losses import LOSSES, Loss
-from .many import Trained, train_many
-from .model import MLP, GradientCheck, check_gradients
+from .model.checkpoints import Checkpoint
+from .model.files import load
+from .model.many import Trained, train_many
+from .model.mlp import MLP, GradientCheck, check_gradients
+from .model.stopping import EarlyStopping, TrainingState
+from .model.training import DivergenceError, History, train
 from .spec import Spec
-from .stopping import EarlyStopping, TrainingState
-from .training import DivergenceError, History, train
 
 __all__ = [
     "ACTIVATIONS", "LOSSES", "MLP", "Activation", "Checkpoint", "DivergenceError", "EarlyStopping", "GradientCheck",

@@ -26,8 +26,8 @@ from . import bench_single
 from .base.version import __version__
 from .datasets import load_mnist
 from .kernels.compiler import cpu_name, vector_bytes
-from .model import MLP
-from .training import train
+from .model.mlp import MLP
+from .model.training import train
 
 __all__ = ["PEERS", "WORKS", "Work", "main", "measure"]
 

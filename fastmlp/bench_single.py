@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from .datasets import load_mnist
-from .model import MLP
-from .training import train
+from .model.mlp import MLP
+from .model.training import train
 
 __all__ = ["lines"]
 

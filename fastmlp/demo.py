@@ -14,8 +14,8 @@ import numpy as np
 from .base.extras import require
 from .datasets import load_digits, load_mnist
 from .init import Uniform
-from .model import MLP
-from .training import History, train
+from .model.mlp import MLP
+from .model.training import History, train
 
 __all__ = ["run"]
 

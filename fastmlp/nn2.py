@@ -17,9 +17,9 @@ from .activations import ACTIVATIONS
 from .base.checks import check_count, check_number
 from .engine.blocks import BLOCK
 from .engine.epochs import sgd_pass
-from .model import MLP
+from .model.data import check_x, check_y
+from .model.mlp import MLP
 from .spec import Spec
-from .validation import check_x, check_y
 
 __all__ = [
     "accuracy", "backward_cost", "backward_y", "ce_loss", "d_bce_sigmoid", "d_ce_softmax", "d_linear", "d_mse",

@@ -15,8 +15,8 @@ import numpy as np
 
 from .base.checks import check_count
 from .base.extras import require
-from .model import MLP
-from .validation import check_x
+from .model.data import check_x
+from .model.mlp import MLP
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

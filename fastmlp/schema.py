@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .base.suggest import nearest
-from .model import MLP
+from .model.mlp import MLP
 from .tables import Values, pa, pc
 
 __all__ = ["Column", "Schema", "split"]

@@ -15,10 +15,10 @@ from .base.checks import check_count, check_dtype
 from .base.extras import require
 from .engine.epochs import Samples
 from .losses import Loss, get_loss
-from .model import MLP
+from .model.data import check_weights, check_x, check_y
+from .model.mlp import MLP
+from .model.training import dropout_shares
 from .spec import Spec
-from .training import dropout_shares
-from .validation import check_weights, check_x, check_y
 
 require("sklearn", "sklearn", "fastmlp.sklearn")
 

@@ -18,7 +18,7 @@ from .engine.lbfgs import minimise
 from .engine.network import Steps
 from .kernels import layout
 from .kernels.layout import aligned
-from .model import MLP
+from .model.mlp import MLP
 from .optimizers import LBFGS, SGD, AdamHat
 
 __all__ = ["STOCHASTIC", "Fit", "check_parameters"]

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 import fastmlp
-from fastmlp.io import reading
+from fastmlp.model.files import reading
 
 
 def train(checkpoint, options):

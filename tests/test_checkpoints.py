@@ -20,7 +20,7 @@ from safetensors import safe_open
 import fastmlp
 from fastmlp import Checkpoint, EarlyStopping, optimizers, schedules
 from fastmlp.base.sparse import SparseRows
-from fastmlp.checkpoints import fingerprint
+from fastmlp.model.checkpoints import fingerprint
 from fastmlp.optimizers import OPTIMIZERS
 
 SPEC = [{"n": 5, "scale": 0.9}, {"n": 7, "act": "tanh"}, {"n": 3, "act": "softmax"}]

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..kernels import layout
 from ..metrics import Metric
-from ..model import MLP
+from ..model.mlp import MLP
 from . import blocks
 from .blocks import BLOCK, part_of_batch
 from .network import Call, Engine, Feed, Pace, Steps, Team

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..base.extras import require
 from ..metrics import Metric
-from ..model import MLP
+from ..model.mlp import MLP
 from ..optimizers import LBFGS
 from .blocks import part_of_batch
 from .epochs import Samples

@@ -221,7 +221,7 @@ class Engine:
         self._affine = _affine(spec, self._dtype)
 
     def feed(self, x: np.ndarray | SparseRows, y: np.ndarray | None = None) -> Feed:
-        """Describe checked x and y (validation.py) to the kernels. Nothing is copied."""
+        """Describe checked x and y (model/data.py) to the kernels. Nothing is copied."""
         row = np.zeros(layout.FEED, np.int64)
         if isinstance(x, SparseRows):
             if self._spec.shift is not None and any(self._spec.shift):

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..base.atomic import write_whole
 from ..base.version import __version__
-from ..model import MLP
+from ..model.mlp import MLP
 from .chain import word
 
 __all__ = ["to_c"]

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..activations import Activation
 from ..losses import Loss
-from ..model import MLP
+from ..model.mlp import MLP
 from ..spec import Spec
 
 __all__ = ["Chain", "word"]

@@ -11,7 +11,7 @@ from keras import layers, ops
 
 from ..activations import ACTIVATIONS, Activation
 from ..losses import Loss
-from ..model import MLP
+from ..model.mlp import MLP
 from .chain import Chain, word
 
 __all__ = ["Sine", "Step", "from_keras", "to_keras"]

@@ -24,7 +24,7 @@ from ..activations import ACTIVATIONS, Activation
 from ..base.atomic import write_whole
 from ..base.version import __version__
 from ..losses import Loss
-from ..model import MLP
+from ..model.mlp import MLP
 from ..spec import Spec
 from .chain import Chain, word
 

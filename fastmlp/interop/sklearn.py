@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .. import sklearn as ours
 from ..activations import Activation, get_activation
-from ..model import MLP
+from ..model.mlp import MLP
 from .chain import Chain
 
 __all__ = ["from_sklearn"]

@@ -10,7 +10,7 @@ from torch import nn
 
 from ..activations import ACTIVATIONS, Activation
 from ..losses import Loss
-from ..model import MLP
+from ..model.mlp import MLP
 from .chain import Chain, word
 
 __all__ = ["ShiftScale", "Sine", "Step", "from_torch", "to_torch"]

@@ -11,21 +11,21 @@ from typing import Any
 
 import numpy as np
 
-from .base.checks import check_choice, check_count, check_dtype, check_flag, check_number, check_seed
+from ..base.checks import check_choice, check_count, check_dtype, check_flag, check_number, check_seed
+from ..engine.epochs import Epochs, Samples
+from ..engine.lbfgs import minimise
+from ..engine.network import Steps
+from ..init import Uniform
+from ..losses import Loss, get_loss
+from ..metrics import named_metrics
+from ..optimizers import LBFGS, Optimizer, get_optimizer
+from ..schedules import ReduceOnPlateau, Schedule
+from ..spec import Spec
 from .checkpoints import Checkpoint, Record, Run, get_checkpoint, terms
-from .engine.epochs import Epochs, Samples
-from .engine.lbfgs import minimise
-from .engine.network import Steps
-from .init import Uniform
-from .losses import Loss, get_loss
-from .metrics import named_metrics
-from .model import MLP
-from .optimizers import LBFGS, Optimizer, get_optimizer
+from .data import check_weights, check_x, check_y
+from .mlp import MLP
 from .progress import begin_progress, check_progress
-from .schedules import ReduceOnPlateau, Schedule
-from .spec import Spec
 from .stopping import EarlyStopping, TrainingState, Watch, get_early_stopping
-from .validation import check_weights, check_x, check_y
 
 __all__ = ["DivergenceError", "History", "train"]
 

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .base.checks import check_choice, check_count, check_dtype, check_number, check_seed
-from .engine.network import AT_ONCE, Engine
-from .init import Uniform, initializer
-from .kernels.layout import aligned, parameter_places
-from .metrics import Metric, named_metrics, one_hot
-from .spec import Spec
-from .validation import check_class_names, check_x, check_y
+from ..base.checks import check_choice, check_count, check_dtype, check_number, check_seed
+from ..engine.network import AT_ONCE, Engine
+from ..init import Uniform, initializer
+from ..kernels.layout import aligned, parameter_places
+from ..metrics import Metric, named_metrics, one_hot
+from ..spec import Spec
+from .data import check_class_names, check_x, check_y
 
 if TYPE_CHECKING:
     from .online import Online
@@ -323,7 +323,7 @@ class MLP:
         ...     fastmlp.load(f"{folder}/iris.safetensors").class_names
         ('setosa', 'versicolor', 'virginica')
         """
-        from .io import save
+        from .files import save
 
         save(self, path)
 

@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .base.atomic import remove_leftovers, write_whole
-from .base.checks import check_count
-from .base.sparse import SparseRows
-from .io import entry, reading, to_bytes
-from .kernels import layout
-from .spec import Spec
+from ..base.atomic import remove_leftovers, write_whole
+from ..base.checks import check_count
+from ..base.sparse import SparseRows
+from ..kernels import layout
+from ..spec import Spec
+from .files import entry, reading, to_bytes
 
 if TYPE_CHECKING:
-    from .engine.network import Steps
-    from .model import MLP
+    from ..engine.network import Steps
+    from .mlp import MLP
     from .stopping import Watch
     from .training import History
 

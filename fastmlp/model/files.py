@@ -18,12 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from .base.atomic import write_whole
-from .base.checks import check_dtype
-from .base.extras import require
-from .base.version import __version__
-from .model import MLP
-from .spec import Spec
+from ..base.atomic import write_whole
+from ..base.checks import check_dtype
+from ..base.extras import require
+from ..base.version import __version__
+from ..spec import Spec
+from .mlp import MLP
 
 __all__ = ["entry", "load", "reading", "save", "to_bytes"]
 

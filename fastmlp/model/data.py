@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from .base.checks import check_number
-from .base.sparse import SparseRows
-from .spec import Spec
+from ..base.checks import check_number
+from ..base.sparse import SparseRows
+from ..spec import Spec
 
 __all__ = ["check_class_names", "check_weights", "check_x", "check_y"]
 

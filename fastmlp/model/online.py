@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .base.checks import check_count, check_number
-from .engine.epochs import Epochs, Samples
-from .engine.network import Steps
-from .optimizers import LBFGS, get_optimizer
+from ..base.checks import check_count, check_number
+from ..engine.epochs import Epochs, Samples
+from ..engine.network import Steps
+from ..optimizers import LBFGS, get_optimizer
+from .data import check_weights, check_x, check_y
 from .training import DivergenceError, History
-from .validation import check_weights, check_x, check_y
 
 if TYPE_CHECKING:
-    from .model import MLP
+    from .mlp import MLP
 
 __all__ = ["Online"]
 

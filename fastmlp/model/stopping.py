@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .base.checks import check_count, check_flag, check_number
-from .schedules import improvements
+from ..base.checks import check_count, check_flag, check_number
+from ..schedules import improvements
 
 if TYPE_CHECKING:
-    from .model import MLP
+    from .mlp import MLP
     from .training import History
 
 __all__ = ["EarlyStopping", "TrainingState", "Watch", "get_early_stopping"]

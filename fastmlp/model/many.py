@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from .base.checks import check_count, check_seed
-from .base.suggest import nearest
-from .model import MLP
+from ..base.checks import check_count, check_seed
+from ..base.suggest import nearest
+from ..spec import Spec
+from .mlp import MLP
 from .progress import Part, RunsProgress, Stopped, check_progress
-from .spec import Spec
 from .training import DivergenceError, History, train
 
 __all__ = ["Trained", "train_many"]
