@@ -1,7 +1,7 @@
 """scikit-learn's MLPClassifier and MLPRegressor on fastmlp's kernels, and what those lack beside.
 
 Parameters, attributes, warnings, the use of ``random_state`` and every formula are scikit-learn's: the same numbers
-come out, sooner. This module has the estimators; sklearn_fit.py has the loop that trains them.
+come out, sooner. This module has the estimators; fit.py has the loop that trains them.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from .activations import get_activation
-from .base.checks import check_count, check_dtype
-from .base.extras import require
-from .engine.epochs import Samples
-from .losses import Loss, get_loss
-from .model.data import check_weights, check_x, check_y
-from .model.mlp import MLP
-from .model.training import dropout_shares
-from .spec import Spec
+from ..activations import get_activation
+from ..base.checks import check_count, check_dtype
+from ..base.extras import require
+from ..engine.epochs import Samples
+from ..losses import Loss, get_loss
+from ..model.data import check_weights, check_x, check_y
+from ..model.mlp import MLP
+from ..model.training import dropout_shares
+from ..spec import Spec
 
 require("sklearn", "sklearn", "fastmlp.sklearn")
 
@@ -31,7 +31,7 @@ from sklearn.utils.metaestimators import available_if  # noqa: E402
 from sklearn.utils.multiclass import type_of_target, unique_labels  # noqa: E402
 from sklearn.utils.validation import check_is_fitted, validate_data  # noqa: E402
 
-from .sklearn_fit import STOCHASTIC, Fit, check_parameters  # noqa: E402
+from .fit import STOCHASTIC, Fit, check_parameters  # noqa: E402
 
 __all__ = ["MLPClassifier", "MLPRegressor"]
 

@@ -12,14 +12,14 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
-from .base.checks import check_choice, check_count, check_dtype, check_flag, check_number
-from .engine.epochs import Epochs, Samples
-from .engine.lbfgs import minimise
-from .engine.network import Steps
-from .kernels import layout
-from .kernels.layout import aligned
-from .model.mlp import MLP
-from .optimizers import LBFGS, SGD, AdamHat
+from ..base.checks import check_choice, check_count, check_dtype, check_flag, check_number
+from ..engine.epochs import Epochs, Samples
+from ..engine.lbfgs import minimise
+from ..engine.network import Steps
+from ..kernels import layout
+from ..kernels.layout import aligned
+from ..model.mlp import MLP
+from ..optimizers import LBFGS, SGD, AdamHat
 
 __all__ = ["STOCHASTIC", "Fit", "check_parameters"]
 
