@@ -27,7 +27,7 @@ from .base.version import __version__
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from .schema import Schema
+    from .tables import Schema
 
 __all__ = ["app", "run"]
 
@@ -155,7 +155,7 @@ def train(
     category of its own. All of it is stored with the model: predict needs its file and a table with the same columns.
     """
     from . import tables
-    from .schema import Schema, split
+    from .tables import Schema, split
 
     check_number(validation, "--validation", 0.0, 1.0)
     check_count(early_stopping, "--early-stopping", 0)
@@ -246,7 +246,7 @@ def predict(
     the training rows' mean, and an unknown category as none of the known ones.
     """
     from . import load, tables
-    from .schema import Schema
+    from .tables import Schema
 
     if out is not None:
         _check_folder(out)
@@ -270,7 +270,7 @@ def predict(
 def evaluate(model: Model, data: Data) -> None:
     """Measure a model on a table that has the target, too."""
     from . import load, tables
-    from .schema import Schema
+    from .tables import Schema
 
     network = load(model)
     schema = Schema.stored_in(network)
@@ -285,7 +285,7 @@ def evaluate(model: Model, data: Data) -> None:
 def info(model: Model) -> None:
     """Show what is in a model's file: its layers, columns and classes."""
     from . import load
-    from .schema import Schema
+    from .tables import Schema
 
     network = load(model)
     spec = network.spec
@@ -324,7 +324,7 @@ def export(
     and categories are the caller's part: what each input is, is said here and in the file.
     """
     from . import interop, load
-    from .schema import Schema
+    from .tables import Schema
 
     _check_folder(out)
     network = load(model)

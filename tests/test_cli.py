@@ -25,7 +25,7 @@ from sklearn.metrics import mean_absolute_error, precision_recall_fscore_support
 import fastmlp
 from fastmlp import tables
 from fastmlp.__main__ import main
-from fastmlp.schema import Schema, split
+from fastmlp.tables import Schema, split
 
 COMMAND = [sys.executable, "-m", "fastmlp"]
 

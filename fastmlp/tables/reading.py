@@ -17,8 +17,8 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from .base.atomic import write_whole
-from .base.extras import require
+from ..base.atomic import write_whole
+from ..base.extras import require
 
 pa = require("pyarrow", "cli", "fastmlp.tables")
 pc = require("pyarrow.compute", "cli", "fastmlp.tables")

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from .base.suggest import nearest
-from .model.mlp import MLP
-from .tables import Values, pa, pc
+from ..base.suggest import nearest
+from ..model.mlp import MLP
+from .reading import Values, pa, pc
 
 __all__ = ["Column", "Schema", "split"]
 
