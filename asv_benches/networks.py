@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 import timeit
 from collections.abc import Callable
+from importlib import import_module
 from inspect import signature
 from typing import Any
 
@@ -44,6 +45,16 @@ def require_option(name: str) -> None:
     """Skip where `fastmlp.train` does not take that yet."""
     if name not in signature(fastmlp.train).parameters:
         raise NotImplementedError
+
+
+def first_module(*names: str) -> Any:
+    """The first of these modules that there is: modules move from commit to commit. Skip where there is none."""
+    for name in names:
+        try:
+            return import_module(name)
+        except ModuleNotFoundError:
+            continue
+    raise NotImplementedError
 
 
 def short(number: float) -> float:

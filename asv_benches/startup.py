@@ -5,13 +5,12 @@ Seconds of processor time.
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 import sys
 import tempfile
 
-from .networks import short
+from .networks import first_module, short
 
 IMPORT = """
 import time
@@ -116,8 +115,7 @@ class CompilingEverything:
     """Every kernel there is, in both dtypes."""
 
     def setup(self) -> None:
-        if not any(map(importlib.util.find_spec, ("fastmlp.kernels.warmup", "fastmlp.warmup"))):
-            raise NotImplementedError
+        first_module("fastmlp.kernels.warmup", "fastmlp.warmup")
 
     def track_warmup_from_empty_cache(self) -> float:
         with tempfile.TemporaryDirectory() as folder:

@@ -7,7 +7,7 @@ from timeit import Timer
 
 import fastmlp
 
-from .networks import microseconds, network, samples, short
+from .networks import first_module, microseconds, network, samples, short
 
 ROWS = [
     "784-10-10, batch 1, MNIST",
@@ -17,7 +17,7 @@ ROWS = [
     "784-512-512-10, batch 32, dense",
     "8-64-64-2, batch 1",
     "8-64-64-2, batch 32",
-]  # of fastmlp.bench.WORKS, as a test makes sure
+]  # of fastmlp.cli.bench.WORKS, as a test makes sure
 
 
 class Row:
@@ -61,16 +61,13 @@ class ShareOfPlainNumba(Row):
     params = ROWS[:3]
 
     def setup(self, row: str) -> None:
-        try:
-            from fastmlp.bench import EPOCHS, PEERS, WORKS
-        except ImportError as error:
-            raise NotImplementedError from error
+        bench = first_module("fastmlp.cli.bench", "fastmlp.bench")
         super().setup(row)
-        work = next(work for work in WORKS if work.name == row)
-        loops = PEERS["numba"][2](work, self.x, self.y)
+        work = next(work for work in bench.WORKS if work.name == row)
+        loops = bench.PEERS["numba"][2](work, self.x, self.y)
         loops(64)  # compiles them
         self.loops = Timer(lambda: loops(len(self.x)), timer=process_time)
-        self.epochs = EPOCHS
+        self.epochs = bench.EPOCHS
 
     def track_share(self, row: str) -> float:
         theirs = 1e6 * min(self.loops.repeat(3, 1)) / (self.epochs * len(self.x))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fastmlp.bench import WORKS
+from fastmlp.cli.bench import WORKS
 
 ROOT = Path(__file__).parent.parent
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import fastmlp
-from fastmlp import demo
+from fastmlp.cli import demo
 
 
 def fastmlp_command(*arguments):

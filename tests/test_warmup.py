@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 
-from fastmlp import bench
+from fastmlp.cli import bench
 
 
 def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:

@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from .datasets import load_mnist
-from .model.mlp import MLP
-from .model.training import train
+from ..datasets import load_mnist
+from ..model.mlp import MLP
+from ..model.training import train
 
 __all__ = ["lines"]
 
@@ -146,7 +146,7 @@ def _one_prediction(*widths: int) -> str:
 def _onnxruntime(model: MLP, x: np.ndarray) -> Callable[[], Any]:
     import onnxruntime
 
-    from .interop import to_onnx
+    from ..interop import to_onnx
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
@@ -191,7 +191,7 @@ def _estimators(rounds: int) -> str:
     from sklearn.datasets import load_digits
     from sklearn.neural_network import MLPClassifier as Theirs
 
-    from .sklearn import MLPClassifier
+    from ..sklearn import MLPClassifier
 
     x, y = load_digits(return_X_y=True)
     leads = []

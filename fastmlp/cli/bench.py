@@ -3,7 +3,7 @@
 Every peer does the same work: relu layers under softmax and cross-entropy, plain SGD, the same samples in the same
 order, float32, one thread, one core. Rounds are interleaved, the best round of each counts, compiling and loading are
 not timed. The table has microseconds a sample for fastmlp and ratios (peer ÷ fastmlp) for the others; below it come
-the single numbers of bench_single.py.
+the single numbers of bench_numbers.py.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from typing import Any
 
 import numpy as np
 
-from . import bench_single
-from .base.version import __version__
-from .datasets import load_mnist
-from .kernels.compiler import cpu_name, vector_bytes
-from .model.mlp import MLP
-from .model.training import train
+from ..base.version import __version__
+from ..datasets import load_mnist
+from ..kernels.compiler import cpu_name, vector_bytes
+from ..model.mlp import MLP
+from ..model.training import train
+from . import bench_numbers as bench_numbers
 
 __all__ = ["PEERS", "WORKS", "Work", "main", "measure"]
 
@@ -360,7 +360,7 @@ def main(rounds: int = 5, seconds: float = 0.3, out: Sequence[Path] = ()) -> int
     """Print the table, and put it into Markdown files; in a process of its own, because thread counts are read when
     libraries are imported."""
     pages = {page: around(page) for page in out}
-    command = [sys.executable, "-m", "fastmlp.bench", str(rounds), str(seconds)]
+    command = [sys.executable, "-m", "fastmlp.cli.bench", str(rounds), str(seconds)]
     environment = {**os.environ, **_ONE_THREAD, "PYTHONIOENCODING": "utf-8"}
     printed = ""
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, encoding="utf-8") as process:
@@ -383,5 +383,5 @@ if __name__ == "__main__":
     for line in rows(n_rounds, float(sys.argv[2])):
         print(line, flush=True)
     print()
-    for line in bench_single.lines(n_rounds):
+    for line in bench_numbers.lines(n_rounds):
         print(line, flush=True)

@@ -1,7 +1,7 @@
 """The commands of ``fastmlp``, for people who write no Python: train on a table, predict, evaluate, look inside.
 
-What a table's columns mean is tables.py's; the process around the commands is __main__.py's. What takes long
-to import is imported in the commands, so that ``--help`` is quick.
+What a table's columns mean is decided in tables/schema.py; the process around the commands is process.py's. What takes
+long to import is imported in the commands, so that ``--help`` is quick.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 import typer
 
-from . import ACTIVATIONS, MLP, optimizers
-from . import train as train_network
-from .__main__ import CORE
-from .activations import get_activation
-from .base.cache import cache_folder
-from .base.checks import check_choice, check_count, check_dtype, check_number, check_seed
-from .base.version import __version__
+from .. import ACTIVATIONS, MLP, optimizers
+from .. import train as train_network
+from ..activations import get_activation
+from ..base.cache import cache_folder
+from ..base.checks import check_choice, check_count, check_dtype, check_number, check_seed
+from ..base.version import __version__
+from .core import CORE
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from .tables import Schema
+    from ..tables import Schema
 
 __all__ = ["app", "run"]
 
@@ -154,8 +154,8 @@ def train(
     Numbers are standardised, and a missing one is the mean; categories become inputs of 0 and 1, and a missing one is a
     category of its own. All of it is stored with the model: predict needs its file and a table with the same columns.
     """
-    from . import tables
-    from .tables import Schema, split
+    from .. import tables
+    from ..tables import Schema, split
 
     check_number(validation, "--validation", 0.0, 1.0)
     check_count(early_stopping, "--early-stopping", 0)
@@ -245,8 +245,8 @@ def predict(
     The columns that the model was trained on may come in any order, and others with them. A missing number is taken as
     the training rows' mean, and an unknown category as none of the known ones.
     """
-    from . import load, tables
-    from .tables import Schema
+    from .. import load, tables
+    from ..tables import Schema
 
     if out is not None:
         _check_folder(out)
@@ -269,8 +269,8 @@ def predict(
 @app.command()
 def evaluate(model: Model, data: Data) -> None:
     """Measure a model on a table that has the target, too."""
-    from . import load, tables
-    from .tables import Schema
+    from .. import load, tables
+    from ..tables import Schema
 
     network = load(model)
     schema = Schema.stored_in(network)
@@ -284,8 +284,8 @@ def evaluate(model: Model, data: Data) -> None:
 @app.command()
 def info(model: Model) -> None:
     """Show what is in a model's file: its layers, columns and classes."""
-    from . import load
-    from .tables import Schema
+    from .. import load
+    from ..tables import Schema
 
     network = load(model)
     spec = network.spec
@@ -323,8 +323,8 @@ def export(
     The network takes the table's raw numbers and gives probabilities, or numbers in the target's units. Missing values
     and categories are the caller's part: what each input is, is said here and in the file.
     """
-    from . import interop, load
-    from .tables import Schema
+    from .. import interop, load
+    from ..tables import Schema
 
     _check_folder(out)
     network = load(model)

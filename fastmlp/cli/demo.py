@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from .base.extras import require
-from .datasets import load_digits, load_mnist
-from .init import Uniform
-from .model.mlp import MLP
-from .model.training import History, train
+from ..base.extras import require
+from ..datasets import load_digits, load_mnist
+from ..init import Uniform
+from ..model.mlp import MLP
+from ..model.training import History, train
 
 __all__ = ["run"]
 
@@ -90,7 +90,7 @@ class Album:
         self, name: str, model: MLP, histories: Mapping[str, Mapping[str, Sequence[float]]], test: Images
     ) -> None:
         """Four pictures of a trained model."""
-        from . import plotting
+        from .. import plotting
 
         self.add_curves(name, histories)
         self.add_pictures(f"{name}-pictures", model.predict_class, test)
@@ -99,13 +99,13 @@ class Album:
 
     def add_curves(self, name: str, histories: Mapping[str, Mapping[str, Sequence[float]]]) -> None:
         """The tutorial's plot of accuracy and loss, of all in one."""
-        from . import plotting
+        from .. import plotting
 
         self._add(f"{name}-curves", lambda: plotting.curves(histories))
 
     def add_pictures(self, name: str, predict_class: Callable[[np.ndarray], np.ndarray], test: Images) -> None:
         """The tutorial's grid of the first eight unseen digits."""
-        from . import plotting
+        from .. import plotting
 
         x, y = (values[:8] for values in test)
         self._add(name, lambda: plotting.pictures(x, y, predict_class(x)))

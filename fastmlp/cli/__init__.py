@@ -1,0 +1,1 @@
+"""``fastmlp`` and ``python -m fastmlp``: the process (process.py), and its commands (core.py, commands.py)."""

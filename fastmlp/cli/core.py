@@ -1,0 +1,28 @@
+"""The commands that need the core alone: measure, and compile ahead of time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+__all__ = ["CORE"]
+
+
+def warmup() -> None:
+    """Compile all kernels now, for an image or a cluster; FASTMLP_CACHE_DIR says where they are kept."""
+    from ..kernels.warmup import warm_up
+
+    count, seconds, folder = warm_up()
+    print(f"{count} kernels ready after {seconds:.1f} s, stored in {folder}")
+
+
+def bench(rounds: int = 5, seconds: float = 0.3, out: list[Path] | None = None) -> int:
+    """Measure fastmlp beside the libraries that are installed: the best of ROUNDS of about so many SECONDS.
+
+    OUT is a Markdown file to renew as well, and may be repeated.
+    """
+    from .bench import main as measure
+
+    return measure(rounds, seconds, out or ())
+
+
+CORE = (bench, warmup)

@@ -1,0 +1,84 @@
+"""``fastmlp`` and ``python -m fastmlp``: the process around the commands, its exit codes and its words on failure.
+
+The commands themselves are in commands.py, with the libraries of the extra ``cli``; where these are not installed, the
+commands of core.py are what there is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..base.version import __version__
+from .core import CORE
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command: 0 when it went well, 2 after one line about what did not, 130 after Ctrl-C."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("always", UserWarning)
+        warnings.showwarning = lambda message, *_: _say(message)
+        try:
+            code = _run(arguments)
+            sys.stdout.flush()
+            return code
+        except KeyboardInterrupt:
+            return 130
+        except BrokenPipeError:
+            _end_output()
+            return 141  # as a shell has it of a process that SIGPIPE ended
+        except OSError as error:
+            _end_output()
+            _say(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else error)
+        except (ValueError, TypeError, ImportError, ArithmeticError, NotImplementedError) as error:
+            _say(error)
+        except MemoryError:
+            _say("there is not enough memory")
+    return 2
+
+
+def _run(arguments: list[str]) -> int:
+    if arguments == ["--version"]:
+        print(f"fastmlp {__version__}")
+        return 0
+    try:
+        from .commands import run
+    except ModuleNotFoundError as error:
+        if error.name != "typer":
+            raise
+    else:
+        return run(arguments)
+    if not arguments or arguments[0] not in {command.__name__ for command in CORE}:
+        wanted = arguments[0] if arguments else "the command line"
+        raise ImportError(f"{wanted} needs typer: pip install 'fastmlp[cli]'")
+    parser = argparse.ArgumentParser(prog="fastmlp")
+    commands = parser.add_subparsers()
+    for command in CORE:
+        options = commands.add_parser(command.__name__, description=command.__doc__)
+        options.set_defaults(command=command)
+        for name, parameter in inspect.signature(command).parameters.items():
+            if parameter.default is None:
+                options.add_argument(f"--{name}", type=Path, action="append")
+            else:
+                options.add_argument(f"--{name}", type=type(parameter.default), default=parameter.default)
+    given = vars(parser.parse_args(arguments))
+    return given.pop("command")(**given) or 0
+
+
+def _say(message: object) -> None:
+    print(f"fastmlp: {' '.join(str(message).split())}", file=sys.stderr)
+
+
+def _end_output() -> None:
+    """Write what is left; where that cannot be, let the interpreter not try it again and complain when it ends."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
