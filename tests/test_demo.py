@@ -44,7 +44,7 @@ def test_demo_draws_only_with_matplotlib(tmp_path, monkeypatch):
 
 def test_demo_beside_keras(mnist, tmp_path):
     """In a process of its own: Keras chooses its backend when it is imported."""
-    script = "import sys; from fastmlp import demo; demo.run('mnist', epochs=2, plots=sys.argv[1])"
+    script = "import sys; from fastmlp.cli import demo; demo.run('mnist', epochs=2, plots=sys.argv[1])"
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", script, str(tmp_path)]
     out = subprocess.run(command, capture_output=True, text=True, env=environment, check=True).stdout
