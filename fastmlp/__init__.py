@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from . import init, interop, optimizers, schedules
 from .activations import ACTIVATIONS, Activation, get_activation
-from .base.version import __version__
+from .base.version import __version__ as __version__
 from .losses import LOSSES, Loss
 from .model.checkpoints import Checkpoint
 from .model.files import load
@@ -19,7 +19,7 @@ from .spec import Spec
 
 __all__ = [
     "ACTIVATIONS", "LOSSES", "MLP", "Activation", "Checkpoint", "DivergenceError", "EarlyStopping", "GradientCheck",
-    "History", "Loss", "Spec", "Trained", "TrainingState", "__version__", "check_gradients", "init", "interop", "load",
+    "History", "Loss", "Spec", "Trained", "TrainingState", "check_gradients", "init", "interop", "load",
     "optimizers", "schedules", "train", "train_many",
 ]  # fmt: skip
 

@@ -45,7 +45,7 @@ def run(
 
     Examples
     --------
-    >>> from fastmlp import demo
+    >>> from fastmlp.cli import demo
     >>> demo.run(epochs=1)  # doctest: +ELLIPSIS
     digits, 64-32-10
     ...
