@@ -10,18 +10,18 @@ import numpy as np
 
 from ..base.extras import require
 from ..metrics import Metric
-from ..model.mlp import MLP
 from ..optimizers import LBFGS
 from .blocks import part_of_batch
 from .epochs import Samples
-from .network import Team
+from .network import Network, named_values
+from .team import Team
 
 __all__ = ["minimise"]
 
 
 def minimise(
     settings: LBFGS,
-    model: MLP,
+    network: Network,
     samples: Samples,
     rows: np.ndarray,
     metrics: Mapping[str, Metric],
@@ -30,7 +30,7 @@ def minimise(
     iterations: int,
     after: Callable[[dict[str, float]], bool],
 ) -> Any:
-    """Move the model to lower loss; it has the parameters of the last iteration, however this ends.
+    """Move the network to lower loss; it has the parameters of the last iteration, however this ends.
 
     Parameters
     ----------
@@ -48,8 +48,8 @@ def minimise(
         ``fun`` has the penalty in it.
     """
     optimize = require("scipy.optimize", "lbfgs", "the optimiser lbfgs")
-    objective = _Objective(model, samples, rows, metrics, l2, n_threads)
-    reached = model.params.astype(np.float64)
+    objective = _Objective(network, samples, rows, metrics, l2, n_threads)
+    reached = network.params.astype(np.float64)
 
     def callback(intermediate_result: Any) -> None:
         reached[...] = intermediate_result.x
@@ -72,7 +72,7 @@ def minimise(
             after(objective.values(reached))
         return result
     finally:
-        model.params[...] = reached
+        network.params[...] = reached
         objective.close()
 
 
@@ -80,23 +80,29 @@ class _Objective:
     """The penalised mean loss as a function of the parameters; remembers what it saw there last."""
 
     def __init__(
-        self, model: MLP, samples: Samples, rows: np.ndarray, metrics: Mapping[str, Metric], l2: float, n_threads: int
+        self,
+        network: Network,
+        samples: Samples,
+        rows: np.ndarray,
+        metrics: Mapping[str, Metric],
+        l2: float,
+        n_threads: int,
     ) -> None:
-        self._model, self._samples, self._rows, self._metrics = model, samples, rows, metrics
-        self._feed, self._weight = samples.feed(model._engine), samples.weight(rows)
-        self._outputs = np.empty((len(rows), model.spec.n_out), model.dtype) if metrics else None
-        self._decay = np.zeros(model.params.size)
-        for weights in model.unflatten(self._decay)[0]:
+        self._network, self._samples, self._rows, self._metrics = network, samples, rows, metrics
+        self._view, self._weight = samples.view(network._engine.binding), samples.weight(rows)
+        self._outputs = np.empty((len(rows), network.spec.n_out), network.dtype) if metrics else None
+        self._decay = np.zeros(network.params.size)
+        for weights in network.unflatten(self._decay)[0]:
             weights[...] = l2
-        self._team = Team(model._engine, (), min(n_threads, -(-len(rows) // part_of_batch(len(rows)))))
-        self._seen = np.full(model.params.size, np.nan)
+        self._team = Team(network._engine.binding, (), min(n_threads, -(-len(rows) // part_of_batch(len(rows)))))
+        self._seen = np.full(network.params.size, np.nan)
         self._totals = np.zeros(2)
 
     def __call__(self, params: np.ndarray) -> tuple[float, np.ndarray]:
-        self._model.params[...] = params
+        self._network.params[...] = params
         self._seen[...] = params
-        self._totals, gradient = self._model._engine.gradient(
-            self._feed, self._rows, self._weight, self._team, self._outputs
+        self._totals, gradient = self._network._engine.gradient(
+            self._view, self._rows, self._weight, self._team, self._outputs
         )
         pull = self._decay * params
         return float(self._totals[0]) / self._weight + 0.5 * float(pull @ params), gradient + pull
@@ -108,7 +114,7 @@ class _Objective:
         if not math.isfinite(self._totals[0]):
             return {}
         rows, outputs = self._rows, self._outputs
-        return self._model._report(self._totals, self._samples.y, rows, outputs, self._metrics, self._weight)
+        return named_values(self._network, self._totals, self._samples.y, rows, outputs, self._metrics, self._weight)
 
     def close(self) -> None:
         """End the threads."""

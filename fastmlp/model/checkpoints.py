@@ -17,12 +17,11 @@ import numpy as np
 from ..base.atomic import remove_leftovers, write_whole
 from ..base.checks import check_count
 from ..base.sparse import SparseRows
-from ..kernels import layout
 from ..spec import Spec
 from .files import entry, reading, to_bytes
 
 if TYPE_CHECKING:
-    from ..engine.network import Steps
+    from ..engine.steps import OptimizerState
     from .mlp import MLP
     from .stopping import Watch
     from .training import History
@@ -73,7 +72,7 @@ class Run:
     """
 
     model: MLP
-    steps: Steps
+    steps: OptimizerState
     history: History
     watch: Watch | None
     rng: np.random.Generator
@@ -142,7 +141,7 @@ class Record:
             **self._terms,
             "epochs": run.history.epochs,
             "stopped": run.stopped,
-            "steps": int(run.steps.options[layout.STEPS]),
+            "steps": run.steps.count,
             "random_state": {"first": self._first, "now": run.rng.bit_generator.state},
             "history": {name: len(values) for name, values in history.items()},
         }
@@ -178,7 +177,8 @@ class Record:
         for name, vector in vectors.items():
             vector[...] = tensors[name]
         run.history.update((name, tensors[f"history.{name}"].tolist()) for name in lengths)
-        run.steps.options[layout.STEPS], run.stopped = steps, stopped
+        run.steps.set_count(steps)
+        run.stopped = stopped
         run.rng.bit_generator.state = first
         return now
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..base.checks import check_choice, check_count, check_dtype, check_number, check_seed
-from ..engine.network import AT_ONCE, Engine
+from ..engine.engine import AT_ONCE
+from ..engine.network import Network, evaluate_rows
 from ..init import Uniform, initializer
-from ..kernels.layout import aligned, parameter_places
-from ..metrics import Metric, named_metrics, one_hot
+from ..metrics import Metric, named_metrics
 from ..spec import Spec
 from .data import check_class_names, check_x, check_y
 
@@ -27,7 +27,7 @@ __all__ = ["MLP", "GradientCheck", "check_gradients"]
 _NATIVE = frozenset(np.dtype(kind) for kind in "bBhHiIlLqQfd")
 
 
-class MLP:
+class MLP(Network):
     """A fully connected network.
 
     Parameters
@@ -83,28 +83,11 @@ class MLP:
                 weights[...] = draw(rng, (weights.shape[0], weights.shape[1]), layer.act)
 
     def _build(self, spec: Spec, dtype: np.dtype) -> None:
-        self.spec = spec
-        self.dtype = dtype
-        self._places, n_params = parameter_places(spec.widths, [layer.bias for layer in spec.layers])
-        self._params = aligned(n_params, dtype)
-        self.weights, self.biases = self.unflatten(self._params)
+        super()._build(spec, dtype)
         self._one_sample = (1, spec.n_in)
-        self._bound: Engine | None = None
         self._online: Online | None = None
         self._class_names: tuple[str, ...] | None = None
         self.metadata: dict[str, Any] = {}
-
-    @property
-    def params(self) -> np.ndarray:
-        """All weights and biases in one vector, a view: writing to it changes the network."""
-        return self._params
-
-    @params.setter
-    def params(self, values: Any) -> None:
-        values = np.asarray(values)
-        if values.shape != self._params.shape:
-            raise ValueError(f"params must have shape {self._params.shape}, got {values.shape}")
-        self._params[...] = values
 
     @property
     def class_names(self) -> tuple[str, ...] | None:
@@ -115,26 +98,6 @@ class MLP:
     def class_names(self, names: Sequence[str] | None) -> None:
         self._class_names = None if names is None else check_class_names(names, self.spec)
 
-    @property
-    def _engine(self) -> Engine:
-        if self._bound is None:
-            self._bound = Engine(self.spec, self._places, self._params)
-        return self._bound
-
-    def unflatten(self, vector: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """Views of a vector shaped like ``params`` (a gradient, say): lists like ``weights`` and ``biases``."""
-        weights, biases = [], []
-        for place in self._places:
-            stored = vector[place.w : place.b].reshape(place.shape)
-            weights.append(stored.T if place.by_inputs else stored)
-            if place.has_biases:
-                biases.append(vector[place.b : place.b + place.n_out])
-            else:
-                zeros = np.zeros(place.n_out, self.dtype)
-                zeros.flags.writeable = False
-                biases.append(zeros)
-        return weights, biases
-
     def predict(self, x: Any, *, n_threads: int = 1) -> np.ndarray:
         """Outputs for x (n_samples, n_in): (n_samples, n_out). Threads share what is more than 1024 samples."""
         if _plain(x) and x.shape == self._one_sample:
@@ -144,7 +107,7 @@ class MLP:
         x = check_x(x, self.spec.n_in, self.dtype)
         outputs = np.empty((len(x), self.spec.n_out), self.dtype)
         n_threads = check_count(n_threads, "n_threads")
-        self._engine.forward(self._engine.feed(x), np.arange(len(x)), outputs, False, n_threads)
+        self._engine.forward(self._engine.binding.view(x), np.arange(len(x)), outputs, False, n_threads)
         return outputs
 
     def predict_class(self, x: Any) -> np.ndarray:
@@ -173,7 +136,7 @@ class MLP:
             The input as the network sees it (shifted and scaled), then one a layer.
         """
         x = check_x(x, self.spec.n_in, self.dtype)
-        return self._engine.layers(self._engine.feed(x))
+        return self._engine.layers(self._engine.binding.view(x))
 
     def evaluate(self, x: Any, y: Any, metrics: Any = None, *, n_threads: int = 1) -> dict[str, float]:
         """Mean loss, accuracy where the outputs are classes or labels, and the metrics asked for, by name."""
@@ -182,33 +145,7 @@ class MLP:
     def _evaluate(self, x: Any, y: Any, metrics: Mapping[str, Metric], n_threads: int) -> dict[str, float]:
         x = check_x(x, self.spec.n_in, self.dtype)
         y = check_y(y, self.spec, len(x), self.dtype)
-        return self._evaluate_rows(x, y, np.arange(len(x)), metrics, n_threads)
-
-    def _evaluate_rows(
-        self, x: np.ndarray, y: np.ndarray, rows: np.ndarray, metrics: Mapping[str, Metric], n_threads: int = 1
-    ) -> dict[str, float]:
-        outputs = np.empty((len(rows), self.spec.n_out), self.dtype) if metrics else None
-        totals = self._engine.forward(self._engine.feed(x, y), rows, outputs, True, n_threads)
-        return self._report(totals, y, rows, outputs, metrics, len(rows))
-
-    def _report(
-        self,
-        totals: np.ndarray,
-        y: np.ndarray,
-        rows: np.ndarray,
-        outputs: np.ndarray | None,
-        metrics: Mapping[str, Metric],
-        weight: float,
-    ) -> dict[str, float]:
-        """Totals of the kernels and outputs of the samples in ``rows``, of that weight together, as the numbers a user
-        reads."""
-        values = {"loss": float(totals[0]) / weight}
-        if self.spec.multilabel or self.spec.one_of_many:
-            values["accuracy"] = float(totals[1]) / weight
-        if outputs is not None:
-            targets = one_hot(y[rows], self.spec.n_out, self.dtype)
-            values.update((name, float(metric(targets, outputs))) for name, metric in metrics.items())
-        return values
+        return evaluate_rows(self, x, y, np.arange(len(x)), metrics, n_threads)
 
     def partial_fit(
         self, x: Any, y: Any, *, lr: float = 0.01, optimizer: Any = None, batch_size: int = 1, sample_weight: Any = None
@@ -258,12 +195,12 @@ class MLP:
         if _plain(x) and x.ndim == 2 and x.shape[1] == self.spec.n_in and 0 < len(x) <= AT_ONCE:
             known = _plain(y) and y.shape == (len(x), self.spec.n_out) and y.flags.c_contiguous
             targets = y if known and self.spec.loss.any_target else check_y(y, self.spec, len(x), self.dtype)
-            loss, gradient = self._engine.small_gradient(x, targets)
+            loss, gradient = self._engine.gradient_of_few(x, targets)
             if math.isfinite(loss):
                 return loss, gradient  # else the checks below say why
         x = check_x(x, self.spec.n_in, self.dtype)
         y = check_y(y, self.spec, len(x), self.dtype)
-        totals, gradient = self._engine.gradient(self._engine.feed(x, y), np.arange(len(x)), len(x))
+        totals, gradient = self._engine.gradient(self._engine.binding.view(x, y), np.arange(len(x)), len(x))
         return float(totals[0]) / len(x), gradient
 
     def jacobian(self, x: Any, wrt: str = "params") -> np.ndarray:
@@ -282,7 +219,7 @@ class MLP:
         """
         check_choice(wrt, "wrt", ("params", "inputs"))
         x = check_x(x, self.spec.n_in, self.dtype)
-        return self._engine.jacobian(self._engine.feed(x), wrt == "inputs")
+        return self._engine.jacobian(self._engine.binding.view(x), wrt == "inputs")
 
     def copy(self) -> MLP:
         """A network of its own with the same spec, parameters, class names and metadata."""

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..base.checks import check_count, check_number
-from ..engine.epochs import Epochs, Samples
-from ..engine.network import Steps
+from ..engine.epochs import EpochRunner, Samples
+from ..engine.steps import OptimizerState
 from ..optimizers import LBFGS, get_optimizer
 from .data import check_weights, check_x, check_y
 from .training import DivergenceError, History
@@ -24,8 +24,8 @@ class Online:
 
     def __init__(self, model: MLP) -> None:
         self._model = model
-        self._steps = Steps.begin(get_optimizer("sgd"), model.params)
-        self._epochs: Epochs | None = None
+        self._steps = OptimizerState.begin(get_optimizer("sgd"), model.params)
+        self._epochs: EpochRunner | None = None
         self._batch = 0
 
     def fit(self, x: Any, y: Any, lr: Any, optimizer: Any, batch_size: Any, sample_weight: Any) -> dict[str, float]:
@@ -41,14 +41,14 @@ class Online:
         weights = None if sample_weight is None else check_weights(sample_weight, None, y, model.spec)
         samples = Samples(x, y, weights)
         if wanted != self._steps.optimizer:
-            self._steps, self._epochs = Steps.begin(wanted, model.params), None
+            self._steps, self._epochs = OptimizerState.begin(wanted, model.params), None
         if self._epochs is None or batch != self._batch:
-            self._epochs, self._batch = Epochs(model, samples, batch, {}, self._steps, [], 1), batch
+            self._epochs, self._batch = EpochRunner(model, samples, batch, {}, self._steps, [], 1), batch
         self._epochs.take(samples)
         order = np.arange(len(x)) if weights is None else np.flatnonzero(weights)
         values = self._epochs.run(order, lr, 0)
         if not values:
             self._epochs = None
-            self._steps = Steps.begin(wanted, model.params)
+            self._steps = OptimizerState.begin(wanted, model.params)
             raise DivergenceError(1, model, History())
         return values

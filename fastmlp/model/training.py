@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from ..base.checks import check_choice, check_count, check_dtype, check_flag, check_number, check_seed
-from ..engine.epochs import Epochs, Samples
+from ..engine.epochs import EpochRunner, Samples
 from ..engine.lbfgs import minimise
-from ..engine.network import Steps
+from ..engine.network import evaluate_rows
+from ..engine.steps import OptimizerState
 from ..init import Uniform
 from ..losses import Loss, get_loss
 from ..metrics import named_metrics
@@ -224,7 +225,7 @@ def train(
     _check_monitors((stopping, lr), model.spec, named, valid is not None or fraction > 0)
     history = History()
     watch = None if stopping is None else Watch(stopping, model, history)
-    steps = Steps.begin(optimizer, model.params, l1, l2, clip_norm or 0.0, max_norm or 0.0)
+    steps = OptimizerState.begin(optimizer, model.params, l1, l2, clip_norm or 0.0, max_norm or 0.0)
     rng = np.random.default_rng(seed)
     so_far = Run(model, steps, history, watch, rng)
     record = None
@@ -253,7 +254,7 @@ def train(
         if not values:
             raise DivergenceError(epoch + 1, model, history)
         if watched is not None:
-            report = model._evaluate_rows(*watched, named, n_threads)
+            report = evaluate_rows(model, *watched, named, n_threads)
             values.update((f"val_{name}", value) for name, value in report.items())
         history._append(values)
         bar.epochs_done(history, 1)
@@ -272,7 +273,7 @@ def train(
         if record is not None:
             record.begin()
         unseen = not (calls or shares or watched or stopping or record or isinstance(lr, ReduceOnPlateau))
-        with closing(Epochs(model, samples, min(batch, len(rows)), named, steps, shares, n_threads)) as run:
+        with closing(EpochRunner(model, samples, min(batch, len(rows)), named, steps, shares, n_threads)) as run:
             if unseen:
                 for some in run.run_all(rates, partial(_orders, rng, rows, shuffle), bar.samples_done):
                     if not some:

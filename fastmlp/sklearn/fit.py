@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,11 +13,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
 from ..base.checks import check_choice, check_count, check_dtype, check_flag, check_number
-from ..engine.epochs import Epochs, Samples
+from ..engine.epochs import EpochRunner, Samples
 from ..engine.lbfgs import minimise
-from ..engine.network import Steps
-from ..kernels import layout
-from ..kernels.layout import aligned
+from ..engine.steps import OptimizerState
 from ..model.mlp import MLP
 from ..optimizers import LBFGS, SGD, AdamHat
 
@@ -59,16 +57,8 @@ def check_parameters(estimator: Any) -> None:
 class Rate:
     """An optimiser at work, and its learning rate. It is kept from one call of partial_fit to the next."""
 
-    steps: Steps
+    steps: OptimizerState
     learning_rate: float
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """From a pickle: kernels want vectors to begin on a cache line."""
-        steps: Steps = state["steps"]
-        vectors = [aligned(vector.size, vector.dtype) for vector in steps.vectors]
-        for vector, values in zip(vectors, steps.vectors, strict=True):
-            vector[...] = values
-        self.__dict__.update(state, steps=replace(steps, vectors=vectors))
 
     def set(self, learning_rate: float) -> None:
         """scikit-learn's velocity has the learning rate in it, ours has not; so that one is what it was there."""
@@ -154,11 +144,13 @@ class Fit:
         if not self._incremental or not hasattr(e, "_optimizer"):
             e._optimizer = self._begin()
         steps = e._optimizer.steps
-        steps.options[[layout.L1, layout.L2]] = e.l1 / batch, e.alpha / batch
+        steps.set_penalties(e.l1 / batch, e.alpha / batch)
         e.n_iter_ = 0
         order = self._rows
         try:
-            with closing(Epochs(self._network, self._samples, batch, {}, steps, self._shares, e.n_threads)) as epochs:
+            with closing(
+                EpochRunner(self._network, self._samples, batch, {}, steps, self._shares, e.n_threads)
+            ) as epochs:
                 while e.n_iter_ < e.max_iter:
                     if e.shuffle:  # as sklearn.utils.shuffle draws
                         places = np.arange(len(order))
@@ -215,9 +207,9 @@ class Fit:
             optimizer: Any = AdamHat(betas=(e.beta_1, e.beta_2), eps=e.epsilon)
         else:
             optimizer = SGD(e.momentum, bool(e.nesterovs_momentum and e.momentum))
-        return Rate(Steps.begin(optimizer, self._network.params), float(e.learning_rate_init))
+        return Rate(OptimizerState.begin(optimizer, self._network.params), float(e.learning_rate_init))
 
-    def _epoch(self, epochs: Epochs, steps: Steps, order: np.ndarray, batch: int, key: int) -> float:
+    def _epoch(self, epochs: EpochRunner, steps: OptimizerState, order: np.ndarray, batch: int, key: int) -> float:
         """Train on the samples in their order; their mean loss with penalties, or NaN.
 
         The penalty of a batch is divided by the weight of its samples: so the last one, when it is smaller, and where
@@ -232,7 +224,7 @@ class Fit:
             part = order[start : start + at_once]
             size = min(batch, len(part))
             weight = self._samples.weight(part) if weighted else size
-            steps.options[[layout.L1, layout.L2]] = e.l1 / weight, e.alpha / weight
+            steps.set_penalties(e.l1 / weight, e.alpha / weight)
             values = epochs.run(part, e._optimizer.learning_rate, key)
             if not values:
                 return math.nan
@@ -277,7 +269,7 @@ class Fit:
     def _validation_score(self) -> float:
         rows, network, samples = self._held_out, self._network, self._samples
         outputs = np.empty((len(rows), network.spec.n_out), network.dtype)
-        network._engine.forward(samples.feed(network._engine), rows, outputs, False, self._e.n_threads)
+        network._engine.forward(samples.view(network._engine.binding), rows, outputs, False, self._e.n_threads)
         weights = None if samples.weights is None else samples.weights[rows]
         return float(self._e._score(samples.y[rows], outputs, weights))
 

@@ -1,0 +1,146 @@
+"""Every way to run a network's kernels over samples, from any number of threads at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
+
+import numpy as np
+
+from ..base.sparse import SparseRows
+from ..kernels import layout
+from ..kernels.layout import Place, aligned
+from ..spec import Spec
+from .binding import Binding, DataView
+from .blocks import BLOCK, part_of_batch
+from .call import KernelCall, TimeSlices
+from .shortcuts import GradientOfFew, PredictOne
+from .team import Team
+
+__all__ = ["AT_ONCE", "Engine"]
+
+AT_ONCE = 16 * BLOCK  # samples in one call of the forward kernel: the same for any number of threads
+
+
+class Engine:
+    """Runs the kernels of one network. Each call takes workspaces of its own, so that calls from threads do not meet.
+
+    Attributes
+    ----------
+    binding : Binding
+    """
+
+    def __init__(self, spec: Spec, places: Sequence[Place], params: np.ndarray) -> None:
+        self.binding = Binding(spec, places, params)
+        self._idle_teams: list[Team] = []
+        self._idle_predictors: list[PredictOne] = []
+        self._idle_gradients: list[GradientOfFew] = []
+
+    def predict_one(self, x: np.ndarray) -> np.ndarray | None:
+        """The outputs (1, n_out) of x (1, n_in), of any real dtype; None when x is not finite."""
+        try:
+            one = self._idle_predictors.pop()
+        except IndexError:
+            one = PredictOne(self.binding)
+        outputs = one(x)
+        self._idle_predictors.append(one)
+        return outputs
+
+    def gradient_of_few(self, x: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray]:
+        """The mean loss and its gradient (n_params,), for up to AT_ONCE samples of x and y that are arrays of the right
+        shape, of any real dtype. Where x or y is not finite, neither is the loss."""
+        try:
+            few = self._idle_gradients.pop()
+        except IndexError:
+            few = GradientOfFew(self.binding)
+        result = few(x, y)
+        self._idle_gradients.append(few)
+        return result
+
+    def forward(
+        self, view: DataView, order: np.ndarray, outputs: np.ndarray | None, scored: bool, n_threads: int = 1
+    ) -> np.ndarray:
+        """Write the outputs of the samples in ``order`` to ``outputs`` (n_samples, n_out); return the sums of their
+        losses and of right answers, where they are scored."""
+        mode = {layout.MODE: layout.JUDGED if scored else 0}
+        slices = [slice(start, start + AT_ONCE) for start in range(0, len(order), AT_ONCE)]
+        calls = [
+            KernelCall(order[rows], BLOCK, None if outputs is None else outputs[rows], entries=mode) for rows in slices
+        ]
+
+        def run(call: KernelCall) -> None:
+            self.run("forward", view, call, 0, len(call.order))
+
+        if min(n_threads, len(calls)) == 1:
+            for call in calls:
+                run(call)
+        else:
+            with ThreadPoolExecutor(n_threads) as threads:
+                list(threads.map(run, calls))
+        return np.sum([call.totals for call in calls], axis=0)
+
+    def gradient(
+        self,
+        view: DataView,
+        order: np.ndarray,
+        weight: float,
+        team: Team | None = None,
+        outputs: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The sums of losses and of right answers over the samples in ``order``, of that weight together, and the
+        gradient (n_params,) of their mean loss."""
+        gradient, n = aligned(self.binding.params.size, self.binding.params.dtype), len(order)
+        part = part_of_batch(n)
+        call = KernelCall(order, BLOCK, outputs, gradient, {layout.BATCH: n, layout.PART: part}, 1 / weight)
+        with nullcontext(team) if team else self._lent_team() as members:
+            for start, count in TimeSlices().slices(n, members.n_threads * (AT_ONCE // part * part)):
+                call.mode((layout.BEGINS if start == 0 else 0) | (layout.ENDS if start + count == n else 0))
+                members.run("batches", view, call, start, count)
+        return call.totals, gradient
+
+    def jacobian(self, view: DataView, by_inputs: bool) -> np.ndarray:
+        """The Jacobian of every sample's outputs, (n_samples, n_out, n_params), or by the inputs, (…, n_in)."""
+        spec, params = self.binding.spec, self.binding.params
+        jacobian = np.empty((len(view.x), spec.n_out, spec.n_in if by_inputs else params.size), params.dtype)
+        mode = {layout.MODE: layout.OF_INPUTS if by_inputs else 0}
+        call = KernelCall(np.arange(len(view.x)), 1, jacobian, entries=mode)
+        for start, count in TimeSlices().slices(len(view.x), 1):
+            self.run("jacobian", view, call, start, count)
+        return jacobian
+
+    def layers(self, view: DataView) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Every layer's z, and every layer's a with the input as the network sees it in front; (n_samples, n) each."""
+        n, widths, dtype = len(view.x), self.binding.spec.widths, self.binding.params.dtype
+        zs = [np.empty((n, width), dtype) for width in widths[1:]]
+        activations = [np.empty((n, width), dtype) for width in widths[1:]]
+        call = KernelCall(np.arange(n), BLOCK)
+        with self._lent_team() as team:
+            workspace = team.leader
+            for start in range(0, n, BLOCK):
+                count = min(BLOCK, n - start)
+                team.run("forward", view, call, start, count)
+                for row, z, a in zip(workspace.table, zs, activations, strict=True):
+                    z[start : start + count] = workspace.rows(row[layout.Z], count, z.shape[1])
+                    a[start : start + count] = workspace.rows(row[layout.A], count, a.shape[1])
+        x = view.x.toarray() if isinstance(view.x, SparseRows) else view.x
+        inputs = x.astype(dtype)
+        if self.binding.affine is not None:
+            shift, scale = self.binding.affine
+            inputs = (inputs - shift) * scale
+        return zs, [inputs, *activations]
+
+    def run(self, kernel: str, view: DataView, call: KernelCall, start: int, count: int) -> None:
+        """Run a kernel over ``call.order[start:start + count]``."""
+        with self._lent_team() as team:
+            team.run(kernel, view, call, start, count)
+
+    @contextmanager
+    def _lent_team(self) -> Iterator[Team]:
+        """A team of one, for this caller alone."""
+        try:
+            team = self._idle_teams.pop()
+        except IndexError:
+            team = Team(self.binding)
+        yield team
+        self._idle_teams.append(team)

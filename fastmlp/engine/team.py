@@ -1,0 +1,79 @@
+"""The threads that run a kernel together."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from functools import cache
+
+import numpy as np
+
+from ..kernels import layout
+from ..kernels.layout import Workspace, aligned
+from .binding import Binding, DataView, address_of
+from .blocks import BLOCK
+from .call import KernelCall
+
+__all__ = ["Team"]
+
+
+class Team:
+    """Threads that run a kernel together: each has a workspace, all have the same parameters and optimiser's state.
+
+    Not for two callers at once.
+    """
+
+    def __init__(self, binding: Binding, vectors: Sequence[np.ndarray] = (), n_threads: int = 1) -> None:
+        self._binding, self.n_threads = binding, n_threads
+        parameters = binding.parameters(vectors)
+        self._workspaces = [binding.workspace(BLOCK, parameters) for _ in range(n_threads)]
+        self._shared = aligned(layout.APART * (1 + n_threads), np.dtype(np.float64))
+        self._signals = self._shared[: layout.APART].view(np.int64)
+        self._jobs = np.array([workspace.job.ctypes.data for workspace in self._workspaces], np.int64)
+        self._parts = [parameters.part() for _ in range(n_threads)]
+        entries = [layout.MEMBER, layout.TEAM, layout.JOBS, layout.SHARED, layout.RELAX, layout.PART_GRAD]
+        for i, (workspace, (_, distance)) in enumerate(zip(self._workspaces, self._parts, strict=True)):
+            addresses = self._jobs.ctypes.data, self._shared.ctypes.data, _yield_thread(), distance
+            workspace.job[entries] = i, n_threads, *addresses
+        self._others: ThreadPoolExecutor | None = None
+
+    @property
+    def leader(self) -> Workspace:
+        return self._workspaces[0]
+
+    def run(self, kernel: str, view: DataView, call: KernelCall, start: int, count: int) -> None:
+        """Run a kernel over ``call.order[start:start + count]`` on all threads."""
+        run, leader = self._binding.run, self.leader
+        if self.n_threads == 1:
+            run(leader, kernel, view, call, start, count)
+            return
+        if self._others is None:
+            self._others = ThreadPoolExecutor(self.n_threads - 1, "fastmlp")
+        followers: list[Future[None]] = []
+        try:
+            for workspace in self._workspaces[1:]:
+                followers.append(self._others.submit(run, workspace, kernel, view, call, start, count))
+            run(leader, kernel, view, call, start, count)
+        except BaseException:
+            self._signals[layout.GIVE_UP] = 1
+            raise
+        finally:
+            wait(followers)
+            self._signals[:] = 0
+        for follower in followers:
+            follower.result()
+
+    def close(self) -> None:
+        """End the threads."""
+        if self._others is not None:
+            self._others.shutdown()
+
+
+@cache
+def _yield_thread() -> int:
+    """The address of the system's function that lets other threads run."""
+    if sys.platform == "win32":
+        return address_of(ctypes.windll.kernel32.SwitchToThread)
+    return address_of(ctypes.CDLL(None).sched_yield)
