@@ -24,7 +24,7 @@ import numpy as np
 
 from ..base.version import __version__
 from ..datasets import load_mnist
-from ..kernels.compiler import cpu_name, vector_bytes
+from ..kernels.cpu import cpu_name, vector_bytes
 from ..model.mlp import MLP
 from ..model.training import train
 from . import bench_numbers as bench_numbers

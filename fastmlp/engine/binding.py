@@ -11,7 +11,7 @@ import numpy as np
 
 from ..activations import Activation
 from ..base.sparse import SparseRows
-from ..kernels import catalog, compiler, layout
+from ..kernels import catalog, layout, store
 from ..kernels.layout import Parameters, Place, Workspace, aligned
 from ..losses import Loss
 from ..optimizers import Optimizer
@@ -164,12 +164,12 @@ class Binding:
             self._readers[array.dtype] = address_of(catalog.gather(array.dtype.name, self._real))
         return self._readers[array.dtype]
 
-    def _keep(self, compiled: tuple[compiler.Function, Any]) -> int:
+    def _keep(self, compiled: tuple[store.Function, Any]) -> int:
         self._compiled.append(compiled)
         return address_of(compiled[0])
 
 
-def address_of(function: compiler.Function) -> int:
+def address_of(function: store.Function) -> int:
     """The address of a C function."""
     return ctypes.cast(function, ctypes.c_void_p).value or 0
 

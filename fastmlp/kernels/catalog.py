@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from . import compiler
+from . import store as compiler
 
 __all__ = [
     "MATRIX_FUNCTIONS",

@@ -15,7 +15,7 @@ from ..activations import ACTIVATIONS
 from ..losses import LOSSES
 from ..optimizers import OPTIMIZERS
 from . import layout as at
-from .compiler import vector_bytes
+from .cpu import vector_bytes
 from .decorators import array_at, inlined, peek
 from .math import functions
 from .simd import clear_behind, copy, largest, prefetch, read_vectors, wide_vectors

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .compiler import has_many_registers, vector_bytes
+from .cpu import has_many_registers, vector_bytes
 from .decorators import array_at, inner
 from .simd import (
     backward_and_update,

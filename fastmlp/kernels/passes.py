@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from . import layout as at
-from .compiler import vector_bytes
+from .cpu import vector_bytes
 from .decorators import array_at, call, inner, peek, written_out
 from .simd import (
     add_rows,

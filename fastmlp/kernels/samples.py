@@ -12,7 +12,7 @@ import math
 import numpy as np
 
 from . import layout as at
-from .compiler import vector_bytes
+from .cpu import vector_bytes
 from .decorators import array_at, call, inner, written_out
 from .passes import (
     all_deltas,

@@ -12,7 +12,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .compiler import vector_bytes
+from .cpu import vector_bytes
 
 INT32, INT64 = ir.IntType(32), ir.IntType(64)
 

@@ -10,7 +10,7 @@ from ..activations import ACTIVATIONS
 from ..base.cache import cache_folder
 from ..losses import LOSSES
 from ..optimizers import OPTIMIZERS, SGD
-from . import catalog, compiler
+from . import catalog, store
 
 __all__ = ["warm_up"]
 
@@ -39,12 +39,12 @@ def warm_up() -> tuple[int, float, Path]:
     >>> count, seconds, folder = warm_up()  # doctest: +SKIP
     """
     begin = time.perf_counter()
-    compiler.require_writable_cache()
+    store.require_writable_cache()
     count = sum(1 for _ in _all_kernels())
     return count, time.perf_counter() - begin, cache_folder()
 
 
-def _all_kernels() -> Iterator[compiler.Function]:
+def _all_kernels() -> Iterator[store.Function]:
     for dtype in ("float32", "float64"):
         for name in catalog.NETWORK_KERNELS:
             yield catalog.kernel(name, dtype)

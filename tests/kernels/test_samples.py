@@ -91,7 +91,7 @@ import numpy as np
 import fastmlp
 from fastmlp import reference
 from fastmlp.engine import blocks
-from fastmlp.kernels.compiler import vector_bytes
+from fastmlp.kernels.cpu import vector_bytes
 assert vector_bytes() <= int(sys.argv[1]) // 8
 for dtype, tolerance in (("float32", 3e-5), ("float64", 1e-10)):
     for hidden in ([16], [10], [32, 5]):
