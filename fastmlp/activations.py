@@ -1,7 +1,7 @@
 """The table of activations: one entry is a name, a function of the pre-activation z, and its derivative.
 
 Everything else reads this table: the model, the reference, the tests, and the kernels, which compile these very
-functions (kernels/elementwise.py). So a function here is written for both worlds: NumPy ufuncs only, constants as
+functions (kernels/activations.py). So a function here is written for both worlds: NumPy ufuncs only, constants as
 floats (an integer constant would promote float32 to float64 under Numba), correct for every finite z. What a function
 and its derivative share, an exponential or a quotient, is written alike in both: then it is computed once.
 """

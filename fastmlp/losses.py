@@ -2,7 +2,7 @@
 
 The kernels compile the scalar functions of this table, the reference calls them on arrays: the rules of
 activations.py hold here too. Losses that look at a whole row of outputs (cross_entropy on softmax, hinge) or that
-are computed from pre-activations say so by ``fused`` and ``rowwise``; their arithmetic is in kernels/elementwise.py
+are computed from pre-activations say so by ``fused`` and ``rowwise``; their arithmetic is in kernels/losses.py
 and, independently, in reference.py. Under poisson the network's output is the logarithm of the expected count, and the
 loss half the Poisson deviance.
 """

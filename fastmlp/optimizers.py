@@ -1,7 +1,9 @@
 """The table of optimisers: how a gradient moves the parameters. Formulas and defaults are PyTorch's.
 
-As in activations.py, the kernels compile these very formulas (kernels/elementwise.py): ``rule`` is what happens to one
-parameter, ``prepare`` what all parameters of a step share. Both are written with NumPy's ufuncs and floats only. LBFGS
+As in activations.py, the kernels compile these very formulas (kernels/steps.py): ``rule(w, g, states, numbers)`` is what
+happens to one parameter w with gradient g; it returns w and its states as they are then. ``prepare(lr, t, constants)``
+makes the numbers that all parameters share in step t, counted from 1. Both are written with NumPy's ufuncs and floats
+only; there may be any number of states, which begin at zero, of constants, and of numbers. LBFGS
 alone has no rule for single parameters: engine/lbfgs.py runs it.
 
 Sources: momentum, Polyak 1964; Nesterov momentum, Sutskever et al. 2013; Adam, Kingma and Ba 2015; AdamW, Loshchilov
@@ -36,17 +38,19 @@ class Optimizer:
 
     @property
     def constants(self) -> tuple[float, ...]:
-        """The settings, at most four, as ``prepare`` takes them."""
+        """The settings as ``prepare`` takes them."""
         raise NotImplementedError
 
 
-def _prepare_sgd(lr, t, momentum, nesterov, unused_1, unused_2):
-    return lr, momentum, nesterov, 1.0 - nesterov + nesterov * momentum, 0.0, 0.0
+def _prepare_sgd(lr, t, constants):
+    momentum, nesterov = constants
+    return lr, momentum, nesterov, 1.0 - nesterov + nesterov * momentum
 
 
-def _sgd(w, g, v, unused, lr, momentum, of_g, of_v, unused_1, unused_2):
-    v = momentum * v + g
-    return w - lr * (of_g * g + of_v * v), v, unused
+def _sgd(w, g, states, numbers):
+    lr, momentum, of_g, of_v = numbers
+    v = momentum * (states[0] if len(states) > 0 else 0.0) + g  # without momentum nothing is kept
+    return w - lr * (of_g * g + of_v * v), (v,)
 
 
 @dataclass(frozen=True)
@@ -87,14 +91,17 @@ class SGD(Optimizer):
         return self.momentum, float(self.nesterov)
 
 
-def _prepare_adam(lr, t, beta1, beta2, eps, decay):
+def _prepare_adam(lr, t, constants):
+    beta1, beta2, eps, decay = constants
     return lr / (1.0 - beta1**t), 1.0 / np.sqrt(1.0 - beta2**t), beta1, beta2, eps, 1.0 - lr * decay
 
 
-def _adam(w, g, m, v, rate, unbias, beta1, beta2, eps, keep):
+def _adam(w, g, states, numbers):
+    m, v = states
+    rate, unbias, beta1, beta2, eps, keep = numbers
     m = beta1 * m + (1.0 - beta1) * g
     v = beta2 * v + (1.0 - beta2) * g * g
-    return keep * w - rate * m / (unbias * np.sqrt(v) + eps), m, v
+    return keep * w - rate * m / (unbias * np.sqrt(v) + eps), (m, v)
 
 
 @dataclass(frozen=True)
@@ -126,7 +133,8 @@ class Adam(Optimizer):
         return *self.betas, self.eps, 0.0
 
 
-def _prepare_adam_hat(lr, t, beta1, beta2, eps, decay):
+def _prepare_adam_hat(lr, t, constants):
+    beta1, beta2, eps, _ = constants
     unbias = 1.0 / np.sqrt(1.0 - beta2**t)
     return lr / (1.0 - beta1**t), unbias, beta1, beta2, unbias * eps, 1.0
 
@@ -174,13 +182,16 @@ class AdamW(Adam):
         return *self.betas, self.eps, self.weight_decay
 
 
-def _prepare_rmsprop(lr, t, alpha, eps, unused_1, unused_2):
-    return lr, alpha, eps, 0.0, 0.0, 0.0
+def _prepare_rmsprop(lr, t, constants):
+    alpha, eps = constants
+    return lr, alpha, eps
 
 
-def _rmsprop(w, g, v, unused, lr, alpha, eps, unused_1, unused_2, unused_3):
+def _rmsprop(w, g, states, numbers):
+    (v,) = states
+    lr, alpha, eps = numbers
     v = alpha * v + (1.0 - alpha) * g * g
-    return w - lr * g / (np.sqrt(v) + eps), v, unused
+    return w - lr * g / (np.sqrt(v) + eps), (v,)
 
 
 @dataclass(frozen=True)
@@ -212,13 +223,16 @@ class RMSprop(Optimizer):
         return self.alpha, self.eps
 
 
-def _prepare_adagrad(lr, t, lr_decay, eps, unused_1, unused_2):
-    return lr / (1.0 + (t - 1.0) * lr_decay), eps, 0.0, 0.0, 0.0, 0.0
+def _prepare_adagrad(lr, t, constants):
+    lr_decay, eps = constants
+    return lr / (1.0 + (t - 1.0) * lr_decay), eps
 
 
-def _adagrad(w, g, total, unused, lr, eps, unused_1, unused_2, unused_3, unused_4):
+def _adagrad(w, g, states, numbers):
+    (total,) = states
+    lr, eps = numbers
     total = total + g * g
-    return w - lr * g / (np.sqrt(total) + eps), total, unused
+    return w - lr * g / (np.sqrt(total) + eps), (total,)
 
 
 @dataclass(frozen=True)

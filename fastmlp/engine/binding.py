@@ -11,23 +11,25 @@ import numpy as np
 
 from ..activations import Activation
 from ..base.sparse import SparseRows
-from ..kernels import catalog, layout, store
-from ..kernels.layout import Parameters, Place, Workspace, aligned
+from ..kernels import catalog, store
+from ..kernels.layout import DATA, Place, aligned
 from ..losses import Loss
 from ..optimizers import Optimizer
 from ..spec import Spec
 from .call import KernelCall
+from .memory import Functions, Parameters, Workspace, words
 
 __all__ = ["Binding", "DataView", "address_of"]
-
-_FUSED = {"sigmoid": layout.FUSED_WITH_SIGMOID, "softmax": layout.FUSED_WITH_SOFTMAX}
 
 
 @dataclass(frozen=True)
 class DataView:
-    """x, y and the samples' weights as kernels see them. It holds the arrays, because ``row`` has only addresses."""
+    """x, y and the samples' weights as kernels see them. It holds the arrays, because the record has only addresses.
 
-    row: np.ndarray
+    ``words`` is the memory of a DATA record.
+    """
+
+    words: np.ndarray
     x: np.ndarray | SparseRows
     y: np.ndarray | None
     weights: np.ndarray | None
@@ -50,59 +52,55 @@ class Binding:
         self._real = params.dtype.name  # NumPy takes microseconds to make it
         self._readers: dict[np.dtype, int] = {}
         self._compiled: list[Any] = []  # users' functions, which must outlive their addresses
-        self._slopes = np.array([layer.act.slope or 0.0 for layer in spec.layers])
-        self._activations = [self._activation(layer.act) for layer in spec.layers]
-        softmax = 0 if all(layer.act.elementwise for layer in spec.layers) else catalog.softmax_backward(self._real)
-        self._softmaxes = [0 if layer.act.elementwise else address_of(softmax) for layer in spec.layers]
+        self._functions = Functions(
+            [self._activation(layer.act) for layer in spec.layers],
+            [layer.act.slope or 0.0 for layer in spec.layers],
+            [0 if layer.act.elementwise else address_of(catalog.softmax_backward(self._real)) for layer in spec.layers],
+            {name: address_of(catalog.linear(name, self._real)) for name in catalog.LINEAR},
+        )
         output = spec.layers[-1].act
         fused = output.builtin and output.name in spec.loss.fused
-        self._fused = _FUSED[output.name] if fused else layout.NOT_FUSED
-        self._loss = self._loss_rows(spec.loss, output.name if fused else "")
-        self._functions = [address_of(catalog.matrix_function(name, self._real)) for name in catalog.MATRIX_FUNCTIONS]
+        self._loss = np.zeros((), DATA)
+        self._loss["loss"] = self._loss_rows(spec.loss, output.name if fused else "")
+        self._loss["fused"], self._loss["loss_activates"] = fused, fused and not output.elementwise
+        self._loss["score_labels"] = spec.multilabel
+        self._loss["score_classes"] = spec.one_of_many and not spec.multilabel
         self.affine = _affine(spec, self._dtype)
 
     def view(
         self, x: np.ndarray | SparseRows, y: np.ndarray | None = None, weights: np.ndarray | None = None
     ) -> DataView:
         """Describe checked x and y (model/data.py) and float64 weights to the kernels. Nothing is copied."""
-        row = np.zeros(layout.FEED, np.int64)
-        self._describe_x(row, x)
-        row[layout.LOSS], row[layout.FUSED] = self._loss, self._fused
+        record = self._loss.copy()
+        self._describe_x(record, x)
         if y is not None:
-            self._describe_y(row, y)
+            self._describe_y(record, y)
         if weights is not None:
-            row[layout.WEIGHTS] = weights.ctypes.data
-        return DataView(row, x, y, weights)
+            record["weights"] = weights.ctypes.data
+        return DataView(words(record), x, y, weights)
 
-    def _describe_x(self, row: np.ndarray, x: np.ndarray | SparseRows) -> None:
+    def _describe_x(self, record: np.ndarray, x: np.ndarray | SparseRows) -> None:
         if isinstance(x, SparseRows):
             if self.spec.shift is not None and any(self.spec.shift):
                 raise ValueError(
                     "x is sparse, but this network shifts its inputs, which leaves no zeros; use scale only"
                 )
             parts = x.data, x.indptr, x.indices
-            row[layout.X], row[layout.X_ROW], row[layout.X_COLUMN] = (part.ctypes.data for part in parts)
-            row[layout.X_SPARSE] = True
+            record["x"], record["x_row"], record["x_column"] = (part.ctypes.data for part in parts)
+            record["x_sparse"] = True
             sources = f"{x.data.dtype.name}.{x.indices.dtype.name}"
-            row[layout.X_GATHER] = address_of(catalog.gather_sparse(sources, self._real))
+            record["x_reader"] = address_of(catalog.sparse_reader(sources, self._real))
         else:
-            row[layout.X], (row[layout.X_ROW], row[layout.X_COLUMN]) = x.ctypes.data, x.strides
-            row[layout.X_GATHER] = self._reader(x)
+            record["x"], (record["x_row"], record["x_column"]) = x.ctypes.data, x.strides
+            record["x_reader"] = self._reader(x)
         if self.affine is not None:
-            row[layout.X_SHIFT], row[layout.X_SCALE] = (vector.ctypes.data for vector in self.affine)
+            record["x_shift"], record["x_scale"] = (vector.ctypes.data for vector in self.affine)
 
-    def _describe_y(self, row: np.ndarray, y: np.ndarray) -> None:
-        row[layout.Y] = y.ctypes.data
-        row[layout.JUDGE] = layout.JUDGE_NOTHING
-        if self.spec.multilabel:
-            row[layout.JUDGE] = layout.JUDGE_LABELS
-        elif self.spec.one_of_many:
-            row[layout.JUDGE] = layout.JUDGE_ARGMAX
-        if y.ndim == 1:
-            row[layout.Y_COLUMN] = layout.CLASS_INDICES
-        else:
-            row[layout.Y_ROW], row[layout.Y_COLUMN] = y.strides[0], y.strides[1] or y.itemsize
-            row[layout.Y_GATHER] = self._reader(y)
+    def _describe_y(self, record: np.ndarray, y: np.ndarray) -> None:
+        record["y"], record["y_classes"] = y.ctypes.data, y.ndim == 1
+        if y.ndim == 2:
+            record["y_row"], record["y_column"] = y.strides
+            record["y_reader"] = self._reader(y)
 
     def parameters(self, vectors: Sequence[np.ndarray] = ()) -> Parameters:
         """Describe the parameters, their gradient, and an optimiser's vectors of state to the kernels."""
@@ -110,19 +108,13 @@ class Binding:
 
     def workspace(self, block: int, parameters: Parameters) -> Workspace:
         """Make the memory that one running kernel needs for ``block`` samples."""
-        workspace = Workspace(self._places, block, parameters, self._dtype)
-        workspace.table[:, layout.ACT] = self._activations
-        workspace.table[:, layout.SOFTMAX] = self._softmaxes
-        workspace.job[layout.SLOPES] = self._slopes.ctypes.data
-        workspace.job[layout.PRODUCT : layout.PRODUCT + len(self._functions)] = self._functions
-        return workspace
+        return Workspace(self._places, block, parameters, self._dtype, self._functions)
 
     def run(self, workspace: Workspace, kernel: str, view: DataView, call: KernelCall, start: int, count: int) -> None:
         """Run a kernel over ``call.order[start:start + count]``."""
-        job = workspace.job
-        job[: layout.FEED] = view.row
-        job[layout.CALL :] = call.entries_for(start, count)
-        catalog.kernel(kernel, self._real)(self.params.ctypes.data, job.ctypes.data, call.numbers.ctypes.data)
+        workspace.take(view.words, call.words_for(start, count), call.step)
+        addresses = (array.ctypes.data for array in (self.params, workspace.job, call.numbers))
+        catalog.network(kernel, self._real)(*addresses)
 
     def run_epochs(
         self,
@@ -133,13 +125,12 @@ class Binding:
         numbers: np.ndarray,
         finite: np.ndarray,
     ) -> int:
-        """Run a training kernel for each row of ``numbers`` (epochs, NUMBERS), every epoch over its own equal share of
+        """Run a training kernel once for each of the NUMBERS records (epochs,), every epoch over its own equal share of
         ``call.order``. Returns how many epochs stayed finite; ``finite`` gets the parameters of the last of them."""
-        job, epochs = workspace.job, len(numbers)
-        job[: layout.FEED] = view.row
-        job[layout.CALL :] = call.entries_for(0, len(call.order) // epochs)
-        addresses = (array.ctypes.data for array in (self.params, job, numbers, finite))
-        return int(catalog.run_epochs(self._real)(*addresses, address_of(catalog.kernel(kernel, self._real)), epochs))
+        epochs = len(numbers)
+        workspace.take(view.words, call.words_for(0, len(call.order) // epochs), call.step)
+        addresses = (array.ctypes.data for array in (self.params, workspace.job, numbers, finite))
+        return int(catalog.run_epochs(self._real)(*addresses, address_of(catalog.network(kernel, self._real)), epochs))
 
     def step(self, optimizer: Optimizer) -> int:
         """The address of an optimiser's step."""
@@ -161,7 +152,7 @@ class Binding:
 
     def _reader(self, array: np.ndarray) -> int:
         if array.dtype not in self._readers:
-            self._readers[array.dtype] = address_of(catalog.gather(array.dtype.name, self._real))
+            self._readers[array.dtype] = address_of(catalog.reader(array.dtype.name, self._real))
         return self._readers[array.dtype]
 
     def _keep(self, compiled: tuple[store.Function, Any]) -> int:

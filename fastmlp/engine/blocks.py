@@ -40,7 +40,7 @@ def coefficients(optimizer: Optimizer, lr: float, l2: float, block: int) -> np.n
         For weights, then for biases, which do not decay: [t] of W₀ in W_t, of V₀ in W_t, of W₀ in V_t, of V₀ in V_t;
         then [k] of the gradient of k samples before the last one in W and in V.
     """
-    _, momentum, of_g, of_v, _, _ = optimizer.prepare(lr, 1, *optimizer.constants, 0.0, 0.0)
+    _, momentum, of_g, of_v = optimizer.prepare(lr, 1, optimizer.constants)
     result = np.empty((2, 6, block + 1))
     for out, decay in zip(result, (l2, 0.0), strict=True):
         # v = momentum v + (g + decay w);  w -= lr (of_g (g + decay w) + of_v v)

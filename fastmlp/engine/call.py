@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import numpy as np
 
-from ..kernels import layout
+from ..kernels.layout import CALL, NUMBERS, STEP
+from .memory import words
+from .steps import Step
 
 __all__ = ["KernelCall", "TimeSlices"]
 
 _SLICE_SECONDS = 0.02  # a kernel call lasts about this long, so that Ctrl-C is heard
+_NO_STEP = words(np.zeros((), STEP))
 
 
 class KernelCall:
@@ -22,58 +25,68 @@ class KernelCall:
     order : ndarray of int64
         The samples' numbers.
     block : int
-        How many are in memory at once.
+        How many samples are in memory at once.
+    number : float
+        The learning rate, or the factor of a gradient.
+    batch, part : int
+        How many samples make a step, and how many of them a thread takes to a gradient of its own.
     outputs : ndarray, optional
         Where outputs go, a row a sample.
-    gradient : ndarray, optional
+    gradient : ndarray, (n_params,), optional
         Where a gradient goes.
-    entries : dict
-        Of the job, from layout.ORDER on: number and value.
+    step : Step, optional
+        How steps are made.
+    scored, by_inputs, checked : bool
+        See kernels/layout.py.
 
     Attributes
     ----------
-    numbers : ndarray of float64
-        The learning rate (or the factor of a gradient), then the totals.
+    numbers : ndarray of NUMBERS, ()
+    totals : ndarray of float64, (2,)
+        The sums of losses and of right answers so far.
+    step : ndarray of int64
+        The STEP record's words.
     """
 
     def __init__(
         self,
         order: np.ndarray,
         block: int,
+        number: float = 0.0,
+        *,
+        batch: int = 0,
+        part: int = 0,
         outputs: np.ndarray | None = None,
         gradient: np.ndarray | None = None,
-        entries: Mapping[int, int] | None = None,
-        number: float = 0.0,
+        step: Step | None = None,
+        scored: bool = False,
+        by_inputs: bool = False,
+        checked: bool = False,
     ) -> None:
-        self.order, self.block, self.outputs, self.gradient = order, block, outputs, gradient
-        self.numbers = np.array([number, 0.0, 0.0])
-        self.totals = self.numbers[1:]
-        self._row = np.zeros(layout.JOB - layout.CALL, np.int64)
-        self._entry(layout.BLOCK, block)
-        self._entry(layout.GRADIENT, 0 if gradient is None else gradient.ctypes.data)
-        for number_of_entry, value in (entries or {}).items():
-            self._entry(number_of_entry, value)
+        self.order, self.block = order, block
+        self._alive = outputs, gradient, step
+        self.numbers = np.zeros((), NUMBERS)
+        self.numbers["rate"] = number
+        self.totals = words(self.numbers).view(np.float64)[1:]
+        self.step = _NO_STEP if step is None else words(step.record)
+        self._record = record = np.zeros((), CALL)
+        self._words = words(record)
+        record["block"], record["batch"], record["part"] = block, batch, part
+        record["gradient"] = 0 if gradient is None else gradient.ctypes.data
+        record["scored"], record["by_inputs"], record["checked"] = scored, by_inputs, checked
         self._order = order.ctypes.data, order.itemsize
         self._outputs = (0, 0) if outputs is None else (outputs.ctypes.data, outputs.strides[0])
 
-    def _entry(self, number: int, value: int) -> None:
-        self._row[number - layout.CALL] = value
+    def words_for(self, start: int, count: int) -> np.ndarray:
+        """The CALL record's words for samples start to start + count."""
+        record = self._record
+        record["order"], record["count"] = self._order[0] + start * self._order[1], count
+        record["outputs"], record["position"] = self._outputs[0] + start * self._outputs[1], start
+        return self._words
 
-    def entries_for(self, start: int, count: int) -> np.ndarray:
-        """The entries of a job, from layout.CALL on, for samples start to start + count."""
-        self._row[_OF_PART] = (
-            self._order[0] + start * self._order[1],
-            count,
-            self._outputs[0] + start * self._outputs[1],
-            start,
-        )
-        return self._row
-
-    def mode(self, mode: int) -> None:
-        self._entry(layout.MODE, mode)
-
-
-_OF_PART = np.array([layout.ORDER, layout.COUNT, layout.OUTPUTS, layout.POSITION]) - layout.CALL
+    def mark(self, begins: bool, ends: bool) -> None:
+        """Say whether what is run next has the first and the last samples of its batch."""
+        self._record["begins"], self._record["ends"] = begins, ends
 
 
 class TimeSlices:

@@ -9,7 +9,6 @@ from contextlib import contextmanager, nullcontext
 import numpy as np
 
 from ..base.sparse import SparseRows
-from ..kernels import layout
 from ..kernels.layout import Place, aligned
 from ..spec import Spec
 from .binding import Binding, DataView
@@ -63,10 +62,10 @@ class Engine:
     ) -> np.ndarray:
         """Write the outputs of the samples in ``order`` to ``outputs`` (n_samples, n_out); return the sums of their
         losses and of right answers, where they are scored."""
-        mode = {layout.MODE: layout.JUDGED if scored else 0}
         slices = [slice(start, start + AT_ONCE) for start in range(0, len(order), AT_ONCE)]
         calls = [
-            KernelCall(order[rows], BLOCK, None if outputs is None else outputs[rows], entries=mode) for rows in slices
+            KernelCall(order[rows], BLOCK, outputs=None if outputs is None else outputs[rows], scored=scored)
+            for rows in slices
         ]
 
         def run(call: KernelCall) -> None:
@@ -92,10 +91,10 @@ class Engine:
         gradient (n_params,) of their mean loss."""
         gradient, n = aligned(self.binding.params.size, self.binding.params.dtype), len(order)
         part = part_of_batch(n)
-        call = KernelCall(order, BLOCK, outputs, gradient, {layout.BATCH: n, layout.PART: part}, 1 / weight)
+        call = KernelCall(order, BLOCK, 1 / weight, batch=n, part=part, outputs=outputs, gradient=gradient)
         with nullcontext(team) if team else self._lent_team() as members:
             for start, count in TimeSlices().slices(n, members.n_threads * (AT_ONCE // part * part)):
-                call.mode((layout.BEGINS if start == 0 else 0) | (layout.ENDS if start + count == n else 0))
+                call.mark(begins=start == 0, ends=start + count == n)
                 members.run("batches", view, call, start, count)
         return call.totals, gradient
 
@@ -103,8 +102,7 @@ class Engine:
         """The Jacobian of every sample's outputs, (n_samples, n_out, n_params), or by the inputs, (…, n_in)."""
         spec, params = self.binding.spec, self.binding.params
         jacobian = np.empty((len(view.x), spec.n_out, spec.n_in if by_inputs else params.size), params.dtype)
-        mode = {layout.MODE: layout.OF_INPUTS if by_inputs else 0}
-        call = KernelCall(np.arange(len(view.x)), 1, jacobian, entries=mode)
+        call = KernelCall(np.arange(len(view.x)), 1, outputs=jacobian, by_inputs=by_inputs)
         for start, count in TimeSlices().slices(len(view.x), 1):
             self.run("jacobian", view, call, start, count)
         return jacobian
@@ -120,9 +118,9 @@ class Engine:
             for start in range(0, n, BLOCK):
                 count = min(BLOCK, n - start)
                 team.run("forward", view, call, start, count)
-                for row, z, a in zip(workspace.table, zs, activations, strict=True):
-                    z[start : start + count] = workspace.rows(row[layout.Z], count, z.shape[1])
-                    a[start : start + count] = workspace.rows(row[layout.A], count, a.shape[1])
+                for layer, z, a in zip(workspace.layers, zs, activations, strict=True):
+                    z[start : start + count] = workspace.rows_at(layer["z"], count, z.shape[1])
+                    a[start : start + count] = workspace.rows_at(layer["a"], count, a.shape[1])
         x = view.x.toarray() if isinstance(view.x, SparseRows) else view.x
         inputs = x.astype(dtype)
         if self.binding.affine is not None:

@@ -9,14 +9,14 @@ from functools import partial
 
 import numpy as np
 
-from ..kernels import layout
+from ..kernels.layout import NUMBERS
 from ..metrics import Metric
 from . import blocks
 from .binding import Binding, DataView
 from .blocks import BLOCK, part_of_batch
 from .call import KernelCall, TimeSlices
 from .network import Network, named_values
-from .steps import OptimizerState
+from .steps import OptimizerState, Step
 from .team import Team
 
 __all__ = ["EpochRunner", "Samples", "sgd_pass"]
@@ -77,17 +77,14 @@ class EpochRunner:
         if self._by_sample:
             self._kernel = "samples" if state.plain else "samples_with_memory"
             self._block = _samples_together(network)
-        self._kept = 1 - np.array(dropout)
-        self._entries = {
-            layout.OPTIONS: state.options.ctypes.data,
-            layout.BATCH: batch,
-            layout.PART: part_of_batch(batch),
-        }
-        if not (state.plain and (self._by_sample or batch <= BLOCK)):
-            self._entries[layout.STEP] = network._engine.binding.step(state.optimizer)
-        if dropout:
-            self._entries[layout.DROPOUT] = network._engine.binding.dropout()
-            self._entries[layout.KEPT] = self._kept.ctypes.data
+        self._dropout = bool(dropout)
+        binding, simple = network._engine.binding, state.plain and (self._by_sample or batch <= BLOCK)
+        self._step = Step(
+            state,
+            0 if simple else binding.step(state.optimizer),
+            binding.dropout() if dropout else 0,
+            [1 - share for share in dropout],
+        )
 
     def run(
         self, order: np.ndarray, lr: float, key: int, report: Callable[[int, float], None] | None = None
@@ -99,8 +96,10 @@ class EpochRunner:
         outputs = np.empty((len(order), network.spec.n_out), network.dtype) if self._metrics else None
         call = self._call(order, lr, key, outputs)
         step = self._block if self._by_sample else self._batch
-        for start, count, mode in _parts(self._slices, len(order), step, self._team.n_threads * part_of_batch(step)):
-            call.mode(mode)
+        for start, count, begins, ends in _parts(
+            self._slices, len(order), step, self._team.n_threads * part_of_batch(step)
+        ):
+            call.mark(begins, ends)
             self._team.run(self._kernel, self._view, call, start, count)
             if report is not None:
                 report(start + count, call.totals[0] / samples.weight(order[: start + count]))
@@ -121,7 +120,7 @@ class EpochRunner:
 
         ``orders(k)`` is the next k epochs' orders, (k, n_samples).
         """
-        alone = self._metrics or self._kept.size or self._team.n_threads > 1
+        alone = self._metrics or self._dropout or self._team.n_threads > 1
         alone = alone or (self._kernel == "samples_with_memory" and len(set(rates)) > 1)
         for first, count in TimeSlices().slices(len(rates), 1):
             if alone or count == 1:
@@ -136,25 +135,27 @@ class EpochRunner:
         network, samples = self._network, self._samples
         self._finite[...] = network.params
         call = self._call(orders.ravel(), rates[0])
-        call.mode(layout.BEGINS | layout.ENDS)
-        numbers = np.zeros((len(rates), layout.NUMBERS))
-        numbers[:, 0] = rates
+        call.mark(begins=True, ends=True)
+        numbers = np.zeros(len(rates), NUMBERS)
+        numbers["rate"] = rates
         binding = network._engine.binding
         epochs = binding.run_epochs(self._team.leader, self._kernel, self._view, call, numbers, self._finite)
         weights = orders.shape[1] if samples.weights is None else samples.weights[orders[:epochs]].sum(axis=1)
-        names = named_values(network, numbers[0, 1:], samples.y, orders[0], None, {}, 1.0)
+        totals = [numbers["totals"][name][:epochs] for name in ("loss", "right")]
+        names = named_values(network, np.zeros(2), samples.y, orders[0], None, {}, 1.0)
         if epochs:
-            yield dict(zip(names, (numbers[:epochs, 1:].T / weights).tolist(), strict=False))
+            yield dict(zip(names, (np.array(totals) / weights).tolist(), strict=False))
         if epochs < len(rates):
             network.params[...] = self._finite
             yield {}
 
     def _call(self, order: np.ndarray, lr: float, key: int = 0, outputs: np.ndarray | None = None) -> KernelCall:
-        entries = {**self._entries, layout.KEY: key}
+        self._step.set_key(key)
         if self._kernel == "samples_with_memory":
-            self._coefficients = blocks.coefficients(self._state.optimizer, lr, self._state.l2, self._block)
-            entries[layout.COEFFICIENTS] = self._coefficients.ctypes.data
-        return KernelCall(order, self._block, outputs, entries=entries, number=lr)
+            state = self._state
+            self._step.set_coefficients(blocks.coefficients(state.optimizer, lr, state.l2, self._block))
+        part = part_of_batch(self._batch)
+        return KernelCall(order, self._block, lr, batch=self._batch, part=part, outputs=outputs, step=self._step)
 
     def take(self, samples: Samples) -> None:
         """Train on these from now on."""
@@ -165,18 +166,17 @@ class EpochRunner:
         self._team.close()
 
 
-def _parts(slices: TimeSlices, n: int, batch: int, at_once: int) -> Iterator[tuple[int, int, int]]:
-    """(start, count, mode) of the kernel calls over n samples: whole batches, or of a large one multiples of
+def _parts(slices: TimeSlices, n: int, batch: int, at_once: int) -> Iterator[tuple[int, int, bool, bool]]:
+    """(start, count, begins, ends) of the kernel calls over n samples: whole batches, or of a large one multiples of
     ``at_once``."""
     if batch <= _LARGE:
         for start, count in slices.slices(n, batch):
-            yield start, count, layout.BEGINS | layout.ENDS
+            yield start, count, True, True
         return
     for first in range(0, n, batch):
         size = min(batch, n - first)
         for start, count in slices.slices(size, at_once):
-            mode = (layout.BEGINS if start == 0 else 0) | (layout.ENDS if start + count == size else 0)
-            yield first + start, count, mode
+            yield first + start, count, start == 0, start + count == size
 
 
 def sgd_pass(
@@ -187,7 +187,7 @@ def sgd_pass(
     Returns the mean loss, as each sample was seen.
     """
     view = network._engine.binding.view(x, y)
-    call = KernelCall(order, _samples_together(network), outputs, number=lr)
+    call = KernelCall(order, _samples_together(network), lr, outputs=outputs)
     for start, count in TimeSlices().slices(len(order), call.block):
         network._engine.run("samples", view, call, start, count)
     return float(call.totals[0]) / len(order)

@@ -11,9 +11,11 @@ from weakref import ref
 
 import numpy as np
 
-from ..kernels import catalog, layout
+from ..kernels import catalog
 from .binding import Binding
 from .blocks import BLOCK, part_of_batch
+from .call import KernelCall
+from .memory import Workspace
 from .team import Team
 
 __all__ = ["GradientOfFew", "PredictOne"]
@@ -28,12 +30,9 @@ class PredictOne:
         spec, dtype = binding.spec, binding.params.dtype
         self._row, self._out = np.zeros((1, spec.n_in), dtype), np.zeros((1, spec.n_out), dtype)
         self._view, self._workspace = binding.view(self._row), binding.workspace(1, binding.parameters())
-        self._order, self._numbers = np.zeros(1, np.int64), np.zeros(layout.NUMBERS)
-        job = self._workspace.job
-        job[: layout.FEED] = self._view.row
-        job[[layout.ORDER, layout.OUTPUTS]] = self._order.ctypes.data, self._out.ctypes.data
-        job[[layout.COUNT, layout.BLOCK, layout.MODE]] = 1, 1, layout.CHECKED
-        self._run = _prepared("forward", binding.params, job, self._numbers)
+        self._call = KernelCall(np.zeros(1, np.int64), 1, outputs=self._out, checked=True)
+        self._workspace.take(self._view.words, self._call.words_for(0, 1), self._call.step)
+        self._run = _prepared("forward", binding, self._workspace, self._call)
 
     def __call__(self, x: np.ndarray) -> np.ndarray | None:
         """The outputs (1, n_out) of x (1, n_in); None where x is not finite."""
@@ -46,11 +45,7 @@ class GradientOfFew:
 
     def __init__(self, binding: Binding) -> None:
         self._binding, self._team = binding, Team(binding)
-        self._job, self._numbers = self._team.leader.job, np.zeros(layout.NUMBERS)
         self._gradient = np.zeros(binding.params.size, binding.params.dtype)
-        self._job[layout.GRADIENT] = self._gradient.ctypes.data
-        self._job[[layout.BLOCK, layout.MODE]] = BLOCK, layout.BEGINS | layout.ENDS | layout.CHECKED
-        self._run = _prepared("batches", binding.params, self._job, self._numbers)
         self._x = self._y = _NOTHING
         self._n = 0
 
@@ -58,17 +53,22 @@ class GradientOfFew:
         """The loss and its gradient (n_params,); both are NaN where a sample is not finite."""
         n = len(x)
         if not (self._x() is x and self._y() is y and self._n == n):
-            self._x, self._y, self._n, self._order = ref(x), ref(y), n, np.arange(n)
-            job = self._job
-            job[: layout.FEED] = self._binding.view(x, y).row
-            job[[layout.ORDER, layout.COUNT]] = self._order.ctypes.data, n
-            job[[layout.BATCH, layout.PART]] = n, part_of_batch(n)
-        self._numbers[:] = 1 / n, 0.0, 0.0
+            self._prepare(x, y)
+        self._totals[:] = 0.0
         self._run()
-        return self._numbers.item(1) / n, self._gradient.copy()
+        return self._totals.item(0) / n, self._gradient.copy()
+
+    def _prepare(self, x: np.ndarray, y: np.ndarray) -> None:
+        """Bind the next calls to these samples, until others come."""
+        n, part, workspace = len(x), part_of_batch(len(x)), self._team.leader
+        call = KernelCall(np.arange(n), BLOCK, 1 / n, batch=n, part=part, gradient=self._gradient, checked=True)
+        call.mark(begins=True, ends=True)
+        workspace.take(self._binding.view(x, y).words, call.words_for(0, n), call.step)
+        self._run, self._call, self._totals = _prepared("batches", self._binding, workspace, call), call, call.totals
+        self._x, self._y, self._n = ref(x), ref(y), n
 
 
-def _prepared(kernel: str, params: np.ndarray, job: np.ndarray, numbers: np.ndarray) -> partial[float]:
+def _prepared(kernel: str, binding: Binding, workspace: Workspace, call: KernelCall) -> partial[float]:
     """A kernel with its arguments: a call of it takes no time to make them."""
-    addresses = (array.ctypes.data for array in (params, job, numbers))
-    return partial(catalog.kernel(kernel, params.dtype.name), *map(ctypes.c_void_p, addresses))
+    addresses = (array.ctypes.data for array in (binding.params, workspace.job, call.numbers))
+    return partial(catalog.network(kernel, binding.params.dtype.name), *map(ctypes.c_int64, addresses))

@@ -1,17 +1,17 @@
-"""What an optimiser remembers from step to step, and the numbers that its steps are made with."""
+"""What an optimiser remembers from step to step, and how kernels are told to make a step."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ..kernels import layout
-from ..kernels.layout import aligned
+from ..kernels.layout import OPTIONS, STEP, aligned
 from ..optimizers import SGD, Optimizer
 
-__all__ = ["OptimizerState"]
+__all__ = ["OptimizerState", "Step"]
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class OptimizerState:
     optimizer : Optimizer
     vectors : list of ndarray
         Shaped like the parameters, on cache lines: momentum, mean squares, ….
-    options : ndarray of float64
-        The count of steps, penalties and limits (0: none), and the optimiser's constants, as kernels read them.
+    options : ndarray of OPTIONS, ()
+        The count of steps, penalties and limits (0: none), as kernels read them.
     """
 
     optimizer: Optimizer
@@ -38,14 +38,11 @@ class OptimizerState:
         params: np.ndarray,
         l1: float = 0.0,
         l2: float = 0.0,
-        clip: float = 0.0,
+        clip_norm: float = 0.0,
         max_norm: float = 0.0,
     ) -> OptimizerState:
         """The state before the first step."""
-        options = np.zeros(layout.N_OPTIONS)
-        options[[layout.L1, layout.L2, layout.CLIP, layout.MAX_NORM]] = l1, l2, clip, max_norm
-        constants = optimizer.constants
-        options[layout.CONSTANTS : layout.CONSTANTS + len(constants)] = constants
+        options = np.array((0.0, l1, l2, clip_norm, max_norm), OPTIONS)
         return cls(optimizer, [aligned(params.size, params.dtype) for _ in range(optimizer.states)], options)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -58,28 +55,59 @@ class OptimizerState:
     @property
     def count(self) -> int:
         """How many steps were made."""
-        return int(self.options[layout.STEPS])
+        return int(self.options["steps"])
 
     def set_count(self, count: int) -> None:
         """Go on as if so many steps had been made."""
-        self.options[layout.STEPS] = count
+        self.options["steps"] = count
 
     def set_penalties(self, l1: float, l2: float) -> None:
         """Penalise weights by these from the next step on."""
-        self.options[[layout.L1, layout.L2]] = l1, l2
+        self.options["l1"], self.options["l2"] = l1, l2
 
     @property
     def l2(self) -> float:
         """The penalty ½ l2 Σw² of the next step."""
-        return float(self.options[layout.L2])
+        return float(self.options["l2"])
 
     @property
     def linear(self) -> bool:
         """Whether a step is linear in the gradients, but for clipping: then per-sample steps can be taken in blocks."""
-        o = self.options
-        return isinstance(self.optimizer, SGD) and o[layout.L1] == 0 and o[layout.MAX_NORM] == 0
+        return isinstance(self.optimizer, SGD) and not (self.options["l1"] or self.options["max_norm"])
 
     @property
     def plain(self) -> bool:
         """Whether a step is just w -= lr · gradient."""
-        return self.linear and not (self.vectors or self.options[layout.L2] or self.options[layout.CLIP])
+        return self.linear and not (self.vectors or self.options["l2"] or self.options["clip_norm"])
+
+
+class Step:
+    """How a step is made, as kernels see it. It holds the arrays, because ``record`` has only addresses.
+
+    Parameters
+    ----------
+    state : OptimizerState
+    rule : int
+        The address of the optimiser's function; 0: plain SGD, or the kernel has its own.
+    dropout : int
+        The address of the function that leaves units out, or 0.
+    kept : sequence of float
+        The share of units kept, for each hidden layer.
+    """
+
+    def __init__(self, state: OptimizerState, rule: int, dropout: int, kept: Sequence[float]) -> None:
+        self._constants, self._kept = np.array(state.optimizer.constants, np.float64), np.array(kept, np.float64)
+        self._options, self._coefficients = state.options, np.empty(0)
+        self.record = record = np.zeros((), STEP)
+        record["rule"], record["options"] = rule, state.options.ctypes.data
+        record["constants"], record["dropout"] = self._constants.ctypes.data, dropout
+        record["kept"] = self._kept.ctypes.data
+
+    def set_key(self, key: int) -> None:
+        """Let dropout draw by this key from now on."""
+        self.record["key"] = key
+
+    def set_coefficients(self, coefficients: np.ndarray) -> None:
+        """Take these coefficients of exact blocks (blocks.py) from now on."""
+        self._coefficients = coefficients
+        self.record["coefficients"] = coefficients.ctypes.data

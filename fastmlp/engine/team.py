@@ -10,11 +10,11 @@ from functools import cache
 
 import numpy as np
 
-from ..kernels import layout
-from ..kernels.layout import Workspace, aligned
+from ..kernels.layout import MEMBER, SHARED, aligned
 from .binding import Binding, DataView, address_of
 from .blocks import BLOCK
 from .call import KernelCall
+from .memory import Workspace
 
 __all__ = ["Team"]
 
@@ -29,18 +29,19 @@ class Team:
         self._binding, self.n_threads = binding, n_threads
         parameters = binding.parameters(vectors)
         self._workspaces = [binding.workspace(BLOCK, parameters) for _ in range(n_threads)]
-        self._shared = aligned(layout.APART * (1 + n_threads), np.dtype(np.float64))
-        self._signals = self._shared[: layout.APART].view(np.int64)
+        self._shared, self._members = aligned(1, SHARED), aligned(n_threads, MEMBER)
         self._jobs = np.array([workspace.job.ctypes.data for workspace in self._workspaces], np.int64)
-        self._parts = [parameters.part() for _ in range(n_threads)]
-        entries = [layout.MEMBER, layout.TEAM, layout.JOBS, layout.SHARED, layout.RELAX, layout.PART_GRAD]
-        for i, (workspace, (_, distance)) in enumerate(zip(self._workspaces, self._parts, strict=True)):
-            addresses = self._jobs.ctypes.data, self._shared.ctypes.data, _yield_thread(), distance
-            workspace.job[entries] = i, n_threads, *addresses
+        self._gradients = [parameters.extra_gradient() for _ in range(n_threads)]
+        for i, (workspace, (_, distance)) in enumerate(zip(self._workspaces, self._gradients, strict=True)):
+            record = workspace.job["team"]
+            record["size"], record["member"], record["part_gradient"] = n_threads, i, distance
+            record["jobs"], record["shared"] = self._jobs.ctypes.data, self._shared.ctypes.data
+            record["members"], record["yield_thread"] = self._members.ctypes.data, _yield_thread()
         self._others: ThreadPoolExecutor | None = None
 
     @property
     def leader(self) -> Workspace:
+        """The workspace of the member that runs in the caller's thread."""
         return self._workspaces[0]
 
     def run(self, kernel: str, view: DataView, call: KernelCall, start: int, count: int) -> None:
@@ -57,11 +58,11 @@ class Team:
                 followers.append(self._others.submit(run, workspace, kernel, view, call, start, count))
             run(leader, kernel, view, call, start, count)
         except BaseException:
-            self._signals[layout.GIVE_UP] = 1
+            self._shared["give_up"] = 1
             raise
         finally:
             wait(followers)
-            self._signals[:] = 0
+            self._shared["arrivals"] = self._shared["give_up"] = 0
         for follower in followers:
             follower.result()
 

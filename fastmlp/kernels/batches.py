@@ -1,256 +1,278 @@
 """Mini-batches: gradients, every optimiser's steps, and the threads that share them.
 
-A batch is taken in parts of PART samples, a part in blocks. Each thread (a member of the team) makes the gradients of
-parts of its own, in a workspace of its own; then all add them up, in the parts' order, each thread its share of every
-layer. So the numbers do not depend on how many threads there are, and little moves between the cores.
+A batch is taken in parts, a part in blocks. Each thread (a member of the team) makes the gradients of parts of its own,
+in a workspace of its own; then all add them up, in the parts' order, each member its share of every layer. So the
+numbers do not depend on how many threads there are, and little moves between the cores.
 """
 
 from __future__ import annotations
 
 import math
 
-from . import layout as at
-from .decorators import array_at, call, inner, written_out
-from .passes import (
+import numpy as np
+
+from .decorators import array_at, call_system, inlined_source, kernel_function, peek, record_at, size_of
+from .layout import JOB, MEMBER, NUMBERS, OPTIONS, SHARED
+from .packing import (
     add,
-    all_deltas,
-    all_finite,
-    arguments,
-    blocks,
     clear,
-    copy_outputs,
-    first_forward,
-    look_back,
+    layer_at,
     pack_all,
-    read_inputs,
-    read_targets,
-    scale,
     scale_gradient,
     squares,
     step,
     unpack,
     unpack_all,
+)
+from .passes import (
+    all_deltas,
+    all_finite,
+    blocks,
+    copy_outputs,
+    first_forward,
+    forward_to_loss,
+    read_inputs,
+    read_targets,
+    scale,
     update,
     update_first,
     weight_of,
 )
 from .simd import atomic_add, atomic_load
 
-WEIGHT, BATCH_WEIGHT = 2, 3  # among a member's numbers
+_ARRIVALS, _GIVE_UP = (SHARED.fields[name][1] for name in ("arrivals", "give_up"))
+_MEMBER_BYTES = MEMBER.itemsize
 
 
 def build(name: str, dtype: str):
-    """The Python function to compile for a kernel's name; the dtype is in its pointers."""
-    return {"batches": _batches}[name]
+    """The Python function to compile for a kernel's name."""
+    return {"batches": _batches}[name](np.dtype(dtype).type)
 
 
-@inner
+@kernel_function
 def _wait(job):
     """Wait until the whole team is here; true when it should give up."""
-    if job[at.TEAM] == 1:
+    team = job.team
+    if team.size == 1:
         return False
-    arrivals = job[at.SHARED] + 8 * at.ARRIVALS
-    team = job[at.TEAM]
-    all_here = (atomic_add(arrivals, 1) // team + 1) * team
+    arrivals = team.shared + _ARRIVALS
+    all_here = (atomic_add(arrivals, 1) // team.size + 1) * team.size
     looks = 0
     while atomic_load(arrivals) < all_here:
-        if atomic_load(job[at.SHARED] + 8 * at.GIVE_UP):
+        if atomic_load(team.shared + _GIVE_UP):
             return True
         looks += 1
-        if looks > 2000 and job[at.RELAX]:
-            call(job[at.RELAX], ())
+        if looks > 2000 and team.yield_thread:
+            call_system(team.yield_thread)
     return False
 
 
-@inner
-def _chunk(job, table, slopes, start, rows, params, totals):
-    """From samples of x to the deltas of all layers. When MODE has CHECKED, the total of losses becomes NaN where a
-    sample is not finite: an activation may hide it."""
-    walked = read_inputs(job, table, start, rows)
-    if job[at.MODE] & at.CHECKED and not all_finite(table, rows, params):
-        totals[0] = math.nan
-    read_targets(job, table, start, rows, params)
-    first_forward(job, table, rows, walked, params)
-    look_back(job, table, slopes, start, 0, rows, params, totals)
-    all_deltas(job, table, 0, rows, params)
-    if job[at.OUTPUTS]:
-        copy_outputs(job, table, rows, start, params)
-    return walked
+@kernel_function
+def _block(job, start, rows, totals, real):
+    """From samples of x to the deltas of all layers; return n_columns.
+
+    Where the call is checked, the total of losses becomes NaN where a sample is not finite: an activation may hide it.
+    """
+    n_columns = read_inputs(job, start, rows)
+    if job.call.checked and not all_finite(job, rows, real):
+        totals.loss = math.nan
+    read_targets(job, start, rows, real)
+    first_forward(job, rows, n_columns, real)
+    forward_to_loss(job, start, 0, rows, totals, real)
+    all_deltas(job, 0, rows, real)
+    if job.call.outputs:
+        copy_outputs(job, rows, start, real)
+    return n_columns
 
 
-@inner
-def _weight(job, start, rows, totals):
-    if not job[at.WEIGHTS]:
+@kernel_function
+def _weight(job, start, rows):
+    """The weight of these samples together."""
+    if not job.data.weights:
         return float(rows)
     total = 0.0
     for r in range(rows):
-        total += weight_of(job, start + r, totals)
+        total += weight_of(job, start + r)
     return total
 
 
-@written_out
-def _small_step(job, table, slopes, start, rows, lr, params, totals):
-    """A step of plain SGD with a batch of one chunk, which needs no gradient of its own."""
-    walked = _chunk(job, table, slopes, start, rows, params, totals)
-    factor = params.dtype.type(-lr / _weight(job, start, rows, totals))
-    for i in range(len(table)):
-        scale(table[i], 0, rows, factor, params)
+@inlined_source
+def _small_step(job, start, rows, rate, totals, real):
+    """Make a step of plain SGD with a batch of one block, which needs no gradient of its own."""
+    n_columns = _block(job, start, rows, totals, real)
+    factor = real(-rate / _weight(job, start, rows))
+    for i in range(job.workspace.n_layers):
+        layer = layer_at(job, i)
+        scale(layer, 0, rows, factor, real)
         if i > 0:
-            update(job, table[i], 0, 0, rows, params)
-    update_first(job, table[0], 0, rows, walked, params)
+            update(job, layer, 0, 0, rows, real)
+    update_first(job, 0, rows, n_columns, real)
 
 
-@written_out
-def _numbers_of(job, member, totals):
-    """Of a member's part: the two totals and the weight; and the weight of the batch so far."""
-    return array_at(job[at.SHARED] + 8 * at.APART * (1 + member), 4, totals)
+@inlined_source
+def _member_at(job, member):
+    """The MEMBER record of one of the team."""
+    return record_at(job.team.members + member * _MEMBER_BYTES, MEMBER)
 
 
-@written_out
-def _part_gradient(job, table, slopes, start, size, distance, params, own):
-    """The gradient of a part's samples goes to what stands at a distance behind the parameters."""
-    one = params.dtype.type(1)
-    for i in range(len(table)):
-        clear(table[i], distance, 0, 1, params)
-    for j in range(blocks(size, job[at.BLOCK])):
-        first = start + j * job[at.BLOCK]
-        rows = min(job[at.BLOCK], start + size - first)
-        walked = _chunk(job, table, slopes, first, rows, params, own)
-        own[WEIGHT] += _weight(job, first, rows, own)
-        for i in range(len(table)):
-            scale(table[i], 0, rows, one, params)
+@inlined_source
+def _part_gradient(job, start, size, distance, mine, real):
+    """Write the gradient of a part's samples to a distance behind the parameters; add to the member's numbers."""
+    one, block = real(1), job.call.block
+    for i in range(job.workspace.n_layers):
+        clear(layer_at(job, i), distance, real)
+    for j in range(blocks(size, block)):
+        first = start + j * block
+        rows = min(block, start + size - first)
+        n_columns = _block(job, first, rows, mine.totals, real)
+        mine.weight += _weight(job, first, rows)
+        for i in range(job.workspace.n_layers):
+            layer = layer_at(job, i)
+            scale(layer, 0, rows, one, real)
             if i > 0:
-                update(job, table[i], distance, 0, rows, params)
-        update_first(job, table[0], distance, rows, walked, params)
+                update(job, layer, distance, 0, rows, real)
+        update_first(job, distance, rows, n_columns, real)
 
 
-@written_out
-def _add_gradient(job, table, slopes, start, size, begins, params, totals):
+@inlined_source
+def _add_gradient(job, start, size, totals, real):
     """Add the gradients of ``size`` samples to the one gradient; true when the team gives up.
 
     Each member adds its share of all parts, in their order; the leader adds the totals, in the same order.
     """
-    team = job[at.TEAM]
-    jobs = array_at(job[at.JOBS], team, job)
-    own = _numbers_of(job, job[at.MEMBER], totals)
-    if begins:
-        own[BATCH_WEIGHT] = 0
-    for group in range(blocks(size, job[at.PART] * team)):
+    team, own, how = job.team, job.workspace, job.call
+    mine = _member_at(job, team.member)
+    if how.begins:
+        mine.batch_weight = 0.0
+    for group in range(blocks(size, how.part * team.size)):
         if group > 0 and _wait(job):  # others may still read my part
             return True
-        first = (group * team + job[at.MEMBER]) * job[at.PART]
-        for k in range(BATCH_WEIGHT):
-            own[k] = 0
+        first = (group * team.size + team.member) * how.part
+        mine.totals.loss = 0.0
+        mine.totals.right = 0.0
+        mine.weight = 0.0
         if first < size:
-            place = job[at.GRAD] if first == 0 and begins else job[at.PART_GRAD]  # the first part needs no adding
-            _part_gradient(job, table, slopes, start + first, min(job[at.PART], size - first), place, params, own)
+            place = own.gradient if first == 0 and how.begins else team.part_gradient  # the first part needs no adding
+            _part_gradient(job, start + first, min(how.part, size - first), place, mine, real)
         if _wait(job):
             return True
-        for member in range(min(team, blocks(size, job[at.PART]) - group * team)):
-            their = array_at(jobs[member], at.JOB, job)
-            numbers = _numbers_of(job, member, totals)
-            own[BATCH_WEIGHT] += numbers[WEIGHT]
-            if job[at.MEMBER] == 0:
-                totals[0] += numbers[0]
-                totals[1] += numbers[1]
-            if not (begins and group == 0 and member == 0):
-                for i in range(len(table)):
-                    add(table[i], job[at.GRAD], their[at.PART_GRAD], job[at.MEMBER], team, params)
+        for member in range(min(team.size, blocks(size, how.part) - group * team.size)):
+            their_job = record_at(peek(team.jobs + 8 * member, np.int64), JOB)
+            theirs = _member_at(job, member)
+            mine.batch_weight += theirs.weight
+            if team.member == 0:
+                totals.loss += theirs.totals.loss
+                totals.right += theirs.totals.right
+            if not (how.begins and group == 0 and member == 0):
+                other = their_job.team.part_gradient
+                for i in range(own.n_layers):
+                    add(layer_at(job, i), own.gradient, other, team.member, team.size, real)
     return False
 
 
-@inner
-def _squared_norm(job, table, params):
-    """Of the whole gradient."""
-    total = 0.0
-    for i in range(len(table)):
-        row = table[i]
-        total += squares(row[at.W] + job[at.GRAD], row[at.W_ROWS] * row[at.W_ROW] // params.itemsize, params)
-        if row[at.HAS_BIASES]:
-            total += squares(row[at.B] + job[at.GRAD], row[at.N_OUT], params)
+@kernel_function
+def _squared_norm(job, real):
+    """The squared norm of the whole gradient."""
+    total, gradient = 0.0, job.workspace.gradient
+    for i in range(job.workspace.n_layers):
+        layer = layer_at(job, i)
+        total += squares(layer.w + gradient, layer.w_rows * layer.w_row // size_of(real), real)
+        if layer.has_biases:
+            total += squares(layer.b + gradient, layer.n_out, real)
     return total
 
 
-@inner
-def _limit_norms(row, limit, params):
+@kernel_function
+def _limit_norms(layer, limit, real):
     """Shorten each unit's incoming weights to a norm of at most the limit."""
-    n_rows = row[at.W_ROWS]
-    w = array_at(row[at.W], (n_rows, row[at.W_ROW] // params.itemsize), params)
-    if not row[at.BY_INPUTS]:
+    n_rows, n_columns = layer.w_rows, layer.w_row // size_of(real)
+    w = array_at(layer.w, (n_rows, n_columns), real)
+    if not layer.by_inputs:
         for r in range(n_rows):
-            norm = math.sqrt(squares(w[r].ctypes.data, len(w[r]), params))
-            factor = params.dtype.type(min(1.0, limit / max(norm, limit)))
-            for k in range(len(w[r])):
+            norm = math.sqrt(squares(layer.w + r * layer.w_row, n_columns, real))
+            factor = real(min(1.0, limit / max(norm, limit)))
+            for k in range(n_columns):
                 w[r, k] *= factor
         return
-    factors = array_at(row[at.SCALED], w.shape[1], params)
-    for k in range(len(factors)):
+    factors = array_at(layer.scaled, n_columns, real)
+    for k in range(n_columns):
         factors[k] = 0
     for r in range(n_rows):
-        for k in range(len(factors)):
+        for k in range(n_columns):
             factors[k] += w[r, k] * w[r, k]
-    for k in range(len(factors)):
+    for k in range(n_columns):
         factors[k] = min(1.0, limit / max(math.sqrt(factors[k]), limit))
     for r in range(n_rows):
-        for k in range(len(factors)):
+        for k in range(n_columns):
             w[r, k] *= factors[k]
 
 
-@written_out
-def _step(job, table, lr, params, totals):
-    """The optimiser's step against the gradient of the batch's mean loss; true when the team gives up."""
-    options = array_at(job[at.OPTIONS], at.N_OPTIONS, totals)
-    factor = 1 / _numbers_of(job, job[at.MEMBER], totals)[BATCH_WEIGHT]
-    if options[at.CLIP] > 0:
+@inlined_source
+def _step(job, rate, real):
+    """Make the optimiser's step against the gradient of the batch's mean loss; true when the team gives up."""
+    team, n_layers = job.team, job.workspace.n_layers
+    options = record_at(job.step.options, OPTIONS)
+    factor = 1 / _member_at(job, team.member).batch_weight
+    if options.clip_norm > 0:
         if _wait(job):
             return True
-        norm = factor * math.sqrt(_squared_norm(job, table, params))
-        factor *= min(1.0, options[at.CLIP] / max(norm, options[at.CLIP]))
-    for i in range(len(table)):
-        step(job, table[i], job[at.MEMBER], job[at.TEAM], lr, factor, params)
+        norm = factor * math.sqrt(_squared_norm(job, real))
+        factor *= min(1.0, options.clip_norm / max(norm, options.clip_norm))
+    for i in range(n_layers):
+        step(job, layer_at(job, i), team.member, team.size, rate, factor, real)
     if _wait(job):
         return True
-    if job[at.MEMBER] == 0:  # the others look at these only after the next barrier
-        options[at.STEPS] += 1
-    if options[at.MAX_NORM] > 0:
-        for i in range(len(table)):
-            if i % job[at.TEAM] == job[at.MEMBER]:
-                _limit_norms(table[i], options[at.MAX_NORM], params)
+    if team.member == 0:  # the others look at these only after the next barrier
+        options.steps += 1
+    if options.max_norm > 0:
+        for i in range(n_layers):
+            if i % team.size == team.member:
+                _limit_norms(layer_at(job, i), options.max_norm, real)
         return _wait(job)
     return False
 
 
-def _batches(params, job, numbers):
-    """A step for each BATCH samples, or the gradient of all of them.
+@inlined_source
+def _write_back(job, params, rate, real):
+    """Write the parameters back, or the gradient times the call's number once it is complete."""
+    if not job.call.gradient:
+        unpack_all(job, params, real)
+    elif job.call.ends:
+        for i in range(job.workspace.n_layers):
+            scale_gradient(layer_at(job, i), job.workspace.gradient, rate, real)
+        unpack(job, job.call.gradient, job.workspace.gradient, real)
 
-    numbers[0] is the learning rate. A batch may be spread over several calls, of whole chunks: MODE says whether this
-    one BEGINS and ENDS it. Where GRADIENT is not null no step is made, and it gets numbers[0] · (the sum of the
-    gradients). The result is 1 where the team gave up.
+
+def _batches(real):
+    """A step for each batch of the call's samples, or the gradient of all of them.
+
+    A batch may be spread over several calls, of whole blocks: the first of them begins it, the last ends it. Where the
+    call wants a gradient no step is made, and it gets the call's number times the sum of the gradients. The result is
+    1 where the team gave up.
     """
-    params, job, totals, table, slopes, lr = arguments(params, job, numbers)
-    leads = job[at.MEMBER] == 0
-    if leads:
-        pack_all(job, table, params)
-    if _wait(job):
-        return 1.0
-    for j in range(blocks(job[at.COUNT], job[at.BATCH])):
-        start = j * job[at.BATCH]
-        size = min(job[at.BATCH], job[at.COUNT] - start)
-        if not (job[at.STEP] or job[at.GRADIENT]):
-            _small_step(job, table, slopes, start, size, lr, params, totals)
-            continue
-        if _add_gradient(job, table, slopes, start, size, job[at.MODE] & at.BEGINS != 0, params, totals):
+
+    def batches(params, job, numbers):
+        job, numbers = record_at(job, JOB), record_at(numbers, NUMBERS)
+        how, rate = job.call, real(numbers.rate)
+        leads = job.team.member == 0
+        if leads:
+            pack_all(job, params, real)
+        if _wait(job):
             return 1.0
-        if job[at.MODE] & at.ENDS and not job[at.GRADIENT] and _step(job, table, lr, params, totals):
+        for j in range(blocks(how.count, how.batch)):
+            start = j * how.batch
+            size = min(how.batch, how.count - start)
+            if not (job.step.rule or how.gradient):
+                _small_step(job, start, size, rate, numbers.totals, real)
+                continue
+            if _add_gradient(job, start, size, numbers.totals, real):
+                return 1.0
+            if how.ends and not how.gradient and _step(job, rate, real):
+                return 1.0
+        if (how.gradient or not how.ends) and _wait(job):
             return 1.0
-    if (job[at.GRADIENT] or not job[at.MODE] & at.ENDS) and _wait(job):
-        return 1.0
-    if leads:
-        if job[at.GRADIENT]:
-            if job[at.MODE] & at.ENDS:
-                for i in range(len(table)):
-                    scale_gradient(table[i], job[at.GRAD], lr, params)
-                unpack(table, array_at(job[at.GRADIENT], at.ANY, params), job[at.GRAD])
-        else:
-            unpack_all(job, table, params)
-    return 0.0
+        if leads:
+            _write_back(job, params, rate, real)
+        return 0.0
+
+    return batches

@@ -1,122 +1,139 @@
-"""The kernels that Python may call, each once, with the types of its arguments.
+"""The one list of kernels: the file of each, and its arguments.
 
 Importing this does not import Numba: a kernel that an earlier process compiled is loaded from its object file
-(compiler.py).
+(store.py). A signature (signature.py) is held against its function when that is compiled, and against every call from
+another kernel (decorators.call).
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
-from . import store as compiler
+from . import store
 
 __all__ = [
-    "MATRIX_FUNCTIONS",
-    "NETWORK_KERNELS",
+    "KERNELS",
+    "LINEAR",
+    "NETWORK",
     "activation",
     "dropout",
-    "gather",
-    "gather_sparse",
-    "kernel",
+    "linear",
     "loss",
-    "matrix_function",
+    "network",
     "private_activation",
     "private_loss",
+    "reader",
     "run_epochs",
     "softmax_backward",
+    "sparse_reader",
     "step",
 ]
 
-# T: pointer to the network's reals; I, D: pointers to int64, float64; i, d: an int64 (or an address that may be null),
-# a float64.
-_KERNEL = "TID"
-NETWORK_KERNELS = {
-    "forward": "outputs",
-    "jacobian": "outputs",
-    "samples": "samples",
-    "samples_with_memory": "samples",
-    "batches": "batches",
-}  # the file of each
-MATRIX_FUNCTIONS = {
-    "product": "i" * 14,
-    "inner_products": "i" * 10,
-    "weighted_rows": "i" * 9,
-    "backward_and_update": "i" * 8,
-    "backward_and_update_by_inputs": "i" * 10,
-    "walk": "i" * 5,
+
+class Kernel(NamedTuple):
+    """Where a family of kernels stands, and what each of them takes; all return a float64."""
+
+    file: str
+    signature: str
+
+
+_OF_NETWORK = "params job numbers"
+_BACKWARD = "delta scaled w w_row x dx vectors"
+KERNELS = {
+    # What Python calls; params, job and numbers are addresses (layout.py).
+    "forward": Kernel("outputs", _OF_NETWORK),
+    "jacobian": Kernel("outputs", _OF_NETWORK),
+    "samples": Kernel("samples", _OF_NETWORK),
+    "samples_with_memory": Kernel("samples", _OF_NETWORK),
+    "batches": Kernel("batches", _OF_NETWORK),
+    "run_epochs": Kernel("many_epochs", "params job numbers finite kernel epochs"),
+    # What those call, by addresses in the job.
+    "product": Kernel("linear", "a a_row a_step b b_row b_index start start_row c c_row c_index rows vectors depth"),
+    "inner_products": Kernel("linear", "a a_row w w_row start c c_row rows n_rows vectors"),
+    "weighted_rows": Kernel("linear", "count x x_index w w_row w_index start z vectors"),
+    "backward_and_update": Kernel("linear", f"n_out {_BACKWARD}"),
+    "backward_and_update_by_inputs": Kernel("linear", f"count index n_in {_BACKWARD}"),
+    "list_nonzero_columns": Kernel("linear", "x x_row rows n index"),
+    "reader": Kernel("readers", "data row_stride column_stride index:I rows following n shift scale out out_row"),
+    "sparse_reader": Kernel("readers", "data indptr indices order:I rows scale out out_row index slots"),
+    "activation": Kernel("activations", "z:T a:T d rows n stride slope:d"),
+    "softmax_backward": Kernel("activations", "a delta rows n stride"),
+    "loss": Kernel("losses", "z:T a:T y:T delta:T rows n stride"),
+    "step": Kernel("steps", "w g states:I n for_weights options constants:D lr:d factor:d"),
+    "dropout": Kernel("dropout", "a:T d whole rows stride key row row_step kept:d"),
 }
-_EPOCHS = "TIDTii"
-_ACTIVATION = "TTiiiid"
-_LOSS = "TTTTiii"
-_GATHER = "iiiIiiiiiii"
-_GATHER_SPARSE = "iiiIiiiiii"
-_STEP = "TTiiiiDdd"
-_DROPOUT = "Tiiiiiiid"
-_SOFTMAX_BACKWARD = "iiiii"
+NETWORK = tuple(name for name, kernel in KERNELS.items() if kernel.signature == _OF_NETWORK)
+LINEAR = tuple(name for name, kernel in KERNELS.items() if kernel.file == "linear")
 
 
-def kernel(name: str, dtype: str) -> compiler.Function:
-    """What Python calls, for networks of that dtype."""
-    return compiler.load(NETWORK_KERNELS[name], name, _KERNEL, dtype)
+def _load(family: str, variant: str, dtype: str) -> store.Function:
+    kernel = KERNELS[family]
+    name = f"{family}.{variant}" if variant else family
+    return store.load(kernel.file, name, kernel.signature, dtype)
 
 
-def run_epochs(dtype: str) -> compiler.Function:
-    """``run_epochs(params, job, numbers, finite, kernel, epochs)``, which runs a training kernel several times."""
-    return compiler.load("many_epochs", "run_epochs", _EPOCHS, dtype)
+def network(name: str, dtype: str) -> store.Function:
+    """A kernel of `NETWORK`, which Python calls, for networks of that dtype."""
+    return _load(name, "", dtype)
 
 
-def matrix_function(name: str, dtype: str) -> compiler.Function:
-    """A function of linear.py, which network kernels call."""
-    return compiler.load("linear", name, MATRIX_FUNCTIONS[name], dtype)
+def run_epochs(dtype: str) -> store.Function:
+    """The kernel that runs a training kernel several times (many_epochs.py)."""
+    return _load("run_epochs", "", dtype)
 
 
-def activation(name: str, dtype: str) -> compiler.Function:
-    """``act(z, a, d, rows, n, stride, slope)`` for the named entry of the activation table."""
-    return compiler.load("elementwise", f"activation.{name}", _ACTIVATION, dtype)
+def linear(name: str, dtype: str) -> store.Function:
+    """A function of `LINEAR`."""
+    return _load(name, "", dtype)
 
 
-def loss(name: str, output: str, dtype: str) -> compiler.Function:
-    """``loss(z, a, y, delta, rows, n, stride)`` for a loss; ``output`` is the activation it is fused with or ''."""
-    return compiler.load("elementwise", f"loss.{name}.{output}", _LOSS, dtype)
+def activation(name: str, dtype: str) -> store.Function:
+    """The rows function of an entry of the registry of activations."""
+    return _load("activation", name, dtype)
 
 
-def gather(source: str, dtype: str) -> compiler.Function:
-    """A reader of x or y of that dtype: ``gather(data, row_stride, column_stride, index, …)`` in elementwise.py."""
-    return compiler.load("elementwise", f"gather.{source}", _GATHER, dtype)
+def loss(name: str, output: str, dtype: str) -> store.Function:
+    """The rows function of a loss; ``output`` is the activation it is fused with or ''."""
+    return _load("loss", f"{name}.{output}", dtype)
 
 
-def gather_sparse(sources: str, dtype: str) -> compiler.Function:
-    """A reader of CSR rows; ``sources`` is the dtypes of the data and of the indices, "float32.int32"."""
-    return compiler.load("elementwise", f"sparse.{sources}", _GATHER_SPARSE, dtype)
+def reader(source: str, dtype: str) -> store.Function:
+    """The reader of x or y of that dtype."""
+    return _load("reader", source, dtype)
 
 
-def step(optimizer: str, states: int, dtype: str) -> compiler.Function:
-    """``step(w, gradient, state_1, state_2, n, for_weights, options, lr, factor)`` of an optimiser of the table."""
-    return compiler.load("elementwise", f"step.{optimizer}.{states}", _STEP, dtype)
+def sparse_reader(sources: str, dtype: str) -> store.Function:
+    """The reader of CSR rows; ``sources`` is the dtypes of the data and of the indices, "float32.int32"."""
+    return _load("sparse_reader", sources, dtype)
 
 
-def dropout(dtype: str) -> compiler.Function:
-    """``dropout(a, d, whole, rows, stride, key, row, row_step, kept)`` in elementwise.py."""
-    return compiler.load("elementwise", "dropout", _DROPOUT, dtype)
+def step(optimizer: str, states: int, dtype: str) -> store.Function:
+    """The step of an optimiser of the registry, with so many vectors of state."""
+    return _load("step", f"{optimizer}.{states}", dtype)
 
 
-def softmax_backward(dtype: str) -> compiler.Function:
-    """``softmax_backward(a, delta, rows, n, stride)`` in elementwise.py."""
-    return compiler.load("elementwise", "softmax_backward", _SOFTMAX_BACKWARD, dtype)
+def dropout(dtype: str) -> store.Function:
+    """The function that leaves units out."""
+    return _load("dropout", "", dtype)
+
+
+def softmax_backward(dtype: str) -> store.Function:
+    """The way back through a softmax."""
+    return _load("softmax_backward", "", dtype)
 
 
 @lru_cache(maxsize=32)  # another network of the same functions has them at once
-def private_activation(function: Any, derivative: Any, dtype: str) -> tuple[compiler.Function, Any]:
-    """As `activation`, of a user's scalar njit functions. Keep the second value alive as long as the first is used."""
-    from .elementwise import activation_rows
+def private_activation(function: Any, derivative: Any, dtype: str) -> tuple[store.Function, Any]:
+    """`activation` of a user's scalar njit functions. Keep the second value alive as long as the first is used."""
+    from .activations import activation_rows
 
-    return compiler.compile_private(activation_rows(function, derivative), _ACTIVATION, dtype)
+    return store.compile_private(activation_rows(function, derivative), KERNELS["activation"].signature, dtype)
 
 
 @lru_cache(maxsize=32)
-def private_loss(function: Any, derivative: Any, dtype: str) -> tuple[compiler.Function, Any]:
-    """As `loss`, of a user's scalar njit functions. Keep the second value alive as long as the first is used."""
-    from .elementwise import loss_rows
+def private_loss(function: Any, derivative: Any, dtype: str) -> tuple[store.Function, Any]:
+    """`loss` of a user's scalar njit functions. Keep the second value alive as long as the first is used."""
+    from .losses import loss_rows
 
-    return compiler.compile_private(loss_rows(function, derivative), _LOSS, dtype)
+    return store.compile_private(loss_rows(function, derivative), KERNELS["loss"].signature, dtype)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import inspect
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -16,6 +17,7 @@ import llvmlite.binding as llvm
 from numba import cfunc, types
 
 from .cpu import target_machine
+from .signature import parameters
 
 __all__ = ["OPTIONS", "compile_callback", "compile_kernel"]
 
@@ -70,14 +72,17 @@ def _no_collection() -> Iterator[None]:
 
 def _cfunc(function: Any, signature: str, dtype: str, **options: Any) -> Any:
     real = getattr(types, dtype)
-    letters = {
+    wanted, given = [name for name, _ in parameters(signature)], list(inspect.signature(function).parameters)
+    if wanted != given:
+        raise RuntimeError(f"{function.__qualname__} takes {given}, the catalog says {wanted}")
+    kinds = {
         "T": types.CPointer(real),
         "I": types.CPointer(types.int64),
         "D": types.CPointer(types.float64),
         "i": types.int64,
         "d": types.float64,
     }
-    return cfunc(types.float64(*(letters[letter] for letter in signature)), **OPTIONS, **options)(function)
+    return cfunc(types.float64(*(kinds[kind] for _, kind in parameters(signature))), **OPTIONS, **options)(function)
 
 
 def _object_code(symbol: str, compiled: Any) -> bytes:

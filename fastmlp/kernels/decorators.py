@@ -1,24 +1,43 @@
-"""The decorators and the few intrinsics that every kernel file uses."""
+"""The decorators and the few intrinsics that every kernel file uses.
+
+``real`` is the NumPy scalar type of a network's numbers, here and in all kernel files: np.float32 or np.float64.
+"""
 
 from __future__ import annotations
 
 from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
+from numba.core.errors import TypingError
 from numba.extending import intrinsic
 from numba.np.arrayobj import populate_array
 
+from .catalog import KERNELS
 from .compiler import OPTIONS
+from .signature import parameters
 
 # Nothing calls these from Python: without wrappers they compile in three quarters of the time.
 _WITHOUT_WRAPPERS = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-inner = njit(**OPTIONS, **_WITHOUT_WRAPPERS)
-inner.__doc__ = "A function that kernels call: compiled into them, with the options of them all."
-inlined = njit(**OPTIONS, **_WITHOUT_WRAPPERS, forceinline=True)
-inlined.__doc__ = "The same, always inlined by LLVM: only then can the loop around it become vector code."
-written_out = njit(inline="always")
-written_out.__doc__ = """A function that becomes part of its caller's source, so that it may return arrays. It is
-compiled with its caller, once: what is nested, LLVM optimises at every level."""
+kernel_function = njit(**OPTIONS, **_WITHOUT_WRAPPERS)
+kernel_function.__doc__ = "Compile a function that kernels call, with the options of them all."
+force_inlined = njit(**OPTIONS, **_WITHOUT_WRAPPERS, forceinline=True)
+force_inlined.__doc__ = (
+    "Let LLVM inline the function wherever it is called: only then can loops around it become vector code."
+)
+inlined_source = njit(inline="always")
+inlined_source.__doc__ = """Inline at source level, before type inference: the function compiles once with its caller,
+instead of once for each level of nesting, and may return arrays."""
+
+
+@intrinsic
+def record_at(typingctx, address, layout):
+    """The record at an address: ``layout`` is one of layout.py. Reading and writing its fields touches that memory."""
+    result = layout.dtype
+
+    def codegen(context, builder, signature, args):
+        return builder.inttoptr(args[0], context.get_value_type(result))
+
+    return result(address, layout), codegen
 
 
 @intrinsic
@@ -61,12 +80,46 @@ def peek(typingctx, address, kind):
 
 
 @intrinsic
-def call(typingctx, address, arguments):
-    """Call the C function at the integer address with a tuple of int64 and float64; it returns a float64."""
+def size_of(typingctx, real):
+    """Bytes of a number of that type, as a constant."""
 
     def codegen(context, builder, signature, args):
-        values = cgutils.unpack_tuple(builder, args[1])
-        prototype = ir.FunctionType(ir.DoubleType(), [value.type for value in values])
-        return builder.call(builder.inttoptr(args[0], prototype.as_pointer()), values)
+        return context.get_constant(types.intp, real.dtype.bitwidth // 8)
 
-    return types.float64(address, arguments), codegen
+    return types.intp(real), codegen
+
+
+@intrinsic(prefer_literal=True)
+def call(typingctx, name, address, arguments):
+    """Call the kernel at the integer address, which is one of the family ``name`` of catalog.py; it returns a float64.
+
+    A number or a type of arguments that the catalog does not have is an error when the caller is compiled.
+    """
+    wanted = parameters(KERNELS[name.literal_value].signature)
+    kinds = [types.float64 if kind == "d" else types.int64 for _, kind in wanted]  # pointers are passed as addresses
+    fits = len(wanted) == len(arguments) and all(
+        isinstance(given, types.Float if kind is types.float64 else types.Integer | types.Boolean)
+        for given, kind in zip(arguments, kinds, strict=True)
+    )
+    if not fits:
+        raise TypingError(f"{name.literal_value} takes {wanted}, and is called with {arguments}")
+
+    def codegen(context, builder, signature, args):
+        given = cgutils.unpack_tuple(builder, args[2])
+        values = [context.cast(builder, *pair) for pair in zip(given, arguments, kinds, strict=True)]
+        prototype = ir.FunctionType(ir.DoubleType(), [value.type for value in values])
+        return builder.call(builder.inttoptr(args[1], prototype.as_pointer()), values)
+
+    return types.float64(name, address, arguments), codegen
+
+
+@intrinsic
+def call_system(typingctx, address):
+    """Call the function of the system at the integer address, which takes nothing and whose result does not matter."""
+
+    def codegen(context, builder, signature, args):
+        prototype = ir.FunctionType(ir.VoidType(), [])
+        builder.call(builder.inttoptr(args[0], prototype.as_pointer()), [])
+        return context.get_dummy_value()
+
+    return types.void(address), codegen

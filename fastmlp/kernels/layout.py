@@ -1,4 +1,4 @@
-"""Where everything lies in memory: what Python writes down and every kernel reads.
+"""Where everything lies in memory: the records that Python writes and kernels read (README.md has a drawing).
 
 Parameters are one flat vector, layer after layer, weights then biases, without gaps. The weights of the first layer,
 and of others whose outputs fill whole cache lines, are stored by inputs, (n_in, n_out): then what an input that is zero
@@ -7,8 +7,9 @@ would be multiplied with is a row, and can be skipped. Those of other layers are
 Kernels want rows of whole cache lines, padded with zeros. Where the hidden widths are such already, the parameters are
 used in place; else a kernel works on a padded copy, which it makes when it begins and writes back when it ends.
 
-A kernel takes a job: one row of int64, mostly addresses. It describes the data and the workspace: the padded copies,
-``block`` rows of each layer's z, a, derivative and delta, and some scratch. A table has one row a layer.
+A kernel takes one `JOB`: records of int64, mostly addresses, each with one writer in Python. Every field is named and
+explained here; a name that is not here does not compile. "Distance" is how far behind a parameter (in bytes) the number
+that belongs to it stands: its gradient, or its part of an optimiser's state.
 """
 
 from __future__ import annotations
@@ -18,61 +19,195 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["Parameters", "Place", "Workspace", "aligned", "padded", "parameter_places"]
+__all__ = [
+    "CALL", "DATA", "JOB", "LAYER", "LINEAR", "MEMBER", "NUMBERS", "OPTIONS", "SHARED", "STEP", "TEAM", "TOTALS",
+    "WORKSPACE", "Place", "aligned", "padded", "parameter_places",
+]  # fmt: skip
 
-# A layer's row in the table: sizes, strides (bytes), the shape of its weights as they are stored, where its parameters
-# stand in the flat vector (bytes), then addresses: of its weights and biases as kernels see them, of its inputs and
-# their derivatives, of its rows, of its activation, of the way back through a softmax (elsewhere 0), of the list of
-# inputs that matter to a sample; and how many those are.
-N_IN, N_OUT, IN_ROW, OUT_ROW, BY_INPUTS, W_ROWS, W_COLUMNS, W_ROW, FLAT_W, FLAT_B, HAS_BIASES = range(11)
-W, B, INPUT, BELOW_D, Z, A, D, DELTA, SCALED, ACT, SOFTMAX, ALIVE, N_ALIVE = range(11, 24)
-COLUMNS = 24
+# A layer: written by engine/memory.py. ``…_row`` are strides in bytes from row to row.
+LAYER = np.dtype(
+    [
+        ("n_in", "i8"),
+        ("n_out", "i8"),
+        ("has_biases", "i8"),
+        ("by_inputs", "i8"),  # whether the weights are stored (n_in, n_out)
+        ("in_row", "i8"),  # of its inputs and what belongs to them
+        ("out_row", "i8"),  # of z, a, d, delta and scaled
+        ("w_rows", "i8"),  # the weights as they are stored: rows, columns, stride
+        ("w_columns", "i8"),
+        ("w_row", "i8"),
+        ("flat_w", "i8"),  # where its weights and biases stand in the flat vector, in bytes
+        ("flat_b", "i8"),
+        ("w", "i8"),  # addresses of its weights and biases as kernels see them; without biases, of zeros
+        ("b", "i8"),
+        ("input", "i8"),  # rows of what it sees: the layer below's a, or x
+        ("below_d", "i8"),  # rows of the derivative of that
+        ("z", "i8"),  # rows of its pre-activations,
+        ("a", "i8"),  # activations,
+        ("d", "i8"),  # their derivatives,
+        ("delta", "i8"),  # and dL/dz
+        ("scaled", "i8"),  # delta times what a step multiplies it with
+        ("activation", "i8"),  # functions: its activation,
+        ("softmax_backward", "i8"),  # and the way back through a softmax, or 0
+        ("alive", "i8"),  # the list of inputs that matter to one sample, int64,
+        ("n_alive", "i8"),  # and how many they are
+        ("slope", "f8"),  # of a leaky_relu
+    ],
+    align=True,
+)
 
-# A job. First the data: addresses, byte strides and the functions that read and judge them. Where x is SPARSE, ROW and
-# COLUMN are the addresses of CSR's indptr and indices. WEIGHTS is the address of float64 sample weights, or 0.
-X, X_ROW, X_COLUMN, X_GATHER, X_SHIFT, X_SCALE, X_SPARSE = range(7)
-Y, Y_ROW, Y_COLUMN, Y_GATHER = range(7, 11)
-LOSS, FUSED, JUDGE, WEIGHTS = range(11, 15)
-FEED = 15  # entries so far
-CLASS_INDICES = 0  # in Y_COLUMN: y is int64 class indices, one a sample
-NOT_FUSED, FUSED_WITH_SIGMOID, FUSED_WITH_SOFTMAX = range(3)  # in FUSED; with softmax, the loss computes the outputs
-JUDGE_NOTHING, JUDGE_ARGMAX, JUDGE_LABELS = range(3)
-# The workspace: addresses of the table and of scratch.
-LAYERS, TABLE, SLOPES, IN_PLACE, N_PARAMS, TARGETS, INDEX, IDENTITY, SLOTS, ZEROS, ONES, GRAM, GRAM_ROW = range(15, 28)
-# How far behind the parameters (bytes) their gradient and the optimiser's state stand; how many vectors of state there
-# are, and their addresses as flat vectors.
-GRAD, STATE_1, STATE_2, STATES, FLAT_1, FLAT_2 = range(28, 34)
-# Functions of linear.py.
-PRODUCT, INNER_PRODUCTS, WEIGHTED_ROWS, BACKWARD_AND_UPDATE, BACKWARD_AND_UPDATE_BY_INPUTS, WALK = range(34, 40)
-# The team of threads: which this is, of how many; the address of the addresses of their jobs, of what they share, and
-# of a function that lets others run; then how far behind the parameters its own part of the gradient stands.
-MEMBER, TEAM, JOBS, SHARED, RELAX, PART_GRAD = range(40, 46)
-# The call: the samples' numbers, how many of them, how many at once, a batch and a part of it, where outputs and
-# gradients go (or 0), and where in its epoch the first sample stands.
-ORDER, COUNT, BLOCK, BATCH, PART, MODE, OUTPUTS, GRADIENT, POSITION = range(46, 55)
-CALL = 46  # entries so far
-# How a step is made: the optimiser's function (0: plain SGD) and numbers (below), and the coefficients of exact blocks
-# (docs/blocked-sgd.md). Dropout: its function (0: none), the layers' shares of units kept (float64), and a key.
-STEP, OPTIONS, COEFFICIENTS, DROPOUT, KEPT, KEY = range(55, 61)
-JOB = 61
+# x and y: written by engine/binding.py.
+DATA = np.dtype(
+    [
+        ("x", "i8"),  # the numbers
+        ("x_row", "i8"),  # strides in bytes; where x is sparse, addresses of CSR's indptr and indices
+        ("x_column", "i8"),
+        ("x_reader", "i8"),  # the function that reads x's dtype
+        ("x_shift", "i8"),  # vectors of the network's dtype, or 0: it sees (x - shift) · scale
+        ("x_scale", "i8"),
+        ("x_sparse", "i8"),  # whether x is CSR
+        ("y", "i8"),
+        ("y_row", "i8"),
+        ("y_column", "i8"),
+        ("y_reader", "i8"),
+        ("y_classes", "i8"),  # whether y is int64 class indices, one a sample
+        ("weights", "i8"),  # float64 sample weights, or 0
+        ("loss", "i8"),  # the function of the loss
+        ("fused", "i8"),  # whether the loss writes dL/dz, not dL/da
+        ("loss_activates", "i8"),  # whether the loss computes the outputs as well (softmax)
+        ("score_classes", "i8"),  # whether the right answers are counted: the largest output is the right class,
+        ("score_labels", "i8"),  # or the share of outputs on the right side of ½
+    ],
+    align=True,
+)
 
-JUDGED = OF_INPUTS = 1  # in MODE: of the forward and the jacobian kernel
-BEGINS, ENDS = 1, 2  # in MODE of the batches kernel: the call has the first, the last samples of its batch
-CHECKED = 4  # in MODE of the forward and the batches kernel: whether the inputs are finite is for the kernel to see
+# The memory of one running kernel: written by engine/memory.py.
+WORKSPACE = np.dtype(
+    [
+        ("n_layers", "i8"),
+        ("layers", "i8"),  # address of the LAYER records
+        ("n_params", "i8"),
+        ("in_place", "i8"),  # whether the flat parameters are used in place
+        ("gradient", "i8"),  # distance of the gradient
+        ("n_states", "i8"),  # vectors of the optimiser's state:
+        ("states", "i8"),  # address of their distances, int64,
+        ("flat_states", "i8"),  # and of their addresses as flat vectors, int64
+        ("targets", "i8"),  # rows of y
+        ("index", "i8"),  # the columns of x that are not zero in a block, int64
+        ("identity", "i8"),  # 0, 1, 2, …, int64
+        ("slots", "i8"),  # for the reader of sparse rows: -1 for every column, int64
+        ("zeros", "i8"),
+        ("ones", "i8"),
+        ("gram", "i8"),  # x_t · x_i of the samples of a block
+        ("gram_row", "i8"),
+    ],
+    align=True,
+)
 
-NUMBERS = 3  # a kernel's float64: the learning rate or a factor, then the totals of losses and of right answers
+# Functions of linear.py: written by engine/memory.py.
+LINEAR = np.dtype(
+    [
+        ("product", "i8"),
+        ("inner_products", "i8"),
+        ("weighted_rows", "i8"),
+        ("backward_and_update", "i8"),
+        ("backward_and_update_by_inputs", "i8"),
+        ("list_nonzero_columns", "i8"),
+    ],
+    align=True,
+)
 
-# An optimiser's numbers, float64: steps made so far, penalties on weights, limits (0: none), its own constants.
-STEPS, L1, L2, CLIP, MAX_NORM, CONSTANTS = range(6)
-N_OPTIONS = CONSTANTS + 4
+# The threads that run a kernel together: written by engine/team.py.
+TEAM = np.dtype(
+    [
+        ("size", "i8"),
+        ("member", "i8"),  # which this is, from 0, the leader
+        ("jobs", "i8"),  # address of the addresses of all members' jobs
+        ("shared", "i8"),  # the SHARED record
+        ("members", "i8"),  # the MEMBER records
+        ("yield_thread", "i8"),  # a function that lets other threads run
+        ("part_gradient", "i8"),  # distance of the gradient of this member's part of a batch
+    ],
+    align=True,
+)
 
-# What threads share, eight bytes each: arrivals at barriers and whether to give up (int64), then each member's numbers
-# (float64): of its part of a batch the two totals and the weight, and the weight of the batch so far. Two cores that
-# write to one cache line, or to neighbours, wait for each other: so each member has lines of its own.
-ARRIVALS, GIVE_UP = range(2)
-APART = 16  # the first member's numbers, and from each member's to the next one's
+# What is to be done to which samples: written by engine/call.py.
+CALL = np.dtype(
+    [
+        ("order", "i8"),  # the samples' numbers, int64,
+        ("count", "i8"),  # how many they are,
+        ("position", "i8"),  # and where in its epoch the first one stands
+        ("block", "i8"),  # how many samples are in memory at once
+        ("batch", "i8"),  # how many make a step
+        ("part", "i8"),  # how many of them one member takes to a gradient of its own
+        ("begins", "i8"),  # whether the call has the first samples of its batch,
+        ("ends", "i8"),  # and the last ones
+        ("outputs", "i8"),  # where outputs or a Jacobian go, or 0
+        ("gradient", "i8"),  # where a gradient goes, or 0: then a step is made
+        ("scored", "i8"),  # of the forward kernel: whether it computes losses
+        ("by_inputs", "i8"),  # of the Jacobian kernel: whether it derives by the inputs, not the parameters
+        ("checked", "i8"),  # whether the kernel must see to it that the inputs are finite
+    ],
+    align=True,
+)
 
-ANY = 1 << 40  # the length of a vector whose extents are in the job
+# How a step is made: written by engine/steps.py.
+STEP = np.dtype(
+    [
+        ("rule", "i8"),  # the optimiser's function; 0: plain SGD
+        ("options", "i8"),  # an OPTIONS record
+        ("constants", "i8"),  # the optimiser's own numbers, float64
+        ("coefficients", "i8"),  # of exact blocks (docs/blocked-sgd.md), float64
+        ("dropout", "i8"),  # the function that leaves units out, or 0
+        ("kept", "i8"),  # the layers' shares of units kept, float64
+        ("key", "i8"),  # what its draws depend on
+    ],
+    align=True,
+)
+
+JOB = np.dtype(
+    [
+        ("data", DATA),
+        ("workspace", WORKSPACE),
+        ("linear", LINEAR),
+        ("team", TEAM),
+        ("call", CALL),
+        ("step", STEP),
+    ],
+    align=True,
+)
+
+# What a kernel adds to: the losses, and the right answers.
+TOTALS = np.dtype([("loss", "f8"), ("right", "f8")], align=True)
+
+# A call's numbers: the learning rate, or the factor of a gradient; and its totals.
+NUMBERS = np.dtype([("rate", "f8"), ("totals", TOTALS)], align=True)
+
+# An optimiser's numbers: steps made so far, penalties on weights, limits (0: none).
+OPTIONS = np.dtype([("steps", "f8"), ("l1", "f8"), ("l2", "f8"), ("clip_norm", "f8"), ("max_norm", "f8")], align=True)
+
+# What threads share. Two cores that write to one cache line, or to neighbours, wait for each other: so each record has
+# two lines of its own.
+_APART = 128  # bytes
+SHARED = np.dtype(
+    {
+        "names": ["arrivals", "give_up"],  # how many arrived at barriers so far; whether to give up
+        "formats": ["i8", "i8"],
+        "offsets": [0, 8],
+        "itemsize": _APART,
+    },
+    align=True,
+)
+MEMBER = np.dtype(
+    {
+        "names": ["totals", "weight", "batch_weight"],  # of its part of a batch; the weight of the batch so far
+        "formats": [TOTALS, "f8", "f8"],
+        "offsets": [0, 16, 24],
+        "itemsize": _APART,
+    },
+    align=True,
+)
+
 _LINE = 64  # bytes
 
 
@@ -101,7 +236,7 @@ class Place(NamedTuple):
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Of the weights as they are stored."""
+        """The shape of the weights as they are stored."""
         return (self.n_in, self.n_out) if self.by_inputs else (self.n_out, self.n_in)
 
 
@@ -114,106 +249,3 @@ def parameter_places(widths: Sequence[int], biases: Sequence[bool]) -> tuple[lis
         places.append(Place(n_in, n_out, used, used + n_in * n_out, has_biases, by_inputs))
         used += n_out * (n_in + has_biases)
     return places, used
-
-
-class Parameters:
-    """The parameters as kernels see them, with their gradient and an optimiser's state at fixed distances behind.
-
-    Several threads may share one of these; then only one of them packs and unpacks.
-    """
-
-    def __init__(self, places: Sequence[Place], params: np.ndarray, states: Sequence[np.ndarray] = ()) -> None:
-        item = params.itemsize
-        lengths = [*(place.n_out for place in places[:-1]), places[-1].shape[1]]
-        self.in_place = all(n == padded(n, item) for n in lengths)
-        self._alive = params, states
-        self.offsets = [(place.w * item, place.b * item) for place in places]
-        used = params.size
-        if not self.in_place:
-            self.offsets, used = [], 0
-            for place in places:
-                rows, columns = place.shape
-                size = rows * padded(columns, item)
-                self.offsets.append((used * item, (used + size) * item))
-                used += size + padded(place.n_out, item)
-        self.size = size = padded(used, item) + padded(1, item)  # kernels may read a line beyond the end
-        self._memory = aligned(size * (1 if self.in_place else 2 + len(states)), params.dtype)
-        start = self._memory.ctypes.data
-        self.flat = [state.ctypes.data for state in states]
-        if self.in_place:
-            self.start = params.ctypes.data
-            self.distances = [address - self.start for address in (start, *self.flat)]
-        else:
-            self.start = start
-            self.distances = [(i + 1) * size * item for i in range(1 + len(states))]
-
-    def part(self) -> tuple[np.ndarray, int]:
-        """Memory for another gradient, and its distance. Keep the memory as long as the distance is used."""
-        memory = aligned(self.size, self._memory.dtype)
-        return memory, memory.ctypes.data - self.start
-
-
-class Workspace:
-    """The memory of one running kernel.
-
-    Attributes
-    ----------
-    table : ndarray of int64, (layers, COLUMNS)
-        All but the activations' addresses.
-    job : ndarray of int64, (JOB,)
-        All but the data, the functions and the call.
-    """
-
-    def __init__(self, places: Sequence[Place], block: int, parameters: Parameters, dtype: np.dtype) -> None:
-        item = dtype.itemsize
-        n_in = places[0].n_in
-        row = {n: padded(n, item) for place in places for n in place[:2]}
-        widest = max(padded(block, item), *row.values())
-        used = 0
-
-        def take(count: int) -> int:
-            nonlocal used
-            used += count * item
-            return used - count * item
-
-        self.parameters = parameters
-        self.table = table = np.zeros((len(places), COLUMNS), np.int64)
-        self.job = job = np.zeros(JOB, np.int64)
-        job[[ZEROS, ONES]] = take(widest), take(padded(block, item))
-        job[[TARGETS, GRAM]] = take(block * row[places[-1].n_out]), take(block * padded(block, item))
-        below = below_d = take(block * row[n_in])
-        for line, place in zip(table, places, strict=True):
-            width = row[place.n_out]
-            w_rows, w_columns = place.shape
-            line[[N_IN, N_OUT, HAS_BIASES, BY_INPUTS]] = place.n_in, place.n_out, place.has_biases, place.by_inputs
-            line[[W_ROWS, W_COLUMNS]] = w_rows, w_columns
-            line[[IN_ROW, OUT_ROW, W_ROW, FLAT_W, FLAT_B]] = (
-                np.array([row[place.n_in], width, row[w_columns], place.w, place.b]) * item
-            )
-            line[[INPUT, BELOW_D]] = below, below_d
-            line[[Z, A, D, DELTA, SCALED]] = [take(block * width) for _ in range(5)]
-            below, below_d = line[[A, D]]
-        self._memory = aligned(used // item, dtype)
-        start = self._memory.ctypes.data
-        table[:, INPUT : SCALED + 1] += start
-        job[[ZEROS, ONES, TARGETS, GRAM]] += start
-        table[:, W : B + 1] = np.array(parameters.offsets) + parameters.start
-        table[table[:, HAS_BIASES] == 0, B] = job[ZEROS]
-        ones = job[ONES] - start
-        self._memory[ones // item : ones // item + padded(block, item)] = 1
-        self._indices = np.zeros(n_in + _LINE, np.int64), np.full(n_in, -1), np.arange(max(block, *row))
-        job[[INDEX, SLOTS, IDENTITY]] = [vector.ctypes.data for vector in self._indices]
-        self._alive = [np.zeros(place.n_in + _LINE, np.int64) for place in places[1:]]
-        table[1:, ALIVE] = [vector.ctypes.data for vector in self._alive]
-        job[[LAYERS, TABLE, IN_PLACE]] = len(places), table.ctypes.data, parameters.in_place
-        job[N_PARAMS] = sum(place.n_out * (place.n_in + place.has_biases) for place in places)
-        job[GRAM_ROW] = padded(block, item) * item
-        job[GRAD : GRAD + len(parameters.distances)] = parameters.distances
-        job[FLAT_1 : FLAT_1 + len(parameters.flat)] = parameters.flat
-        job[[STATES, TEAM]] = len(parameters.flat), 1
-
-    def rows(self, address: int, count: int, n: int) -> np.ndarray:
-        """``count`` rows of n numbers that stand at an address of the table, as a view."""
-        stride = padded(n, self._memory.itemsize)
-        start = (address - self._memory.ctypes.data) // self._memory.itemsize
-        return self._memory[start : start + count * stride].reshape(count, stride)[:, :n]

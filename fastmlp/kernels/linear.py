@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from .cpu import has_many_registers, vector_bytes
-from .decorators import array_at, inner
+from .decorators import array_at, kernel_function
 from .simd import (
     backward_and_update,
     backward_and_update_by_inputs,
@@ -37,7 +37,7 @@ def build(name: str, dtype: str):
         "weighted_rows": _weighted_rows,
         "backward_and_update": _backward_and_update,
         "backward_and_update_by_inputs": _backward_and_update_by_inputs,
-        "walk": _walk,
+        "list_nonzero_columns": _list_nonzero_columns,
     }[name](np.dtype(dtype).type)
 
 
@@ -49,7 +49,7 @@ def _product(real):
     """
 
     def sweep(width, height):
-        @inner
+        @kernel_function
         def as_many_as_fit(a, a_row, a_step, b, b_row, b_index, start, start_row, c, c_row, c_index, rows, depth):
             done = 0
             while done + height <= rows:
@@ -65,7 +65,7 @@ def _product(real):
     def strips_of(width, heights):
         tall, middle, low = (sweep(width, height) for height in heights)
 
-        @inner
+        @kernel_function
         def strips(a, a_row, a_step, b, b_row, b_index, start, start_row, c, c_row, c_index, rows, vectors, depth):
             done = 0
             while done + width <= vectors:
@@ -119,7 +119,7 @@ def _inner_products(real):
     item = np.dtype(real).itemsize
 
     def columns(width):
-        @inner
+        @kernel_function
         def for_all_rows(a, a_row, w, w_row, n_rows, start, c, c_row, rows, vectors):
             r = 0
             while r + INNER_ROWS <= rows:
@@ -228,7 +228,7 @@ def _backward_and_update_by_inputs(real):
     return both
 
 
-def _walk(real):
+def _list_nonzero_columns(real):
     """Move the columns of x that are not zero in all rows to the front, list them in ``index``, and count them.
 
     Where the first row has few zeros, all columns stay. The rest of the last vector becomes zero.
@@ -238,7 +238,7 @@ def _walk(real):
 
     can_compress = BYTES == 64
 
-    def walk(x, x_row, rows, n, index):
+    def list_nonzero_columns(x, x_row, rows, n, index):
         numbers = array_at(index, n, np.int64)
         vectors = -(-n // lanes)
         if 4 * nonzero_columns(False, real, x, x_row, 1, vectors, index) > 3 * n:
@@ -255,4 +255,4 @@ def _walk(real):
                 x[r, i] = 0
         return float(found)
 
-    return walk
+    return list_nonzero_columns

@@ -4,31 +4,42 @@ from __future__ import annotations
 
 import math
 
-from . import layout as at
-from .decorators import array_at, call
+import numpy as np
+
+from .decorators import array_at, call, record_at
+from .layout import JOB, NUMBERS
+
+_NUMBERS_BYTES = NUMBERS.itemsize
 
 
 def build(name: str, dtype: str):
-    """The Python function to compile for a kernel's name; the dtype is in its pointers."""
-    return {"run_epochs": _run_epochs}[name]
+    """The Python function to compile for a kernel's name."""
+    return {"run_epochs": _run_epochs}[name](np.dtype(dtype).type)
 
 
-def _run_epochs(params, job, numbers, finite, kernel, epochs):
+def _run_epochs(real):
     """Run the training kernel at address ``kernel`` once an epoch; how many epochs ended with finite numbers.
 
-    Each epoch takes the next COUNT entries of ORDER and the next row of ``numbers``, (epochs, NUMBERS). ``finite``,
-    like ``params``, gets the parameters of the last finite epoch; the first that is not finite is the last to be run.
+    Each epoch takes the next ``count`` entries of the call's order and the next of the NUMBERS records, one an epoch.
+    ``finite``, like ``params``, gets the parameters of the last finite epoch; the first that is not finite is the last
+    to be run.
     """
-    params, finite = array_at(params, at.ANY, params), array_at(finite, at.ANY, finite)
-    job, numbers = array_at(job, at.JOB, job), array_at(numbers, (epochs, at.NUMBERS), numbers)
-    for e in range(epochs):
-        call(kernel, (params.ctypes.data, job.ctypes.data, numbers[e].ctypes.data))
-        zero = params.dtype.type(0)
-        for k in range(job[at.N_PARAMS]):
-            zero += params[k] * 0
-        if not (zero == 0 and math.isfinite(numbers[e, 1])):
-            return float(e)
-        for k in range(job[at.N_PARAMS]):
-            finite[k] = params[k]
-        job[at.ORDER] += 8 * job[at.COUNT]
-    return float(epochs)
+
+    def run_epochs(params, job, numbers, finite, kernel, epochs):
+        record = record_at(job, JOB)
+        n, how = record.workspace.n_params, record.call
+        flat, kept = array_at(params, n, real), array_at(finite, n, real)
+        for e in range(epochs):
+            row = numbers + e * _NUMBERS_BYTES
+            call("samples", kernel, (params, job, row))
+            zero = real(0)
+            for k in range(n):
+                zero += flat[k] * 0
+            if not (zero == 0 and math.isfinite(record_at(row, NUMBERS).totals.loss)):
+                return float(e)
+            for k in range(n):
+                kept[k] = flat[k]
+            how.order += 8 * how.count
+        return float(epochs)
+
+    return run_epochs

@@ -18,7 +18,7 @@ from numba import njit, types
 from numba.extending import intrinsic
 
 from .compiler import OPTIONS
-from .decorators import inlined
+from .decorators import force_inlined
 
 # Error-free steps must stay in order: of the liberties of fastmath only fused multiply-adds.
 in_order = njit(
@@ -120,17 +120,17 @@ def _horner(rest, c):
     return in_order(lambda x: rest(x) * x + c)
 
 
-@inlined
+@force_inlined
 def maximum(p, q):
     return _where(p > q, p, q)
 
 
-@inlined
+@force_inlined
 def minimum(p, q):
     return _where(p < q, p, q)
 
 
-@inlined
+@force_inlined
 def absolute(z):
     return math.fabs(z)
 
@@ -227,7 +227,7 @@ def functions(real):
         y = limits_of_log(u, log_of(_mantissa_from_root(safe), error, k))
         return _where(z == zero, z, y)
 
-    @inlined
+    @force_inlined
     def sign(z):
         return _where(z == zero, zero, _where(z > zero, one, -one))
 
@@ -242,7 +242,7 @@ def functions(real):
 
 
 def _from_libm(function):
-    return inlined(lambda z: function(z))
+    return force_inlined(lambda z: function(z))
 
 
 def _tanh_coefficients(count):

@@ -1,97 +1,120 @@
 """Kernels that leave the parameters alone: outputs and losses, and Jacobians.
 
-Every kernel takes ``params``, the flat parameters; a job, which layout.py describes; and ``numbers``, float64: what
-goes in by name, then two totals to which the sum of the losses and the number of right answers are added.
+Every kernel that Python calls takes three addresses: of the flat parameters; of a JOB record; and of a NUMBERS record,
+to whose totals the losses and right answers are added.
 """
 
 from __future__ import annotations
 
-from . import layout as at
-from .decorators import array_at
+import numpy as np
+
+from .decorators import array_at, inlined_source, record_at, size_of
+from .layout import JOB, NUMBERS
+from .packing import clear, last_layer, layer_at, pack, unpack
 from .passes import (
     activate_layers,
     all_deltas,
     all_finite,
-    arguments,
     blocks,
-    clear,
     copy_outputs,
     first_forward,
-    judge,
-    pack,
     read_inputs,
     read_targets,
     scale,
+    score_rows,
     through_activation,
-    unpack,
     update,
     update_first,
 )
 
 
 def build(name: str, dtype: str):
-    """The Python function to compile for a kernel's name; the dtype is in its pointers."""
-    return {"forward": _forward, "jacobian": _jacobian}[name]
+    """The Python function to compile for a kernel's name."""
+    return {"forward": _forward, "jacobian": _jacobian}[name](np.dtype(dtype).type)
 
 
-def _forward(params, job, numbers):
-    """Outputs of the samples, (count, n_out), where OUTPUTS is not null; losses when MODE is JUDGED.
+def _forward(real):
+    """Outputs of the samples, (count, n_out), where the call wants them; losses where it is scored.
 
-    When MODE is CHECKED, which is for one sample, nothing is done if it is not finite, and the result is 1.
+    A checked call is for one sample: nothing is done if it is not finite, and the result is 1.
     """
-    params, job, totals, table, slopes, _ = arguments(params, job, numbers)
-    pack(job, table, params, 0)
-    for i in range(blocks(job[at.COUNT], job[at.BLOCK])):
-        start = i * job[at.BLOCK]
-        rows = min(job[at.BLOCK], job[at.COUNT] - start)
-        walked = read_inputs(job, table, start, rows)
-        if job[at.MODE] == at.CHECKED and not all_finite(table, 1, params):
-            return 1.0
-        first_forward(job, table, rows, walked, params)
-        activate_layers(job, table, slopes, 0, rows, 0, False, True, params)
-        if job[at.MODE] == at.JUDGED:
-            read_targets(job, table, start, rows, params)
-            judge(job, table, start, 0, rows, params, totals)
-        if job[at.OUTPUTS]:
-            copy_outputs(job, table, rows, start, params)
-    return 0.0
+
+    def forward(params, job, numbers):
+        job, numbers = record_at(job, JOB), record_at(numbers, NUMBERS)
+        how = job.call
+        pack(job, params, 0, real)
+        for i in range(blocks(how.count, how.block)):
+            start = i * how.block
+            rows = min(how.block, how.count - start)
+            n_columns = read_inputs(job, start, rows)
+            if how.checked and not all_finite(job, 1, real):
+                return 1.0
+            first_forward(job, rows, n_columns, real)
+            activate_layers(job, 0, rows, 0, False, True, real)
+            if how.scored:
+                read_targets(job, start, rows, real)
+                score_rows(job, start, 0, rows, numbers.totals, real)
+            if how.outputs:
+                copy_outputs(job, rows, start, real)
+        return 0.0
+
+    return forward
 
 
-def _jacobian(params, job, numbers):
-    """Derivative of every output of the samples, one backward pass each, to OUTPUTS: (count, n_out, n_params) or, MODE
-    being OF_INPUTS, by the inputs as the user gave them, (count, n_out, n_in)."""
-    params, job, _, table, slopes, _ = arguments(params, job, numbers)
-    one = params.dtype.type(1)
-    first, last = table[0], table[job[at.LAYERS] - 1]
-    n_in, n_out = first[at.N_IN], last[at.N_OUT]
-    delta = array_at(last[at.DELTA], n_out, params)
-    columns = n_in if job[at.MODE] == at.OF_INPUTS else job[at.N_PARAMS]
-    pack(job, table, params, 0)
-    for s in range(job[at.COUNT]):
-        walked = read_inputs(job, table, s, 1)
-        first_forward(job, table, 1, walked, params)
-        activate_layers(job, table, slopes, 0, 1, 0, True, True, params)
-        for k in range(n_out):
-            out = array_at(job[at.OUTPUTS] + (s * n_out + k) * columns * params.itemsize, columns, params)
-            for j in range(n_out):
-                delta[j] = 0
-            delta[k] = 1
-            through_activation(last, False, 0, 1, params)
-            all_deltas(job, table, 0, 1, params)
-            if job[at.MODE] == at.OF_INPUTS:
-                w = array_at(first[at.W], (n_in, first[at.W_ROW] // params.itemsize), params)
-                first_delta = array_at(first[at.DELTA], first[at.N_OUT], params)
-                for i in range(n_in):
-                    total = params.dtype.type(0)
-                    for j in range(first[at.N_OUT]):
-                        total += w[i, j] * first_delta[j]
-                    out[i] = total * array_at(job[at.X_SCALE], n_in, params)[i] if job[at.X_SHIFT] else total
-            else:
-                for i in range(len(table)):
-                    clear(table[i], job[at.GRAD], 0, 1, params)
-                    scale(table[i], 0, 1, one, params)
-                    if i > 0:
-                        update(job, table[i], job[at.GRAD], 0, 1, params)
-                update_first(job, first, job[at.GRAD], 1, walked, params)
-                unpack(table, out, job[at.GRAD])
-    return 0.0
+@inlined_source
+def _inputs_derivative(job, out, real):
+    """Write the derivative by the inputs as the user gave them, (n_in,): w times the first layer's delta."""
+    first = layer_at(job, 0)
+    n_in, n_out = first.n_in, first.n_out
+    w = array_at(first.w, (n_in, first.w_row // size_of(real)), real)
+    delta = array_at(first.delta, n_out, real)
+    for i in range(n_in):
+        total = real(0)
+        for j in range(n_out):
+            total += w[i, j] * delta[j]
+        out[i] = total * array_at(job.data.x_scale, n_in, real)[i] if job.data.x_shift else total
+
+
+@inlined_source
+def _params_derivative(job, n_columns, out, real):
+    """Write the derivative by the parameters to the address ``out``, (n_params,)."""
+    gradient, one = job.workspace.gradient, real(1)
+    for i in range(job.workspace.n_layers):
+        layer = layer_at(job, i)
+        clear(layer, gradient, real)
+        scale(layer, 0, 1, one, real)
+        if i > 0:
+            update(job, layer, gradient, 0, 1, real)
+    update_first(job, gradient, 1, n_columns, real)
+    unpack(job, out, gradient, real)
+
+
+def _jacobian(real):
+    """The derivative of every output of the samples, one backward pass each, to the call's outputs: (count, n_out,
+    n_params) or, by the inputs, (count, n_out, n_in)."""
+
+    def jacobian(params, job, numbers):
+        job = record_at(job, JOB)
+        how, last = job.call, last_layer(job)
+        n_in, n_out = layer_at(job, 0).n_in, last.n_out
+        delta = array_at(last.delta, n_out, real)
+        columns = n_in if how.by_inputs else job.workspace.n_params
+        pack(job, params, 0, real)
+        for s in range(how.count):
+            n_columns = read_inputs(job, s, 1)
+            first_forward(job, 1, n_columns, real)
+            activate_layers(job, 0, 1, 0, True, True, real)
+            for k in range(n_out):
+                out = how.outputs + (s * n_out + k) * columns * size_of(real)
+                for j in range(n_out):
+                    delta[j] = 0
+                delta[k] = 1
+                through_activation(last, False, 0, 1, real)
+                all_deltas(job, 0, 1, real)
+                if how.by_inputs:
+                    _inputs_derivative(job, array_at(out, columns, real), real)
+                else:
+                    _params_derivative(job, n_columns, out, real)
+        return 0.0
+
+    return jacobian

@@ -1,23 +1,22 @@
-"""Passes over the layers of a block of rows: in, forward, judged, back, and into the parameters.
+"""Passes over the layers of a block of rows: in, forward, scored, back, and into the parameters.
 
-What the kernels of outputs.py, samples.py and batches.py are made of. ``job`` and ``table`` are what layout.py
-describes; ``params`` is the flat parameters, whose dtype is that of all reals. What is done to every single sample is
-written out: an array is seven arguments, and five of them a function cost small networks up to a fifth of their time.
+What the kernels of outputs.py, samples.py and batches.py are made of. A pass works on ``rows`` rows of the block from
+row ``first`` on; all that it reads and writes is in the records of layout.py, where z, a, d, delta and scaled of a
+layer are (block, padded n_out). ``x`` and its columns are those that are left of the first layer's input: ``n_columns``
+of them, whose numbers `read_inputs` lists. What is done to every single sample is inlined at source level: as calls,
+that cost small networks up to a fifth of their time.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from . import layout as at
 from .cpu import vector_bytes
-from .decorators import array_at, call, inner, peek, written_out
+from .decorators import array_at, call, inlined_source, kernel_function, peek, size_of
+from .packing import last_layer, layer_at
 from .simd import (
     add_rows,
-    add_vectors,
     are_finite,
-    clear_behind,
-    copy,
     is_largest,
     multiply_vectors,
     nonzero_columns,
@@ -27,483 +26,367 @@ from .simd import (
 BYTES = vector_bytes()
 
 
-@inner
-def pack(job, table, flat, distance):
-    """The padded copy of a vector like the parameters, at a distance behind that of the parameters; nothing where they
-    are used in place.
+@kernel_function
+def read_inputs(job, start, rows):
+    """Read rows of x, without the columns that are zero in all of them where those are many; return n_columns.
 
-    The padding is written again, because a run that overflowed may have left NaN there.
+    ``start`` is the number in the call of the block's first sample.
     """
-    if job[at.IN_PLACE]:
-        return
-    for i in range(len(table)):
-        row = table[i]
-        n = row[at.W_COLUMNS]
-        for r in range(row[at.W_ROWS]):
-            w = row[at.W] + distance + r * row[at.W_ROW]
-            copy(w, flat.ctypes.data + row[at.FLAT_W] + r * n * flat.itemsize, n * flat.itemsize)
-            clear_behind(flat, w, n, row[at.W_ROW] // BYTES)
-        if row[at.HAS_BIASES]:
-            b = row[at.B] + distance
-            copy(b, flat.ctypes.data + row[at.FLAT_B], row[at.N_OUT] * flat.itemsize)
-            clear_behind(flat, b, row[at.N_OUT], row[at.OUT_ROW] // BYTES)
-
-
-@inner
-def unpack(table, flat, distance):
-    """A vector like the parameters from the padded copy that stands at a distance behind that of the parameters."""
-    for i in range(len(table)):
-        row = table[i]
-        size = row[at.W_COLUMNS] * flat.itemsize
-        for r in range(row[at.W_ROWS]):
-            target = flat.ctypes.data + row[at.FLAT_W] + r * size
-            copy(target, row[at.W] + distance + r * row[at.W_ROW], size)
-        if row[at.HAS_BIASES]:
-            copy(flat.ctypes.data + row[at.FLAT_B], row[at.B] + distance, row[at.N_OUT] * flat.itemsize)
-
-
-@written_out
-def pack_all(job, table, params):
-    """Pack the parameters and the optimiser's state."""
-    pack(job, table, params, 0)
-    for i in range(job[at.STATES]):
-        pack(job, table, array_at(job[at.FLAT_1 + i], at.ANY, params), job[at.STATE_1 + i])
-
-
-@written_out
-def unpack_all(job, table, params):
-    """Write both back, where they are not used in place."""
-    if job[at.IN_PLACE]:
-        return
-    unpack(table, params, 0)
-    for i in range(job[at.STATES]):
-        unpack(table, array_at(job[at.FLAT_1 + i], at.ANY, params), job[at.STATE_1 + i])
-
-
-@written_out
-def _share(row, member, team, params):
-    """The part of a layer's weights, in numbers from its beginning, that is one thread's; whole vectors always."""
-    lines = row[at.W_ROWS] * (row[at.W_ROW] // 64)
-    per_line = 64 // params.itemsize
-    return lines * member // team * per_line, lines * (member + 1) // team * per_line
-
-
-@inner
-def clear(row, distance, member, team, params):
-    """Zeros for what stands at a distance behind a layer's parameters, or for one thread's share of it."""
-    begin, end = _share(row, member, team, params)
-    w = array_at(row[at.W] + distance + begin * params.itemsize, end - begin, params)
-    for k in range(len(w)):
-        w[k] = 0
-    if row[at.HAS_BIASES] and member == 0:
-        b = array_at(row[at.B] + distance, row[at.N_OUT], params)
-        for k in range(len(b)):
-            b[k] = 0
-
-
-@inner
-def add(row, distance, other, member, team, params):
-    """What stands at the one distance += what stands at the other, for one thread's share of a layer."""
-    begin, end = _share(row, member, team, params)
-    skip = begin * params.itemsize
-    vectors = (end - begin) * params.itemsize // BYTES
-    add_vectors(params, vectors, row[at.W] + distance + skip, row[at.W] + other + skip)
-    if row[at.HAS_BIASES] and member == 0:
-        add_vectors(params, row[at.OUT_ROW] // BYTES, row[at.B] + distance, row[at.B] + other)
-
-
-@inner
-def scale_gradient(row, distance, factor, params):
-    """What stands at a distance behind a layer's parameters, times a factor."""
-    w, b = row[at.W] + distance, row[at.B] + distance
-    scale_vectors(params, row[at.W_ROWS] * (row[at.W_ROW] // BYTES), w, w, factor)
-    if row[at.HAS_BIASES]:
-        scale_vectors(params, row[at.OUT_ROW] // BYTES, b, b, factor)
-
-
-@inner
-def step(job, row, member, team, lr, factor, params):
-    """The optimiser's step for a layer, or for one thread's share of it, against factor · its gradient."""
-    begin, end = _share(row, member, team, params)
-    w = row[at.W] + begin * params.itemsize
-    for_biases = row[at.HAS_BIASES] and member == 0
-    for part in range(2 if for_biases else 1):
-        place, n = (w, end - begin) if part == 0 else (row[at.B], row[at.N_OUT])
-        call(
-            job[at.STEP],
-            (place, place + job[at.GRAD], place + job[at.STATE_1], place + job[at.STATE_2], n, 1 - part,
-             job[at.OPTIONS], np.float64(lr), np.float64(factor)),
-        )  # fmt: skip
-
-
-@inner
-def squares(address, n, params):
-    """The sum of the squares of n numbers."""
-    x = array_at(address, n, params)
-    total = 0.0
-    for k in range(n):
-        total += np.float64(x[k]) * np.float64(x[k])
-    return total
-
-
-@inner
-def read_inputs(job, table, start, rows):
-    """Rows of x, without the inputs that are zero in all of them where those are many; how many are left."""
-    row = table[0]
-    order = job[at.ORDER] + 8 * start
-    if job[at.X_SPARSE]:
+    data, own, layer = job.data, job.workspace, layer_at(job, 0)
+    order = job.call.order + 8 * start
+    if data.x_sparse:
         arguments = (
-            job[at.X], job[at.X_ROW], job[at.X_COLUMN], order, rows, job[at.X_SCALE], row[at.INPUT], row[at.IN_ROW],
-            job[at.INDEX], job[at.SLOTS],
+            data.x, data.x_row, data.x_column, order, rows, data.x_scale, layer.input, layer.in_row, own.index,
+            own.slots,
         )  # fmt: skip
-        return int(call(job[at.X_GATHER], arguments))
-    following = min(job[at.BLOCK], job[at.COUNT] - start - rows)
+        return int(call("sparse_reader", data.x_reader, arguments))
+    following = min(job.call.block, job.call.count - start - rows)
     call(
-        job[at.X_GATHER],
-        (job[at.X], job[at.X_ROW], job[at.X_COLUMN], order, rows, following, row[at.N_IN], job[at.X_SHIFT],
-         job[at.X_SCALE], row[at.INPUT], row[at.IN_ROW]),
+        "reader", data.x_reader,
+        (data.x, data.x_row, data.x_column, order, rows, following, layer.n_in, data.x_shift, data.x_scale,
+         layer.input, layer.in_row),
     )  # fmt: skip
-    return int(call(job[at.WALK], (row[at.INPUT], row[at.IN_ROW], rows, row[at.N_IN], job[at.INDEX])))
+    arguments = (layer.input, layer.in_row, rows, layer.n_in, own.index)
+    return int(call("list_nonzero_columns", job.linear.list_nonzero_columns, arguments))
 
 
-@inner
-def all_finite(table, rows, params):
-    """Whether the inputs that were read are."""
-    row = table[0]
-    return are_finite(params, rows * (row[at.IN_ROW] // BYTES), row[at.INPUT])
+@kernel_function
+def all_finite(job, rows, real):
+    """Whether the inputs that were read are finite."""
+    layer = layer_at(job, 0)
+    return are_finite(real, rows * (layer.in_row // BYTES), layer.input)
 
 
-@inner
-def read_targets(job, table, start, rows, params):
-    """Rows of y as they are, or one-hot rows where y holds class indices."""
-    last = table[len(table) - 1]
-    order = job[at.ORDER] + 8 * start
-    if job[at.Y_COLUMN] == at.CLASS_INDICES:
-        y = array_at(job[at.TARGETS], (rows, last[at.OUT_ROW] // params.itemsize), params)
-        index = array_at(order, rows, job)
-        classes = array_at(job[at.Y], at.ANY, job)
+@kernel_function
+def read_targets(job, start, rows, real):
+    """Write rows of y to the workspace's targets: as they are, or one-hot where y is class indices."""
+    data, last = job.data, last_layer(job)
+    order = job.call.order + 8 * start
+    if data.y_classes:
+        y = array_at(job.workspace.targets, (rows, last.out_row // size_of(real)), real)
         for r in range(rows):
-            for k in range(last[at.N_OUT]):
+            for k in range(last.n_out):
                 y[r, k] = 0
-            y[r, classes[index[r]]] = 1
+            number = peek(order + 8 * r, np.int64)
+            y[r, peek(data.y + 8 * number, np.int64)] = 1
     else:
         call(
-            job[at.Y_GATHER],
-            (job[at.Y], job[at.Y_ROW], job[at.Y_COLUMN], order, rows, 0, last[at.N_OUT], 0, 0, job[at.TARGETS],
-             last[at.OUT_ROW]),
+            "reader", data.y_reader,
+            (data.y, data.y_row, data.y_column, order, rows, 0, last.n_out, 0, 0, job.workspace.targets, last.out_row),
         )  # fmt: skip
 
 
-@inner
-def products(job, row, distance, start, target, first, rows, index, depth, params):
-    """target = start + x w in a layer stored by inputs, with w or with what stands behind it, for rows from ``first``
-    on; x has ``depth`` columns, whose rows of w are listed in ``index``."""
-    a = row[at.INPUT] + first * row[at.IN_ROW]
-    w, vectors = row[at.W] + distance, row[at.OUT_ROW] // BYTES
+@kernel_function
+def products(job, layer, distance, start, target, first, rows, index, depth, real):
+    """target = start + x w in a layer stored by inputs, where w stands at a distance behind the weights.
+
+    x has ``depth`` columns, whose rows of w are listed in ``index``; ``start`` is one row for all.
+    """
+    a = layer.input + first * layer.in_row
+    w, vectors, identity = layer.w + distance, layer.out_row // BYTES, job.workspace.identity
     if rows == 1:
-        call(job[at.WEIGHTED_ROWS], (depth, a, job[at.IDENTITY], w, row[at.W_ROW], index, start, target, vectors))
+        arguments = (depth, a, identity, w, layer.w_row, index, start, target, vectors)
+        call("weighted_rows", job.linear.weighted_rows, arguments)
     else:
         call(
-            job[at.PRODUCT],
-            (a, row[at.IN_ROW], params.itemsize, w, row[at.W_ROW], index, start, 0, target, row[at.OUT_ROW],
-             job[at.IDENTITY], rows, vectors, depth),
+            "product", job.linear.product,
+            (a, layer.in_row, size_of(real), w, layer.w_row, index, start, 0, target, layer.out_row, identity, rows,
+             vectors, depth),
         )  # fmt: skip
 
 
-@written_out
-def first_forward(job, table, rows, walked, params):
+@inlined_source
+def first_forward(job, rows, n_columns, real):
     """z = x w + b in the first layer."""
-    row = table[0]
-    products(job, row, 0, row[at.B], row[at.Z], 0, rows, job[at.INDEX], walked, params)
+    layer = layer_at(job, 0)
+    products(job, layer, 0, layer.b, layer.z, 0, rows, job.workspace.index, n_columns, real)
 
 
-@written_out
-def _list_alive(row, first, with_derivatives, params):
+@inlined_source
+def _list_alive(layer, first, with_derivatives, real):
     """List the inputs of a layer that are not zero, or may become so: no others matter to one sample."""
-    a = row[at.INPUT] + first * row[at.IN_ROW]
-    alive = array_at(row[at.ALIVE], at.ANY, row)
-    to_d = row[at.BELOW_D] - row[at.INPUT]
+    a = layer.input + first * layer.in_row
+    to_d = layer.below_d - layer.input
     rows = 2 if with_derivatives else 1
-    count = nonzero_columns(False, params, a, to_d, rows, row[at.IN_ROW] // BYTES, row[at.ALIVE])
-    while count > 0 and alive[count - 1] >= row[at.N_IN]:  # a derivative in the padding
+    count = nonzero_columns(False, real, a, to_d, rows, layer.in_row // BYTES, layer.alive)
+    while count > 0 and peek(layer.alive + 8 * (count - 1), np.int64) >= layer.n_in:  # a derivative in the padding
         count -= 1
-    row[at.N_ALIVE] = count
+    layer.n_alive = count
 
 
-@written_out
-def _forward(job, row, first, rows, with_derivatives, params):
-    """z = x w + b in a deeper layer, for rows from ``first`` on."""
-    z = row[at.Z] + first * row[at.OUT_ROW]
-    if not row[at.BY_INPUTS]:
+@inlined_source
+def _forward(job, layer, first, rows, with_derivatives, real):
+    """z = a_below w + b in a deeper layer."""
+    x, z = layer.input + first * layer.in_row, layer.z + first * layer.out_row
+    if not layer.by_inputs:
         call(
-            job[at.INNER_PRODUCTS],
-            (row[at.INPUT] + first * row[at.IN_ROW], row[at.IN_ROW], row[at.W], row[at.W_ROW], row[at.B], z,
-             row[at.OUT_ROW], rows, row[at.N_OUT], row[at.IN_ROW] // BYTES),
+            "inner_products", job.linear.inner_products,
+            (x, layer.in_row, layer.w, layer.w_row, layer.b, z, layer.out_row, rows, layer.n_out,
+             layer.in_row // BYTES),
         )  # fmt: skip
     elif rows > 1:
-        products(job, row, 0, row[at.B], z, first, rows, job[at.IDENTITY], row[at.N_IN], params)
+        products(job, layer, 0, layer.b, z, first, rows, job.workspace.identity, layer.n_in, real)
     else:
-        _list_alive(row, first, with_derivatives, params)
+        _list_alive(layer, first, with_derivatives, real)
         call(
-            job[at.WEIGHTED_ROWS],
-            (row[at.N_ALIVE], row[at.INPUT] + first * row[at.IN_ROW], row[at.ALIVE], row[at.W], row[at.W_ROW],
-             row[at.ALIVE], row[at.B], z, row[at.OUT_ROW] // BYTES),
+            "weighted_rows", job.linear.weighted_rows,
+            (layer.n_alive, x, layer.alive, layer.w, layer.w_row, layer.alive, layer.b, z, layer.out_row // BYTES),
         )  # fmt: skip
 
 
-@written_out
-def _activate(row, slope, first, rows, with_derivatives, params):
-    skip = first * row[at.OUT_ROW]
-    stride = row[at.OUT_ROW] // params.itemsize
-    d = row[at.D] + skip if with_derivatives else 0
-    call(row[at.ACT], (row[at.Z] + skip, row[at.A] + skip, d, rows, row[at.N_OUT], stride, slope))
+@inlined_source
+def _activate(layer, first, rows, with_derivatives, real):
+    """a = f(z), and d = f'(z) where it is wanted."""
+    skip = first * layer.out_row
+    d = layer.d + skip if with_derivatives else 0
+    call(
+        "activation", layer.activation,
+        (layer.z + skip, layer.a + skip, d, rows, layer.n_out, layer.out_row // size_of(real), layer.slope),
+    )  # fmt: skip
 
 
-@inner
-def _drop(job, i, row, first, rows, position, params):
-    """Zeros for the units left out, in a and in its derivative; the others are scaled up.
+@kernel_function
+def _drop(job, i, first, rows, position, real):
+    """Write zeros for the units of layer i that are left out, to a and to its derivative; the others are scaled up.
 
     Where a is a softmax, z keeps it whole and the derivative's place has the factors, for the way back.
     """
-    skip = first * row[at.OUT_ROW]
-    stride = row[at.OUT_ROW] // params.itemsize
-    whole = row[at.Z] + skip if row[at.SOFTMAX] else 0
+    layer, how, n_layers = layer_at(job, i), job.step, job.workspace.n_layers
+    skip = first * layer.out_row
+    whole = layer.z + skip if layer.softmax_backward else 0
     call(
-        job[at.DROPOUT],
-        (row[at.A] + skip, row[at.D] + skip, whole, rows, stride, job[at.KEY],
-         (position + first) * job[at.LAYERS] + i, job[at.LAYERS], peek(job[at.KEPT] + 8 * i, np.float64)),
+        "dropout", how.dropout,
+        (layer.a + skip, layer.d + skip, whole, rows, layer.out_row // size_of(real), how.key,
+         (position + first) * n_layers + i, n_layers, peek(how.kept + 8 * i, np.float64)),
     )  # fmt: skip
 
 
-@written_out
-def activate_layers(job, table, slopes, first, rows, position, with_derivatives, with_outputs, params):
-    """From the first layer's z to the last one's, and to the outputs unless the loss will compute them."""
-    last = len(table) - 1
-    for i in range(len(table)):
+@inlined_source
+def activate_layers(job, first, rows, position, with_derivatives, with_outputs, real):
+    """From the first layer's z to the last one's, and to the outputs unless the loss will compute them.
+
+    ``position`` is where in its epoch the block's first sample stands.
+    """
+    last = job.workspace.n_layers - 1
+    for i in range(job.workspace.n_layers):
+        layer = layer_at(job, i)
         if i > 0:
-            _forward(job, table[i], first, rows, with_derivatives, params)
+            _forward(job, layer, first, rows, with_derivatives, real)
         if with_outputs or i < last:
-            _activate(table[i], slopes[i], first, rows, with_derivatives, params)
-        if with_derivatives and job[at.DROPOUT] and i < last:
-            _drop(job, i, table[i], first, rows, position, params)
+            _activate(layer, first, rows, with_derivatives, real)
+        if with_derivatives and job.step.dropout and i < last:
+            _drop(job, i, first, rows, position, real)
 
 
-@inner
-def _rightness(job, row, r, params):
-    """Whether a row's answer is right, or the share of its labels that are."""
-    n = row[at.N_OUT]
-    a = array_at(row[at.A] + r * row[at.OUT_ROW], n, params)
-    y = array_at(job[at.TARGETS] + r * row[at.OUT_ROW], n, params)
-    if job[at.JUDGE] == at.JUDGE_ARGMAX:
+@kernel_function
+def _share_right(job, layer, r, real):
+    """Whether row r's answer is right, 0 or 1, or the share of its labels that are."""
+    n = layer.n_out
+    a = array_at(layer.a + r * layer.out_row, n, real)
+    y = array_at(job.workspace.targets + r * layer.out_row, n, real)
+    if job.data.score_classes:
         right = 0
         for k in range(1, n):
             right = k if y[k] > y[right] else right
-        return np.float64(is_largest(params, row[at.A] + r * row[at.OUT_ROW], n, right))
+        return np.float64(is_largest(real, layer.a + r * layer.out_row, n, right))
     matches = 0
     for k in range(n):
         matches += (a[k] > 0.5) == (y[k] > 0.5)
     return np.float64(matches) / n
 
 
-@written_out
-def _judge_rows(job, row, first, rows, params, totals):
-    """The losses of rows from ``first`` on are added to totals[0], their right answers to totals[1]; delta gets dL/da,
-    or dL/dz where loss and activation are fused."""
-    skip = first * row[at.OUT_ROW]
-    totals[0] += call(
-        job[at.LOSS],
-        (row[at.Z] + skip, row[at.A] + skip, job[at.TARGETS] + skip, row[at.DELTA] + skip, rows, row[at.N_OUT],
-         row[at.OUT_ROW] // params.itemsize),
+@inlined_source
+def _score_rows(job, layer, first, rows, totals, real):
+    """Add the rows' losses and right answers to the totals; delta gets dL/da, or dL/dz where the loss is fused."""
+    skip = first * layer.out_row
+    totals.loss += call(
+        "loss", job.data.loss,
+        (layer.z + skip, layer.a + skip, job.workspace.targets + skip, layer.delta + skip, rows, layer.n_out,
+         layer.out_row // size_of(real)),
     )  # fmt: skip
-    if job[at.JUDGE] != at.JUDGE_NOTHING:
+    if job.data.score_classes or job.data.score_labels:
         for r in range(first, first + rows):
-            totals[1] += _rightness(job, row, r, params)
+            totals.right += _share_right(job, layer, r, real)
 
 
-@inner
-def weight_of(job, sample, totals):
+@kernel_function
+def weight_of(job, sample):
     """The weight of the call's sample of that number."""
-    number = peek(job[at.ORDER] + 8 * sample, np.int64)
-    return peek(job[at.WEIGHTS] + 8 * number, np.float64)
+    number = peek(job.call.order + 8 * sample, np.int64)
+    return peek(job.data.weights + 8 * number, np.float64)
 
 
-@written_out
-def judge(job, table, start, first, rows, params, totals):
-    """`_judge_rows`, each row with its sample's weight."""
-    row = table[len(table) - 1]
-    if not job[at.WEIGHTS]:
-        _judge_rows(job, row, first, rows, params, totals)
+@inlined_source
+def score_rows(job, start, first, rows, totals, real):
+    """`_score_rows` of the output layer, each row with its sample's weight."""
+    layer = last_layer(job)
+    if not job.data.weights:
+        _score_rows(job, layer, first, rows, totals, real)
         return
     for r in range(first, first + rows):
-        loss, right = totals[0], totals[1]
-        totals[0] = totals[1] = 0
-        _judge_rows(job, row, r, 1, params, totals)
-        weight = weight_of(job, start + r, totals)
-        totals[0] = loss + weight * totals[0]
-        totals[1] = right + weight * totals[1]
-        delta = array_at(row[at.DELTA] + r * row[at.OUT_ROW], row[at.OUT_ROW] // params.itemsize, params)
+        loss, right = totals.loss, totals.right
+        totals.loss = 0.0
+        totals.right = 0.0
+        _score_rows(job, layer, r, 1, totals, real)
+        weight = weight_of(job, start + r)
+        totals.loss = loss + weight * totals.loss
+        totals.right = right + weight * totals.right
+        delta = array_at(layer.delta + r * layer.out_row, layer.out_row // size_of(real), real)
         for k in range(len(delta)):
-            delta[k] *= params.dtype.type(weight)
+            delta[k] *= real(weight)
 
 
-@written_out
-def through_activation(row, dropped, first, rows, params):
+@inlined_source
+def through_activation(layer, dropped, first, rows, real):
     """Turn dL/da, which stands in the layer's delta, into dL/dz: times f', or through softmax's Jacobian."""
-    skip = first * row[at.OUT_ROW]
-    if dropped or not row[at.SOFTMAX]:
-        multiply_vectors(params, rows * (row[at.OUT_ROW] // BYTES), row[at.DELTA] + skip, row[at.D] + skip)
-    if row[at.SOFTMAX]:
-        a = row[at.Z] if dropped else row[at.A]
-        call(
-            row[at.SOFTMAX],
-            (a + skip, row[at.DELTA] + skip, rows, row[at.N_OUT], row[at.OUT_ROW] // params.itemsize),
-        )  # fmt: skip
+    skip = first * layer.out_row
+    if dropped or not layer.softmax_backward:
+        multiply_vectors(real, rows * (layer.out_row // BYTES), layer.delta + skip, layer.d + skip)
+    if layer.softmax_backward:
+        a = layer.z if dropped else layer.a
+        arguments = (a + skip, layer.delta + skip, rows, layer.n_out, layer.out_row // size_of(real))
+        call("softmax_backward", layer.softmax_backward, arguments)
 
 
-@written_out
-def scale(row, first, rows, factor, params):
+@inlined_source
+def scale(layer, first, rows, factor, real):
     """scaled = factor · delta."""
-    skip = first * row[at.OUT_ROW]
-    scale_vectors(params, rows * (row[at.OUT_ROW] // BYTES), row[at.SCALED] + skip, row[at.DELTA] + skip, factor)
+    skip = first * layer.out_row
+    scale_vectors(real, rows * (layer.out_row // BYTES), layer.scaled + skip, layer.delta + skip, factor)
 
 
-@written_out
-def update_biases(row, distance, first, rows, params):
-    if row[at.HAS_BIASES]:
-        scaled = row[at.SCALED] + first * row[at.OUT_ROW]
-        add_rows(params, rows, row[at.OUT_ROW] // BYTES, row[at.B] + distance, scaled, row[at.OUT_ROW])
+@inlined_source
+def update_biases(layer, distance, first, rows, real):
+    """b += Σ scaled over the rows, or what stands at a distance behind b."""
+    if layer.has_biases:
+        scaled = layer.scaled + first * layer.out_row
+        add_rows(real, rows, layer.out_row // BYTES, layer.b + distance, scaled, layer.out_row)
 
 
-@written_out
-def _update_by_inputs(job, row, distance, first, rows, index, depth, params):
+@inlined_source
+def _update_by_inputs(job, layer, distance, first, rows, index, depth, real):
     """w += xᵀ scaled in a layer stored by inputs, for the ``depth`` rows of w that ``index`` lists."""
-    w = row[at.W] + distance
+    w = layer.w + distance
     call(
-        job[at.PRODUCT],
-        (row[at.INPUT] + first * row[at.IN_ROW], params.itemsize, row[at.IN_ROW],
-         row[at.SCALED] + first * row[at.OUT_ROW], row[at.OUT_ROW], job[at.IDENTITY], w, row[at.W_ROW],
-         w, row[at.W_ROW], index, depth, row[at.OUT_ROW] // BYTES, rows),
+        "product", job.linear.product,
+        (layer.input + first * layer.in_row, size_of(real), layer.in_row, layer.scaled + first * layer.out_row,
+         layer.out_row, job.workspace.identity, w, layer.w_row, w, layer.w_row, index, depth,
+         layer.out_row // BYTES, rows),
     )  # fmt: skip
 
 
-@written_out
-def update_first_weights(job, row, distance, rows, walked, params):
-    """w += xᵀ scaled in the first layer; its weights, or what stands behind them."""
-    _update_by_inputs(job, row, distance, 0, rows, job[at.INDEX], walked, params)
+@inlined_source
+def update_first_weights(job, layer, distance, rows, n_columns, real):
+    """w += xᵀ scaled in the first layer, or what stands at a distance behind w."""
+    _update_by_inputs(job, layer, distance, 0, rows, job.workspace.index, n_columns, real)
 
 
-@written_out
-def update_first(job, row, distance, rows, walked, params):
-    """The same, and b += Σ scaled."""
-    update_first_weights(job, row, distance, rows, walked, params)
-    update_biases(row, distance, 0, rows, params)
+@inlined_source
+def update_first(job, distance, rows, n_columns, real):
+    """w += xᵀ scaled and b += Σ scaled in the first layer, or what stands at a distance behind them."""
+    layer = layer_at(job, 0)
+    update_first_weights(job, layer, distance, rows, n_columns, real)
+    update_biases(layer, distance, 0, rows, real)
 
 
-@inner
-def update(job, row, distance, first, rows, params):
-    """w += scaledᵀ x, b += Σ scaled in a deeper layer; its parameters, or what stands behind them."""
-    if row[at.BY_INPUTS]:
-        _update_by_inputs(job, row, distance, first, rows, job[at.IDENTITY], row[at.N_IN], params)
+@kernel_function
+def update(job, layer, distance, first, rows, real):
+    """w += scaledᵀ a_below and b += Σ scaled in a deeper layer, or what stands at a distance behind them."""
+    identity = job.workspace.identity
+    if layer.by_inputs:
+        _update_by_inputs(job, layer, distance, first, rows, identity, layer.n_in, real)
     else:
-        w = row[at.W] + distance
+        w = layer.w + distance
         call(
-            job[at.PRODUCT],
-            (row[at.SCALED] + first * row[at.OUT_ROW], params.itemsize, row[at.OUT_ROW],
-             row[at.INPUT] + first * row[at.IN_ROW], row[at.IN_ROW], job[at.IDENTITY], w, row[at.W_ROW],
-             w, row[at.W_ROW], job[at.IDENTITY], row[at.N_OUT], row[at.IN_ROW] // BYTES, rows),
+            "product", job.linear.product,
+            (layer.scaled + first * layer.out_row, size_of(real), layer.out_row, layer.input + first * layer.in_row,
+             layer.in_row, identity, w, layer.w_row, w, layer.w_row, identity, layer.n_out,
+             layer.in_row // BYTES, rows),
         )  # fmt: skip
-    update_biases(row, distance, first, rows, params)
+    update_biases(layer, distance, first, rows, real)
 
 
-@inner
-def _backward(job, row, below, first, rows, params):
-    """dL/da of the layer below: delta w."""
-    delta, below_delta = row[at.DELTA] + first * row[at.OUT_ROW], below[at.DELTA] + first * row[at.IN_ROW]
-    if row[at.BY_INPUTS]:
+@kernel_function
+def _backward(job, layer, below, first, rows, real):
+    """delta_below = delta w, which is dL/da of the layer below."""
+    delta, below_delta = layer.delta + first * layer.out_row, below.delta + first * layer.in_row
+    own = job.workspace
+    if layer.by_inputs:
         call(
-            job[at.INNER_PRODUCTS],
-            (delta, row[at.OUT_ROW], row[at.W], row[at.W_ROW], job[at.ZEROS], below_delta, row[at.IN_ROW], rows,
-             row[at.N_IN], row[at.OUT_ROW] // BYTES),
-        )  # fmt: skip
-    else:
-        call(
-            job[at.PRODUCT],
-            (delta, row[at.OUT_ROW], params.itemsize, row[at.W], row[at.W_ROW], job[at.IDENTITY], job[at.ZEROS], 0,
-             below_delta, row[at.IN_ROW], job[at.IDENTITY], rows, row[at.IN_ROW] // BYTES, row[at.N_OUT]),
-        )  # fmt: skip
-
-
-@written_out
-def _backward_and_update(job, row, below, first, params):
-    """Both for one sample, with the old w for the delta below."""
-    delta, scaled = row[at.DELTA] + first * row[at.OUT_ROW], row[at.SCALED] + first * row[at.OUT_ROW]
-    x, dx = row[at.INPUT] + first * row[at.IN_ROW], below[at.DELTA] + first * row[at.IN_ROW]
-    if row[at.BY_INPUTS]:
-        call(
-            job[at.BACKWARD_AND_UPDATE_BY_INPUTS],
-            (row[at.N_ALIVE], row[at.ALIVE], row[at.N_IN], delta, scaled, row[at.W], row[at.W_ROW], x, dx,
-             row[at.OUT_ROW] // BYTES),
+            "inner_products", job.linear.inner_products,
+            (delta, layer.out_row, layer.w, layer.w_row, own.zeros, below_delta, layer.in_row, rows, layer.n_in,
+             layer.out_row // BYTES),
         )  # fmt: skip
     else:
         call(
-            job[at.BACKWARD_AND_UPDATE],
-            (row[at.N_OUT], delta, scaled, row[at.W], row[at.W_ROW], x, dx, row[at.IN_ROW] // BYTES),
+            "product", job.linear.product,
+            (delta, layer.out_row, size_of(real), layer.w, layer.w_row, own.identity, own.zeros, 0, below_delta,
+             layer.in_row, own.identity, rows, layer.in_row // BYTES, layer.n_out),
         )  # fmt: skip
-    update_biases(row, 0, first, 1, params)
 
 
-@written_out
-def look_back(job, table, slopes, start, first, rows, params, totals):
-    """From the first layer's z of some rows of a block to the last one's delta, and to the totals.
+@inlined_source
+def _backward_and_update(job, layer, below, first, real):
+    """`_backward` with the old w and `update`, both for one sample in one pass over w."""
+    delta, scaled = layer.delta + first * layer.out_row, layer.scaled + first * layer.out_row
+    x, dx = layer.input + first * layer.in_row, below.delta + first * layer.in_row
+    if layer.by_inputs:
+        call(
+            "backward_and_update_by_inputs", job.linear.backward_and_update_by_inputs,
+            (layer.n_alive, layer.alive, layer.n_in, delta, scaled, layer.w, layer.w_row, x, dx,
+             layer.out_row // BYTES),
+        )  # fmt: skip
+    else:
+        call(
+            "backward_and_update", job.linear.backward_and_update,
+            (layer.n_out, delta, scaled, layer.w, layer.w_row, x, dx, layer.in_row // BYTES),
+        )  # fmt: skip
+    update_biases(layer, 0, first, 1, real)
+
+
+@inlined_source
+def forward_to_loss(job, start, first, rows, totals, real):
+    """From the first layer's z to the last one's delta, and to the totals.
 
     ``start`` is the number in the call of the block's first sample.
     """
-    with_outputs = job[at.FUSED] != at.FUSED_WITH_SOFTMAX
-    activate_layers(job, table, slopes, first, rows, job[at.POSITION] + start, True, with_outputs, params)
-    judge(job, table, start, first, rows, params, totals)
-    if job[at.FUSED] == at.NOT_FUSED:
-        through_activation(table[len(table) - 1], False, first, rows, params)
+    activate_layers(job, first, rows, job.call.position + start, True, not job.data.loss_activates, real)
+    score_rows(job, start, first, rows, totals, real)
+    if not job.data.fused:
+        through_activation(last_layer(job), False, first, rows, real)
 
 
-@written_out
-def all_deltas(job, table, first, rows, params):
+@inlined_source
+def all_deltas(job, first, rows, real):
     """From the last layer's delta to the first one's."""
-    for i in range(len(table) - 1, 0, -1):
-        _backward(job, table[i], table[i - 1], first, rows, params)
-        through_activation(table[i - 1], job[at.DROPOUT] != 0, first, rows, params)
+    for i in range(job.workspace.n_layers - 1, 0, -1):
+        below = layer_at(job, i - 1)
+        _backward(job, layer_at(job, i), below, first, rows, real)
+        through_activation(below, job.step.dropout != 0, first, rows, real)
 
 
-@written_out
-def all_deltas_and_updates(job, table, first, factor, params):
-    """The same for one sample; the deeper layers' parameters get factor times their gradients on the way."""
-    for i in range(len(table) - 1, 0, -1):
-        scale(table[i], first, 1, factor, params)
-        _backward_and_update(job, table[i], table[i - 1], first, params)
-        through_activation(table[i - 1], job[at.DROPOUT] != 0, first, 1, params)
+@inlined_source
+def all_deltas_and_updates(job, first, factor, real):
+    """`all_deltas` of one sample; the deeper layers' parameters get factor times their gradients on the way."""
+    for i in range(job.workspace.n_layers - 1, 0, -1):
+        layer, below = layer_at(job, i), layer_at(job, i - 1)
+        scale(layer, first, 1, factor, real)
+        _backward_and_update(job, layer, below, first, real)
+        through_activation(below, job.step.dropout != 0, first, 1, real)
 
 
-@inner
-def copy_outputs(job, table, rows, start, params):
-    row = table[len(table) - 1]
-    a = array_at(row[at.A], (rows, row[at.OUT_ROW] // params.itemsize), params)
-    out = array_at(job[at.OUTPUTS], (start + rows, row[at.N_OUT]), params)
+@kernel_function
+def copy_outputs(job, rows, start, real):
+    """Write the block's outputs to the caller's array, (count, n_out), from row ``start`` on."""
+    layer = last_layer(job)
+    a = array_at(layer.a, (rows, layer.out_row // size_of(real)), real)
+    out = array_at(job.call.outputs, (start + rows, layer.n_out), real)
     for r in range(rows):
-        for k in range(row[at.N_OUT]):
+        for k in range(layer.n_out):
             out[start + r, k] = a[r, k]
 
 
-@written_out
-def arguments(params, job, numbers):
-    """Pointers as arrays. Their lengths are not known here and not needed: the job has every extent."""
-    params = array_at(params, at.ANY, params)
-    job = array_at(job, at.JOB, job)
-    numbers = array_at(numbers, at.NUMBERS, numbers)
-    table = array_at(job[at.TABLE], (job[at.LAYERS], at.COLUMNS), job)
-    slopes = array_at(job[at.SLOPES], job[at.LAYERS], numbers)
-    return params, job, numbers[1:], table, slopes, params.dtype.type(numbers[0])
-
-
-@inner
+@kernel_function
 def blocks(count, size):
     """How many blocks so many samples make (a range with a variable step could raise)."""
     return (count + size - 1) // size

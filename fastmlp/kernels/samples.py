@@ -11,26 +11,21 @@ import math
 
 import numpy as np
 
-from . import layout as at
 from .cpu import vector_bytes
-from .decorators import array_at, call, inner, written_out
+from .decorators import array_at, call, inlined_source, kernel_function, peek, record_at, size_of
+from .layout import JOB, NUMBERS, OPTIONS
+from .packing import clear, layer_at, pack_all, squares, step, unpack_all
 from .passes import (
     all_deltas,
     all_deltas_and_updates,
-    arguments,
     blocks,
-    clear,
     copy_outputs,
     first_forward,
-    look_back,
-    pack_all,
+    forward_to_loss,
     products,
     read_inputs,
     read_targets,
     scale,
-    squares,
-    step,
-    unpack_all,
     update,
     update_biases,
     update_first,
@@ -45,112 +40,123 @@ OF_WEIGHTS, OF_BIASES = range(2)
 
 
 def build(name: str, dtype: str):
-    """The Python function to compile for a kernel's name; the dtype is in its pointers."""
-    return {"samples": _samples, "samples_with_memory": _samples_with_memory}[name]
+    """The Python function to compile for a kernel's name."""
+    return {"samples": _samples, "samples_with_memory": _samples_with_memory}[name](np.dtype(dtype).type)
 
 
-@inner
-def _gram(job, row, rows, walked, start, params):
-    """GRAM[t, i] = x_t · x_i + start for i ≤ t; three rows at once, which need few columns beyond their own."""
+@kernel_function
+def _gram(job, rows, n_columns, start, real):
+    """gram[t, i] = x_t · x_i + start for i ≤ t; three rows at once, which need few columns beyond their own."""
+    layer, own = layer_at(job, 0), job.workspace
     for i in range((rows + 2) // 3):
         skip = 3 * i
         call(
-            job[at.INNER_PRODUCTS],
-            (row[at.INPUT] + skip * row[at.IN_ROW], row[at.IN_ROW], row[at.INPUT], row[at.IN_ROW], start,
-             job[at.GRAM] + skip * job[at.GRAM_ROW], job[at.GRAM_ROW], min(3, rows - skip), min(skip + 3, rows),
-             (walked * params.itemsize + BYTES - 1) // BYTES),
+            "inner_products", job.linear.inner_products,
+            (layer.input + skip * layer.in_row, layer.in_row, layer.input, layer.in_row, start,
+             own.gram + skip * own.gram_row, own.gram_row, min(3, rows - skip), min(skip + 3, rows),
+             (n_columns * size_of(real) + BYTES - 1) // BYTES),
         )  # fmt: skip
 
 
-@written_out
-def _correct(job, row, t, params):
-    """z_t += Σ_{i<t} GRAM[t, i] · scaled_i."""
-    z = row[at.Z] + t * row[at.OUT_ROW]
+@inlined_source
+def _correct(job, layer, t):
+    """z_t += Σ_{i<t} gram[t, i] · scaled_i."""
+    own, z = job.workspace, layer.z + t * layer.out_row
     call(
-        job[at.WEIGHTED_ROWS],
-        (t, job[at.GRAM] + t * job[at.GRAM_ROW], job[at.IDENTITY], row[at.SCALED], row[at.OUT_ROW], job[at.IDENTITY],
-         z, z, row[at.OUT_ROW] // BYTES),
+        "weighted_rows", job.linear.weighted_rows,
+        (t, own.gram + t * own.gram_row, own.identity, layer.scaled, layer.out_row, own.identity, z, z,
+         layer.out_row // BYTES),
     )  # fmt: skip
 
 
-def _samples(params, job, numbers):
-    """Plain SGD, numbers[0] being the learning rate. OUTPUTS, where not null, gets the outputs as they were seen."""
-    params, job, totals, table, slopes, lr = arguments(params, job, numbers)
-    first = table[0]
-    pack_all(job, table, params)
-    for i in range(blocks(job[at.COUNT], job[at.BLOCK])):
-        start = i * job[at.BLOCK]
-        rows = min(job[at.BLOCK], job[at.COUNT] - start)
-        walked = read_inputs(job, table, start, rows)
-        read_targets(job, table, start, rows, params)
-        first_forward(job, table, rows, walked, params)
-        _gram(job, first, rows, walked, job[at.ONES] if first[at.HAS_BIASES] else job[at.ZEROS], params)
-        for t in range(rows):
-            if t > 0:
-                _correct(job, first, t, params)
-            look_back(job, table, slopes, start, t, 1, params, totals)
-            all_deltas_and_updates(job, table, t, -lr, params)
-            scale(first, t, 1, -lr, params)
-        update_first(job, first, 0, rows, walked, params)
-        if job[at.OUTPUTS]:
-            copy_outputs(job, table, rows, start, params)
-    unpack_all(job, table, params)
-    return 0.0
+def _samples(real):
+    """Plain SGD. The call's outputs, where wanted, get those of each sample as it was seen."""
+
+    def samples(params, job, numbers):
+        job, numbers = record_at(job, JOB), record_at(numbers, NUMBERS)
+        own, how = job.workspace, job.call
+        first, rate = layer_at(job, 0), real(numbers.rate)
+        pack_all(job, params, real)
+        for i in range(blocks(how.count, how.block)):
+            start = i * how.block
+            rows = min(how.block, how.count - start)
+            n_columns = read_inputs(job, start, rows)
+            read_targets(job, start, rows, real)
+            first_forward(job, rows, n_columns, real)
+            _gram(job, rows, n_columns, own.ones if first.has_biases else own.zeros, real)
+            for t in range(rows):
+                if t > 0:
+                    _correct(job, first, t)
+                forward_to_loss(job, start, t, 1, numbers.totals, real)
+                all_deltas_and_updates(job, t, -rate, real)
+                scale(first, t, 1, -rate, real)
+            update_first(job, 0, rows, n_columns, real)
+            if how.outputs:
+                copy_outputs(job, rows, start, real)
+        unpack_all(job, params, real)
+        return 0.0
+
+    return samples
 
 
-@inner
-def _recall(job, row, t, coefficients, params):
-    """z_t and GRAM[t] with the coefficients of sample t; what a gave room to is V₀ x_t."""
-    n = row[at.OUT_ROW] // params.itemsize
-    real = params.dtype.type
-    z = array_at(row[at.Z] + t * row[at.OUT_ROW], n, params)
+@inlined_source
+def _velocity(job):
+    """The distance of the one vector of state."""
+    return peek(job.workspace.states, np.int64)
+
+
+@kernel_function
+def _recall(job, t, coefficients, real):
+    """Multiply z_t and gram[t] with the coefficients of sample t; what a gave room to is V₀ x_t."""
+    layer, own = layer_at(job, 0), job.workspace
+    n = layer.out_row // size_of(real)
+    z = array_at(layer.z + t * layer.out_row, n, real)
     weights, biases = coefficients[OF_WEIGHTS], coefficients[OF_BIASES]
     of_w = real(weights[W_OF_W, t])
     for k in range(n):
         z[k] *= of_w
-    if job[at.STATES]:
-        vx = array_at(row[at.A] + t * row[at.OUT_ROW], n, params)
+    if own.n_states:
+        vx = array_at(layer.a + t * layer.out_row, n, real)
         of_v = real(weights[W_OF_V, t])
         for k in range(n):
             z[k] += of_v * vx[k]
-    gram = array_at(job[at.GRAM] + t * job[at.GRAM_ROW], t, params)
+    gram = array_at(own.gram + t * own.gram_row, t, real)
     for i in range(t):
         gram[i] *= real(weights[W_OF_G, t - 1 - i])
-    if row[at.HAS_BIASES]:
-        b = array_at(row[at.B], row[at.N_OUT], params)
-        for k in range(row[at.N_OUT]):
+    if layer.has_biases:
+        b = array_at(layer.b, layer.n_out, real)
+        for k in range(layer.n_out):
             z[k] += b[k]
-        if job[at.STATES]:
-            v = array_at(row[at.B] + job[at.STATE_1], row[at.N_OUT], params)
+        if own.n_states:
+            v = array_at(layer.b + _velocity(job), layer.n_out, real)
             of_v = real(biases[W_OF_V, t])
-            for k in range(row[at.N_OUT]):
+            for k in range(layer.n_out):
                 z[k] += of_v * v[k]
         for i in range(t):
             gram[i] += real(biases[W_OF_G, t - 1 - i])
 
 
-@inner
-def _clipped(job, table, t, squared_input, limit, params):
+@kernel_function
+def _clipped(job, t, squared_input, limit, real):
     """The factor by which sample t's gradient is shortened to the limit; its squared norm is Σ |δ|² (|input|² + 1)."""
     total = 0.0
-    for i in range(len(table)):
-        row = table[i]
+    for i in range(job.workspace.n_layers):
+        layer = layer_at(job, i)
         inputs = squared_input
         if i > 0:
-            inputs = squares(row[at.INPUT] + t * row[at.IN_ROW], row[at.N_IN], params)
-        delta = squares(row[at.DELTA] + t * row[at.OUT_ROW], row[at.N_OUT], params)
-        total += delta * (inputs + (row[at.HAS_BIASES] != 0))
+            inputs = squares(layer.input + t * layer.in_row, layer.n_in, real)
+        delta = squares(layer.delta + t * layer.out_row, layer.n_out, real)
+        total += delta * (inputs + (layer.has_biases != 0))
     return min(1.0, limit / max(math.sqrt(total), limit))
 
 
-@inner
-def _advance(job, row, distance, n, coefficients, rows, params):
-    """W and V, n numbers at a distance behind w or b, as the block's ``rows`` steps leave them without gradients."""
-    real = params.dtype.type
-    w = array_at(distance, n, params)
+@kernel_function
+def _advance(job, address, n, coefficients, rows, real):
+    """Move n numbers of W or b, and of V behind them, as the block's ``rows`` steps do without gradients."""
+    w = array_at(address, n, real)
     of_w = real(coefficients[W_OF_W, rows])
-    if job[at.STATES]:
-        v = array_at(distance + job[at.STATE_1], n, params)
+    if job.workspace.n_states:
+        v = array_at(address + _velocity(job), n, real)
         of_v, v_of_w, v_of_v = (
             real(coefficients[W_OF_V, rows]),
             real(coefficients[V_OF_W, rows]),
@@ -165,66 +171,85 @@ def _advance(job, row, distance, n, coefficients, rows, params):
             w[k] *= of_w
 
 
-@inner
-def _weigh_deltas(row, coefficients, rows, params):
+@kernel_function
+def _weigh_deltas(layer, coefficients, rows, real):
     """scaled_i = the coefficient of sample i's gradient after the block · delta_i."""
     for i in range(rows):
-        scale(row, i, 1, params.dtype.type(coefficients[rows - 1 - i]), params)
+        scale(layer, i, 1, real(coefficients[rows - 1 - i]), real)
 
 
-def _samples_with_memory(params, job, numbers):
+@inlined_source
+def _deeper_steps(job, t, rate, factor, real):
+    """Make sample t's steps in all layers but the first, whose scaled gets factor · delta for later."""
+    for j in range(job.workspace.n_layers):
+        layer = layer_at(job, j)
+        scale(layer, t, 1, real(factor), real)
+        if j > 0:
+            clear(layer, job.workspace.gradient, real)
+            update(job, layer, job.workspace.gradient, t, 1, real)
+            step(job, layer, 0, 1, rate, 1.0, real)
+
+
+@inlined_source
+def _first_step(job, rows, n_columns, coefficients, real):
+    """Move the first layer's W, b and V as the block's ``rows`` steps do, with the gradients that scaled has."""
+    first, n_states = layer_at(job, 0), job.workspace.n_states
+    for t in range(rows):
+        delta = array_at(first.delta + t * first.out_row, first.out_row // size_of(real), real)
+        scaled = array_at(first.scaled + t * first.out_row, len(delta), real)
+        for k in range(len(delta)):
+            delta[k] = scaled[k]
+    weights, biases = coefficients[OF_WEIGHTS], coefficients[OF_BIASES]
+    _advance(job, first.w, first.n_in * first.w_row // size_of(real), weights, rows, real)
+    _weigh_deltas(first, weights[W_OF_G], rows, real)
+    update_first_weights(job, first, 0, rows, n_columns, real)
+    if n_states:
+        _weigh_deltas(first, weights[V_OF_G], rows, real)
+        update_first_weights(job, first, _velocity(job), rows, n_columns, real)
+    if first.has_biases:
+        _advance(job, first.b, first.n_out, biases, rows, real)
+        _weigh_deltas(first, biases[W_OF_G], rows, real)
+        update_biases(first, 0, 0, rows, real)
+        if n_states:
+            _weigh_deltas(first, biases[V_OF_G], rows, real)
+            update_biases(first, _velocity(job), 0, rows, real)
+
+
+def _samples_with_memory(real):
     """SGD with momentum, l2 or clipping, all of which are linear in the gradients; the rest as `_samples`."""
-    params, job, totals, table, slopes, lr = arguments(params, job, numbers)
-    first = table[0]
-    options = array_at(job[at.OPTIONS], at.N_OPTIONS, numbers)
-    coefficients = array_at(job[at.COEFFICIENTS], (2, 6, job[at.BLOCK] + 1), numbers)
-    pack_all(job, table, params)
-    for i in range(blocks(job[at.COUNT], job[at.BLOCK])):
-        start = i * job[at.BLOCK]
-        rows = min(job[at.BLOCK], job[at.COUNT] - start)
-        walked = read_inputs(job, table, start, rows)
-        read_targets(job, table, start, rows, params)
-        products(job, first, 0, job[at.ZEROS], first[at.Z], 0, rows, job[at.INDEX], walked, params)
-        if job[at.STATES]:
-            products(job, first, job[at.STATE_1], job[at.ZEROS], first[at.A], 0, rows, job[at.INDEX], walked, params)
-        _gram(job, first, rows, walked, job[at.ZEROS], params)
-        for t in range(rows):
-            squared_input = np.float64(array_at(job[at.GRAM] + t * job[at.GRAM_ROW], t + 1, params)[t])
-            _recall(job, first, t, coefficients, params)
-            if t > 0:
-                _correct(job, first, t, params)
-            look_back(job, table, slopes, start, t, 1, params, totals)
-            all_deltas(job, table, t, 1, params)
-            factor = 1.0
-            if options[at.CLIP] > 0:
-                factor = _clipped(job, table, t, squared_input, options[at.CLIP], params)
-            for j in range(len(table)):
-                scale(table[j], t, 1, params.dtype.type(factor), params)
-                if j > 0:
-                    clear(table[j], job[at.GRAD], 0, 1, params)
-                    update(job, table[j], job[at.GRAD], t, 1, params)
-                    step(job, table[j], 0, 1, lr, 1.0, params)
-        for t in range(rows):
-            delta = array_at(first[at.DELTA] + t * first[at.OUT_ROW], first[at.OUT_ROW] // params.itemsize, params)
-            scaled = array_at(first[at.SCALED] + t * first[at.OUT_ROW], len(delta), params)
-            for k in range(len(delta)):
-                delta[k] = scaled[k]
-        weights, biases = coefficients[OF_WEIGHTS], coefficients[OF_BIASES]
-        _advance(job, first, first[at.W], first[at.N_IN] * first[at.W_ROW] // params.itemsize, weights, rows, params)
-        _weigh_deltas(first, weights[W_OF_G], rows, params)
-        update_first_weights(job, first, 0, rows, walked, params)
-        if job[at.STATES]:
-            _weigh_deltas(first, weights[V_OF_G], rows, params)
-            update_first_weights(job, first, job[at.STATE_1], rows, walked, params)
-        if first[at.HAS_BIASES]:
-            _advance(job, first, first[at.B], first[at.N_OUT], biases, rows, params)
-            _weigh_deltas(first, biases[W_OF_G], rows, params)
-            update_biases(first, 0, 0, rows, params)
-            if job[at.STATES]:
-                _weigh_deltas(first, biases[V_OF_G], rows, params)
-                update_biases(first, job[at.STATE_1], 0, rows, params)
-        if job[at.OUTPUTS]:
-            copy_outputs(job, table, rows, start, params)
-        options[at.STEPS] += rows
-    unpack_all(job, table, params)
-    return 0.0
+
+    def samples_with_memory(params, job, numbers):
+        job, numbers = record_at(job, JOB), record_at(numbers, NUMBERS)
+        own, how = job.workspace, job.call
+        first, rate = layer_at(job, 0), real(numbers.rate)
+        options = record_at(job.step.options, OPTIONS)
+        coefficients = array_at(job.step.coefficients, (2, 6, how.block + 1), np.float64)
+        pack_all(job, params, real)
+        for i in range(blocks(how.count, how.block)):
+            start = i * how.block
+            rows = min(how.block, how.count - start)
+            n_columns = read_inputs(job, start, rows)
+            read_targets(job, start, rows, real)
+            products(job, first, 0, own.zeros, first.z, 0, rows, own.index, n_columns, real)
+            if own.n_states:
+                products(job, first, _velocity(job), own.zeros, first.a, 0, rows, own.index, n_columns, real)
+            _gram(job, rows, n_columns, own.zeros, real)
+            for t in range(rows):
+                squared_input = np.float64(peek(own.gram + t * own.gram_row + t * size_of(real), real))
+                _recall(job, t, coefficients, real)
+                if t > 0:
+                    _correct(job, first, t)
+                forward_to_loss(job, start, t, 1, numbers.totals, real)
+                all_deltas(job, t, 1, real)
+                factor = 1.0
+                if options.clip_norm > 0:
+                    factor = _clipped(job, t, squared_input, options.clip_norm, real)
+                _deeper_steps(job, t, rate, factor, real)
+            _first_step(job, rows, n_columns, coefficients, real)
+            if how.outputs:
+                copy_outputs(job, rows, start, real)
+            options.steps += rows
+        unpack_all(job, params, real)
+        return 0.0
+
+    return samples_with_memory

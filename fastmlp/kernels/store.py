@@ -23,6 +23,7 @@ from ..base.atomic import write_whole
 from ..base.cache import cache_folder
 from .cpu import target_machine
 from .digest import code_digest, machine_digest
+from .signature import parameters
 
 __all__ = ["Function", "compile_private", "load", "require_writable_cache"]
 
@@ -81,7 +82,7 @@ def _link(symbol: str, code: bytes, signature: str) -> Function:
 
 def _prototype(signature: str) -> Any:
     types: dict[str, Any] = {"i": ctypes.c_int64, "d": ctypes.c_double}
-    return ctypes.CFUNCTYPE(ctypes.c_double, *(types.get(letter, ctypes.c_void_p) for letter in signature))
+    return ctypes.CFUNCTYPE(ctypes.c_double, *(types.get(kind, ctypes.c_void_p) for _, kind in parameters(signature)))
 
 
 @functools.cache

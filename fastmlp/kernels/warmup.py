@@ -46,16 +46,16 @@ def warm_up() -> tuple[int, float, Path]:
 
 def _all_kernels() -> Iterator[store.Function]:
     for dtype in ("float32", "float64"):
-        for name in catalog.NETWORK_KERNELS:
-            yield catalog.kernel(name, dtype)
+        for name in catalog.NETWORK:
+            yield catalog.network(name, dtype)
         yield catalog.run_epochs(dtype)
-        for name in catalog.MATRIX_FUNCTIONS:
-            yield catalog.matrix_function(name, dtype)
+        for name in catalog.LINEAR:
+            yield catalog.linear(name, dtype)
         for source in _SOURCES:
-            yield catalog.gather(source, dtype)
+            yield catalog.reader(source, dtype)
         for data in ("float32", "float64"):
             for index in ("int32", "int64"):
-                yield catalog.gather_sparse(f"{data}.{index}", dtype)
+                yield catalog.sparse_reader(f"{data}.{index}", dtype)
         for name in ACTIVATIONS:
             yield catalog.activation(name, dtype)
         for loss in LOSSES.values():

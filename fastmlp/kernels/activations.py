@@ -1,0 +1,134 @@
+"""The activations' rows functions: a and its derivative of rows of z, from the formulas of ../activations.py.
+
+Each is compiled on its own when a network first needs it, so a network pays only for what it uses, and a user's own
+function enters by the same door as a built-in one. z, a and d are (rows, stride), of which n columns are numbers and
+the others padding.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..activations import ACTIVATIONS
+from .cpu import vector_bytes
+from .decorators import array_at, force_inlined
+from .formulas import specialised
+from .math import functions
+from .simd import clear_behind, largest, wide_vectors
+
+
+def build(name: str, dtype: str):
+    """The Python function to compile for "activation.relu" or "softmax_backward"."""
+    real = np.dtype(dtype).type
+    family, _, activation_name = name.partition(".")
+    if family == "softmax_backward":
+        return _softmax_backward(real)
+    activation = ACTIVATIONS[activation_name]
+    if not activation.elementwise:
+        return _softmax_rows(real)
+    formulas = activation.function, activation.derivative_function
+    return _whole_rows(*(specialised(formula, real) for formula in formulas), activation.slope is not None, real)
+
+
+def _whole_rows(function, derivative, has_slope, real):
+    """a = f(z), and d = f'(z) where d is not null, of rows of whole vectors; the padding of a becomes 0."""
+    lanes = vector_bytes() // real(0).itemsize
+    if has_slope:
+        with_slope, derivative_with_slope = function, derivative
+    else:
+        with_slope = force_inlined(lambda z, slope: function(z))
+        derivative_with_slope = force_inlined(lambda z, slope: derivative(z))
+
+    def rows_of(z, a, d, rows, n, stride, slope):
+        wide_vectors()
+        count = rows * stride // lanes * lanes  # all of it; and now the compiler knows that nothing is left over
+        z = array_at(z, count, z)
+        a = array_at(a, count, a)
+        slope = real(slope)
+        if d != 0:
+            d = array_at(d, count, a)
+            for k in range(count):
+                value = z[k]  # read once: for all the compiler knows, a is z, and would change it
+                a[k] = with_slope(value, slope)
+                d[k] = derivative_with_slope(value, slope)
+        else:
+            for k in range(count):
+                a[k] = with_slope(z[k], slope)
+        for r in range(rows):
+            clear_behind(real, a.ctypes.data + r * stride * a.itemsize, n, stride // lanes)
+        return 0.0
+
+    return rows_of
+
+
+def activation_rows(function, derivative):
+    """a = f(z) of rows of n numbers, ``stride`` apart, and d = f'(z) where d is not null; of a user's functions, which
+    see no padding."""
+
+    def rows_of(z, a, d, rows, n, stride, slope):
+        z = array_at(z, (rows, stride), z)
+        a = array_at(a, (rows, stride), a)
+        for r in range(rows):
+            for k in range(n):
+                a[r, k] = function(z[r, k])
+        if d != 0:
+            d = array_at(d, (rows, stride), a)
+            for r in range(rows):
+                for k in range(n):
+                    d[r, k] = derivative(z[r, k])
+        return 0.0
+
+    return rows_of
+
+
+def _softmax_rows(real):
+    """a = softmax(z), row by row; its derivative is not a row of numbers (`_softmax_backward` applies the Jacobian)."""
+    softmax = softmax_of(real)
+
+    def rows_of(z, a, d, rows, n, stride, slope):
+        wide_vectors()
+        z = array_at(z, (rows, stride), z)
+        a = array_at(a, (rows, stride), a)
+        for r in range(rows):
+            softmax(z[r], a[r], n)
+        return 0.0
+
+    return rows_of
+
+
+def _softmax_backward(real):
+    """delta = Jᵀ delta of rows, J = diag(a) - a aᵀ being the Jacobian of a softmax."""
+
+    def rows_of(a, delta, rows, n, stride):
+        a = array_at(a, (rows, stride), real)
+        delta = array_at(delta, (rows, stride), real)
+        for r in range(rows):
+            mean = real(0)
+            for j in range(n):
+                mean += a[r, j] * delta[r, j]
+            for j in range(n):
+                delta[r, j] = a[r, j] * (delta[r, j] - mean)
+        return 0.0
+
+    return rows_of
+
+
+def softmax_of(real):
+    """Write softmax of a row's first n numbers to a, zeros behind; return the largest z and the sum of exp(z - it)."""
+    np = functions(real)
+    lanes = vector_bytes() // real(0).itemsize
+
+    @force_inlined
+    def softmax(z, a, n):
+        top = largest(real, z.ctypes.data, n)
+        count = len(z) // lanes * lanes
+        total = real(0)
+        for k in range(count):
+            a[k] = np.where(k < n, np.exp(z[k] - top), real(0))
+            total += a[k]
+        scale = real(1) / total
+        for k in range(count):
+            a[k] *= scale
+        return top, total
+
+    return softmax

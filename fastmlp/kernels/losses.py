@@ -1,0 +1,146 @@
+"""The losses' rows functions: the sum of the losses of rows of outputs, and their delta.
+
+From the formulas of ../losses.py, but for losses of whole rows and those that are computed from pre-activations, which
+are written here. Arrays are (rows, stride), of which n columns are numbers and the others padding.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..losses import LOSSES
+from .activations import softmax_of
+from .cpu import vector_bytes
+from .decorators import array_at, force_inlined
+from .formulas import specialised
+from .math import functions
+from .simd import wide_vectors
+
+
+def build(name: str, dtype: str):
+    """The Python function to compile for "loss.mse." or, fused with an activation, "loss.bce.sigmoid"."""
+    real = np.dtype(dtype).type
+    _, loss, output = name.split(".")
+    if output:
+        return _loss_rows(_FUSED[loss, output](real))
+    if LOSSES[loss].rowwise:
+        return _loss_rows(_ROWWISE[loss])
+    return loss_rows(specialised(LOSSES[loss].function, real), specialised(LOSSES[loss].derivative, real))
+
+
+def loss_rows(function, derivative):
+    """Sum over rows and outputs of a loss of single outputs; delta = dL/da."""
+
+    @force_inlined
+    def row(z, a, y, delta, n):
+        total = 0.0
+        for k in range(n):
+            total += function(a[k], y[k])
+            delta[k] = derivative(a[k], y[k])
+        return total
+
+    return _loss_rows(row)
+
+
+def _loss_rows(row):
+    """Sum over rows of ``row(z, a, y, delta, n)``, the loss of one sample, which also writes its delta."""
+
+    def rows_of(z, a, y, delta, rows, n, stride):
+        wide_vectors()
+        z = array_at(z, (rows, stride), z)
+        a = array_at(a, (rows, stride), a)
+        y = array_at(y, (rows, stride), y)
+        delta = array_at(delta, (rows, stride), delta)
+        total = 0.0
+        for r in range(rows):
+            total += row(z[r], a[r], y[r], delta[r], n)
+        return total
+
+    return rows_of
+
+
+def _cross_entropy_softmax(real):
+    """-Σ y log softmax(z) by log-sum-exp; delta = dL/dz = a Σy - y, which is the tutorial's a - y when Σy = 1.
+
+    The differences are taken before the logarithm is added: right to the last digits even for z of 1e15.
+    """
+    softmax = softmax_of(real)
+
+    log, where = functions(real).log, functions(real).where
+    lanes = vector_bytes() // real(0).itemsize
+
+    @force_inlined
+    def row(z, a, y, delta, n):
+        top, sum_of_exp = softmax(z, a, n)
+        below = mass = real(0)
+        count = len(z) // lanes * lanes  # y is 0 in the padding
+        for k in range(count):
+            mass += y[k]
+            below += where(y[k] != 0, y[k] * (top - z[k]), real(0))
+        for k in range(count):
+            delta[k] = a[k] * mass - y[k]
+        return below + mass * log(sum_of_exp)
+
+    return row
+
+
+def _cross_entropy_sigmoid(real):
+    """-Σ y log sigmoid(z) = Σ y softplus(-z); delta = dL/dz = -y sigmoid(-z)."""
+    double = functions(np.float64)
+
+    @force_inlined
+    def row(z, a, y, delta, n):
+        total = 0.0
+        for k in range(n):
+            wide = np.float64(z[k])
+            e = double.exp(-double.abs(wide))
+            total += y[k] * (double.maximum(-wide, 0.0) + double.log1p(e))
+            delta[k] = -y[k] * double.where(wide > 0.0, e, 1.0) / (1.0 + e)
+        return total
+
+    return row
+
+
+def _bce_sigmoid(real):
+    """-Σ y log sigmoid(z) + (1 - y) log(1 - sigmoid(z)) = Σ softplus(z) - y z; delta = dL/dz = a - y.
+
+    softplus(z) - y z is arranged so that nothing large is subtracted from its like.
+    """
+    double = functions(np.float64)
+
+    @force_inlined
+    def row(z, a, y, delta, n):
+        total = 0.0
+        for k in range(n):
+            wide = np.float64(z[k])
+            total += wide * (double.where(wide > 0.0, 1.0, 0.0) - y[k]) + double.log1p(double.exp(-double.abs(wide)))
+            delta[k] = a[k] - y[k]
+        return total
+
+    return row
+
+
+@force_inlined
+def _hinge(z, a, y, delta, n):
+    """Σ_{j≠c} max(0, a_j - a_c + 1), c the right class; a soft y takes the mean over its classes. delta = dL/da."""
+    total = 0.0
+    for j in range(n):
+        delta[j] = 0
+    for c in range(n):
+        if y[c] == 0:
+            continue
+        for j in range(n):
+            margin = a[j] - a[c] + 1
+            if j != c and margin > 0:
+                total += y[c] * margin
+                delta[j] += y[c]
+                delta[c] -= y[c]
+    return total
+
+
+_ROWWISE = {"hinge": _hinge}
+_FUSED = {
+    ("cross_entropy", "softmax"): _cross_entropy_softmax,
+    ("cross_entropy", "sigmoid"): _cross_entropy_sigmoid,
+    ("bce", "sigmoid"): _bce_sigmoid,
+}

@@ -1,0 +1,156 @@
+"""Copies of the parameters between the flat vector and the padded rows that kernels read, and sums over whole layers.
+
+``distance`` picks what stands behind the parameters: 0 themselves, or their gradient, or a vector of the optimiser's
+state. A layer's weights and their padding can be shared out among the members of a team, in whole cache lines.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .cpu import vector_bytes
+from .decorators import array_at, call, inlined_source, kernel_function, peek, record_at, size_of
+from .layout import LAYER
+from .simd import add_vectors, clear_behind, copy, scale_vectors
+
+BYTES = vector_bytes()
+_LAYER_BYTES = LAYER.itemsize
+
+
+@inlined_source
+def layer_at(job, i):
+    """The record of layer i."""
+    return record_at(job.workspace.layers + i * _LAYER_BYTES, LAYER)
+
+
+@inlined_source
+def last_layer(job):
+    """The record of the output layer."""
+    return layer_at(job, job.workspace.n_layers - 1)
+
+
+@kernel_function
+def pack(job, flat, distance, real):
+    """Write the padded copy of the flat vector that stands at address ``flat``; nothing where that is used in place.
+
+    The padding is written again, because a run that overflowed may have left NaN there.
+    """
+    if job.workspace.in_place:
+        return
+    item = size_of(real)
+    for i in range(job.workspace.n_layers):
+        layer = layer_at(job, i)
+        n = layer.w_columns
+        for r in range(layer.w_rows):
+            w = layer.w + distance + r * layer.w_row
+            copy(w, flat + layer.flat_w + r * n * item, n * item)
+            clear_behind(real, w, n, layer.w_row // BYTES)
+        if layer.has_biases:
+            b = layer.b + distance
+            copy(b, flat + layer.flat_b, layer.n_out * item)
+            clear_behind(real, b, layer.n_out, layer.out_row // BYTES)
+
+
+@kernel_function
+def unpack(job, flat, distance, real):
+    """Write the flat vector at address ``flat`` from its padded copy."""
+    item = size_of(real)
+    for i in range(job.workspace.n_layers):
+        layer = layer_at(job, i)
+        size = layer.w_columns * item
+        for r in range(layer.w_rows):
+            copy(flat + layer.flat_w + r * size, layer.w + distance + r * layer.w_row, size)
+        if layer.has_biases:
+            copy(flat + layer.flat_b, layer.b + distance, layer.n_out * item)
+
+
+@inlined_source
+def _state(job, i):
+    """The address of the optimiser's flat vector of state number i, and its distance."""
+    own = job.workspace
+    return peek(own.flat_states + 8 * i, np.int64), peek(own.states + 8 * i, np.int64)
+
+
+@inlined_source
+def pack_all(job, params, real):
+    """Pack the parameters, which stand at address ``params``, and the optimiser's state."""
+    pack(job, params, 0, real)
+    for i in range(job.workspace.n_states):
+        flat, distance = _state(job, i)
+        pack(job, flat, distance, real)
+
+
+@inlined_source
+def unpack_all(job, params, real):
+    """Write both back, where they are not used in place."""
+    if job.workspace.in_place:
+        return
+    unpack(job, params, 0, real)
+    for i in range(job.workspace.n_states):
+        flat, distance = _state(job, i)
+        unpack(job, flat, distance, real)
+
+
+@inlined_source
+def _share(layer, member, team, real):
+    """One member's part of a layer's weights, as numbers from their beginning: whole cache lines always."""
+    lines = layer.w_rows * (layer.w_row // 64)
+    per_line = 64 // size_of(real)
+    return lines * member // team * per_line, lines * (member + 1) // team * per_line
+
+
+@kernel_function
+def clear(layer, distance, real):
+    """Write zeros behind all of a layer's parameters."""
+    w = array_at(layer.w + distance, layer.w_rows * (layer.w_row // size_of(real)), real)
+    for k in range(len(w)):
+        w[k] = 0
+    if layer.has_biases:
+        b = array_at(layer.b + distance, layer.n_out, real)
+        for k in range(len(b)):
+            b[k] = 0
+
+
+@kernel_function
+def add(layer, distance, other, member, team, real):
+    """Add what stands at the distance ``other`` to what stands at ``distance``, for one member's share of a layer."""
+    begin, end = _share(layer, member, team, real)
+    skip = begin * size_of(real)
+    add_vectors(real, (end - begin) * size_of(real) // BYTES, layer.w + distance + skip, layer.w + other + skip)
+    if layer.has_biases and member == 0:
+        add_vectors(real, layer.out_row // BYTES, layer.b + distance, layer.b + other)
+
+
+@kernel_function
+def scale_gradient(layer, distance, factor, real):
+    """Multiply what stands behind a layer's parameters with a factor."""
+    w, b = layer.w + distance, layer.b + distance
+    scale_vectors(real, layer.w_rows * (layer.w_row // BYTES), w, w, factor)
+    if layer.has_biases:
+        scale_vectors(real, layer.out_row // BYTES, b, b, factor)
+
+
+@kernel_function
+def step(job, layer, member, team, lr, factor, real):
+    """Make the optimiser's step against factor · the gradient, for one member's share of a layer."""
+    begin, end = _share(layer, member, team, real)
+    w = layer.w + begin * size_of(real)
+    own, how = job.workspace, job.step
+    for_biases = layer.has_biases and member == 0
+    for part in range(2 if for_biases else 1):
+        place, n = (w, end - begin) if part == 0 else (layer.b, layer.n_out)
+        call(
+            "step", how.rule,
+            (place, place + own.gradient, own.states, n, 1 - part, how.options, how.constants, np.float64(lr),
+             np.float64(factor)),
+        )  # fmt: skip
+
+
+@kernel_function
+def squares(address, n, real):
+    """The sum of the squares of n numbers, as a float64."""
+    x = array_at(address, n, real)
+    total = 0.0
+    for k in range(n):
+        total += np.float64(x[k]) * np.float64(x[k])
+    return total

@@ -1,0 +1,85 @@
+"""The readers of user data: rows of x and y, of any dtype and strides, or of a CSR matrix."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .cpu import vector_bytes
+from .decorators import array_at, peek
+from .simd import prefetch, read_vectors
+
+_ANY = 1 << 40  # the length of a list whose extent the caller knows
+
+
+def build(name: str, dtype: str):
+    """The Python function to compile for "reader.uint8" or "sparse_reader.float32.int64"."""
+    real = np.dtype(dtype).type
+    family, *sources = name.split(".")
+    if family == "reader":
+        return _reader(*(np.dtype(source).type for source in sources), real)
+    return _sparse_reader(*(np.dtype(source).type for source in sources), real)
+
+
+def _reader(source, real):
+    """Read rows ``index`` of user data of any strides (in bytes), convert, shift and scale them.
+
+    Shift and scale are padded vectors; a null shift means neither. The ``following`` rows are asked for from memory.
+    """
+    size, out_size = np.dtype(source).itemsize, np.dtype(real).itemsize
+    lanes = vector_bytes() // out_size
+
+    def read(data, row_stride, column_stride, index, rows, following, n, shift, scale, out, out_row):
+        index = array_at(index, rows + following, index)
+        for r in range(rows):
+            row = data + index[r] * row_stride
+            done = 0
+            if column_stride == size:
+                read_vectors(real, source, row, n // lanes, shift, scale, out + r * out_row)
+                done = n // lanes * lanes
+            for k in range(done, n):
+                value = real(peek(row + k * column_stride, source))
+                if shift:
+                    value = (value - peek(shift + k * out_size, real)) * peek(scale + k * out_size, real)
+                array_at(out + r * out_row, n, real)[k] = value
+        if column_stride == size:
+            for r in range(rows, rows + following):
+                for line in range((n * size + 63) // 64):
+                    prefetch(data + index[r] * row_stride + line * 64)
+        return 0.0
+
+    return read
+
+
+def _sparse_reader(source, kind, real):
+    """Read rows ``order`` of a CSR matrix: the columns that any of them has, listed in ``index``, become columns of x.
+
+    ``slots``, one a column of the matrix, is -1 before and after. Returns how many columns there are.
+    """
+    size, kind_size, out_size = (np.dtype(part).itemsize for part in (source, kind, real))
+    lanes = vector_bytes() // out_size
+
+    def read(data, indptr, indices, order, rows, scale, out, out_row, index, slots):
+        order = array_at(order, rows, order)
+        x = array_at(out, (rows, out_row // out_size), real)
+        index = array_at(index, _ANY, np.int64)
+        slots = array_at(slots, _ANY, np.int64)
+        found = 0
+        for r in range(rows):
+            for p in range(peek(indptr + order[r] * kind_size, kind), peek(indptr + (order[r] + 1) * kind_size, kind)):
+                column = peek(indices + p * kind_size, kind)
+                if slots[column] < 0:
+                    slots[column] = found
+                    index[found] = column
+                    found += 1
+        for r in range(rows):
+            for i in range(-(-found // lanes) * lanes):
+                x[r, i] = 0
+            for p in range(peek(indptr + order[r] * kind_size, kind), peek(indptr + (order[r] + 1) * kind_size, kind)):
+                column = peek(indices + p * kind_size, kind)
+                value = real(peek(data + p * size, source))
+                x[r, slots[column]] += value * peek(scale + column * out_size, real) if scale else value
+        for i in range(found):
+            slots[index[i]] = -1
+        return float(found)
+
+    return read
