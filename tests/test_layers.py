@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import re
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import NamedTuple
@@ -117,6 +118,7 @@ def circle(package: Path) -> list[str]:
 
 
 PACKAGE = Path(fastmlp.__file__).parent
+CONTRIBUTING = Path(__file__).parents[1] / "CONTRIBUTING.md"
 
 
 def test_rooms_import_only_what_is_below():
@@ -131,6 +133,21 @@ def test_only_engine_and_kernels_know_how_memory_lies():
 
 def test_no_circle_of_imports():
     assert not circle(PACKAGE), " imports ".join(circle(PACKAGE))
+
+
+def test_contributing_shows_the_rooms_that_there_are_lowest_first():
+    shown = re.findall(r"^      (\w+)(/|\.py)(?= )", CONTRIBUTING.read_text(), re.MULTILINE)
+    assert {name for name, _ in shown} == {source.split(".")[0] for source in trees(PACKAGE)}
+    assert all((PACKAGE / (name + kind)).exists() for name, kind in shown)
+    height = {name: i for i, (name, _) in enumerate(shown)}
+    arrows = {(found.source.split(".")[0], found.target.split(".")[0]) for found in imports(PACKAGE)}
+    assert [(a, b) for a, b in arrows if height[a] < height[b] and b != "__init__"] == []
+
+
+def test_contributing_names_files_that_there_are():
+    paths = re.findall(r"`((?:fastmlp|tests|scripts|docs|asv_benches)/[^` ]*)`", CONTRIBUTING.read_text())
+    assert len(paths) > 20
+    assert [path for path in paths if not (CONTRIBUTING.parent / path).exists()] == []
 
 
 def written(folder: Path, files: dict[str, str]) -> Path:
