@@ -1,7 +1,7 @@
 """The table of optimisers: how a gradient moves the parameters. Formulas and defaults are PyTorch's.
 
-As in activations.py, the kernels compile these very formulas (kernels/steps.py): ``rule(w, g, states, numbers)`` is what
-happens to one parameter w with gradient g; it returns w and its states as they are then. ``prepare(lr, t, constants)``
+As in activations.py, the kernels compile these very formulas (kernels/steps.py): ``rule(w, g, states, numbers)`` is
+what happens to one parameter w with gradient g; it returns w and its states as they are then. ``prepare(lr, t, constants)``
 makes the numbers that all parameters share in step t, counted from 1. Both are written with NumPy's ufuncs and floats
 only; there may be any number of states, which begin at zero, of constants, and of numbers. LBFGS
 alone has no rule for single parameters: engine/lbfgs.py runs it.
