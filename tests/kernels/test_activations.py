@@ -1,0 +1,150 @@
+"""Every activation's kernel against closed forms in extended precision, and the way back through softmax."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from fastmlp.activations import ACTIVATIONS
+from fastmlp.kernels import catalog
+
+erfc = np.vectorize(math.erfc, otypes=[np.float64])
+SELU_SCALE = np.longdouble("1.0507009873554804934193349852946")
+SELU_ALPHA = np.longdouble("1.6732632423543772848170429916717")
+
+
+def logistic(z):
+    return 1 / (1 + np.exp(-z))
+
+
+def density(z):
+    """Of the normal distribution."""
+    return np.exp(-z * z / 2) / np.sqrt(2 * np.pi)
+
+
+def softmax(z):
+    e = np.exp(z - np.max(z, axis=1, keepdims=True))
+    return e / np.sum(e, axis=1, keepdims=True)
+
+
+# f and f', written otherwise than in the table; an activation that is not here is held against the table's formulas.
+CLOSED_FORMS = {
+    "step": (lambda z: np.heaviside(z, 1), lambda z: 0 * z),
+    "linear": (lambda z: z, lambda z: 1 + 0 * z),
+    "sigmoid": (logistic, lambda z: 1 / (4 * np.cosh(z / 2) ** 2)),
+    "tanh": (lambda z: np.sinh(z) / np.cosh(z), lambda z: 1 / np.cosh(z) ** 2),
+    "relu": (lambda z: np.clip(z, 0, None), lambda z: np.heaviside(z, 0)),
+    "leaky_relu": (
+        lambda z, slope: np.clip(z, 0, None) + slope * np.clip(z, None, 0),
+        lambda z, slope: slope + (1 - slope) * np.heaviside(z, 0),
+    ),
+    "swish": (lambda z: z * logistic(z), lambda z: logistic(z) * (1 + z * logistic(-z))),
+    "elu": (lambda z: np.where(z > 0, z, np.expm1(z)), lambda z: np.where(z > 0, 1, np.exp(z))),
+    "selu": (
+        lambda z: SELU_SCALE * np.where(z > 0, z, SELU_ALPHA * np.expm1(z)),
+        lambda z: SELU_SCALE * np.where(z > 0, 1, SELU_ALPHA * np.exp(z)),
+    ),
+    "gelu": (lambda z: z * erfc(-z / np.sqrt(2)) / 2, lambda z: erfc(-z / np.sqrt(2)) / 2 + z * density(z)),
+    "softplus": (lambda z: np.logaddexp(0, z), logistic),
+    "hard_tanh": (lambda z: np.clip(z, -1, 1), lambda z: np.heaviside(1 - np.abs(z), 0)),
+    "sine": (np.sin, np.cos),
+}
+# Those whose terms cancel, or whose argument is rounded: their error is measured against 1, not against their value.
+CANCEL = {"swish", "gelu", "sine"}
+ULPS = {"softmax": 40}  # where z - max z is rounded, which is as large as 60 here; others 8
+
+
+def naive_activation(activation, z, a, d, rows, n, slope):
+    """a = f(z), zeros in the padding, and where d is given d = f'(z)."""
+    function, derivative = CLOSED_FORMS.get(activation.name, (activation.function, activation.derivative_function))
+    options = () if activation.slope is None else (np.longdouble(z.dtype.type(slope)),)
+    wide = z[:rows, :n].astype(np.longdouble)
+    a[:rows] = 0
+    a[:rows, :n] = softmax(wide) if activation.name == "softmax" else function(wide, *options)
+    if d is not None:
+        d[:rows, :n] = derivative(wide, *options)
+
+
+def activate(activation, z, a, d, rows, n, slope):
+    catalog.activation(activation.name, z.dtype.name)(
+        z.ctypes.data, a.ctypes.data, 0 if d is None else d.ctypes.data, rows, n, z.strides[0] // z.itemsize, slope
+    )
+
+
+def inputs(real, rows, n):
+    """Where functions bend, where they are nearly straight, and where they are nearly flat."""
+    rng = np.random.default_rng(n)
+    z = rng.normal(size=(rows, n)) * rng.choice([1e-3, 1, 10], (rows, n))
+    z.flat[: min(n, 5)] = (0.0, 1.0, -1.0, 20.0, -20.0)[: min(n, 5)]
+    return z.astype(real)
+
+
+def assert_close(ours, exact, name):
+    tolerance = ULPS.get(name, 8) * np.finfo(ours.dtype).eps
+    np.testing.assert_allclose(ours, exact, rtol=tolerance, atol=tolerance if name in CANCEL else 0)
+
+
+@pytest.mark.parametrize("with_derivative", [False, True])
+@pytest.mark.parametrize("activation", ACTIVATIONS.values(), ids=ACTIVATIONS)
+def test_activation(guarded, real, activation, with_derivative):
+    slope = 0.3
+    for rows, n, columns in ((1, 1, 1), (1, 16, 16), (3, 7, 7), (4, 33, 33), (5, 20, 60), (64, 10, 10)):
+        z = guarded(inputs(real, rows, n), columns)
+        a, d = (guarded(np.full((rows + 1, n), -7, real), columns) for _ in range(2))
+        before = d.copy()
+        exact_a, exact_d = (part.astype(np.longdouble) for part in (a, d))
+        naive_activation(activation, z, exact_a, exact_d if activation.elementwise else None, rows, n, slope)
+        activate(activation, z, a, d if with_derivative else None, rows, n, slope)
+        assert_close(a, exact_a, activation.name)
+        if with_derivative and activation.elementwise:  # in its padding may stand anything
+            assert_close(d[:rows, :n], exact_d[:rows, :n], activation.name)
+            np.testing.assert_array_equal(d[rows:], before[rows:])
+        else:
+            np.testing.assert_array_equal(d, before)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS.values(), ids=ACTIVATIONS)
+def test_large_numbers(guarded, real, activation):
+    """Nothing but functions without a bound overflows, and every derivative is finite."""
+    largest = np.finfo(real).max
+    z = guarded(np.array([[largest, -largest, 1e4, -1e4, 800, -800, 100, -100]], real))
+    a, d = guarded(np.zeros_like(z)), guarded(np.zeros_like(z))
+    activate(activation, z, a, d, 1, 8, 0.3)
+    assert np.all(np.isfinite(a[0, 2:8])) and np.all(np.isfinite(d[0, 2:8]))
+    assert np.all(a[0, :8] >= activation.traits.low) and np.all(a[0, :8] <= activation.traits.high)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS.values(), ids=ACTIVATIONS)
+def test_nan_stays_in_its_row(guarded, real, activation):
+    z = inputs(real, 3, 20)
+    z[1, 4] = np.nan
+    z, a = guarded(z), guarded(np.zeros((3, 20), real))
+    activate(activation, z, a, None, 3, 20, 0.3)
+    assert np.all(np.isfinite(a[[0, 2]])) and np.all(a[[0, 2], 20:] == 0)
+    if activation.traits.low == -np.inf:
+        assert np.isnan(a[1, 4])
+
+
+def naive_softmax_backward(a, delta, rows, n):
+    """delta = Jᵀ delta, J = diag(a) - a aᵀ"""
+    for r in range(rows):
+        row = a[r, :n]
+        delta[r, :n] = (np.diag(row) - np.outer(row, row)).T @ delta[r, :n]
+
+
+def softmax_backward(a, delta, rows, n):
+    catalog.softmax_backward(a.dtype.name)(a.ctypes.data, delta.ctypes.data, rows, n, a.strides[0] // a.itemsize)
+
+
+def test_softmax_backward(guarded, real):
+    rng = np.random.default_rng(0)
+    for rows, n, columns in ((1, 1, 1), (1, 3, 3), (4, 16, 40), (7, 33, 33)):
+        a = guarded(softmax(rng.normal(size=(rows, n))).astype(real), columns)
+        delta = guarded(rng.normal(size=(rows + 1, n)).astype(real), columns)
+        exact = delta.astype(np.longdouble)
+        naive_softmax_backward(a.astype(np.longdouble), exact, rows, n)
+        softmax_backward(a, delta, rows, n)
+        tolerance = 8 * np.finfo(real).eps
+        np.testing.assert_allclose(delta, exact, rtol=tolerance, atol=tolerance)

@@ -1,0 +1,157 @@
+"""The intrinsics on vectors, each in a function of its own, against NumPy; test_linear.py has the tiles of products."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from numba import njit
+
+from fastmlp.kernels import simd
+from fastmlp.kernels.compiler import vector_bytes
+
+
+@functools.cache
+def compiled(real):
+    """The intrinsics of that dtype as functions of addresses and integers."""
+    functions = {
+        "copy": lambda target, source, count: simd.copy(target, source, count),
+        "scale_vectors": lambda count, out, x, factor: simd.scale_vectors(real, count, out, x, real(factor)),
+        "add_vectors": lambda count, out, x: simd.add_vectors(real, count, out, x),
+        "multiply_vectors": lambda count, out, x: simd.multiply_vectors(real, count, out, x),
+        "add_rows": lambda rows, count, out, x, x_row: simd.add_rows(real, rows, count, out, x, x_row),
+        "are_finite": lambda count, x: simd.are_finite(real, count, x),
+        "clear_behind": lambda x, n, vectors: simd.clear_behind(real, x, n, vectors),
+        "is_largest": lambda x, n, which: simd.is_largest(real, x, n, which),
+        "largest": lambda x, n: simd.largest(real, x, n),
+        "nonzero_columns": lambda x, x_row, rows, vectors, index: simd.nonzero_columns(
+            False, real, x, x_row, rows, vectors, index
+        ),
+        "move_nonzero_columns": lambda x, x_row, rows, vectors, index: simd.nonzero_columns(
+            True, real, x, x_row, rows, vectors, index
+        ),
+    }
+    return SimpleNamespace(**{name: njit(function) for name, function in functions.items()})
+
+
+def lanes(real) -> int:
+    """Numbers of a vector."""
+    return vector_bytes() // np.dtype(real).itemsize
+
+
+def integers(seed, *shape, real):
+    return np.random.default_rng(seed).integers(-8, 9, shape).astype(real)
+
+
+def at(array) -> int:
+    """The array's address."""
+    return array.ctypes.data
+
+
+@pytest.mark.parametrize("count", [0, 1, 7, 64, 1000])
+def test_copy(guarded, real, count):
+    source, target = guarded(np.arange(count + 3, dtype=np.uint8)), guarded(np.zeros(count + 3, np.uint8))
+    expected = target.copy()
+    expected[:count] = source[1 : count + 1]
+    compiled(real).copy(at(target), at(source) + 1, count)
+    np.testing.assert_array_equal(target, expected)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 5])
+def test_vectors_are_scaled_added_and_multiplied(guarded, real, count):
+    n = count * lanes(real)
+    for name, function in (
+        ("scale_vectors", lambda out, x: 3 * x),
+        ("add_vectors", lambda out, x: out + x),
+        ("multiply_vectors", lambda out, x: out * x),
+    ):
+        x, out = guarded(integers(0, n + 1, real=real)), guarded(integers(1, n + 1, real=real))
+        expected = out.copy()
+        expected[:n] = function(out[:n], x[:n])
+        factor = (3.0,) if name == "scale_vectors" else ()
+        getattr(compiled(real), name)(count, at(out), at(x), *factor)
+        np.testing.assert_array_equal(out, expected, name)
+
+
+@pytest.mark.parametrize("rows", range(10))
+def test_add_rows(guarded, real, rows):
+    for count in (0, 1, 3):
+        n = count * lanes(real)
+        x, out = guarded(integers(0, rows + 1, n + 1, real=real)), guarded(integers(1, n + 1, real=real))
+        expected = out.copy()
+        expected[:n] += x[:rows, :n].sum(axis=0)
+        compiled(real).add_rows(rows, count, at(out), at(x), x.strides[0])
+        np.testing.assert_array_equal(out, expected)
+
+
+@pytest.mark.parametrize("count", range(7))
+def test_are_finite(guarded, real, count):
+    n = count * lanes(real)
+    info = np.finfo(real)
+    x = guarded(np.resize(np.array([0, info.max, -info.max, info.smallest_subnormal], real), n + 1))  # then NaN
+    assert compiled(real).are_finite(count, at(x))
+    for k, value in itertools.product(range(n), (np.nan, np.inf, -np.inf)):
+        before, x[k] = x[k], value
+        assert not compiled(real).are_finite(count, at(x)), f"number {k}"
+        x[k] = before
+
+
+@pytest.mark.parametrize("vectors", [1, 2, 4])
+def test_clear_behind(guarded, real, vectors):
+    for n in range(vectors * lanes(real) + 1):
+        x = guarded(np.full(vectors * lanes(real) + 1, np.nan, real))
+        x[:n] = range(1, n + 1)
+        expected = x.copy()
+        expected[n : vectors * lanes(real)] = 0
+        compiled(real).clear_behind(at(x), n, vectors)
+        np.testing.assert_array_equal(x, expected)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 8, 15, 16, 17, 40])
+def test_largest_and_is_largest(guarded, real, n):
+    """The padding, which has infinity, does not count; of equal numbers the first is the largest."""
+    for seed in range(20):
+        x = guarded(integers(seed, n, real=real) - (9 if seed % 2 else 0), padding=np.inf)
+        assert compiled(real).largest(at(x), n) == x[:n].max()
+        answers = [compiled(real).is_largest(at(x), n, which) for which in range(n)]
+        assert answers == [which == np.argmax(x[:n]) for which in range(n)]
+
+
+def test_largest_of_infinities(guarded, real):
+    x = guarded(np.array([-np.inf, -np.inf], real))
+    assert compiled(real).largest(at(x), 2) == -np.inf
+    x[1] = np.inf
+    assert compiled(real).largest(at(x), 2) == np.inf
+    assert compiled(real).is_largest(at(x), 2, 1)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 5])
+@pytest.mark.parametrize("move", [False, True])
+def test_nonzero_columns(guarded, real, rows, move):
+    rng = np.random.default_rng(rows)
+    function = compiled(real).move_nonzero_columns if move else compiled(real).nonzero_columns
+    for vectors, share in itertools.product((1, 2, 5), (0, 0.1, 0.5, 1)):
+        n = vectors * lanes(real)
+        values = integers(rows, rows + 1, n, real=real) * (rng.random((rows + 1, n)) < share)
+        values[0, n // 2] = np.nan if share else -0.0
+        x, index = guarded(values, n + 1), guarded(np.full(n, -7))
+        expected = x.copy()
+        columns = np.flatnonzero(np.any(x[:rows, :n] != 0, axis=0))
+        count = function(at(x), x.strides[0], rows, vectors, at(index))
+        np.testing.assert_array_equal(index[:count], columns)
+        if move:
+            np.testing.assert_array_equal(x[:rows, :count], expected[:rows, columns])
+            np.testing.assert_array_equal(x[:rows, n:], expected[:rows, n:])
+            np.testing.assert_array_equal(x[rows:], expected[rows:])
+        else:
+            np.testing.assert_array_equal(x, expected)
+
+
+def test_atomic_numbers(guarded):
+    add, load = njit(lambda a, n: simd.atomic_add(a, n)), njit(lambda a: simd.atomic_load(a))
+    number = guarded(np.array([40]))
+    assert add(at(number), 5) == 40
+    assert load(at(number)) == 45 == number[0]
