@@ -79,10 +79,11 @@ def compute(name, output, z, a, y, delta, rows, n):
 
 
 def targets(rng, name, rows, n):
-    """Classes; for losses of numbers, numbers; and a few rows of shares."""
+    """Classes, a few rows of shares, and a few that do not add up to 1; for losses of numbers, numbers."""
     if LOSSES[name].classification:
         y = np.eye(n)[rng.integers(0, n, rows)] if name != "bce" else rng.integers(0, 2, (rows, n)).astype(float)
         y[::4] = rng.dirichlet(np.ones(n), len(y[::4]))
+        y[1::4] /= 2
         return y
     return rng.poisson(2.0, (rows, n)) if LOSSES[name].lowest_target == 0 else rng.normal(size=(rows, n))
 
