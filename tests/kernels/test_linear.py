@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from fastmlp.kernels import catalog
-from fastmlp.kernels.compiler import vector_bytes
+from fastmlp.kernels.cpu import vector_bytes
 
 MOST = 10  # vectors of a row
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fastmlp.kernels import catalog
-from fastmlp.kernels.compiler import vector_bytes
+from fastmlp.kernels.cpu import vector_bytes
 
 SOURCES = ["float32", "float64", *(f"{sign}int{bits}" for bits in (8, 16, 32, 64) for sign in ("", "u")), "bool"]
 ROWS = 11

@@ -11,7 +11,7 @@ import pytest
 from numba import njit
 
 from fastmlp.kernels import simd
-from fastmlp.kernels.compiler import vector_bytes
+from fastmlp.kernels.cpu import vector_bytes
 
 
 @functools.cache

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fastmlp.kernels.compiler import vector_bytes
+from fastmlp.kernels.cpu import vector_bytes
 
 FILES = ["test_linear.py", "test_simd.py"]
 
