@@ -1,0 +1,94 @@
+"""The padded copy of the parameters, against a naive one: rows of whole cache lines, layer after layer."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numba import njit
+
+from fastmlp.kernels import passes
+from fastmlp.kernels.layout import Parameters, Workspace, parameter_places
+
+NETWORKS = [
+    ([5, 9, 3], [True, True]),
+    ([3, 2, 2, 1], [True, False, True]),
+    ([16, 16, 10, 3], [False, True, True]),
+    ([20, 33], [True]),
+    ([1, 1], [False]),
+]
+pack = njit(lambda job, table, flat, distance: passes.pack(job, table, flat, distance))
+unpack = njit(lambda table, flat, distance: passes.unpack(table, flat, distance))
+
+
+def whole_lines(n, dtype) -> int:
+    per_line = 64 // dtype.itemsize
+    return -(-n // per_line) * per_line
+
+
+def padded_parts(places, flat, memory):
+    """Every matrix of weights and vector of biases, as it stands in the flat vector, and the padded rows of it."""
+    used = 0
+    for place in places:
+        rows, columns = place.shape
+        width = whole_lines(columns, flat.dtype)
+        yield flat[place.w : place.b].reshape(rows, columns), memory[used : used + rows * width].reshape(rows, width)
+        used += rows * width
+        width = whole_lines(place.n_out, flat.dtype)
+        if place.has_biases:
+            yield flat[place.b : place.b + place.n_out][None], memory[used : used + width][None]
+        used += width
+
+
+def naive_pack(places, flat, memory):
+    for part, rows in padded_parts(places, flat, memory):
+        rows[...] = 0
+        rows[:, : part.shape[1]] = part
+
+
+def naive_unpack(places, flat, memory):
+    for part, rows in padded_parts(places, flat, memory):
+        part[...] = rows[:, : part.shape[1]]
+
+
+@pytest.fixture(params=NETWORKS, ids=str)
+def packed(request, guarded, real):
+    """A network's places, flat parameters, memory for two padded copies, the distance between them, and a workspace."""
+    places, size = parameter_places(*request.param)
+    rng = np.random.default_rng(size)
+    flat = guarded(rng.normal(size=size).astype(real))[:size]
+    parameters = Parameters(places, flat)
+    assert not parameters.in_place
+    memory = guarded(rng.normal(size=2 * parameters.size).astype(real))
+    parameters.start = memory.ctypes.data
+    workspace = Workspace(places, 1, parameters, flat.dtype)
+    return places, flat, memory, parameters.size, workspace
+
+
+@pytest.mark.parametrize("copy", [0, 1])
+def test_pack(packed, copy):
+    places, flat, memory, size, workspace = packed
+    memory[...] = np.nan
+    expected = memory.copy()
+    naive_pack(places, flat, expected[copy * size :])
+    pack(workspace.job, workspace.table, flat, copy * size * flat.itemsize)
+    np.testing.assert_array_equal(memory, expected)
+
+
+@pytest.mark.parametrize("copy", [0, 1])
+def test_unpack(packed, copy):
+    places, flat, memory, size, workspace = packed
+    expected, before = flat.copy(), memory.copy()
+    naive_unpack(places, expected, memory[copy * size :])
+    unpack(workspace.table, flat, copy * size * flat.itemsize)
+    np.testing.assert_array_equal(flat, expected)
+    np.testing.assert_array_equal(memory, before)
+
+
+def test_parameters_whose_rows_are_whole_lines_are_used_in_place(guarded, real):
+    places, size = parameter_places([5, 16, 32], [True, False])
+    flat = guarded(np.arange(size, dtype=real))[:size]
+    parameters = Parameters(places, flat)
+    assert parameters.in_place and parameters.start == flat.ctypes.data
+    workspace = Workspace(places, 1, parameters, flat.dtype)
+    pack(workspace.job, workspace.table, flat, 0)
+    np.testing.assert_array_equal(flat, np.arange(size))
