@@ -33,6 +33,8 @@ class Parameters:
     ----------
     in_place : bool
         Whether kernels work on the flat vector itself.
+    size : int
+        How many numbers one padded copy takes.
     start : int
         The address from which ``offsets``, pairs of bytes to each layer's weights and biases, count.
     gradient : int
@@ -57,7 +59,7 @@ class Parameters:
                 size = rows * padded(columns, item)
                 self.offsets.append((used * item, (used + size) * item))
                 used += size + padded(place.n_out, item)
-        self._size = size = padded(used, item) + padded(1, item)  # kernels may read a line beyond the end
+        self.size = size = padded(used, item) + padded(1, item)  # kernels may read a line beyond the end
         self._memory = aligned(size * (1 if self.in_place else 2 + len(states)), params.dtype)
         start = self._memory.ctypes.data
         self.flat_states = np.array([state.ctypes.data for state in states], np.int64)
@@ -70,7 +72,7 @@ class Parameters:
 
     def extra_gradient(self) -> tuple[np.ndarray, int]:
         """Memory for another gradient, and its distance. Keep the memory as long as the distance is used."""
-        memory = aligned(self._size, self._memory.dtype)
+        memory = aligned(self.size, self._memory.dtype)
         return memory, memory.ctypes.data - self.start
 
 

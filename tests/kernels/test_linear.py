@@ -38,7 +38,7 @@ def naive_product(a, b, b_index, start, c, c_index, rows, vectors, depth):
 
 
 def product(a, b, b_index, start, c, c_index, rows, vectors, depth):
-    catalog.matrix_function("product", c.dtype.name)(
+    catalog.linear("product", c.dtype.name)(
         at(a), *a.strides, at(b), b.strides[0], at(b_index), at(start), start.strides[0], at(c), c.strides[0],
         at(c_index), rows, vectors, depth,
     )  # fmt: skip
@@ -95,7 +95,7 @@ def naive_inner_products(a, w, start, c, rows, n_rows, vectors):
 
 
 def inner_products(a, w, start, c, rows, n_rows, vectors):
-    catalog.matrix_function("inner_products", c.dtype.name)(
+    catalog.linear("inner_products", c.dtype.name)(
         at(a), a.strides[0], at(w), w.strides[0], at(start), at(c), c.strides[0], rows, n_rows, vectors
     )
 
@@ -127,7 +127,7 @@ def naive_weighted_rows(count, x, x_index, w, w_index, start, z, vectors):
 
 
 def weighted_rows(count, x, x_index, w, w_index, start, z, vectors):
-    catalog.matrix_function("weighted_rows", z.dtype.name)(
+    catalog.linear("weighted_rows", z.dtype.name)(
         count, at(x), at(x_index), at(w), w.strides[0], at(w_index), at(start), at(z), vectors
     )
 
@@ -160,7 +160,7 @@ def naive_backward_and_update(n_out, delta, scaled, w, x, dx, vectors):
 
 
 def backward_and_update(n_out, delta, scaled, w, x, dx, vectors):
-    catalog.matrix_function("backward_and_update", w.dtype.name)(
+    catalog.linear("backward_and_update", w.dtype.name)(
         n_out, at(delta), at(scaled), at(w), w.strides[0], at(x), at(dx), vectors
     )
 
@@ -192,7 +192,7 @@ def naive_backward_and_update_by_inputs(count, index, n_in, delta, scaled, w, x,
 
 
 def backward_and_update_by_inputs(count, index, n_in, delta, scaled, w, x, dx, vectors):
-    catalog.matrix_function("backward_and_update_by_inputs", w.dtype.name)(
+    catalog.linear("backward_and_update_by_inputs", w.dtype.name)(
         count, at(index), n_in, at(delta), at(scaled), at(w), w.strides[0], at(x), at(dx), vectors
     )
 
@@ -227,7 +227,7 @@ def naive_list_nonzero_columns(x, rows, n, index):
 
 
 def list_nonzero_columns(x, rows, n, index):
-    return catalog.matrix_function("walk", x.dtype.name)(at(x), x.strides[0], rows, n, at(index))
+    return catalog.linear("list_nonzero_columns", x.dtype.name)(at(x), x.strides[0], rows, n, at(index))
 
 
 @pytest.mark.parametrize("rows", range(1, 13))

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from numba import njit
 
-from fastmlp.kernels import passes
-from fastmlp.kernels.layout import Parameters, Workspace, parameter_places
+from fastmlp.engine.memory import Functions, Parameters, Workspace
+from fastmlp.kernels import packing
+from fastmlp.kernels.decorators import record_at
+from fastmlp.kernels.layout import JOB, parameter_places
 
 NETWORKS = [
     ([5, 9, 3], [True, True]),
@@ -16,8 +18,22 @@ NETWORKS = [
     ([20, 33], [True]),
     ([1, 1], [False]),
 ]
-pack = njit(lambda job, table, flat, distance: passes.pack(job, table, flat, distance))
-unpack = njit(lambda table, flat, distance: passes.unpack(table, flat, distance))
+_pack = njit(lambda job, flat, distance, real: packing.pack(record_at(job, JOB), flat, distance, real))
+_unpack = njit(lambda job, flat, distance, real: packing.unpack(record_at(job, JOB), flat, distance, real))
+
+
+def pack(workspace, flat, distance):
+    _pack(workspace.job.ctypes.data, flat.ctypes.data, distance, flat.dtype.type)
+
+
+def unpack(workspace, flat, distance):
+    _unpack(workspace.job.ctypes.data, flat.ctypes.data, distance, flat.dtype.type)
+
+
+def workspace_of(places, parameters, dtype):
+    """A workspace whose layers have no functions: none is called here."""
+    nothing = [0] * len(places)
+    return Workspace(places, 1, parameters, dtype, Functions(nothing, nothing, nothing, {}))
 
 
 def whole_lines(n, dtype) -> int:
@@ -60,7 +76,7 @@ def packed(request, guarded, real):
     assert not parameters.in_place
     memory = guarded(rng.normal(size=2 * parameters.size).astype(real))
     parameters.start = memory.ctypes.data
-    workspace = Workspace(places, 1, parameters, flat.dtype)
+    workspace = workspace_of(places, parameters, flat.dtype)
     return places, flat, memory, parameters.size, workspace
 
 
@@ -70,7 +86,7 @@ def test_pack(packed, copy):
     memory[...] = np.nan
     expected = memory.copy()
     naive_pack(places, flat, expected[copy * size :])
-    pack(workspace.job, workspace.table, flat, copy * size * flat.itemsize)
+    pack(workspace, flat, copy * size * flat.itemsize)
     np.testing.assert_array_equal(memory, expected)
 
 
@@ -79,7 +95,7 @@ def test_unpack(packed, copy):
     places, flat, memory, size, workspace = packed
     expected, before = flat.copy(), memory.copy()
     naive_unpack(places, expected, memory[copy * size :])
-    unpack(workspace.table, flat, copy * size * flat.itemsize)
+    unpack(workspace, flat, copy * size * flat.itemsize)
     np.testing.assert_array_equal(flat, expected)
     np.testing.assert_array_equal(memory, before)
 
@@ -89,6 +105,6 @@ def test_parameters_whose_rows_are_whole_lines_are_used_in_place(guarded, real):
     flat = guarded(np.arange(size, dtype=real))[:size]
     parameters = Parameters(places, flat)
     assert parameters.in_place and parameters.start == flat.ctypes.data
-    workspace = Workspace(places, 1, parameters, flat.dtype)
-    pack(workspace.job, workspace.table, flat, 0)
+    workspace = workspace_of(places, parameters, flat.dtype)
+    pack(workspace, flat, 0)
     np.testing.assert_array_equal(flat, np.arange(size))

@@ -21,7 +21,7 @@ def naive_reader(x, index, rows, following, n, shift, scale, out):
 
 def reader(x, index, rows, following, n, shift, scale, out):
     x = x.view(np.uint8) if x.dtype == bool else x
-    catalog.gather(x.dtype.name, out.dtype.name)(
+    catalog.reader(x.dtype.name, out.dtype.name)(
         x.ctypes.data, *x.strides, index.ctypes.data, rows, following, n, 0 if shift is None else shift.ctypes.data,
         0 if scale is None else scale.ctypes.data, out.ctypes.data, out.strides[0],
     )  # fmt: skip
@@ -116,7 +116,7 @@ def naive_sparse_reader(data, indptr, indices, order, rows, scale, out, index, s
 
 
 def sparse_reader(data, indptr, indices, order, rows, scale, out, index, slots):
-    return catalog.gather_sparse(f"{data.dtype.name}.{indices.dtype.name}", out.dtype.name)(
+    return catalog.sparse_reader(f"{data.dtype.name}.{indices.dtype.name}", out.dtype.name)(
         data.ctypes.data, indptr.ctypes.data, indices.ctypes.data, order.ctypes.data, rows,
         0 if scale is None else scale.ctypes.data, out.ctypes.data, out.strides[0], index.ctypes.data,
         slots.ctypes.data,
