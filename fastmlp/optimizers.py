@@ -1,14 +1,15 @@
-"""The table of optimisers: how a gradient moves the parameters. Formulas and defaults are PyTorch's.
+"""The registry of optimisers: how a gradient moves the parameters. Formulas and defaults are PyTorch's.
 
-As in activations.py, the kernels compile these very formulas (kernels/steps.py): ``rule(w, g, states, numbers)`` is
-what happens to one parameter w with gradient g; it returns w and its states as they are then. ``prepare(lr, t, constants)``
-makes the numbers that all parameters share in step t, counted from 1. Both are written with NumPy's ufuncs and floats
-only; there may be any number of states, which begin at zero, of constants, and of numbers. LBFGS
-alone has no rule for single parameters: engine/lbfgs.py runs it.
+As in activations.py, the kernels compile these very formulas (kernels/steps.py), written with NumPy's ufuncs and floats
+only. ``rule(w, g, states, numbers)`` is what happens to one parameter w with gradient g: it returns w and its states as
+they are then. ``prepare(lr, t, constants)`` makes the numbers that all parameters share in step t, counted from 1.
+There may be any number of states, which begin at zero, of constants, and of numbers. LBFGS alone has no rule for single
+parameters: engine/lbfgs.py runs it.
 
 Sources: momentum, Polyak 1964; Nesterov momentum, Sutskever et al. 2013; Adam, Kingma and Ba 2015; AdamW, Loshchilov
-and Hutter 2019; RMSprop, Hinton's lecture 6e, 2012; Adagrad, Duchi et al. 2011; all in the form of torch.optim.
-L-BFGS-B, Byrd, Lu, Nocedal and Zhu 1995, as SciPy has it.
+and Hutter 2019; AMSGrad, Reddi, Kale and Kumar 2018; NAdam, Dozat 2016; Lion, Chen et al. 2023, algorithm 2; RMSprop,
+Hinton's lecture 6e, 2012; Adagrad, Duchi et al. 2011; all but Lion in the form of torch.optim. L-BFGS-B, Byrd, Lu,
+Nocedal and Zhu 1995, as SciPy has it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,10 @@ import numpy as np
 from .base.checks import check_count, check_flag, check_number
 from .base.suggest import nearest
 
-__all__ = ["LBFGS", "OPTIMIZERS", "SGD", "Adagrad", "Adam", "AdamHat", "AdamW", "Optimizer", "RMSprop", "get_optimizer"]
+__all__ = [
+    "LBFGS", "OPTIMIZERS", "SGD", "AMSGrad", "Adagrad", "Adam", "AdamHat", "AdamW", "Lion", "NAdam", "Optimizer",
+    "RMSprop", "get_optimizer",
+]  # fmt: skip
 
 
 class Optimizer:
@@ -182,6 +186,118 @@ class AdamW(Adam):
         return *self.betas, self.eps, self.weight_decay
 
 
+def _amsgrad(w, g, states, numbers):
+    m, v, largest = states
+    rate, unbias, beta1, beta2, eps, _ = numbers
+    m = beta1 * m + (1.0 - beta1) * g
+    v = beta2 * v + (1.0 - beta2) * g * g
+    largest = np.maximum(largest, v)
+    return w - rate * m / (unbias * np.sqrt(largest) + eps), (m, v, largest)
+
+
+@dataclass(frozen=True)
+class AMSGrad(Adam):
+    """AMSGrad: Adam whose steps are scaled by the largest mean square so far, so that its rates never grow again.
+
+    Parameters
+    ----------
+    betas : pair of float, in [0, 1)
+    eps : float
+        Both as in `Adam`.
+    """
+
+    name = "amsgrad"
+    states = 3
+    rule = staticmethod(_amsgrad)
+
+
+def _prepare_nadam(lr, t, constants):
+    beta1, beta2, eps, momentum_decay = constants
+    mu = beta1 * (1.0 - 0.5 * 0.96 ** (t * momentum_decay))
+    mu_next = beta1 * (1.0 - 0.5 * 0.96 ** ((t + 1.0) * momentum_decay))
+    return lr, 1.0 / np.sqrt(1.0 - beta2**t), beta1, beta2, eps, mu, mu_next
+
+
+def _nadam(w, g, states, numbers):
+    m, v, gone = states  # gone: 1 - the product of all mu so far
+    lr, unbias, beta1, beta2, eps, mu, mu_next = numbers
+    m = beta1 * m + (1.0 - beta1) * g
+    v = beta2 * v + (1.0 - beta2) * g * g
+    product = (1.0 - gone) * mu
+    ahead = (1.0 - mu) / (1.0 - product) * g + mu_next / (1.0 - product * mu_next) * m
+    return w - lr * ahead / (unbias * np.sqrt(v) + eps), (m, v, 1.0 - product)
+
+
+@dataclass(frozen=True)
+class NAdam(Adam):
+    """NAdam: Adam with Nesterov momentum, which grows from step to step.
+
+    Parameters
+    ----------
+    betas : pair of float, in [0, 1)
+    eps : float
+        Both as in `Adam`.
+    momentum_decay : float
+        The momentum of step t is betas[0] · (1 - ½ · 0.96^(t · momentum_decay)).
+    """
+
+    momentum_decay: float = 0.004
+
+    name = "nadam"
+    states = 3
+    prepare = staticmethod(_prepare_nadam)
+    rule = staticmethod(_nadam)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number(self.momentum_decay, "momentum_decay", 0.0)
+
+    @property
+    def constants(self) -> tuple[float, ...]:
+        return *self.betas, self.eps, self.momentum_decay
+
+
+def _prepare_lion(lr, t, constants):
+    beta1, beta2, decay = constants
+    return lr, beta1, beta2, 1.0 - lr * decay
+
+
+def _lion(w, g, states, numbers):
+    (m,) = states
+    lr, beta1, beta2, keep = numbers
+    step = lr * np.sign(beta1 * m + (1.0 - beta1) * g)
+    return keep * w - step, (beta2 * m + (1.0 - beta2) * g,)
+
+
+@dataclass(frozen=True)
+class Lion(Optimizer):
+    """Lion: steps of one length, lr, by the sign of a running mean of the gradient. It wants a tenth of Adam's lr.
+
+    Parameters
+    ----------
+    betas : pair of float, in [0, 1)
+        How the mean is weighed against the gradient in a step, and its decay from step to step.
+    weight_decay : float
+        Every step first multiplies the parameters by 1 - lr · weight_decay.
+    """
+
+    betas: tuple[float, float] = (0.9, 0.99)
+    weight_decay: float = 0.0
+
+    name = "lion"
+    states = 1
+    prepare = staticmethod(_prepare_lion)
+    rule = staticmethod(_lion)
+
+    def __post_init__(self) -> None:
+        _check_betas(self.betas)
+        check_number(self.weight_decay, "weight_decay", 0.0)
+
+    @property
+    def constants(self) -> tuple[float, ...]:
+        return *self.betas, self.weight_decay
+
+
 def _prepare_rmsprop(lr, t, constants):
     alpha, eps = constants
     return lr, alpha, eps
@@ -316,7 +432,7 @@ def _check_betas(betas: Any) -> None:
 
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {
-    kind.name: kind for kind in (SGD, Adam, AdamHat, AdamW, RMSprop, Adagrad, LBFGS)
+    kind.name: kind for kind in (SGD, Adam, AdamHat, AdamW, AMSGrad, NAdam, Lion, RMSprop, Adagrad, LBFGS)
 }
 
 

@@ -8,12 +8,13 @@ import pytest
 import fastmlp
 from fastmlp import reference
 from fastmlp.engine import blocks
-from fastmlp.optimizers import SGD, Adagrad, Adam, AdamHat, AdamW, RMSprop, get_optimizer
+from fastmlp.optimizers import SGD, Adagrad, Adam, AdamHat, AdamW, AMSGrad, Lion, NAdam, RMSprop, get_optimizer
 
 LR, L1, L2 = 0.02, 0.003, 0.01
 OPTIMIZERS = [
     SGD(), SGD(momentum=0.9), SGD(momentum=0.9, nesterov=True), Adam(), Adam(betas=(0.7, 0.9), eps=1e-3), AdamW(),
     AdamW(weight_decay=0.3), AdamHat(eps=1e-3), RMSprop(), RMSprop(alpha=0.5), Adagrad(), Adagrad(lr_decay=0.1),
+    AMSGrad(betas=(0.6, 0.8)), NAdam(), NAdam(betas=(0.7, 0.9), momentum_decay=0.2), Lion(), Lion(weight_decay=0.3),
 ]  # fmt: skip
 NETWORKS = {
     "in place": [{"n": 7, "act": None}, {"n": 16, "act": "tanh"}, {"n": 3, "act": "softmax"}],
@@ -32,12 +33,27 @@ def rule(optimizer, w, g, state, t, lr=LR):
     if isinstance(optimizer, SGD):
         v = state["v"] = optimizer.momentum * state.get("v", 0) + g
         w -= lr * (g + optimizer.momentum * v if optimizer.nesterov else v)
+    elif isinstance(optimizer, NAdam):
+        b1, b2 = optimizer.betas
+        mu, mu_next = (b1 * (1 - 0.5 * 0.96 ** (i * optimizer.momentum_decay)) for i in (t, t + 1))
+        product = state["product"] = state.get("product", 1) * mu
+        m = state["m"] = b1 * state.get("m", 0) + (1 - b1) * g
+        v = state["v"] = b2 * state.get("v", 0) + (1 - b2) * g**2
+        root = np.sqrt(v / (1 - b2**t)) + optimizer.eps
+        w -= lr * (1 - mu) / (1 - product) * g / root + lr * mu_next / (1 - product * mu_next) * m / root
+    elif isinstance(optimizer, Lion):
+        b1, b2 = optimizer.betas
+        m = state.get("m", np.zeros_like(g))
+        w -= lr * (np.sign(b1 * m + (1 - b1) * g) + optimizer.weight_decay * w)
+        state["m"] = b2 * m + (1 - b2) * g
     elif isinstance(optimizer, Adam):
         if isinstance(optimizer, AdamW):
             w -= lr * optimizer.weight_decay * w
         b1, b2 = optimizer.betas
         m = state["m"] = b1 * state.get("m", 0) + (1 - b1) * g
         v = state["v"] = b2 * state.get("v", 0) + (1 - b2) * g**2
+        if isinstance(optimizer, AMSGrad):
+            v = state["largest"] = np.maximum(state.get("largest", 0), v)
         eps = optimizer.eps / np.sqrt(1 - b2**t) if isinstance(optimizer, AdamHat) else optimizer.eps
         w -= lr * (m / (1 - b1**t)) / (np.sqrt(v / (1 - b2**t)) + eps)
     elif isinstance(optimizer, RMSprop):
@@ -138,15 +154,16 @@ def test_same_bits_for_any_number_of_threads(optimizer, widths):
 
 
 @pytest.mark.parametrize("batch_size", [1, 8])
-@pytest.mark.parametrize("optimizer", [o for o in OPTIMIZERS if not isinstance(o, AdamHat)], ids=str)
+@pytest.mark.parametrize("optimizer", [o for o in OPTIMIZERS if not isinstance(o, AdamHat | Lion)], ids=str)
 def test_pytorch_agrees(optimizer, batch_size):
     torch = pytest.importorskip("torch")
     x, y = data(NETWORKS["on a copy"], 400)
     model = fastmlp.MLP(NETWORKS["on a copy"], seed=1, dtype="float64")
-    kinds = {SGD: "SGD", Adam: "Adam", AdamW: "AdamW", RMSprop: "RMSprop", Adagrad: "Adagrad"}
+    kind = {AMSGrad: "Adam"}.get(type(optimizer), type(optimizer).__name__)
     weights, biases = ([torch.tensor(p, requires_grad=True) for p in ps] for ps in (model.weights, model.biases))
     settings = {name: getattr(optimizer, name) for name in optimizer.__dataclass_fields__}
-    theirs = getattr(torch.optim, kinds[type(optimizer)])([*weights, *biases], lr=LR, **settings)
+    settings |= {"amsgrad": True} if isinstance(optimizer, AMSGrad) else {}
+    theirs = getattr(torch.optim, kind)([*weights, *biases], lr=LR, **settings)
     inputs, targets = torch.tensor(x), torch.tensor(y)
     for start in range(0, 400, batch_size):
         a = inputs[start : start + batch_size]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fastmlp.kernels import catalog, layout
-from fastmlp.optimizers import OPTIMIZERS, SGD, Adagrad, Adam, AdamHat, AdamW, RMSprop
+from fastmlp.kernels import catalog
+from fastmlp.kernels.layout import OPTIONS
+from fastmlp.optimizers import OPTIMIZERS, SGD, Adagrad, Adam, AdamHat, AdamW, AMSGrad, Lion, NAdam, RMSprop
 
 SETTINGS = [
     *(kind() for kind in OPTIMIZERS.values() if kind.rule),
@@ -17,64 +18,88 @@ SETTINGS = [
     AdamW(weight_decay=0.3),
     RMSprop(alpha=0.6, eps=1e-3),
     Adagrad(lr_decay=0.1, eps=1e-3),
+    NAdam(momentum_decay=0.1),
+    Lion(betas=(0.8, 0.95), weight_decay=0.3),
 ]
 
 
-def sgd(o, w, g, v, unused, t, lr):
-    v = o.momentum * v + g
-    return w - lr * (g + o.momentum * v if o.nesterov else v), v, unused
+def sgd(o, w, g, states, t, lr):
+    v = o.momentum * sum(states) + g
+    return w - lr * (g + o.momentum * v if o.nesterov else v), [v]
 
 
-def adam(o, w, g, m, v, t, lr):
+def adam(o, w, g, states, t, lr):
+    m, v = states[:2]
     m = o.betas[0] * m + (1 - o.betas[0]) * g
     v = o.betas[1] * v + (1 - o.betas[1]) * g**2
     if isinstance(o, AdamHat):
-        return w - lr * np.sqrt(1 - o.betas[1] ** t) / (1 - o.betas[0] ** t) * m / (np.sqrt(v) + o.eps), m, v
+        return w - lr * np.sqrt(1 - o.betas[1] ** t) / (1 - o.betas[0] ** t) * m / (np.sqrt(v) + o.eps), [m, v]
     decayed = w * (1 - lr * getattr(o, "weight_decay", 0))
-    return decayed - lr * (m / (1 - o.betas[0] ** t)) / (np.sqrt(v / (1 - o.betas[1] ** t)) + o.eps), m, v
+    unbiased = m / (1 - o.betas[0] ** t)
+    if isinstance(o, AMSGrad):
+        largest = np.maximum(states[2], v)
+        return w - lr * unbiased / (np.sqrt(largest / (1 - o.betas[1] ** t)) + o.eps), [m, v, largest]
+    return decayed - lr * unbiased / (np.sqrt(v / (1 - o.betas[1] ** t)) + o.eps), [m, v]
 
 
-def rmsprop(o, w, g, v, unused, t, lr):
+def nadam(o, w, g, states, t, lr):
+    m, v, gone = states
+    mu, mu_next = (o.betas[0] * (1 - 0.5 * 0.96 ** (i * o.momentum_decay)) for i in (t, t + 1))
+    product = (1 - gone) * mu
+    m = o.betas[0] * m + (1 - o.betas[0]) * g
+    v = o.betas[1] * v + (1 - o.betas[1]) * g**2
+    ahead = mu_next * m / (1 - product * mu_next) + (1 - mu) * g / (1 - product)
+    return w - lr * ahead / (np.sqrt(v / (1 - o.betas[1] ** t)) + o.eps), [m, v, 1 - product]
+
+
+def lion(o, w, g, states, t, lr):
+    """Algorithm 2 of Chen et al. 2023."""
+    (m,) = states
+    update = np.sign(o.betas[0] * m + (1 - o.betas[0]) * g)
+    return w - lr * (update + o.weight_decay * w), [o.betas[1] * m + (1 - o.betas[1]) * g]
+
+
+def rmsprop(o, w, g, states, t, lr):
+    (v,) = states
     v = o.alpha * v + (1 - o.alpha) * g**2
-    return w - lr * g / (np.sqrt(v) + o.eps), v, unused
+    return w - lr * g / (np.sqrt(v) + o.eps), [v]
 
 
-def adagrad(o, w, g, total, unused, t, lr):
-    total = total + g**2
-    return w - lr / (1 + (t - 1) * o.lr_decay) * g / (np.sqrt(total) + o.eps), total, unused
+def adagrad(o, w, g, states, t, lr):
+    total = states[0] + g**2
+    return w - lr / (1 + (t - 1) * o.lr_decay) * g / (np.sqrt(total) + o.eps), [total]
 
 
 # (w, states) after step t, counted from 1; an optimiser that is not here is held against the table's formulas.
 TEXTBOOK = {
     "sgd": sgd, "adam": adam, "adam_hat": adam, "adamw": adam, "rmsprop": rmsprop, "adagrad": adagrad,
+    "amsgrad": adam, "nadam": nadam, "lion": lion,
 }  # fmt: skip
 
 
-def table_formulas(o, w, g, state_1, state_2, t, lr):
-    constants = o.prepare(lr, t, *(*o.constants, 0.0, 0.0, 0.0, 0.0)[:4])
-    return o.rule(w, g, state_1, state_2, *constants)
+def table_formulas(o, w, g, states, t, lr):
+    return o.rule(w, g, states, o.prepare(lr, t, o.constants))
 
 
-def naive_step(optimizer, w, g, state_1, state_2, n, for_weights, made, l1, l2, lr, factor):
+def naive_step(optimizer, w, g, states, n, for_weights, made, l1, l2, lr, factor):
     """The step after ``made`` others, against factor · g, to which weights, not biases, add l1 sign w + l2 w."""
-    parameters, states = w[:n].copy(), (state_1[:n], state_2[:n])
+    parameters = w[:n].copy()
     slope = factor * g[:n]
     if for_weights:
         slope = slope + l1 * np.sign(parameters) + l2 * parameters
     rule = TEXTBOOK.get(optimizer.name, table_formulas)
-    w[:n], first, second = rule(optimizer, parameters, slope, *states, made + 1, lr)
-    for state, value, kept in zip((state_1, state_2), (first, second), (1, 2), strict=True):
-        if kept <= optimizer.states:
-            state[:n] = value
+    w[:n], after = rule(optimizer, parameters, slope, [state[:n] for state in states], made + 1, lr)
+    for state, value in zip(states, after, strict=len(states) > 0):
+        state[:n] = value
 
 
-def step(optimizer, w, g, state_1, state_2, n, for_weights, made, l1, l2, lr, factor):
-    options = np.zeros(layout.N_OPTIONS)
-    options[[layout.STEPS, layout.L1, layout.L2]] = made, l1, l2
-    options[layout.CONSTANTS : layout.CONSTANTS + len(optimizer.constants)] = optimizer.constants
-    states = [state.ctypes.data if i < optimizer.states else 0 for i, state in enumerate((state_1, state_2))]
+def step(optimizer, w, g, states, n, for_weights, made, l1, l2, lr, factor):
+    options = np.array((made, l1, l2, 0.0, 0.0), OPTIONS)
+    constants = np.array(optimizer.constants, np.float64)
+    distances = np.array([state.ctypes.data - w.ctypes.data for state in states], np.int64)
+    addresses = (array.ctypes.data for array in (w, g, distances))
     catalog.step(optimizer.name, optimizer.states, w.dtype.name)(
-        w.ctypes.data, g.ctypes.data, *states, n, for_weights, options.ctypes.data, lr, factor
+        *addresses, n, for_weights, options.ctypes.data, constants.ctypes.data, lr, factor
     )
 
 
@@ -85,14 +110,17 @@ def test_step(guarded, real, optimizer, for_weights, made):
     rng = np.random.default_rng(made)
     tolerance = 8 * np.finfo(real).eps
     for n in (1, 5, 16, 33, 100):
-        w, g, *states = (guarded(rng.normal(size=n).astype(real)) for _ in range(4))
+        w, g, *states = (guarded(rng.normal(size=n).astype(real)) for _ in range(2 + optimizer.states))
         w[0] = 0
-        states[1][:n] = states[0][:n] ** 2 + states[1][:n] ** 2  # a mean square is at least the square of the mean
-        if not isinstance(optimizer, Adam):
+        for state in states[1:]:  # a mean square is at least the square of the mean
+            state[:n] = states[0][:n] ** 2 + state[:n] ** 2
+        if isinstance(optimizer, (RMSprop, Adagrad)):
             states[0][:n] **= 2
+        if isinstance(optimizer, NAdam):
+            states[2][:n] = 1 - 0.8**made
         exact = [part.astype(np.longdouble) for part in (w, g, *states)]
         numbers = n, for_weights, made, 0.003, 0.02, 0.05, 1 / 32
-        naive_step(optimizer, *exact, *numbers)
-        step(optimizer, w, g, *states, *numbers)
+        naive_step(optimizer, *exact[:2], exact[2:], *numbers)
+        step(optimizer, w, g, states, *numbers)
         for ours, theirs in zip((w, g, *states), exact, strict=True):
             np.testing.assert_allclose(ours, theirs, rtol=tolerance, atol=tolerance)
