@@ -11,8 +11,8 @@ import math
 
 import numpy as np
 
-from .decorators import array_at, call_system, inlined_source, kernel_function, peek, record_at, size_of
-from .layout import JOB, MEMBER, NUMBERS, OPTIONS, SHARED
+from .decorators import array_at, inlined_source, kernel_function, peek, record_at, size_of
+from .layout import JOB, MEMBER, NUMBERS, OPTIONS
 from .packing import (
     add,
     clear,
@@ -38,33 +38,14 @@ from .passes import (
     update_first,
     weight_of,
 )
-from .simd import atomic_add, atomic_load
+from .threads import wait
 
-_ARRIVALS, _GIVE_UP = (SHARED.fields[name][1] for name in ("arrivals", "give_up"))
 _MEMBER_BYTES = MEMBER.itemsize
 
 
 def build(name: str, dtype: str):
     """The Python function to compile for a kernel's name."""
     return {"batches": _batches}[name](np.dtype(dtype).type)
-
-
-@kernel_function
-def _wait(job):
-    """Wait until the whole team is here; true when it should give up."""
-    team = job.team
-    if team.size == 1:
-        return False
-    arrivals = team.shared + _ARRIVALS
-    all_here = (atomic_add(arrivals, 1) // team.size + 1) * team.size
-    looks = 0
-    while atomic_load(arrivals) < all_here:
-        if atomic_load(team.shared + _GIVE_UP):
-            return True
-        looks += 1
-        if looks > 2000 and team.yield_thread:
-            call_system(team.yield_thread)
-    return False
 
 
 @kernel_function
@@ -145,7 +126,7 @@ def _add_gradient(job, start, size, totals, real):
     if how.begins:
         mine.batch_weight = 0.0
     for group in range(blocks(size, how.part * team.size)):
-        if group > 0 and _wait(job):  # others may still read my part
+        if group > 0 and wait(job):  # others may still read my part
             return True
         first = (group * team.size + team.member) * how.part
         mine.totals.loss = 0.0
@@ -154,7 +135,7 @@ def _add_gradient(job, start, size, totals, real):
         if first < size:
             place = own.gradient if first == 0 and how.begins else team.part_gradient  # the first part needs no adding
             _part_gradient(job, start + first, min(how.part, size - first), place, mine, real)
-        if _wait(job):
+        if wait(job):
             return True
         for member in range(min(team.size, blocks(size, how.part) - group * team.size)):
             their_job = record_at(peek(team.jobs + 8 * member, np.int64), JOB)
@@ -214,13 +195,13 @@ def _step(job, rate, real):
     options = record_at(job.step.options, OPTIONS)
     factor = 1 / _member_at(job, team.member).batch_weight
     if options.clip_norm > 0:
-        if _wait(job):
+        if wait(job):
             return True
         norm = factor * math.sqrt(_squared_norm(job, real))
         factor *= min(1.0, options.clip_norm / max(norm, options.clip_norm))
     for i in range(n_layers):
         step(job, layer_at(job, i), team.member, team.size, rate, factor, real)
-    if _wait(job):
+    if wait(job):
         return True
     if team.member == 0:  # the others look at these only after the next barrier
         options.steps += 1
@@ -228,7 +209,7 @@ def _step(job, rate, real):
         for i in range(n_layers):
             if i % team.size == team.member:
                 _limit_norms(layer_at(job, i), options.max_norm, real)
-        return _wait(job)
+        return wait(job)
     return False
 
 
@@ -257,7 +238,7 @@ def _batches(real):
         leads = job.team.member == 0
         if leads:
             pack_all(job, params, real)
-        if _wait(job):
+        if wait(job):
             return 1.0
         for j in range(blocks(how.count, how.batch)):
             start = j * how.batch
@@ -269,7 +250,7 @@ def _batches(real):
                 return 1.0
             if how.ends and not how.gradient and _step(job, rate, real):
                 return 1.0
-        if (how.gradient or not how.ends) and _wait(job):
+        if (how.gradient or not how.ends) and wait(job):
             return 1.0
         if leads:
             _write_back(job, params, rate, real)

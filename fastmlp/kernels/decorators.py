@@ -111,15 +111,3 @@ def call(typingctx, name, address, arguments):
         return builder.call(builder.inttoptr(args[1], prototype.as_pointer()), values)
 
     return types.float64(name, address, arguments), codegen
-
-
-@intrinsic
-def call_system(typingctx, address):
-    """Call the function of the system at the integer address, which takes nothing and whose result does not matter."""
-
-    def codegen(context, builder, signature, args):
-        prototype = ir.FunctionType(ir.VoidType(), [])
-        builder.call(builder.inttoptr(args[0], prototype.as_pointer()), [])
-        return context.get_dummy_value()
-
-    return types.void(address), codegen

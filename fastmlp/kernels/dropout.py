@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .decorators import array_at, force_inlined
-from .simd import copy, wide_vectors
+from .vectors import copy, wide_vectors
 
 
 def build(name: str, dtype: str):

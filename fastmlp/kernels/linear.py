@@ -1,4 +1,4 @@
-"""The matrix products of a layer, made of the register tiles of simd.py.
+"""The matrix products of a layer, made of the register tiles of tiles.py.
 
 Each function is compiled on its own and called by address, so that all kernels share one copy. Matrices are addresses
 and strides in bytes; rows are whole vectors, padded with zeros. ``rows`` and ``depth`` count numbers, ``vectors``
@@ -11,14 +11,14 @@ import numpy as np
 
 from .cpu import has_many_registers, vector_bytes
 from .decorators import array_at, kernel_function
-from .simd import (
+from .tiles import (
     backward_and_update,
     backward_and_update_by_inputs,
-    nonzero_columns,
     sum_of_inner_products,
     sum_of_outer_products,
     sum_of_weighted_rows,
 )
+from .vectors import nonzero_columns
 
 BYTES = vector_bytes()
 # Tiles: so many vectors wide, then so many rows high, tall ones first. Measured with 12 rows, 768 deep, 128 wide, in

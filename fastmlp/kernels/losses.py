@@ -14,7 +14,7 @@ from .cpu import vector_bytes
 from .decorators import array_at, force_inlined
 from .formulas import specialised
 from .math import functions
-from .simd import wide_vectors
+from .vectors import wide_vectors
 
 
 def build(name: str, dtype: str):

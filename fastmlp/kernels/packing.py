@@ -11,7 +11,7 @@ import numpy as np
 from .cpu import vector_bytes
 from .decorators import array_at, call, inlined_source, kernel_function, peek, record_at, size_of
 from .layout import LAYER
-from .simd import add_vectors, clear_behind, copy, scale_vectors
+from .vectors import add_vectors, clear_behind, copy, scale_vectors
 
 BYTES = vector_bytes()
 _LAYER_BYTES = LAYER.itemsize

@@ -14,14 +14,7 @@ import numpy as np
 from .cpu import vector_bytes
 from .decorators import array_at, call, inlined_source, kernel_function, peek, size_of
 from .packing import last_layer, layer_at
-from .simd import (
-    add_rows,
-    are_finite,
-    is_largest,
-    multiply_vectors,
-    nonzero_columns,
-    scale_vectors,
-)
+from .vectors import add_rows, are_finite, is_largest, multiply_vectors, nonzero_columns, scale_vectors
 
 BYTES = vector_bytes()
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from .cpu import vector_bytes
 from .decorators import array_at, peek
-from .simd import prefetch, read_vectors
+from .vectors import prefetch, read_vectors
 
 _ANY = 1 << 40  # the length of a list whose extent the caller knows
 

@@ -9,7 +9,7 @@ from .decorators import array_at, force_inlined, record_at
 from .formulas import for_each, specialised, tuple_of
 from .layout import OPTIONS
 from .math import functions
-from .simd import wide_vectors
+from .vectors import wide_vectors
 
 
 def build(name: str, dtype: str):

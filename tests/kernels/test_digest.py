@@ -64,7 +64,7 @@ def test_a_helper_of_a_formula_is_a_source_of_kernels(package, tmp_path):
 @pytest.mark.parametrize(
     ("name", "counts"),
     [
-        ("kernels/simd.py", True),
+        ("kernels/tiles.py", True),
         ("losses.py", True),
         ("base/suggest.py", True),  # which losses.py imports
         ("base/__init__.py", True),  # which that executes
@@ -111,7 +111,7 @@ def test_every_function_that_reaches_a_kernel_is_in_a_source(monkeypatch):
     assert len(symbols) == len(functions) > 100
     files = {path for path in map(Path, files_reached(functions)) if path.is_relative_to(PACKAGE)}
     names = {path.relative_to(PACKAGE).as_posix() for path in files}
-    assert {"activations.py", "losses.py", "optimizers.py", "kernels/simd.py", "kernels/math.py"} <= names
+    assert {"activations.py", "losses.py", "optimizers.py", "kernels/tiles.py", "kernels/math.py"} <= names
     assert names <= set(digest.kernel_sources(PACKAGE))
 
 

@@ -7,7 +7,7 @@ import pytest
 from numba import njit
 
 from fastmlp.activations import ACTIVATIONS
-from fastmlp.kernels.elementwise import specialised
+from fastmlp.kernels.formulas import specialised
 from fastmlp.kernels.math import functions
 
 extended = pytest.mark.skipif(

@@ -11,7 +11,7 @@ import pytest
 
 from fastmlp.kernels.cpu import vector_bytes
 
-FILES = ["test_linear.py", "test_simd.py"]
+FILES = ["test_linear.py", "test_vectors.py"]
 
 
 @pytest.mark.parametrize("bits", [bits for bits in (128, 256) if bits < 8 * vector_bytes()])

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numba import njit
 
-from fastmlp.kernels import simd
+from fastmlp.kernels import vectors as intrinsics
 from fastmlp.kernels.cpu import vector_bytes
 
 
@@ -18,19 +18,19 @@ from fastmlp.kernels.cpu import vector_bytes
 def compiled(real):
     """The intrinsics of that dtype as functions of addresses and integers."""
     functions = {
-        "copy": lambda target, source, count: simd.copy(target, source, count),
-        "scale_vectors": lambda count, out, x, factor: simd.scale_vectors(real, count, out, x, real(factor)),
-        "add_vectors": lambda count, out, x: simd.add_vectors(real, count, out, x),
-        "multiply_vectors": lambda count, out, x: simd.multiply_vectors(real, count, out, x),
-        "add_rows": lambda rows, count, out, x, x_row: simd.add_rows(real, rows, count, out, x, x_row),
-        "are_finite": lambda count, x: simd.are_finite(real, count, x),
-        "clear_behind": lambda x, n, vectors: simd.clear_behind(real, x, n, vectors),
-        "is_largest": lambda x, n, which: simd.is_largest(real, x, n, which),
-        "largest": lambda x, n: simd.largest(real, x, n),
-        "nonzero_columns": lambda x, x_row, rows, vectors, index: simd.nonzero_columns(
+        "copy": lambda target, source, count: intrinsics.copy(target, source, count),
+        "scale_vectors": lambda count, out, x, factor: intrinsics.scale_vectors(real, count, out, x, real(factor)),
+        "add_vectors": lambda count, out, x: intrinsics.add_vectors(real, count, out, x),
+        "multiply_vectors": lambda count, out, x: intrinsics.multiply_vectors(real, count, out, x),
+        "add_rows": lambda rows, count, out, x, x_row: intrinsics.add_rows(real, rows, count, out, x, x_row),
+        "are_finite": lambda count, x: intrinsics.are_finite(real, count, x),
+        "clear_behind": lambda x, n, vectors: intrinsics.clear_behind(real, x, n, vectors),
+        "is_largest": lambda x, n, which: intrinsics.is_largest(real, x, n, which),
+        "largest": lambda x, n: intrinsics.largest(real, x, n),
+        "nonzero_columns": lambda x, x_row, rows, vectors, index: intrinsics.nonzero_columns(
             False, real, x, x_row, rows, vectors, index
         ),
-        "move_nonzero_columns": lambda x, x_row, rows, vectors, index: simd.nonzero_columns(
+        "move_nonzero_columns": lambda x, x_row, rows, vectors, index: intrinsics.nonzero_columns(
             True, real, x, x_row, rows, vectors, index
         ),
     }
@@ -148,10 +148,3 @@ def test_nonzero_columns(guarded, real, rows, move):
             np.testing.assert_array_equal(x[rows:], expected[rows:])
         else:
             np.testing.assert_array_equal(x, expected)
-
-
-def test_atomic_numbers(guarded):
-    add, load = njit(lambda a, n: simd.atomic_add(a, n)), njit(lambda a: simd.atomic_load(a))
-    number = guarded(np.array([40]))
-    assert add(at(number), 5) == 40
-    assert load(at(number)) == 45 == number[0]

@@ -1,0 +1,164 @@
+"""The shapes of LLVM instructions that tiles.py and vectors.py are made of.
+
+Vectors are of ``vector_bytes()``; LLVM turns them into the instructions of whatever CPU it compiles for: AVX-512,
+AVX2, SSE, NEON. Addresses are int64.
+"""
+
+from __future__ import annotations
+
+from llvmlite import ir
+
+from .cpu import vector_bytes
+
+__all__ = ["INT32", "INT64", "Emitter", "llvm_function"]
+
+INT32, INT64 = ir.IntType(32), ir.IntType(64)
+
+
+def llvm_function(builder, name, result, arguments):
+    """The LLVM intrinsic of that name."""
+    return builder.module.globals.get(name) or ir.Function(builder.module, ir.FunctionType(result, arguments), name)
+
+
+class Emitter:
+    """The few shapes of instruction that a tile is made of."""
+
+    def __init__(self, context, builder, dtype):
+        self.builder = builder
+        self.real = context.get_value_type(dtype)
+        self.itemsize = dtype.bitwidth // 8
+        self.lanes = vector_bytes() // self.itemsize
+        self.vector = ir.VectorType(self.real, self.lanes)
+        self.suffix = f"v{self.lanes}f{dtype.bitwidth}"
+        self.zero = self.vector([0.0] * self.lanes)
+
+    def offset(self, address, number, stride):
+        return self.builder.add(address, self.builder.mul(number, stride))
+
+    def index(self, address, number):
+        """The int64 at ``address[number]``."""
+        place = self.builder.inttoptr(self.offset(address, number, INT64(8)), INT64.as_pointer())
+        return self.builder.load(place, align=8)
+
+    def _place(self, address, column):
+        return self.builder.inttoptr(
+            self.builder.add(address, INT64(column * vector_bytes())), self.vector.as_pointer()
+        )
+
+    def first(self, n):
+        """A mask of the first n lanes."""
+        positions = ir.VectorType(INT64, self.lanes)(list(range(self.lanes)))
+        return self.builder.icmp_signed("<", positions, self.repeat(n))
+
+    def load(self, address, column=0):
+        return self.builder.load(self._place(address, column), align=self.itemsize)
+
+    def store(self, value, address, column=0):
+        self.builder.store(value, self._place(address, column), align=self.itemsize)
+
+    def store_first(self, count, value, address):
+        part = self.shuffle(value, value, list(range(count)))
+        self.builder.store(part, self.builder.inttoptr(address, part.type.as_pointer()), align=self.itemsize)
+
+    def broadcast(self, address):
+        value = self.builder.load(self.builder.inttoptr(address, self.real.as_pointer()), align=self.itemsize)
+        return self.repeat(value)
+
+    def repeat(self, value):
+        kind = ir.VectorType(value.type, self.lanes)
+        single = self.builder.insert_element(kind(ir.Undefined), value, INT64(0))
+        return self.shuffle(single, single, [0] * self.lanes)
+
+    def compress(self, value, mask):
+        """The numbers whose mask is set, one after the other; what stands behind them means nothing.
+
+        Not ``llvm.masked.compressstore``: into memory, that one instruction takes over a hundred cycles on Zen 4.
+        """
+        kind = "i32" if value.type.element == INT32 else f"f{self.itemsize * 8}"
+        function = llvm_function(
+            self.builder,
+            f"llvm.experimental.vector.compress.v{self.lanes}{kind}",
+            value.type,
+            [value.type, mask.type, value.type],
+        )
+        return self.builder.call(function, [value, mask, value.type(ir.Undefined)])
+
+    def multiply_add(self, p, q, r):
+        function = llvm_function(self.builder, f"llvm.fmuladd.{self.suffix}", self.vector, [self.vector] * 3)
+        return self.builder.call(function, [p, q, r])
+
+    def sums_within(self, vectors):
+        """One vector whose number j is the sum over vectors[j]; as many vectors as a power of two up to the lanes."""
+        distance = 1
+        while len(vectors) > 1:
+            vectors = [self._fold(p, q, distance) for p, q in zip(vectors[::2], vectors[1::2], strict=True)]
+            distance *= 2
+        (total,) = vectors
+        while distance < self.lanes:  # each sum stands there in parts, a distance apart
+            total = self._fold(total, total, distance)
+            distance *= 2
+        return total
+
+    def _fold(self, p, q, distance):
+        """Sums of what stands ``distance`` apart, of p where that bit of the position is 0, of q where it is 1."""
+        low = [(i & ~distance) + (self.lanes if i & distance else 0) for i in range(self.lanes)]
+        high = [i + distance for i in low]
+        return self.builder.fadd(self.shuffle(p, q, low), self.shuffle(p, q, high))
+
+    def shuffle(self, p, q, mask):
+        return self.builder.shuffle_vector(p, q, ir.VectorType(ir.IntType(32), len(mask))(mask))
+
+    def map(self, count, out, function, *vectors):
+        """out = function(…) of the vectors that stand at the addresses, ``count`` of them one after the other."""
+
+        def step(k, _):
+            along = self.builder.mul(k, INT64(vector_bytes()))
+            values = [self.load(self.builder.add(address, along)) for address in vectors]
+            self.store(function(*values), self.builder.add(out, along))
+            return []
+
+        self.loop(count, [], step)
+
+    def loop_with_partial_sums(self, count, sums, step):
+        """sums = step(i, sums) for i from 0 to count.
+
+        Few sums would wait for each other: then several steps are taken at once, into sums of their own.
+        """
+        builder, n = self.builder, len(sums)
+        at_once = max(1, 4 // n)
+        if at_once == 1:
+            return self.loop(count, sums, step)
+        whole = builder.sdiv(count, INT64(at_once))
+        done = builder.mul(whole, INT64(at_once))
+
+        def steps(i, sums):
+            first = builder.mul(i, INT64(at_once))
+            parts = [step(builder.add(first, INT64(j)), sums[j * n : (j + 1) * n]) for j in range(at_once)]
+            return [value for part in parts for value in part]
+
+        sums = self.loop(whole, sums + [self.zero] * ((at_once - 1) * n), steps)
+        while len(sums) > n:
+            half = len(sums) // 2
+            sums = [builder.fadd(p, q) for p, q in zip(sums[:half], sums[half:], strict=True)]
+        return self.loop(builder.sub(count, done), sums, lambda i, sums: step(builder.add(done, i), sums))
+
+    def loop(self, count, values, step):
+        """values = step(i, values) for i from 0 to count."""
+        before = self.builder.block
+        head = self.builder.append_basic_block("head")
+        body = self.builder.append_basic_block("body")
+        after = self.builder.append_basic_block("after")
+        self.builder.branch(head)
+        self.builder.position_at_end(head)
+        i = self.builder.phi(INT64)
+        current = [self.builder.phi(value.type) for value in values]
+        self.builder.cbranch(self.builder.icmp_signed("<", i, count), body, after)
+        self.builder.position_at_end(body)
+        result = step(i, current)
+        following = self.builder.add(i, INT64(1))
+        for phi, first, later in zip([i, *current], [INT64(0), *values], [following, *result], strict=True):
+            phi.add_incoming(first, before)
+            phi.add_incoming(later, self.builder.block)
+        self.builder.branch(head)
+        self.builder.position_at_end(after)
+        return current

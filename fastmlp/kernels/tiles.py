@@ -1,0 +1,183 @@
+"""Register tiles: the innermost loops of the matrix products, as explicit vectors.
+
+Each is one loop over the summed index with all its sums in registers (README.md draws one). Matrices come as addresses
+and strides in bytes, because one tile serves every orientation of them.
+"""
+
+from __future__ import annotations
+
+from numba import types
+from numba.extending import intrinsic
+
+from .cpu import vector_bytes
+from .emitter import INT64, Emitter
+
+__all__ = [
+    "backward_and_update",
+    "backward_and_update_by_inputs",
+    "sum_of_inner_products",
+    "sum_of_outer_products",
+    "sum_of_weighted_rows",
+]
+
+
+@intrinsic(prefer_literal=True)
+def sum_of_outer_products(
+    typingctx, m, n, real, depth, a, a_row, a_step, b, b_row, b_index, start, start_row, c, c_row, c_index
+):
+    """C[c_index[r], :] = start[c_index[r], :] + Σ_k A[r, k] B[b_index[k], :] for m rows and n vectors: m n sums.
+
+    Strides are in bytes: ``a_row`` and ``a_step`` from row to row and from k to k of A, so that A may be a transpose.
+    """
+    rows, vectors = m.literal_value, n.literal_value
+
+    def codegen(context, builder, signature, args):
+        _, _, _, depth, a, a_row, a_step, b, b_row, b_index, start, start_row, c, c_row, c_index = args
+        emit = Emitter(context, builder, real.dtype)
+        numbers = [emit.index(c_index, INT64(r)) for r in range(rows)]
+        a_rows = [emit.offset(a, INT64(r), a_row) for r in range(rows)]
+        starts = [emit.offset(start, number, start_row) for number in numbers]
+
+        def step(k, sums):
+            along = builder.mul(k, a_step)
+            place = emit.offset(b, emit.index(b_index, k), b_row)
+            row_of_b = [emit.load(place, column) for column in range(vectors)]
+            factors = [emit.broadcast(builder.add(row, along)) for row in a_rows]
+            return [
+                emit.multiply_add(factors[r], row_of_b[column], sums[r * vectors + column])
+                for r in range(rows)
+                for column in range(vectors)
+            ]
+
+        starts = [emit.load(place, column) for place in starts for column in range(vectors)]
+        sums = emit.loop_with_partial_sums(depth, starts, step)
+        for r, number in enumerate(numbers):
+            place = emit.offset(c, number, c_row)
+            for column in range(vectors):
+                emit.store(sums[r * vectors + column], place, column)
+        return context.get_dummy_value()
+
+    arguments = m, n, real, depth, a, a_row, a_step, b, b_row, b_index, start, start_row, c, c_row, c_index
+    return types.void(*arguments), codegen
+
+
+@intrinsic(prefer_literal=True)
+def sum_of_inner_products(typingctx, m, n, real, steps, a, a_row, w, w_row, n_rows, start, c, c_row):
+    """C[r, j] = start[j] + Σ_k A[r, k] W[j, k] for m rows of A and n rows of W (a power of two, at most a vector).
+
+    Both run along k, ``steps`` vectors of it. Where W has fewer than n rows, n_rows, C gets zeros for the others.
+    """
+    rows, width = m.literal_value, n.literal_value
+
+    def codegen(context, builder, signature, args):
+        _, _, _, steps, a, a_row, w, w_row, n_rows, start, c, c_row = args
+        emit = Emitter(context, builder, real.dtype)
+        last = builder.sub(n_rows, INT64(1))
+        a_rows = [emit.offset(a, INT64(r), a_row) for r in range(rows)]
+        inside = emit.first(n_rows)
+        w_rows = []
+        for j in range(width):
+            number = builder.select(builder.icmp_signed("<", INT64(j), n_rows), INT64(j), last)
+            w_rows.append(emit.offset(w, number, w_row))
+
+        def step(k, sums):
+            along = builder.mul(k, INT64(vector_bytes()))
+            parts = [emit.load(builder.add(place, along)) for place in a_rows]
+            result = []
+            for j in range(width):
+                row_of_w = emit.load(builder.add(w_rows[j], along))
+                for r in range(rows):
+                    result.append(emit.multiply_add(row_of_w, parts[r], sums[j * rows + r]))
+            return result
+
+        sums = emit.loop(steps, [emit.zero] * (rows * width), step)
+        for r in range(rows):
+            total = builder.fadd(emit.sums_within(sums[r::rows]), emit.load(start))
+            emit.store_first(width, builder.select(inside, total, emit.zero), emit.offset(c, INT64(r), c_row))
+        return context.get_dummy_value()
+
+    return types.void(m, n, real, steps, a, a_row, w, w_row, n_rows, start, c, c_row), codegen
+
+
+@intrinsic(prefer_literal=True)
+def sum_of_weighted_rows(typingctx, n, real, count, x, x_index, w, w_row, w_index, start, z):
+    """z = start + Σ_i x[x_index[i]] W[w_index[i], :] over ``count`` rows, for n vectors."""
+    vectors = n.literal_value
+
+    def codegen(context, builder, signature, args):
+        _, _, count, x, x_index, w, w_row, w_index, start, z = args
+        emit = Emitter(context, builder, real.dtype)
+
+        def step(i, sums):
+            factor = emit.broadcast(emit.offset(x, emit.index(x_index, i), INT64(emit.itemsize)))
+            place = emit.offset(w, emit.index(w_index, i), w_row)
+            return [emit.multiply_add(factor, emit.load(place, column), sums[column]) for column in range(vectors)]
+
+        sums = emit.loop_with_partial_sums(count, [emit.load(start, column) for column in range(vectors)], step)
+        for column in range(vectors):
+            emit.store(sums[column], z, column)
+        return context.get_dummy_value()
+
+    return types.void(n, real, count, x, x_index, w, w_row, w_index, start, z), codegen
+
+
+@intrinsic(prefer_literal=True)
+def backward_and_update(typingctx, n, real, n_out, delta, scaled, w, w_row, x, dx):
+    """dx = Σ_j delta[j] W[j, :] with the old W, and W[j, :] += scaled[j] x, for n vectors of W's columns."""
+    vectors = n.literal_value
+
+    def codegen(context, builder, signature, args):
+        _, _, n_out, delta, scaled, w, w_row, x, dx = args
+        emit = Emitter(context, builder, real.dtype)
+        inputs = [emit.load(x, column) for column in range(vectors)]
+
+        def step(j, sums):
+            along = builder.mul(j, INT64(emit.itemsize))
+            d = emit.broadcast(builder.add(delta, along))
+            s = emit.broadcast(builder.add(scaled, along))
+            place = emit.offset(w, j, w_row)
+            result = []
+            for column in range(vectors):
+                old = emit.load(place, column)
+                result.append(emit.multiply_add(d, old, sums[column]))
+                emit.store(emit.multiply_add(s, inputs[column], old), place, column)
+            return result
+
+        sums = emit.loop(n_out, [emit.zero] * vectors, step)
+        for column in range(vectors):
+            emit.store(sums[column], dx, column)
+        return context.get_dummy_value()
+
+    return types.void(n, real, n_out, delta, scaled, w, w_row, x, dx), codegen
+
+
+@intrinsic(prefer_literal=True)
+def backward_and_update_by_inputs(typingctx, m, real, index, vectors, delta, scaled, w, w_row, x, dx):
+    """For m inputs, a power of two and at most a vector, whose numbers k ``index`` lists: dx[k] = Σ_j delta[j] W[k, j]
+    with the old W, and W[k, :] += x[k] scaled. An input may be listed twice."""
+    rows = m.literal_value
+
+    def codegen(context, builder, signature, args):
+        _, _, index, vectors, delta, scaled, w, w_row, x, dx = args
+        emit = Emitter(context, builder, real.dtype)
+        numbers = [emit.index(index, INT64(r)) for r in range(rows)]
+        places = [emit.offset(w, number, w_row) for number in numbers]
+        inputs = [emit.broadcast(emit.offset(x, number, INT64(emit.itemsize))) for number in numbers]
+
+        def step(j, sums):
+            along = builder.mul(j, INT64(vector_bytes()))
+            d = emit.load(builder.add(delta, along))
+            s = emit.load(builder.add(scaled, along))
+            old = [emit.load(builder.add(place, along)) for place in places]  # all, before any is stored
+            for r in range(rows):
+                emit.store(emit.multiply_add(inputs[r], s, old[r]), builder.add(places[r], along))
+            return [emit.multiply_add(d, old[r], sums[r]) for r in range(rows)]
+
+        total = emit.sums_within(emit.loop(vectors, [emit.zero] * rows, step))
+        for r, number in enumerate(numbers):
+            value = builder.extract_element(total, INT64(r))
+            place = builder.inttoptr(emit.offset(dx, number, INT64(emit.itemsize)), emit.real.as_pointer())
+            builder.store(value, place, align=emit.itemsize)
+        return context.get_dummy_value()
+
+    return types.void(m, real, index, vectors, delta, scaled, w, w_row, x, dx), codegen

@@ -1,0 +1,287 @@
+"""Loops over rows of numbers, as explicit vectors: copies, sums, tests, conversions."""
+
+from __future__ import annotations
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from .cpu import vector_bytes
+from .emitter import INT32, INT64, Emitter, llvm_function
+
+
+@intrinsic
+def copy(typingctx, target, source, count):
+    """Copy so many bytes from one address to another."""
+
+    def codegen(context, builder, signature, args):
+        target, source = (builder.inttoptr(address, ir.IntType(8).as_pointer()) for address in args[:2])
+        cgutils.raw_memcpy(builder, target, source, args[2], 1)
+        return context.get_dummy_value()
+
+    return types.void(target, source, count), codegen
+
+
+@intrinsic
+def scale_vectors(typingctx, real, count, out, x, factor):
+    """out = factor · x for ``count`` vectors."""
+
+    def codegen(context, builder, signature, args):
+        _, count, out, x, factor = args
+        emit = Emitter(context, builder, real.dtype)
+        repeated = emit.repeat(factor)
+        emit.map(count, out, lambda value: builder.fmul(repeated, value), x)
+        return context.get_dummy_value()
+
+    return types.void(real, count, out, x, factor), codegen
+
+
+def _in_place(operation):
+    """An intrinsic that makes out = operation(out, x) for ``count`` vectors."""
+
+    @intrinsic
+    def for_all(typingctx, real, count, out, x):
+        def codegen(context, builder, signature, args):
+            _, count, out, x = args
+            Emitter(context, builder, real.dtype).map(count, out, getattr(builder, operation), out, x)
+            return context.get_dummy_value()
+
+        return types.void(real, count, out, x), codegen
+
+    return for_all
+
+
+add_vectors, multiply_vectors = _in_place("fadd"), _in_place("fmul")
+
+
+@intrinsic
+def add_rows(typingctx, real, rows, count, out, x, x_row):
+    """out += the sum of ``rows`` rows of x, for ``count`` vectors."""
+
+    def codegen(context, builder, signature, args):
+        _, rows, count, out, x, x_row = args
+        emit = Emitter(context, builder, real.dtype)
+
+        def column(j, _):
+            along = builder.mul(j, INT64(vector_bytes()))
+            target, source = builder.add(out, along), builder.add(x, along)
+
+            def row(r, sums):
+                return [builder.fadd(sums[0], emit.load(emit.offset(source, r, x_row)))]
+
+            (total,) = emit.loop_with_partial_sums(rows, [emit.load(target)], row)
+            emit.store(total, target)
+            return []
+
+        emit.loop(count, [], column)
+        return context.get_dummy_value()
+
+    return types.void(real, rows, count, out, x, x_row), codegen
+
+
+@intrinsic
+def are_finite(typingctx, real, count, x):
+    """Whether ``count`` vectors have neither NaN nor infinity."""
+
+    def codegen(context, builder, signature, args):
+        _, count, x = args
+        emit = Emitter(context, builder, real.dtype)
+
+        def step(k, sums):
+            value = emit.load(emit.offset(x, k, INT64(vector_bytes())))
+            return [builder.fadd(sums[0], builder.fmul(value, emit.zero))]
+
+        (total,) = emit.loop_with_partial_sums(count, [emit.zero], step)
+        bad = builder.bitcast(builder.fcmp_unordered("uno", total, total), ir.IntType(emit.lanes))
+        return builder.icmp_signed("==", bad, ir.IntType(emit.lanes)(0))
+
+    return types.boolean(real, count, x), codegen
+
+
+@intrinsic
+def clear_behind(typingctx, real, x, n, vectors):
+    """Zeros for what stands behind the first n numbers of a row of ``vectors`` vectors."""
+
+    def codegen(context, builder, signature, args):
+        _, x, n, vectors = args
+        emit = Emitter(context, builder, real.dtype)
+        whole = builder.sdiv(n, INT64(emit.lanes))
+        rest = builder.add(x, builder.mul(whole, INT64(vector_bytes())))
+
+        def keep_first(k, _):
+            left = builder.sub(n, builder.mul(builder.add(whole, k), INT64(emit.lanes)))
+            place = emit.offset(rest, k, INT64(vector_bytes()))
+            emit.store(builder.select(emit.first(left), emit.load(place), emit.zero), place)
+            return []
+
+        emit.loop(builder.sub(vectors, whole), [], keep_first)
+        return context.get_dummy_value()
+
+    return types.void(real, x, n, vectors), codegen
+
+
+@intrinsic
+def is_largest(typingctx, real, x, n, which):
+    """Whether number ``which`` is the largest of n numbers of a row of whole vectors; of equal ones the first is."""
+
+    def codegen(context, builder, signature, args):
+        _, x, n, which = args
+        emit = Emitter(context, builder, real.dtype)
+        value = emit.broadcast(emit.offset(x, which, INT64(emit.itemsize)))
+        vectors = builder.sdiv(builder.add(n, INT64(emit.lanes - 1)), INT64(emit.lanes))
+        nothing = ir.VectorType(ir.IntType(1), emit.lanes)([0] * emit.lanes)
+
+        def step(k, better):
+            done = builder.mul(k, INT64(emit.lanes))
+            values = emit.load(emit.offset(x, k, INT64(vector_bytes())))
+            equal = builder.fcmp_ordered("==", values, value)
+            before = builder.and_(equal, emit.first(builder.sub(which, done)))
+            wins = builder.or_(builder.fcmp_ordered(">", values, value), before)
+            return [builder.or_(better[0], builder.and_(wins, emit.first(builder.sub(n, done))))]
+
+        (better,) = emit.loop(vectors, [nothing], step)
+        return builder.icmp_signed("==", builder.bitcast(better, ir.IntType(emit.lanes)), ir.IntType(emit.lanes)(0))
+
+    return types.boolean(real, x, n, which), codegen
+
+
+@intrinsic
+def read_vectors(typingctx, real, source, data, count, shift, scale, out):
+    """out = (data - shift) · scale for ``count`` vectors of reals, from numbers of any NumPy type and alignment.
+
+    Shift and scale are vectors too; where the address of shift is 0 numbers are only converted.
+    """
+    kind = source.dtype
+
+    def codegen(context, builder, signature, args):
+        _, _, data, count, shift, scale, out = args
+        emit = Emitter(context, builder, real.dtype)
+        given = ir.VectorType(context.get_data_type(kind), emit.lanes)
+        size = INT64(emit.lanes * kind.bitwidth // 8)
+
+        def read(k):
+            place = builder.inttoptr(emit.offset(data, k, size), given.as_pointer())
+            value = builder.load(place, align=1)
+            if isinstance(kind, types.Integer):
+                return (builder.sitofp if kind.signed else builder.uitofp)(value, emit.vector)
+            if kind.bitwidth > real.dtype.bitwidth:
+                return builder.fptrunc(value, emit.vector)
+            return value if kind == real.dtype else builder.fpext(value, emit.vector)
+
+        def convert(k, _):
+            emit.store(read(k), emit.offset(out, k, INT64(vector_bytes())))
+            return []
+
+        def convert_and_scale(k, _):
+            along = builder.mul(k, INT64(vector_bytes()))
+            moved = builder.fsub(read(k), emit.load(builder.add(shift, along)))
+            emit.store(builder.fmul(moved, emit.load(builder.add(scale, along))), builder.add(out, along))
+            return []
+
+        with builder.if_else(builder.icmp_signed("==", shift, INT64(0))) as (plain, scaled):
+            with plain:
+                emit.loop(count, [], convert)
+            with scaled:
+                emit.loop(count, [], convert_and_scale)
+        return context.get_dummy_value()
+
+    return types.void(real, source, data, count, shift, scale, out), codegen
+
+
+@intrinsic
+def largest(typingctx, real, x, n):
+    """The largest of n >= 1 numbers of a row of whole vectors."""
+
+    def codegen(context, builder, signature, args):
+        _, x, n = args
+        emit = Emitter(context, builder, real.dtype)
+        lowest = emit.vector([float("-inf")] * emit.lanes)
+        vectors = builder.sdiv(builder.add(n, INT64(emit.lanes - 1)), INT64(emit.lanes))
+
+        def larger(p, q):
+            return builder.select(builder.fcmp_ordered(">", p, q), p, q)
+
+        def step(k, best):
+            inside = emit.first(builder.sub(n, builder.mul(k, INT64(emit.lanes))))
+            values = emit.load(emit.offset(x, k, INT64(vector_bytes())))
+            return [larger(builder.select(inside, values, lowest), best[0])]
+
+        (best,) = emit.loop(vectors, [lowest], step)
+        distance = emit.lanes // 2
+        while distance:
+            best = larger(best, emit.shuffle(best, best, [(i + distance) % emit.lanes for i in range(emit.lanes)]))
+            distance //= 2
+        return builder.extract_element(best, INT64(0))
+
+    return real.dtype(real, x, n), codegen
+
+
+@intrinsic
+def wide_vectors(typingctx):
+    """Let LLVM use vectors of full width for the loops of the function it stands in."""
+
+    def codegen(context, builder, signature, args):
+        # llvmlite's own add refuses attributes that it does not list
+        set.add(builder.function.attributes, f'"prefer-vector-width"="{vector_bytes() * 8}"')
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+@intrinsic
+def prefetch(typingctx, address):
+    """Ask for the cache line at the address, which need not be a valid one."""
+
+    def codegen(context, builder, signature, args):
+        byte = ir.IntType(8).as_pointer()
+        flag = ir.IntType(32)
+        function = llvm_function(builder, "llvm.prefetch.p0", ir.VoidType(), [byte, flag, flag, flag])
+        builder.call(function, [builder.inttoptr(args[0], byte), flag(0), flag(2), flag(1)])
+        return context.get_dummy_value()
+
+    return types.void(address), codegen
+
+
+@intrinsic(prefer_literal=True)
+def nonzero_columns(typingctx, move, real, x, x_row, rows, vectors, index):
+    """Write the numbers of the columns that are not zero in all rows to ``index``, int64; return how many they are.
+
+    With ``move`` those columns are moved to the front of x too: one instruction a vector on AVX-512, many elsewhere.
+    Up to a vector behind the last number, ``index`` gets something.
+    """
+
+    def codegen(context, builder, signature, args):
+        _, _, x, x_row, rows, vectors, index = args
+        emit = Emitter(context, builder, real.dtype)
+        bits = ir.VectorType(ir.IntType(1), emit.lanes)
+        numbers = ir.VectorType(INT32, emit.lanes)
+        wide = ir.VectorType(INT64, emit.lanes)
+
+        def column(k, found):
+            along = builder.mul(k, INT64(vector_bytes()))
+
+            def look(r, seen):
+                values = emit.load(builder.add(emit.offset(x, r, x_row), along))
+                return [builder.or_(seen[0], builder.fcmp_unordered("!=", values, emit.zero))]
+
+            def move_row(r, _):
+                row = emit.offset(x, r, x_row)
+                target = emit.offset(row, found[0], INT64(emit.itemsize))
+                emit.store(emit.compress(emit.load(builder.add(row, along)), seen), target)
+                return []
+
+            (seen,) = emit.loop(rows, [bits([0] * emit.lanes)], look)
+            which = builder.trunc(builder.mul(k, INT64(emit.lanes)), INT32)
+            which = builder.add(emit.repeat(which), numbers(list(range(emit.lanes))))
+            place = builder.inttoptr(emit.offset(index, found[0], INT64(8)), wide.as_pointer())
+            builder.store(builder.zext(emit.compress(which, seen), wide), place, align=8)
+            if move.literal_value:
+                emit.loop(rows, [], move_row)
+            count = builder.ctpop(builder.bitcast(seen, ir.IntType(emit.lanes)))
+            return [builder.add(found[0], builder.zext(count, INT64))]
+
+        (found,) = emit.loop(vectors, [INT64(0)], column)
+        return found
+
+    return types.int64(move, real, x, x_row, rows, vectors, index), codegen
