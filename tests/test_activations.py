@@ -1,4 +1,4 @@
-"""The tables of activations and losses against finite differences, closed forms and the math module."""
+"""The table of activations against finite differences, closed forms and the math module."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import pytest
 
 import fastmlp
 from fastmlp.activations import ACTIVATIONS, get_activation
-from fastmlp.losses import LOSSES, default_loss, get_loss
 
 ELEMENTWISE = [name for name, act in ACTIVATIONS.items() if act.elementwise]
 CLOSED_FORMS = {
@@ -85,80 +84,3 @@ def test_names_objects_and_pickles():
     assert steep(np.array([-1.0]))[0] == -0.3
     with pytest.raises(AttributeError, match="sigmoid"):
         fastmlp.sigmod  # noqa: B018
-    for loss in LOSSES.values():
-        assert pickle.loads(pickle.dumps(loss)) == loss == get_loss(loss.name.upper())
-
-
-@pytest.mark.parametrize("name", LOSSES)
-def test_loss_derivative(name):
-    rng = np.random.default_rng(1)
-    y_hat, y = rng.uniform(0.1, 0.9, (6, 4)), np.eye(4)[rng.integers(0, 4, 6)]
-    loss = LOSSES[name]
-    for k in range(4):
-        bump = np.zeros(4)
-        bump[k] = 1e-6
-        numeric = (loss.function(y_hat + bump, y) - loss.function(y_hat - bump, y)) / 2e-6
-        numeric = numeric if loss.rowwise else numeric[:, k]
-        np.testing.assert_allclose(loss.derivative(y_hat, y)[:, k], numeric, atol=1e-7)
-
-
-def test_loss_values():
-    y_hat, y = np.array([0.25, 2.5]), np.array([1.0, 0.0])
-    expected = {"mse": (0.75**2 + 2.5**2) / 2, "mae": 3.25, "mbe": 0.75 - 2.5, "huber": 0.75**2 / 2 + 2}
-    expected["poisson"] = math.exp(0.25) - 0.25 - 1 + math.exp(2.5)  # y log y is 0 for both
-    for name, value in expected.items():
-        assert LOSSES[name].function(y_hat, y).sum() == pytest.approx(value)
-    scores = np.array([[1.0, 3.0, 2.5]])
-    assert LOSSES["hinge"].function(scores, np.array([[0, 1, 0]])).tolist() == [0.5]
-    half = np.array([[0.5, 0.5]])
-    assert LOSSES["cross_entropy"].function(half, np.array([[1, 0]])).sum() == pytest.approx(math.log(2))
-    assert LOSSES["bce"].function(half, np.array([[1, 0]])).sum() == pytest.approx(2 * math.log(2))
-
-
-def test_which_outputs_losses_fit():
-    def fitting(loss):
-        return {name for name, act in ACTIVATIONS.items() if not LOSSES[loss].refusal(act)}
-
-    assert fitting("cross_entropy") == {"softmax", "sigmoid"}
-    assert fitting("bce") == {"sigmoid"}
-    assert fitting("mse") == fitting("mae") == fitting("mbe") == fitting("huber") == set(ACTIVATIONS)
-    assert fitting("poisson") == {"linear"}
-    assert set(ACTIVATIONS) - fitting("hinge") == {"softmax", "sigmoid", "step"}
-    assert [default_loss(ACTIVATIONS[a]).name for a in ("softmax", "sigmoid", "tanh")] == [
-        "cross_entropy",
-        "bce",
-        "mse",
-    ]
-
-
-@pytest.mark.parametrize(
-    ("act", "loss"),
-    [(a, loss) for a in ACTIVATIONS for loss in LOSSES if a != "step" and not LOSSES[loss].refusal(ACTIVATIONS[a])],
-)
-def test_gradients_by_finite_differences(act, loss):
-    rng = np.random.default_rng(3)
-    spec = [{"n": 4, "act": None}, {"n": 5, "act": act}, {"n": 3, "act": act, "cost": loss}]
-    model = fastmlp.MLP(spec, seed=2)
-    model.params += rng.uniform(-0.1, 0.1, model.params.size)  # biases of zero would put dead units on relu's kink
-    x = rng.normal(size=(6, 4))
-    y = np.eye(3)[rng.integers(0, 3, 6)] if loss in ("cross_entropy", "hinge", "bce") else rng.uniform(size=(6, 3))
-    result = fastmlp.check_gradients(model, x, y)
-    assert result, str(result)
-    assert len(result.errors) == 2 and result.error == result.errors[result.layer - 1]
-
-
-def test_poisson_is_pytorchs_and_refuses_negative_counts():
-    torch = pytest.importorskip("torch")
-    rng = np.random.default_rng(0)
-    x, y = rng.normal(size=(50, 3)), rng.poisson(3.0, size=50)
-    model = fastmlp.MLP([{"n": 3, "act": None}, {"n": 1, "act": "linear", "cost": "poisson"}], seed=0, dtype="float64")
-    weights = torch.tensor(model.weights[0], requires_grad=True)
-    outputs = (torch.tensor(x) @ weights.T)[:, 0]
-    theirs = torch.nn.PoissonNLLLoss(log_input=True)(outputs, torch.tensor(y, dtype=torch.float64))
-    theirs.backward()
-    loss, gradient = model.gradient(x, y)
-    constant = np.mean([k * math.log(k) - k if k else 0 for k in y])
-    assert loss == pytest.approx(theirs.item() + constant, rel=1e-12)
-    np.testing.assert_allclose(model.unflatten(gradient)[0][0], weights.grad.numpy(), rtol=1e-10)
-    with pytest.raises(ValueError, match=r"y must be at least 0 for poisson, y\[1, 0\] is -1"):
-        model.gradient(x[:2], [1, -1])

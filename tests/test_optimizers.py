@@ -132,27 +132,6 @@ def test_float32_follows_float64():
         compare("in place", optimizer, 1, dtype="float32", tolerance=2e-5)
 
 
-@pytest.mark.parametrize("optimizer", [SGD(), SGD(momentum=0.9), Adam()], ids=str)
-@pytest.mark.parametrize("widths", [(33, 64, 32, 10), (33, 20, 10)], ids=str)
-def test_same_bits_for_any_number_of_threads(optimizer, widths):
-    rng = np.random.default_rng(0)
-    x, y = rng.normal(size=(700, widths[0])), rng.integers(0, 10, 700)
-    spec = [
-        {"n": widths[0], "act": None},
-        *({"n": n, "act": "relu"} for n in widths[1:-1]),
-        {"n": 10, "act": "softmax"},
-    ]
-    options = {"optimizer": optimizer, "seed": 0, "epochs": 3, "batch_size": 256, "clip_norm": 1.0, "max_norm": 1.5}
-    model, history = fastmlp.train(x, y, spec, n_threads=1, **options)
-    for n_threads in (2, 3, 5):
-        other, its_history = fastmlp.train(x, y, spec, n_threads=n_threads, **options)
-        np.testing.assert_array_equal(other.params, model.params)
-        assert its_history == history
-    many, labels = np.tile(x, (5, 1)), np.tile(y, 5)
-    np.testing.assert_array_equal(model.predict(many, n_threads=3), model.predict(many))
-    assert model.evaluate(many, labels, n_threads=3) == model.evaluate(many, labels)
-
-
 @pytest.mark.parametrize("batch_size", [1, 8])
 @pytest.mark.parametrize("optimizer", [o for o in OPTIMIZERS if not isinstance(o, AdamHat | Lion)], ids=str)
 def test_pytorch_agrees(optimizer, batch_size):

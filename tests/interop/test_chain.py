@@ -1,62 +1,18 @@
-"""What the doors have in common: lazy imports, missing libraries, what tables lack, chains that are none."""
+"""Chains of layers on their way into a network: scales and shifts, words that a table lacks, chains that are none."""
 
 from __future__ import annotations
-
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
 import fastmlp
-from fastmlp import interop
 from fastmlp.activations import ACTIVATIONS
 from fastmlp.interop.chain import Chain, word
-
-
-def test_no_library_is_imported_before_its_door_is_used():
-    code = "import sys, fastmlp; dir(fastmlp.interop); print({'torch', 'keras', 'onnx', 'sklearn'} & set(sys.modules))"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
-
-
-@pytest.mark.parametrize(
-    ("door", "advice"),
-    [
-        ("to_onnx", "needs onnx: pip install 'fastmlp[onnx]'"),
-        ("from_sklearn", "needs scikit-learn: pip install 'fastmlp[sklearn]'"),
-        ("to_torch", "needs torch: pip install torch"),
-        ("from_keras", "needs keras: pip install keras"),
-    ],
-)
-def test_a_missing_library_is_named(door, advice, monkeypatch):
-    for module in ("onnx", "sklearn", "torch", "keras"):
-        monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(ImportError) as error:
-        getattr(interop, door)
-    assert str(error.value) == f"fastmlp.interop.{door} {advice}"
-
-
-def test_unknown_doors():
-    with pytest.raises(AttributeError, match="to_tensorflow"):
-        interop.to_tensorflow  # noqa: B018
-    assert {"to_c", "from_onnx"} <= set(dir(interop))
 
 
 def test_an_activation_that_a_table_lacks_is_named():
     with pytest.raises(ValueError, match="'relu' cannot be expressed in Fortran"):
         word({"tanh": "TANH"}, ACTIVATIONS["relu"], "Fortran")
-
-
-@pytest.mark.parametrize("door", ["to_onnx", "to_c", "to_torch", "to_keras"])
-def test_custom_activations_are_refused_and_leave_no_file(door, custom_network, tmp_path):
-    if door != "to_c":
-        pytest.importorskip(door[3:])
-    arguments = [tmp_path / "net"] if door in ("to_onnx", "to_c") else []
-    with pytest.raises(ValueError, match="custom activation 'square'"):
-        getattr(interop, door)(custom_network, *arguments)
-    with pytest.raises(TypeError, match=r"model must be a fastmlp\.MLP, got int"):
-        getattr(interop, door)(1, *arguments)
-    assert not list(tmp_path.iterdir())
 
 
 def chain(*layers):

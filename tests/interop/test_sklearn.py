@@ -81,7 +81,7 @@ def test_pipelines(scalers):
 
 
 def test_our_own_estimators(custom_network):
-    """Of `fastmlp.sklearn`, with what scikit-learn lacks: activations of each layer, the hinge loss."""
+    """Estimators of `fastmlp.sklearn` with what scikit-learn lacks: activations of each layer, the hinge loss."""
     acts = ["sine", custom_network.spec.layers[0].act]
     theirs = ours.MLPClassifier((6, 5), acts, loss="hinge", max_iter=3, random_state=0)
     theirs = make_pipeline(StandardScaler(), theirs).fit(X, NAMES[np.arange(60) % 3])

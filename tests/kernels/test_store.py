@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 import fastmlp
-from fastmlp.kernels import compiler
 
 TRAIN = """
 import fastmlp, sys
@@ -124,47 +123,3 @@ def test_an_edited_source_never_runs_old_code(filled, cache, tmp_path):
     edited = run(cache, PYTHONPATH=str(package.parent))
     assert edited[0] != filled[1]
     assert edited[1] == "True"
-
-
-def test_kernels_that_allocate_or_raise_are_refused():
-    import numpy as np
-    from numba import carray
-
-    def raises(x, n):
-        if n < 0:
-            raise ValueError("no")
-        return x[0]
-
-    def allocates(x, n):
-        return np.zeros(n).sum() + carray(x, n)[0]
-
-    for function in (raises, allocates):
-        with pytest.raises(RuntimeError, match="must not"):
-            compiler._object_code("probe", compiler._cfunc(function, "Ti", "float64"))
-
-
-def test_a_users_function_may_allocate_and_the_loss_too():
-    import numba
-    import numpy as np
-
-    import fastmlp
-
-    @numba.njit
-    def square(z):
-        parts = np.zeros(2)
-        parts[:] = z
-        return parts[0] * parts[1]
-
-    @numba.njit
-    def quartic(y_hat, y):
-        return np.array([y_hat - y])[0] ** 4
-
-    act = fastmlp.Activation("square", square, numba.njit(lambda z: 2.0 * z))
-    loss = fastmlp.Loss("quartic", quartic, numba.njit(lambda y_hat, y: 4.0 * (y_hat - y) ** 3))
-    spec = [{"n": 2, "act": None}, {"n": 3, "act": act}, {"n": 1, "act": "linear", "cost": loss}]
-    model = fastmlp.MLP(spec, seed=0, dtype="float64")
-    x, y = np.array([[1.0, 2.0], [0.5, -1.0]]), np.array([0.3, 0.2])
-    assert fastmlp.check_gradients(model, x, y)
-    exact = (x @ model.weights[0].T + model.biases[0]) ** 2 @ model.weights[1].T + model.biases[1]
-    np.testing.assert_allclose(model.predict(x), exact, rtol=1e-12)
-    assert model.evaluate(x, y)["loss"] == pytest.approx(np.mean((exact[:, 0] - y) ** 4))

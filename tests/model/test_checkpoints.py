@@ -452,7 +452,7 @@ def test_killed_many_times_while_it_writes(quick_folder):
 
 
 def test_killed_and_begun_again_from_nothing(quick_folder):
-    """The same with new interpreters, as a user has it."""
+    """New interpreters take the run up, as a user has it."""
     script = (
         f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); from test_checkpoints import *\n"
         "model, _ = run(sys.argv[1], epochs=3000, optimizer='adam')\n"

@@ -1,8 +1,10 @@
-"""What users get wrong, one row each: the call, the error, and words that the message must hold."""
+"""What users get wrong, one row each: the call, the error, words of its message. Below: all that x and y may be."""
 
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from functools import partial
 
 import numpy as np
@@ -154,7 +156,7 @@ ON_A_MODEL = [case for case, (call, *_) in BAD.items() if isinstance(call, parti
 
 @pytest.mark.parametrize("case", ON_A_MODEL)
 def test_model_is_untouched(case):
-    """The same mistakes while an existing model goes on training."""
+    """Mistakes while an existing model goes on training."""
     call, error, _ = BAD[case]
     model = fastmlp.MLP(SPEC, seed=0)
     before = model.params.copy()
@@ -162,3 +164,99 @@ def test_model_is_untouched(case):
     with pytest.raises(error):
         fastmlp.train(x, y, model, **call.keywords)
     np.testing.assert_array_equal(model.params, before)
+
+
+def blobs(n=30):
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, n)
+    return rng.normal(size=(n, 3)) + 2 * y[:, None], y
+
+
+def same(model, other):
+    np.testing.assert_array_equal(model.params, other.params)
+
+
+KINDS = [np.float32, np.float64, np.uint8, np.int8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.uint64, bool]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_every_dtype_of_x(kind, dtype):
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 2, (30, 3)).astype(kind)
+    y = rng.integers(0, 2, 30)
+    expected, _ = fastmlp.train(x.astype(np.float64), y, SPEC, seed=0, epochs=2, dtype=dtype)
+    model, _ = fastmlp.train(x, y, SPEC, seed=0, epochs=2, dtype=dtype)
+    same(model, expected)
+
+
+def test_every_order_of_x():
+    x, y = blobs()
+    expected, _ = fastmlp.train(x, y, SPEC, seed=0)
+    wide = np.zeros((60, 9))
+    wide[::2, 1::3] = x
+    record = np.zeros(30, dtype=[("a", "u1"), ("x", "f8", 3)])
+    record["x"] = x
+    frozen = x.copy()
+    frozen.flags.writeable = False
+    for other in (np.asfortranarray(x), wide[::2, 1::3], x[::-1][::-1], record["x"], frozen, x.tolist()):
+        model, _ = fastmlp.train(other, y, SPEC, seed=0)
+        same(model, expected)
+    for labels in (y.tolist(), y.astype(np.uint8), y.astype(float), y[::-1][::-1]):
+        same(fastmlp.train(x, labels, SPEC, seed=0)[0], expected)
+    rows = np.eye(2)[y]
+    for one_hot in (
+        rows,
+        np.asfortranarray(rows),
+        rows.astype(bool),
+        rows.astype(np.int32),
+        np.repeat(rows, 2, 1)[:, ::2],
+    ):
+        same(fastmlp.train(x, one_hot, SPEC, seed=0)[0], expected)
+
+
+def test_x_is_never_written_to():
+    x, y = blobs()
+    before = x.copy()
+    model, _ = fastmlp.train(x, y, SPEC)
+    model.predict(x), model.jacobian(x), model.gradient(x, y), model.forward(x)
+    np.testing.assert_array_equal(x, before)
+
+
+def test_anything_with_array_protocol():
+    pandas = pytest.importorskip("pandas")
+    x, y = blobs()
+    expected, _ = fastmlp.train(x, y, SPEC, seed=0)
+    model, _ = fastmlp.train(pandas.DataFrame(x, columns=list("abc")), pandas.Series(y), SPEC, seed=0)
+    same(model, expected)
+
+
+MEMORY = """
+import resource, sys
+import numpy as np
+import fastmlp
+
+spec = [{"n": 784, "act": None, "scale": 1 / 255}, {"n": 8, "act": "relu"}, {"n": 10, "act": "softmax"}]
+x = np.memmap(sys.argv[1], np.uint8, "r", shape=(400_000, 784))
+y = np.arange(len(x)) % 10
+fastmlp.train(x[:100], y[:100], spec, epochs=1)
+
+def own():
+    status = open("/proc/self/status").read()
+    return int(status.split("RssAnon:")[1].split()[0])
+
+before = own()
+peak = []
+fastmlp.train(x, y, spec, epochs=1, seed=0, progress=False, validation_fraction=0.1)
+print((own() - before) / 1024)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_memory_map_trains_in_constant_memory(tmp_path):
+    path = tmp_path / "x.bin"
+    with open(path, "wb") as file:
+        file.truncate(400_000 * 784)
+    result = subprocess.run([sys.executable, "-c", MEMORY, str(path)], capture_output=True, text=True, check=True)
+    assert float(result.stdout.split()[0]) < 40

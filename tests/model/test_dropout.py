@@ -76,3 +76,17 @@ def test_predictions_use_every_unit():
     np.testing.assert_array_equal(model.predict(x), np.full((10, 1), model.predict(x)[0, 0]))
     exact = reference.forward(model.spec, model.weights, model.biases, x)[1][-1]
     np.testing.assert_allclose(model.predict(x), exact, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"dropout": [0.1, 0.2]}, "dropout has 2 entries, the network has 1 hidden"),
+        ({"dropout": 1.0}, "dropout must be a finite number at least 0 and below 1"),
+    ],
+    ids=str,
+)
+def test_refusals(options, message):
+    spec = [{"n": 1, "act": None}, {"n": WIDTH, "act": "tanh"}, {"n": 1, "act": "linear"}]
+    with pytest.raises(ValueError, match=message):
+        fastmlp.train(np.ones((10, 1)), np.ones((10, 1)), spec, **options)

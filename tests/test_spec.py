@@ -1,0 +1,59 @@
+"""Spec: printing, round trips through lists, JSON and pickles, and its warning."""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import fastmlp
+
+SPEC = [
+    {"n": 7, "act": None},
+    {"n": 5, "act": fastmlp.leaky_relu, "slope": 0.2},
+    {"n": 3, "act": "softmax", "cost": "CE"},
+]
+
+
+def test_spec_prints_a_table():
+    lines = str(fastmlp.Spec(SPEC)).splitlines()
+    assert lines[0].split() == ["layer", "activation", "weights", "biases", "parameters"]
+    assert lines[2].split() == ["1", "leaky_relu", "(5,", "7)", "5", "40"]
+    assert lines[-1] == "loss: cross_entropy, 58 parameters"
+
+
+layer = st.fixed_dictionaries(
+    {"n": st.integers(1, 9), "act": st.sampled_from(["relu", "tanh", "softmax", "leaky_relu", "sine", "linear"])},
+    optional={"bias": st.booleans()},
+)
+
+
+numbers = st.floats(-10, 10, allow_nan=False)
+
+
+@given(st.integers(1, 4), st.lists(layer, min_size=1, max_size=4), st.none() | numbers, st.none() | numbers)
+@settings(max_examples=50, deadline=None)
+def test_spec_round_trips(n_in, layers, shift, scale):
+    spec = fastmlp.Spec([{"n": n_in, "act": None, "shift": shift, "scale": scale}, *layers])
+    assert fastmlp.Spec(spec.to_list()) == spec == fastmlp.Spec.from_json(spec.to_json())
+    assert pickle.loads(pickle.dumps(spec)) == spec == fastmlp.Spec(spec)
+    assert hash(spec) == hash(fastmlp.Spec(spec.to_list()))
+    assert spec.n_params == fastmlp.MLP(spec).params.size
+
+
+def test_spec_is_frozen():
+    spec = fastmlp.Spec(SPEC)
+    with pytest.raises(AttributeError):
+        spec.n_in = 3
+    assert len(spec) == 3 and spec.widths == (7, 5, 3) and spec.n_out == 3
+
+
+def test_step_warns():
+    with pytest.warns(UserWarning, match=r"spec\[2\].*layers 1 to 2 do not train"):
+        fastmlp.Spec([{"n": 2}, {"n": 3, "act": "relu"}, {"n": 2, "act": "step"}, {"n": 1}])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fastmlp.Spec([{"n": 2}, {"n": 1}])
