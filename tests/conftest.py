@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
+import numpy as np
 import pytest
 
 from fastmlp import datasets
+from fastmlp.__main__ import main
 
 
 @pytest.fixture(scope="session")
@@ -15,3 +19,41 @@ def mnist():
     if "FASTMLP_DATA" not in os.environ:
         pytest.skip("set FASTMLP_DATA to a folder that holds the MNIST files")
     return datasets.load_mnist()
+
+
+@pytest.fixture
+def process():
+    """A command as a process, with environment variables by name: its exit code, stdout and stderr."""
+
+    def process(*arguments, **variables):
+        command = [sys.executable, "-m", "fastmlp", *map(str, arguments)]
+        environment = {**os.environ, **variables}
+        return subprocess.run(command, capture_output=True, encoding="utf-8", env=environment, timeout=600)
+
+    return process
+
+
+@pytest.fixture
+def command(capsys):
+    """A command in this process: its exit code, what it printed, and what it said on standard error."""
+
+    def command(*arguments):
+        code = main([str(argument) for argument in arguments])
+        return code, *capsys.readouterr()
+
+    return command
+
+
+@pytest.fixture(scope="module")
+def csv_folder(tmp_path_factory):
+    """scikit-learn's tables as CSV, their classes by name."""
+    from sklearn import datasets as sklearn_datasets
+
+    folder = tmp_path_factory.mktemp("tables")
+    for name in ("iris", "breast_cancer", "wine", "diabetes"):
+        bunch = getattr(sklearn_datasets, f"load_{name}")(as_frame=True)
+        frame = bunch.frame
+        if name != "diabetes":
+            frame = frame.assign(target=np.array(bunch.target_names)[bunch.target])
+        frame.to_csv(folder / f"{name}.csv", index=False)
+    return folder

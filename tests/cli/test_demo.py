@@ -1,4 +1,4 @@
-"""The command line, as a process."""
+"""The demo: its report, its pictures, and Keras beside it."""
 
 from __future__ import annotations
 
@@ -7,19 +7,13 @@ import re
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 
-import fastmlp
 from fastmlp.cli import demo
 
 
-def fastmlp_command(*arguments):
-    return subprocess.run([sys.executable, "-m", "fastmlp", *arguments], capture_output=True, text=True)
-
-
-def test_demo_on_digits():
-    result = fastmlp_command("demo")
+def test_demo_on_digits(process):
+    result = process("demo")
     assert result.returncode == 0, result.stderr
     assert "epoch 30/30" in result.stderr
     assert "cross_entropy, 2410 parameters" in result.stdout
@@ -53,24 +47,7 @@ def test_demo_beside_keras(mnist, tmp_path):
     assert sorted(path.stem for path in tmp_path.iterdir()) == [f"mnist-{name}" for name in names.split()]
 
 
-def test_errors_are_one_line(tmp_path):
-    result = fastmlp_command("demo", "--data", "mnist", "--folder", str(tmp_path))
-    assert result.returncode == 2
-    assert result.stderr.count("\n") == 1 and "train-images" in result.stderr
-    assert fastmlp_command("demmo").returncode == 2
-    assert fastmlp_command("--version").stdout == f"fastmlp {fastmlp.__version__}\n"
-
-
-def test_mnist_as_promised(mnist):
-    """The tutorial's experiment reaches 82 % in the median of five seeds; all of MNIST 97.8 % in four epochs."""
-    (x, y), test = mnist
-    first = {"n": 784, "act": None, "scale": 1 / 255}
-    small = [first, {"n": 10, "act": "relu"}, {"n": 10, "act": "softmax"}]
-    reached = []
-    for seed in range(5):
-        model, _ = fastmlp.train(x[:1000], y[:1000], small, lr=0.01, epochs=20, seed=seed)
-        reached.append(model.evaluate(*test)["accuracy"])
-    assert np.median(reached) >= 0.82
-    wide = [first, {"n": 128, "act": "relu"}, {"n": 10, "act": "softmax"}]
-    model, _ = fastmlp.train(x, y, wide, lr=lambda epoch: 0.03 * 0.5**epoch, epochs=4, seed=0)
-    assert model.evaluate(*test)["accuracy"] >= 0.978
+def test_demo_draws_into_a_folder(tmp_path, command):
+    code, out, _ = command("demo", "--epochs", 1, "--plots", tmp_path / "pictures")
+    assert code == 0 and "unseen images" in out
+    assert all(path.suffix == ".png" for path in (tmp_path / "pictures").iterdir())

@@ -1,0 +1,76 @@
+"""The process around the commands: exit codes, last words, what it imports, and what is left without the extra."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+import fastmlp
+
+COMMAND = [sys.executable, "-m", "fastmlp"]
+
+
+def test_errors_are_one_line(process, tmp_path):
+    result = process("demo", "--data", "mnist", "--folder", str(tmp_path))
+    assert result.returncode == 2
+    assert result.stderr.count("\n") == 1 and "train-images" in result.stderr
+    assert process("demmo").returncode == 2
+    assert process("--version").stdout == f"fastmlp {fastmlp.__version__}\n"
+
+
+def test_a_full_disk_and_a_closed_pipe(csv_folder, tmp_path, command):
+    model = tmp_path / "m.safetensors"
+    assert command("train", csv_folder / "iris.csv", "--target", "target", "--out", model, "--epochs", 1)[0] == 0
+    predict = [*COMMAND, "predict", str(model), str(csv_folder / "iris.csv")]
+    with open("/dev/full", "w") as full:
+        result = subprocess.run(predict, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (result.returncode, result.stderr) == (2, "fastmlp: [Errno 28] No space left on device\n")
+    for arguments in (predict, [*COMMAND, "train", "--help"]):
+        with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as pipe:
+            pipe.stdout.close()
+            assert pipe.stderr.read() == b""
+
+
+WITHOUT = """
+import sys
+sys.modules["typer"] = None
+from fastmlp.__main__ import main
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "out", "error"),
+    [
+        (("--version",), 0, f"fastmlp {fastmlp.__version__}\n", ""),
+        (("warmup",), 2, "", f"fastmlp: {__file__}"),
+        (("warmup", "--help"), 0, "Compile all kernels now", ""),
+        (("train", "t.csv"), 2, "", "fastmlp: train needs typer: pip install 'fastmlp[cli]'\n"),
+        ((), 2, "", "fastmlp: the command line needs typer: pip install 'fastmlp[cli]'\n"),
+    ],
+)
+def test_without_the_extra_the_core_s_commands_are_left(arguments, code, out, error):
+    variables = {**os.environ, "FASTMLP_CACHE_DIR": __file__}
+    result = subprocess.run([sys.executable, "-c", WITHOUT, *arguments], capture_output=True, text=True, env=variables)
+    assert result.returncode == code and out in result.stdout and result.stderr.startswith(error)
+
+
+def test_without_pyarrow_the_extra_is_named(csv_folder):
+    script = WITHOUT.replace("typer", "pyarrow")
+    arguments = ["train", str(csv_folder / "iris.csv"), "--target", "target"]
+    result = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True)
+    assert result.returncode == 2
+    assert result.stderr == "fastmlp: fastmlp.tables needs pyarrow: pip install 'fastmlp[cli]'\n"
+
+
+@pytest.mark.parametrize("argument", ["--version", "--help"])
+def test_help_imports_nothing_heavy(argument):
+    result = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "fastmlp", argument], capture_output=True, text=True
+    )
+    assert result.returncode == 0 and "\x1b" not in result.stdout
+    imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in result.stderr.splitlines()}
+    assert "numpy" in imported and not imported & {"numba", "pandas", "pyarrow", "torch", "safetensors", "sklearn"}
