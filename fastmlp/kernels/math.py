@@ -2,8 +2,8 @@
 
 `functions(real)` makes them for one dtype: float32 in, float32 out. exp, expm1, tanh, log and log1p are polynomials
 after the usual reductions (J.-M. Muller, Elementary Functions, 3rd ed., chapters 11 and 12) with Taylor coefficients,
-which on these short intervals suffice; tests/test_math.py holds them to 4 units in the last place over the whole range.
-erfc, sin and cos are the C library's, one number at a time.
+which on these short intervals suffice; tests/kernels/test_math.py holds them to 4 units in the last place over the
+whole range. erfc, sin and cos are the C library's, one number at a time.
 """
 
 from __future__ import annotations
