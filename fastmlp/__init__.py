@@ -9,12 +9,14 @@ from . import init, interop, optimizers, schedules
 from .activations import ACTIVATIONS, Activation, get_activation
 from .base.version import __version__ as __version__
 from .losses import LOSSES, Loss
+from .model.callbacks import TrainingState
 from .model.checkpoints import Checkpoint
 from .model.files import load
+from .model.history import DivergenceError, History
 from .model.many import Trained, train_many
 from .model.mlp import MLP, GradientCheck, check_gradients
-from .model.stopping import EarlyStopping, TrainingState
-from .model.training import DivergenceError, History, train
+from .model.stopping import EarlyStopping
+from .model.training import train
 from .spec import Spec
 
 __all__ = [

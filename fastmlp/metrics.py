@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 
+from .base.checks import check_choice
 from .base.suggest import nearest
 from .spec import Spec
 
-__all__ = ["METRICS", "Metric", "higher_is_better", "named_metrics", "one_hot"]
+__all__ = ["METRICS", "Metric", "higher_is_better", "improvements", "named_metrics", "one_hot"]
 
 Metric = Callable[[np.ndarray, np.ndarray], float]
 
@@ -89,8 +91,26 @@ def named_metrics(metrics: Any, spec: Spec) -> dict[str, Metric]:
 
 
 def higher_is_better(name: str) -> bool:
-    """Of a number in a history: of accuracy, r2 and top_k, but of no loss, error or function of a user's."""
+    """True for accuracy, r2 and top_k; losses, errors and metrics of a user's own count as lower-is-better."""
     return name in ("accuracy", "r2") or name.startswith("top_")
+
+
+def improvements(history: Mapping[str, Sequence[float]], monitor: str | None, min_delta: float) -> list[bool]:
+    """For each epoch of a history whether it was better than all before by more than ``min_delta``.
+
+    ``monitor`` is a name in the history; None means "val_loss" where there is one, else "loss".
+    """
+    if not history:
+        return []
+    if monitor is None:
+        monitor = "val_loss" if "val_loss" in history else "loss"
+    check_choice(monitor, "monitor", history)
+    sign = -1 if higher_is_better(monitor.removeprefix("val_")) else 1
+    best, result = math.inf, []
+    for value in history[monitor]:
+        result.append(sign * value < best - min_delta)
+        best = sign * value if result[-1] else best
+    return result
 
 
 def one_hot(y: np.ndarray, n_out: int, dtype: Any) -> np.ndarray:

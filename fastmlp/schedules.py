@@ -9,10 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from .base.checks import check_choice, check_count, check_number
-from .metrics import higher_is_better
+from .base.checks import check_count, check_number
+from .metrics import improvements
 
 __all__ = [
     "Constant",
@@ -265,23 +264,3 @@ class ReduceOnPlateau(Schedule):
             if waited > self.patience:
                 rate, waited = max(self.low, rate * self.factor), 0
         return rate
-
-
-def monitored(history: Mapping[str, Any], monitor: str | None) -> str:
-    """The name in the history that ``monitor`` means."""
-    if monitor is None:
-        return "val_loss" if "val_loss" in history else "loss"
-    return check_choice(monitor, "monitor", history)
-
-
-def improvements(history: Mapping[str, Sequence[float]], monitor: str | None, min_delta: float) -> list[bool]:
-    """For each epoch whether it was better than all before by more than ``min_delta``."""
-    if not history:
-        return []
-    name = monitored(history, monitor)
-    sign = -1 if higher_is_better(name.removeprefix("val_")) else 1
-    best, result = math.inf, []
-    for value in history[name]:
-        result.append(sign * value < best - min_delta)
-        best = sign * value if result[-1] else best
-    return result

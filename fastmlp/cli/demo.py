@@ -14,8 +14,9 @@ import numpy as np
 from ..base.extras import require
 from ..datasets import load_digits, load_mnist
 from ..init import Uniform
+from ..model.history import History
 from ..model.mlp import MLP
-from ..model.training import History, train
+from ..model.training import train
 
 __all__ = ["run"]
 

@@ -22,9 +22,9 @@ from .files import entry, reading, to_bytes
 
 if TYPE_CHECKING:
     from ..engine.steps import OptimizerState
+    from .history import History
     from .mlp import MLP
-    from .stopping import Watch
-    from .training import History
+    from .stopping import StoppingWatch
 
 __all__ = ["Checkpoint", "Record", "Run", "fingerprint", "get_checkpoint", "terms"]
 
@@ -74,7 +74,7 @@ class Run:
     model: MLP
     steps: OptimizerState
     history: History
-    watch: Watch | None
+    watch: StoppingWatch | None
     rng: np.random.Generator
     stopped: bool = False
 

@@ -19,9 +19,10 @@ import numpy as np
 from ..base.checks import check_count, check_seed
 from ..base.suggest import nearest
 from ..spec import Spec
+from .history import DivergenceError, History
 from .mlp import MLP
 from .progress import Part, RunsProgress, Stopped, check_progress
-from .training import DivergenceError, History, train
+from .training import train
 
 __all__ = ["Trained", "train_many"]
 

@@ -11,7 +11,7 @@ from ..engine.epochs import EpochRunner, Samples
 from ..engine.steps import OptimizerState
 from ..optimizers import LBFGS, get_optimizer
 from .data import check_weights, check_x, check_y
-from .training import DivergenceError, History
+from .history import DivergenceError, History
 
 if TYPE_CHECKING:
     from .mlp import MLP

@@ -1,20 +1,17 @@
-"""What watches a training run from epoch to epoch: early stopping, and the state that callbacks get."""
+"""Early stopping: the rule, and its watch over one run."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..base.checks import check_count, check_flag, check_number
-from ..schedules import improvements
+from ..metrics import improvements
+from .history import History
 
-if TYPE_CHECKING:
-    from .mlp import MLP
-    from .training import History
-
-__all__ = ["EarlyStopping", "TrainingState", "Watch", "get_early_stopping"]
+__all__ = ["EarlyStopping", "StoppingWatch", "get_early_stopping"]
 
 
 @dataclass(frozen=True)
@@ -53,50 +50,40 @@ class EarlyStopping:
 
 
 def get_early_stopping(value: Any) -> EarlyStopping | None:
-    """What the ``early_stopping`` argument means: None or False, True, a patience, or an `EarlyStopping`."""
+    """The rule of an ``early_stopping`` argument: None or False, True, a patience, or an `EarlyStopping`."""
     if value is None or isinstance(value, (bool, np.bool_)):
         return EarlyStopping() if value else None
     return value if isinstance(value, EarlyStopping) else EarlyStopping(patience=check_count(value, "early_stopping"))
 
 
-@dataclass
-class TrainingState:
-    """What a callback is called with after each epoch.
+class StoppingWatch:
+    """An `EarlyStopping` at work on one run.
+
+    Parameters
+    ----------
+    rule : EarlyStopping
+    params : ndarray, (n_params,)
+        The parameters of the model that is trained.
+    history : History
 
     Attributes
     ----------
-    epoch : int
-        The one that ended, counted from 0.
-    model : MLP
-    history : History
-        Up to and with this epoch.
+    best : ndarray, (n_params,)
+        A copy of the best epoch's parameters; before the first epoch, of those of the beginning.
     """
 
-    epoch: int
-    model: MLP
-    history: History
-    stopped: bool = False
+    def __init__(self, rule: EarlyStopping, params: np.ndarray, history: History) -> None:
+        self._rule, self._params, self._history = rule, params, history
+        self.best = params.copy()
 
-    def stop(self) -> None:
-        """Let this epoch be the last."""
-        self.stopped = True
-
-
-class Watch:
-    """An `EarlyStopping` at work on one model."""
-
-    def __init__(self, rule: EarlyStopping, model: MLP, history: History) -> None:
-        self._rule, self._model, self._history = rule, model, history
-        self.best = model.params.copy()
-
-    def has_had_enough(self) -> bool:
-        """Look at the epoch that ended; true when it should be the last."""
+    def should_stop(self) -> bool:
+        """Whether the epoch that just ended should be the last one. Copies its parameters where it is the best."""
         better = improvements(self._history, self._rule.monitor, self._rule.min_delta)
         if better[-1]:
-            self.best[...] = self._model.params
+            self.best[...] = self._params
         return len(better) >= self._rule.patience and not any(better[-self._rule.patience :])
 
     def restore(self) -> None:
-        """Put the best epoch's parameters back, if that is wanted."""
+        """Put the best epoch's parameters back, if the rule says so."""
         if self._rule.restore_best and self._history:
-            self._model.params[...] = self.best
+            self._params[...] = self.best

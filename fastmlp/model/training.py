@@ -22,54 +22,15 @@ from ..metrics import named_metrics
 from ..optimizers import LBFGS, Optimizer, get_optimizer
 from ..schedules import ReduceOnPlateau, Schedule
 from ..spec import Spec
+from .callbacks import Callback, TrainingState, check_callbacks
 from .checkpoints import Checkpoint, Record, Run, get_checkpoint, terms
 from .data import check_weights, check_x, check_y
+from .history import DivergenceError, History
 from .mlp import MLP
 from .progress import begin_progress, check_progress
-from .stopping import EarlyStopping, TrainingState, Watch, get_early_stopping
+from .stopping import EarlyStopping, StoppingWatch, get_early_stopping
 
-__all__ = ["DivergenceError", "History", "train"]
-
-
-class DivergenceError(ArithmeticError):
-    """Training met a non-finite loss. The model has the weights of the last finite epoch.
-
-    Attributes
-    ----------
-    epoch : int
-        The epoch in which it happened, counted from 1.
-    model : MLP
-    history : History
-        Up to the last finite epoch.
-    """
-
-    def __init__(self, epoch: int, model: MLP, history: History) -> None:
-        super().__init__(
-            f"the loss became infinite or NaN in epoch {epoch}; the model has the weights it had before that epoch. "
-            "Try a smaller lr, or scale the inputs"
-        )
-        self.epoch, self.model, self.history = epoch, model, history
-
-    def __reduce__(self) -> Any:
-        return DivergenceError, (self.epoch, self.model, self.history)
-
-
-class History(dict[str, list[float]]):
-    """One list a quantity, one number an epoch: "loss", "accuracy" for classes and labels, "val_loss", ….
-
-    Training values are means over the epoch's samples, each as it was seen. ``interrupted`` is True after Ctrl-C.
-    """
-
-    interrupted: bool = False
-
-    @property
-    def epochs(self) -> int:
-        """How many epochs there were."""
-        return len(self.get("loss", ()))
-
-    def _append(self, values: Mapping[str, float]) -> None:
-        for name, value in values.items():
-            self.setdefault(name, []).append(value)
+__all__ = ["train"]
 
 
 def train(
@@ -97,7 +58,7 @@ def train(
     dropout: float | Sequence[float] = 0.0,
     clip_norm: float | None = None,
     max_norm: float | None = None,
-    callbacks: Callable[[TrainingState], None] | Sequence[Callable[[TrainingState], None]] = (),
+    callbacks: Callback | Sequence[Callback] = (),
     progress: bool | None = None,
     checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
     n_threads: int = 1,
@@ -204,7 +165,7 @@ def train(
     seed = check_seed(seed)
     rates = _learning_rates(lr, epochs)
     stopping = get_early_stopping(early_stopping)
-    calls = _check_callbacks(callbacks)
+    calls = check_callbacks(callbacks)
     optimizer = get_optimizer(optimizer)
     l1, l2 = check_number(l1, "l1", 0.0), check_number(l2, "l2", 0.0)
     clip_norm = None if clip_norm is None else check_number(clip_norm, "clip_norm", 0.0, open_low=True)
@@ -224,7 +185,7 @@ def train(
     valid = None if validation_data is None else _check_validation_data(validation_data, model)
     _check_monitors((stopping, lr), model.spec, named, valid is not None or fraction > 0)
     history = History()
-    watch = None if stopping is None else Watch(stopping, model, history)
+    watch = None if stopping is None else StoppingWatch(stopping, model.params, history)
     steps = OptimizerState.begin(optimizer, model.params, l1, l2, clip_norm or 0.0, max_norm or 0.0)
     rng = np.random.default_rng(seed)
     so_far = Run(model, steps, history, watch, rng)
@@ -261,7 +222,7 @@ def train(
         state = TrainingState(epoch, model, history)
         for callback in calls:
             callback(state)
-        so_far.stopped = (watch is not None and watch.has_had_enough()) or state.stopped
+        so_far.stopped = (watch is not None and watch.should_stop()) or state.stopped
         if record is not None:
             record.epoch_done()
         return so_far.stopped
@@ -357,14 +318,6 @@ def dropout_shares(dropout: Any, n_hidden: int) -> list[float]:
         raise ValueError(f"dropout has {len(given)} entries, the network has {n_hidden} hidden layers")
     shares = [check_number(share, "dropout", 0.0, 1.0) for share in given or [dropout]]
     return shares if n_hidden and any(shares) else []
-
-
-def _check_callbacks(callbacks: Any) -> list[Callable[[TrainingState], None]]:
-    calls = [callbacks] if callable(callbacks) else list(callbacks)
-    for i, callback in enumerate(calls):
-        if not callable(callback):
-            raise TypeError(f"callbacks[{i}] must be a function of the training state, got {type(callback).__name__}")
-    return calls
 
 
 def _check_monitors(watchers: Sequence[Any], spec: Spec, metrics: Iterable[str], validated: bool) -> None:

@@ -1,0 +1,47 @@
+"""What users' functions are called with after each epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from .history import History
+from .mlp import MLP
+
+__all__ = ["Callback", "TrainingState", "check_callbacks"]
+
+
+@dataclass
+class TrainingState:
+    """What a callback is called with after each epoch.
+
+    Attributes
+    ----------
+    epoch : int
+        The one that ended, counted from 0.
+    model : MLP
+    history : History
+        Up to and with this epoch.
+    """
+
+    epoch: int
+    model: MLP
+    history: History
+    stopped: bool = False
+
+    def stop(self) -> None:
+        """Let this epoch be the last."""
+        self.stopped = True
+
+
+Callback = Callable[[TrainingState], None]
+
+
+def check_callbacks(callbacks: Any) -> list[Callback]:
+    """The functions of a ``callbacks`` argument, which is one or a sequence."""
+    functions = [callbacks] if callable(callbacks) else list(callbacks)
+    for i, function in enumerate(functions):
+        if not callable(function):
+            raise TypeError(f"callbacks[{i}] must be a function of the training state, got {type(function).__name__}")
+    return functions

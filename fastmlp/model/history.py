@@ -1,0 +1,55 @@
+"""What training leaves behind: a number an epoch for each quantity, and the error when the numbers end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["DivergenceError", "History"]
+
+
+class History(dict[str, list[float]]):
+    """One list a quantity, one number an epoch: "loss", "accuracy" for classes and labels, "val_loss", ….
+
+    Training values are means over the epoch's samples, each as it was seen. ``interrupted`` is True after Ctrl-C.
+    """
+
+    interrupted: bool = False
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs there were."""
+        return len(self.get("loss", ()))
+
+    def _append(self, values: Mapping[str, float]) -> None:
+        """Add one epoch's values."""
+        for name, value in values.items():
+            self.setdefault(name, []).append(value)
+
+    def _extend(self, values: Mapping[str, list[float]]) -> None:
+        """Add the values of several epochs, a list a quantity."""
+        for name, column in values.items():
+            self.setdefault(name, []).extend(column)
+
+
+class DivergenceError(ArithmeticError):
+    """Training met a non-finite loss. The model has the weights of the last finite epoch.
+
+    Attributes
+    ----------
+    epoch : int
+        The epoch in which it happened, counted from 1.
+    model : MLP
+    history : History
+        Up to the last finite epoch.
+    """
+
+    def __init__(self, epoch: int, model: Any, history: History) -> None:  # MLP lies above this module
+        super().__init__(
+            f"the loss became infinite or NaN in epoch {epoch}; the model has the weights it had before that epoch. "
+            "Try a smaller lr, or scale the inputs"
+        )
+        self.epoch, self.model, self.history = epoch, model, history
+
+    def __reduce__(self) -> Any:
+        return DivergenceError, (self.epoch, self.model, self.history)
