@@ -11,10 +11,10 @@ from .base.version import __version__ as __version__
 from .losses import LOSSES, Loss
 from .model.callbacks import TrainingState
 from .model.checkpoints import Checkpoint
-from .model.files import load
+from .model.gradcheck import GradientCheck, check_gradients
 from .model.history import DivergenceError, History
 from .model.many import Trained, train_many
-from .model.mlp import MLP, GradientCheck, check_gradients
+from .model.mlp import MLP, load
 from .model.stopping import EarlyStopping
 from .model.training import train
 from .spec import Spec

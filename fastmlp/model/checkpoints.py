@@ -18,7 +18,7 @@ from ..base.atomic import remove_leftovers, write_whole
 from ..base.checks import check_count
 from ..base.sparse import SparseRows
 from ..spec import Spec
-from .files import entry, reading, to_bytes
+from .container import entry, reading, to_bytes
 
 if TYPE_CHECKING:
     from ..engine.steps import OptimizerState

@@ -10,19 +10,19 @@ import numpy as np
 
 from ..base.checks import check_number
 from ..base.sparse import SparseRows
+from ..engine.epochs import Samples
 from ..spec import Spec
 
-__all__ = ["check_class_names", "check_weights", "check_x", "check_y"]
+__all__ = ["check_class_names", "check_samples", "check_weights", "check_x", "check_y", "counted_rows"]
 
-_CHUNK = 1 << 20  # elements looked at together, so that checking costs no memory to speak of
+_TOGETHER = 1 << 20  # elements looked at in one go, so that checking costs no memory to speak of
 
 
 def check_class_names(names: Any, spec: Spec) -> tuple[str, ...]:
     """One name an output, or two of one sigmoid output; all different."""
     if not (spec.multilabel or spec.one_of_many):
         raise ValueError(f"class_names needs classes; this network's {spec.layers[-1].act.name} outputs are numbers")
-    known = isinstance(names, Iterable) and not isinstance(names, str)
-    if not known or not all(isinstance(name, str) for name in names):
+    if isinstance(names, str) or not isinstance(names, Iterable) or not all(isinstance(name, str) for name in names):
         raise TypeError(f"class_names must be a list of strings, got {names!r}")
     names = tuple(map(str, names))
     n_names = 2 if spec.multilabel and spec.n_out == 1 else spec.n_out
@@ -65,14 +65,14 @@ def check_y(y: Any, spec: Spec, n_samples: int, dtype: np.dtype, name: str = "y"
     if y.ndim == 1 and n_out == 1:
         y = y[:, None]
     if y.shape != (n_samples, n_out):
-        wanted = f"({n_samples}, {n_out})"
+        shapes = f"({n_samples}, {n_out})"
         if spec.one_of_many:
-            wanted += f" or class indices ({n_samples},)"
+            shapes += f" or class indices ({n_samples},)"
         elif n_out == 1:
-            wanted += f" or ({n_samples},)"
+            shapes += f" or ({n_samples},)"
         hint = f"; give {name}.ravel()" if y.ndim == 2 and y.shape[1] == 1 and spec.one_of_many else ""
         hint = hint or (f"; samples are rows: give {name}.T" if y.T.shape == (n_samples, n_out) else "")
-        raise ValueError(f"{name} must have shape {wanted}, got {y.shape}{hint}")
+        raise ValueError(f"{name} must have shape {shapes}, got {y.shape}{hint}")
     _check_finite(y, dtype, name)
     if spec.loss.classification:
         _check_probabilities(y, spec, name)
@@ -85,15 +85,31 @@ def check_y(y: Any, spec: Spec, n_samples: int, dtype: np.dtype, name: str = "y"
     return y.copy() if y.strides[1] == 0 and n_out > 1 else y
 
 
+def check_samples(
+    x: Any, y: Any, spec: Spec, dtype: np.dtype, sample_weight: Any = None, class_weight: Any = None, name: str = ""
+) -> Samples:
+    """Check x, y and their weights together. ``name`` comes before "x" and "y" in messages: "validation "."""
+    x = check_x(x, spec.n_in, dtype, f"{name}x")
+    y = check_y(y, spec, len(x), dtype, f"{name}y")
+    return Samples(x, y, check_weights(sample_weight, class_weight, y, spec))
+
+
+def counted_rows(samples: Samples) -> np.ndarray:
+    """The numbers of the samples that count, int64, in their order: all but those of weight 0."""
+    return np.arange(len(samples.x)) if samples.weights is None else np.flatnonzero(samples.weights)
+
+
 def check_weights(sample_weight: Any, class_weight: Any, y: np.ndarray, spec: Spec) -> np.ndarray | None:
-    """The weight of each sample, float64, of checked y; None where all are 1."""
+    """The weight of each sample, (n_samples,) float64, for checked y; None where neither argument is given."""
+    if sample_weight is None and class_weight is None:
+        return None
     n = len(y)
     weights = np.ones(n)
     if sample_weight is not None:
-        given = _numeric(sample_weight, "sample_weight")
-        if given.shape != (n,):
-            raise ValueError(f"sample_weight must have shape ({n},), one number a sample, got {given.shape}")
-        weights = np.array(given, np.float64)
+        numbers = _numeric(sample_weight, "sample_weight")
+        if numbers.shape != (n,):
+            raise ValueError(f"sample_weight must have shape ({n},), one number a sample, got {numbers.shape}")
+        weights = np.array(numbers, np.float64)
         bad = ~((weights >= 0) & np.isfinite(weights))
         if bad.any():
             first = int(np.argmax(bad))
@@ -102,11 +118,11 @@ def check_weights(sample_weight: Any, class_weight: Any, y: np.ndarray, spec: Sp
         weights *= _class_weights(class_weight, y, spec)
     if not weights.any():
         raise ValueError("the weights of all samples are zero: nothing is left to train on")
-    return None if sample_weight is None and class_weight is None else weights
+    return weights
 
 
 def _class_weights(class_weight: Any, y: np.ndarray, spec: Spec) -> np.ndarray:
-    """Of each sample its class's weight."""
+    """Each sample's weight by its class, (n_samples,)."""
     if spec.multilabel and spec.n_out == 1:
         classes, n_classes = (y[:, 0] > 0.5).astype(np.int64), 2
     elif spec.one_of_many:
@@ -129,6 +145,7 @@ def _class_weights(class_weight: Any, y: np.ndarray, spec: Spec) -> np.ndarray:
 
 
 def _numeric(values: Any, name: str) -> np.ndarray:
+    """The values as an array of a dtype that kernels read, without a copy where they are one; bool becomes uint8."""
     if hasattr(values, "toarray"):
         raise TypeError(f"{name} is sparse ({type(values).__name__}); give a dense array: {name}.toarray()")
     try:
@@ -153,23 +170,24 @@ def _check_finite(array: np.ndarray, dtype: np.dtype, name: str) -> None:
     if array.dtype.kind != "f":
         return
     limit = np.finfo(dtype).max
-    rows = max(1, _CHUNK // array.shape[1])
+    rows = max(1, _TOGETHER // array.shape[1])
     for start in range(0, len(array), rows):
-        part = array[start : start + rows]
+        block = array[start : start + rows]
         if array.dtype == dtype:  # one pass instead of two; where the sum overflows, the second look decides
             with np.errstate(over="ignore", invalid="ignore"):
-                total = np.add.reduce(part, axis=None)
+                total = np.add.reduce(block, axis=None)
             if np.isfinite(total):
                 continue
-        if np.min(part) >= -limit and np.max(part) <= limit:
+        if np.min(block) >= -limit and np.max(block) <= limit:
             continue
-        row, column = np.argwhere(~(np.abs(part) <= limit))[0]
-        value = part[row, column]
+        row, column = np.argwhere(~(np.abs(block) <= limit))[0]
+        value = block[row, column]
         trouble = f"{value}, which {dtype} cannot hold" if np.isfinite(value) else str(value)
         raise ValueError(f"{name} must be finite, {name}[{start + row}, {column}] is {trouble}")
 
 
 def _check_classes(y: np.ndarray, n_out: int, name: str) -> np.ndarray:
+    """Class indices (n_samples,) as contiguous int64, unless one is no whole number from 0 to n_out - 1."""
     if y.dtype.kind == "f":
         bad = ~(y == np.floor(y)) | np.isinf(y)
         if bad.any():
@@ -184,6 +202,7 @@ def _check_classes(y: np.ndarray, n_out: int, name: str) -> np.ndarray:
 
 
 def _check_probabilities(y: np.ndarray, spec: Spec, name: str) -> None:
+    """Refuse y (n_samples, n_out) outside 0 to 1, and rows that do not sum to 1 where one class of many is right."""
     if y.min() < 0 or y.max() > 1:
         row, column = np.argwhere((y < 0) | (y > 1))[0]
         raise ValueError(

@@ -1,216 +1,83 @@
-"""Models in files: what `MLP.save` writes and `fastmlp.load` reads, and the container that checkpoints share.
+"""Files of models: what is written down of a network, and what is read again. The network itself is made in mlp.py.
 
-A file is a safetensors file. Its tensors are arrays that any tool can read; its metadata has one entry, "fastmlp": a
-JSON object that says what the file is. Reading trusts nothing: what is declared is held against the file's size and
-against the spec before a network is built, and a SHA-256 over everything against what was written. No code is run.
+What is declared is held against the spec, as in container.py against the file's size, before a network is built.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import stat
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..base.atomic import write_whole
 from ..base.checks import check_dtype
-from ..base.extras import require
-from ..base.version import __version__
 from ..spec import Spec
-from .mlp import MLP
+from .container import Shapes, Tensors, entry, reading, to_bytes
+from .data import check_class_names
 
-__all__ = ["entry", "load", "reading", "save", "to_bytes"]
-
-_FORMAT = 1  # of the files written; all from 1 on can be read
-_LONGEST_HEADER = 1 << 24  # bytes: JSON takes up to 24 times its length in memory
-_LONGEST_MESSAGE = 400  # a hostile file's text is not all repeated
-_DTYPES = {"F32": "float32", "F64": "float64"}  # as safetensors calls them
-
-Tensors = dict[str, np.ndarray]
-Shapes = Mapping[str, tuple[str, tuple[int, ...]]]  # each tensor's dtype and shape
+__all__ = ["Contents", "named_tensors", "read", "write"]
 
 
-def save(model: MLP, path: str | os.PathLike[str]) -> None:
-    """See `MLP.save`."""
-    tensors = _parameters(model)
+class Contents(NamedTuple):
+    """What a model's file holds, checked. ``tensors`` are named as `named_tensors` does it."""
+
+    spec: Spec
+    dtype: np.dtype
+    tensors: Tensors
+    class_names: tuple[str, ...] | None
+    metadata: dict[str, Any]
+
+
+def write(
+    path: str | os.PathLike[str],
+    spec: Spec,
+    dtype: np.dtype,
+    tensors: Tensors,
+    class_names: Sequence[str] | None,
+    metadata: dict[str, Any],
+) -> None:
+    """Write a model's file, whole or not at all. ValueError or TypeError before that for what cannot be kept in one."""
     for name, values in tensors.items():
         _check_finite(name, values)
     document = {
-        "dtype": model.dtype.name,
-        "spec": json.loads(model.spec.to_json()),
-        "class_names": model.class_names,
-        "metadata": _check_json(model.metadata),
+        "dtype": dtype.name,
+        "spec": json.loads(spec.to_json()),
+        "class_names": class_names,
+        "metadata": _check_json(metadata),
     }
     write_whole(Path(path), to_bytes("model", document, tensors))
 
 
-def load(path: str | os.PathLike[str]) -> MLP:
-    """Read a model that `MLP.save` wrote, of this version of fastmlp or an older one.
-
-    Parameters
-    ----------
-    path : str or path
-
-    Returns
-    -------
-    MLP
-        The one that was saved, bit for bit, with its ``class_names`` and ``metadata``.
-
-    Raises
-    ------
-    FileNotFoundError
-    ValueError
-        For whatever is not a whole and sound model file, naming the file and the trouble. Nothing in a file is
-        executed, and what it declares takes no memory before it is known to be there.
-    ImportError
-        safetensors is missing: ``pip install 'fastmlp[files]'``.
-
-    Examples
-    --------
-    >>> import fastmlp, tempfile
-    >>> model = fastmlp.MLP([{"n": 2, "act": None}, {"n": 3, "act": "tanh"}, {"n": 1, "act": "linear"}], seed=0)
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     model.save(f"{folder}/net.safetensors")
-    ...     again = fastmlp.load(f"{folder}/net.safetensors")
-    >>> again == model
-    True
-    """
+def read(path: str | os.PathLike[str]) -> Contents:
+    """Read a model's file. ValueError for whatever is not a whole and sound one, naming the file and the trouble."""
     with reading(path, "model") as (document, take):
         spec = Spec.restored(entry(document, "spec", list))
         dtype = check_dtype(entry(document, "dtype", str))
-        tensors = take(_parameter_shapes(spec, dtype))
+        tensors = take(_shapes(spec, dtype))
         for name, values in tensors.items():
             _check_finite(name, values)
-        model = MLP.__new__(MLP)
-        model._build(spec, dtype)
-        for name, values in _parameters(model).items():
-            values[...] = tensors[name]
-        model.class_names = document.get("class_names")
-        model.metadata = entry(document, "metadata", dict)
-    return model
+        class_names = document.get("class_names")
+        if class_names is not None:
+            class_names = check_class_names(class_names, spec)
+        return Contents(spec, dtype, tensors, class_names, entry(document, "metadata", dict))
 
 
-def to_bytes(kind: str, document: Mapping[str, Any], tensors: Tensors) -> bytes:
-    """The content of a file of that kind."""
-    serialise = require("safetensors.numpy", "files", "writing a file").save
-    whole = {"format": _FORMAT, "kind": kind, "version": __version__, **document}
-    whole["sha256"] = _digest(whole, tensors)
-    content: bytes = serialise({k: np.ascontiguousarray(v) for k, v in tensors.items()}, {"fastmlp": json.dumps(whole)})
-    length = int.from_bytes(content[:8], "little")
-    if length > _LONGEST_HEADER:
-        raise ValueError(
-            f"spec, names and metadata take {length} bytes, more than the {_LONGEST_HEADER} a file may have"
-        )
-    return content
-
-
-@contextmanager
-def reading(path: str | os.PathLike[str], kind: str) -> Iterator[tuple[dict[str, Any], Callable[[Shapes], Tensors]]]:
-    """A file's JSON document, and a function that reads the tensors when they have the dtypes and shapes given to it.
-
-    Trouble with the content, in here or in the block, becomes a ValueError that names the file.
-    """
-    safetensors = require("safetensors", "files", "reading a file")
-    path = Path(path)
-    try:
-        header = _header(path)
-        with safetensors.safe_open(path, framework="numpy") as file:
-            json.loads(header, object_pairs_hook=_without_duplicates)
-            document = _document(file.metadata(), kind)
-            yield document, lambda shapes: _take(file, document, shapes)
-    except (ValueError, TypeError, RecursionError, safetensors.SafetensorError) as error:
-        trouble = str(error)
-        if len(trouble) > _LONGEST_MESSAGE:
-            trouble = f"{trouble[:_LONGEST_MESSAGE]}…"
-        raise ValueError(f"{path}: {trouble}") from None
-
-
-def entry(document: Mapping[str, Any], name: str, kind: type) -> Any:
-    """What the document has under a name, of that JSON type."""
-    value = document.get(name)
-    if type(value) is not kind:
-        raise ValueError(f"{name!r} must be a {kind.__name__}, got {type(value).__name__}")
-    return value
-
-
-def _header(path: Path) -> bytes:
-    """The bytes that describe the tensors, where the file is long enough to have as many as it says."""
-    info = os.stat(path)
-    if not stat.S_ISREG(info.st_mode):
-        raise ValueError("is a folder, not a file" if stat.S_ISDIR(info.st_mode) else "is not a regular file")
-    if info.st_size == 0:
-        raise ValueError("is empty")
-    with open(path, "rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if not 0 < length <= info.st_size - 8:
-            raise ValueError("is not a safetensors file, or it is cut")
-        if length > _LONGEST_HEADER:
-            raise ValueError(f"has a header of {length} bytes; {_LONGEST_HEADER} are the most")
-        return file.read(length)
-
-
-def _document(metadata: Mapping[str, str] | None, kind: str) -> dict[str, Any]:
-    """The JSON object in the metadata, of this kind and of a format that is known."""
-    if metadata is None or "fastmlp" not in metadata:
-        raise ValueError("is a safetensors file, but not one that fastmlp wrote")
-    document = json.loads(metadata["fastmlp"], object_pairs_hook=_without_duplicates, parse_constant=_refuse_constant)
-    if not isinstance(document, dict):
-        raise ValueError(f"its description must be a JSON object, got {type(document).__name__}")
-    if entry(document, "kind", str) != kind:
-        raise ValueError(f"is a {document['kind']}, not a {kind}")
-    number = entry(document, "format", int)
-    if number < 1:
-        raise ValueError(f"has format {number}; they count from 1")
-    if number > _FORMAT:
-        raise ValueError(f"has format {number}, fastmlp {__version__} reads up to {_FORMAT}: a newer fastmlp wrote it")
-    return document
-
-
-def _take(file: Any, document: Mapping[str, Any], shapes: Shapes) -> Tensors:
-    names = set(file.keys())
-    if missing := shapes.keys() - names:
-        raise ValueError(f"lacks the tensor {min(missing)}")
-    if strange := names - shapes.keys():
-        raise ValueError(f"has a tensor {min(strange)!r}, which does not belong there")
-    for name, (dtype, shape) in shapes.items():
-        declared = file.get_slice(name)
-        kind, came = declared.get_dtype(), tuple(declared.get_shape())
-        if _DTYPES.get(kind) != dtype or came != shape:
-            raise ValueError(f"{name} must be {dtype} of shape {shape}, got {_DTYPES.get(kind, kind)} of shape {came}")
-    tensors = {name: file.get_tensor(name) for name in shapes}
-    unsigned = {name: value for name, value in document.items() if name != "sha256"}
-    if _digest(unsigned, tensors) != entry(document, "sha256", str):
-        raise ValueError("is damaged: its SHA-256 differs from the one stored in it")
-    return tensors
-
-
-def _digest(document: Mapping[str, Any], tensors: Tensors) -> str:
-    """SHA-256 over the JSON and then, by name, each tensor's name, dtype, shape and bytes, as they are stored."""
-    digest = hashlib.sha256(json.dumps(document).encode())
-    for name, values in sorted(tensors.items()):
-        digest.update(f"\n{name} {values.dtype.name} {values.shape}\n".encode())
-        digest.update(np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<")).data)
-    return digest.hexdigest()
-
-
-def _parameters(model: MLP) -> Tensors:
-    """Views of a model's parameters, under the names that they have in a file."""
+def named_tensors(spec: Spec, weights: Sequence[np.ndarray], biases: Sequence[np.ndarray]) -> Tensors:
+    """A network's arrays by their names in a file: "weights.1" (n_out, n_in), "biases.1" (n_out,) and so on."""
     tensors = {}
-    for i, layer in enumerate(model.spec.layers):
-        tensors[f"weights.{i + 1}"] = model.weights[i]
+    for i, layer in enumerate(spec.layers):
+        tensors[f"weights.{i + 1}"] = weights[i]
         if layer.bias:
-            tensors[f"biases.{i + 1}"] = model.biases[i]
+            tensors[f"biases.{i + 1}"] = biases[i]
     return tensors
 
 
-def _parameter_shapes(spec: Spec, dtype: np.dtype) -> Shapes:
-    """What `_parameters` of a model would have, of a spec that may be too large to build one."""
+def _shapes(spec: Spec, dtype: np.dtype) -> Shapes:
+    """dtypes and shapes of `named_tensors` for a spec that may be too large to build a network of."""
     shapes: dict[str, tuple[str, tuple[int, ...]]] = {}
     for i, (layer, n_in) in enumerate(zip(spec.layers, spec.widths, strict=False), 1):
         shapes[f"weights.{i}"] = dtype.name, (layer.n, n_in)
@@ -225,25 +92,13 @@ def _check_finite(name: str, values: np.ndarray) -> None:
 
 
 def _check_json(metadata: Any) -> dict[str, Any]:
+    """Refuse metadata that JSON would not give back as it is."""
     if not isinstance(metadata, dict):
         raise TypeError(f"metadata must be a dict, got {type(metadata).__name__}")
     try:
-        again = json.loads(json.dumps(metadata, allow_nan=False))
+        restored = json.loads(json.dumps(metadata, allow_nan=False))
     except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"metadata cannot be written as JSON: {error}") from None
-    if again != metadata:
+    if restored != metadata:
         raise ValueError("metadata would come back from JSON changed; its keys must be strings, its sequences lists")
     return metadata
-
-
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in result:
-            raise ValueError(f"has {name!r} twice in its header")
-        result[name] = value
-    return result
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"its description holds {name}, which is no JSON")

@@ -1,4 +1,4 @@
-"""MLP: the parameters of a network and what can be asked of them. Training is in training.py."""
+"""MLP: what users hold, a network that can be asked, saved and loaded. Training is in training.py."""
 
 from __future__ import annotations
 
@@ -6,23 +6,21 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from ..base.checks import check_choice, check_count, check_dtype, check_number, check_seed
+from ..base.checks import check_choice, check_count, check_dtype, check_seed
 from ..engine.engine import AT_ONCE
 from ..engine.network import Network, evaluate_rows
 from ..init import Uniform, initializer
-from ..metrics import Metric, named_metrics
+from ..metrics import named_metrics
 from ..spec import Spec
+from . import files
 from .data import check_class_names, check_x, check_y
+from .online import Online
 
-if TYPE_CHECKING:
-    from .online import Online
-
-__all__ = ["MLP", "GradientCheck", "check_gradients"]
+__all__ = ["MLP", "load"]
 
 _NATIVE = frozenset(np.dtype(kind) for kind in "bBhHiIlLqQfd")
 
@@ -140,9 +138,7 @@ class MLP(Network):
 
     def evaluate(self, x: Any, y: Any, metrics: Any = None, *, n_threads: int = 1) -> dict[str, float]:
         """Mean loss, accuracy where the outputs are classes or labels, and the metrics asked for, by name."""
-        return self._evaluate(x, y, named_metrics(metrics, self.spec), check_count(n_threads, "n_threads"))
-
-    def _evaluate(self, x: Any, y: Any, metrics: Mapping[str, Metric], n_threads: int) -> dict[str, float]:
+        metrics, n_threads = named_metrics(metrics, self.spec), check_count(n_threads, "n_threads")
         x = check_x(x, self.spec.n_in, self.dtype)
         y = check_y(y, self.spec, len(x), self.dtype)
         return evaluate_rows(self, x, y, np.arange(len(x)), metrics, n_threads)
@@ -185,16 +181,14 @@ class MLP(Network):
         [[3.0]]
         """
         if self._online is None:
-            from .online import Online
-
             self._online = Online(self)
         return self._online.fit(x, y, lr, optimizer, batch_size, sample_weight)
 
     def gradient(self, x: Any, y: Any) -> tuple[float, np.ndarray]:
         """The mean loss over the samples, and its gradient in the shape of ``params`` (`unflatten` takes it apart)."""
         if _plain(x) and x.ndim == 2 and x.shape[1] == self.spec.n_in and 0 < len(x) <= AT_ONCE:
-            known = _plain(y) and y.shape == (len(x), self.spec.n_out) and y.flags.c_contiguous
-            targets = y if known and self.spec.loss.any_target else check_y(y, self.spec, len(x), self.dtype)
+            as_it_is = _plain(y) and y.shape == (len(x), self.spec.n_out) and y.flags.c_contiguous
+            targets = y if as_it_is and self.spec.loss.any_target else check_y(y, self.spec, len(x), self.dtype)
             loss, gradient = self._engine.gradient_of_few(x, targets)
             if math.isfinite(loss):
                 return loss, gradient  # else the checks below say why
@@ -260,9 +254,8 @@ class MLP(Network):
         ...     fastmlp.load(f"{folder}/iris.safetensors").class_names
         ('setosa', 'versicolor', 'virginica')
         """
-        from .files import save
-
-        save(self, path)
+        tensors = files.named_tensors(self.spec, self.weights, self.biases)
+        files.write(path, self.spec, self.dtype, tensors, self.class_names, self.metadata)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, MLP):
@@ -288,77 +281,46 @@ class MLP(Network):
         self.metadata = state["metadata"]
 
 
-def _plain(values: Any) -> bool:
-    """Whether kernels can read it as it is."""
-    return type(values) is np.ndarray and values.dtype in _NATIVE
-
-
-@dataclass(frozen=True)
-class GradientCheck:
-    """What `check_gradients` found: the largest relative error, and where. True when it is within ``tolerance``."""
-
-    error: float
-    layer: int  # counted from 1
-    errors: tuple[float, ...]  # one a layer
-    tolerance: float
-
-    def __bool__(self) -> bool:
-        return self.error <= self.tolerance
-
-    def __str__(self) -> str:
-        verdict = "agree" if self else "DISAGREE"
-        return f"gradients {verdict}: relative error {self.error:.2g} at worst, in layer {self.layer}"
-
-
-def check_gradients(model: MLP, x: Any, y: Any, eps: float = 1e-6, tolerance: float = 1e-5) -> GradientCheck:
-    """Compare `MLP.gradient` with central differences, layer by layer, in float64.
+def load(path: str | os.PathLike[str]) -> MLP:
+    """Read a model that `MLP.save` wrote, of this version of fastmlp or an older one.
 
     Parameters
     ----------
-    model : MLP
-        Of any dtype; a float64 copy is what is checked.
-    x, y : arrays
-        A few samples: the cost is two passes over them a parameter.
-    eps : float
-        Step of the differences, relative to a parameter's size where that is above one.
-    tolerance : float
-        Largest relative error, |g - g'| / (|g| + |g'|) in the norm of a layer, that still counts as agreement.
+    path : str or path
 
     Returns
     -------
-    GradientCheck
-        With ``error``, ``layer`` (the worst, from 1) and ``errors`` of all layers; true when they agree.
+    MLP
+        The one that was saved, bit for bit, with its ``class_names`` and ``metadata``.
+
+    Raises
+    ------
+    FileNotFoundError
+    ValueError
+        For whatever is not a whole and sound model file, naming the file and the trouble. Nothing in a file is
+        executed, and what it declares takes no memory before it is known to be there.
+    ImportError
+        safetensors is missing: ``pip install 'fastmlp[files]'``.
 
     Examples
     --------
-    >>> import fastmlp, numpy as np
-    >>> model = fastmlp.MLP([{"n": 3, "act": None}, {"n": 4, "act": "tanh"}, {"n": 2, "act": "softmax"}], seed=0)
-    >>> bool(fastmlp.check_gradients(model, np.eye(3), [0, 1, 1]))
+    >>> import fastmlp, tempfile
+    >>> model = fastmlp.MLP([{"n": 2, "act": None}, {"n": 3, "act": "tanh"}, {"n": 1, "act": "linear"}], seed=0)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     model.save(f"{folder}/net.safetensors")
+    ...     again = fastmlp.load(f"{folder}/net.safetensors")
+    >>> again == model
     True
     """
-    if not isinstance(model, MLP):
-        raise TypeError(f"model must be a fastmlp.MLP, got {type(model).__name__}")
-    check_number(eps, "eps", 0.0, open_low=True)
-    check_number(tolerance, "tolerance", 0.0)
-    double = MLP.__new__(MLP)
-    double._build(model.spec, np.dtype(np.float64))
-    double.params = model.params
-    _, grad = double.gradient(x, y)
-    numeric = np.empty_like(grad)
-    for i, value in enumerate(double.params.copy()):
-        step = eps * max(1.0, abs(value))
-        sides = []
-        for side in (value + step, value - step):
-            double.params[i] = side
-            sides.append(double.evaluate(x, y)["loss"])
-        double.params[i] = value
-        numeric[i] = (sides[0] - sides[1]) / (2 * step)
-    errors = []
-    starts = [place.w for place in double._places]
-    for start, end in zip(starts, [*starts[1:], grad.size], strict=True):
-        exact, measured = grad[start:end], numeric[start:end]
-        scale = np.linalg.norm(exact) + np.linalg.norm(measured)
-        errors.append(float(np.linalg.norm(exact - measured) / scale) if scale > eps else 0.0)
-    worst = max(range(len(errors)), key=errors.__getitem__)
-    error = errors[worst] if all(map(math.isfinite, errors)) else math.inf
-    return GradientCheck(error, worst + 1, tuple(errors), tolerance)
+    contents = files.read(path)
+    model = MLP.__new__(MLP)
+    model._build(contents.spec, contents.dtype)
+    for name, values in files.named_tensors(model.spec, model.weights, model.biases).items():
+        values[...] = contents.tensors[name]
+    model.class_names, model.metadata = contents.class_names, contents.metadata
+    return model
+
+
+def _plain(values: Any) -> bool:
+    """Whether kernels can read the values as they are, without a copy."""
+    return type(values) is np.ndarray and values.dtype in _NATIVE

@@ -2,53 +2,48 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import Any
 
 from ..base.checks import check_count, check_number
-from ..engine.epochs import EpochRunner, Samples
+from ..engine.epochs import EpochRunner
+from ..engine.network import Network
 from ..engine.steps import OptimizerState
-from ..optimizers import LBFGS, get_optimizer
-from .data import check_weights, check_x, check_y
+from ..optimizers import LBFGS, Optimizer, get_optimizer
+from .data import check_samples, counted_rows
 from .history import DivergenceError, History
-
-if TYPE_CHECKING:
-    from .mlp import MLP
 
 __all__ = ["Online"]
 
 
 class Online:
-    """A model that is being trained piece by piece (`MLP.partial_fit`)."""
+    """A network that is being trained piece by piece (`MLP.partial_fit`)."""
 
-    def __init__(self, model: MLP) -> None:
-        self._model = model
-        self._steps = OptimizerState.begin(get_optimizer("sgd"), model.params)
-        self._epochs: EpochRunner | None = None
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self._state = OptimizerState.begin(get_optimizer("sgd"), network.params)
+        self._runner: EpochRunner | None = None
         self._batch = 0
 
     def fit(self, x: Any, y: Any, lr: Any, optimizer: Any, batch_size: Any, sample_weight: Any) -> dict[str, float]:
-        """One pass over the samples; see `MLP.partial_fit`."""
-        model = self._model
+        """Train over the samples once, with the arguments of `MLP.partial_fit`, and return their loss and accuracy."""
+        network = self._network
         lr = check_number(lr, "lr", 0.0, open_low=True)
         batch = check_count(batch_size, "batch_size")
-        wanted = self._steps.optimizer if optimizer is None else get_optimizer(optimizer)
-        if isinstance(wanted, LBFGS):
+        optimizer = self._state.optimizer if optimizer is None else get_optimizer(optimizer)
+        if isinstance(optimizer, LBFGS):
             raise ValueError("optimizer is lbfgs, which needs all samples at once; use fastmlp.train")
-        x = check_x(x, model.spec.n_in, model.dtype)
-        y = check_y(y, model.spec, len(x), model.dtype)
-        weights = None if sample_weight is None else check_weights(sample_weight, None, y, model.spec)
-        samples = Samples(x, y, weights)
-        if wanted != self._steps.optimizer:
-            self._steps, self._epochs = OptimizerState.begin(wanted, model.params), None
-        if self._epochs is None or batch != self._batch:
-            self._epochs, self._batch = EpochRunner(model, samples, batch, {}, self._steps, [], 1), batch
-        self._epochs.take(samples)
-        order = np.arange(len(x)) if weights is None else np.flatnonzero(weights)
-        values = self._epochs.run(order, lr, 0)
+        samples = check_samples(x, y, network.spec, network.dtype, sample_weight)
+        if optimizer != self._state.optimizer:
+            self._begin(optimizer)
+        if self._runner is None or batch != self._batch:
+            self._runner, self._batch = EpochRunner(network, samples, batch, {}, self._state, [], 1), batch
+        self._runner.take(samples)
+        values = self._runner.run(counted_rows(samples), lr, 0)
         if not values:
-            self._epochs = None
-            self._steps = OptimizerState.begin(wanted, model.params)
-            raise DivergenceError(1, model, History())
+            self._begin(optimizer)
+            raise DivergenceError(1, network, History())
         return values
+
+    def _begin(self, optimizer: Optimizer) -> None:
+        """Forget what the optimiser remembered."""
+        self._state, self._runner = OptimizerState.begin(optimizer, self._network.params), None

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 import fastmlp
-from fastmlp.model.files import reading
+from fastmlp.model.container import reading
 
 
 def train(checkpoint, options):

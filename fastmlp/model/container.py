@@ -1,0 +1,151 @@
+"""The container that models and checkpoints share: a safetensors file with a JSON document in its metadata.
+
+The tensors are arrays that any tool can read; the metadata has one entry, "fastmlp": a JSON object that says what the
+file is. Reading trusts nothing: what is declared is held against the file's size before memory is taken for it, and a
+SHA-256 over everything against what was written. No code is run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..base.extras import require
+from ..base.version import __version__
+
+__all__ = ["Shapes", "Tensors", "entry", "reading", "to_bytes"]
+
+_FORMAT = 1  # of the files written; all from 1 on can be read
+_LONGEST_HEADER = 1 << 24  # bytes: JSON takes up to 24 times its length in memory
+_LONGEST_MESSAGE = 400  # a hostile file's text is not all repeated
+_DTYPES = {"F32": "float32", "F64": "float64"}  # as safetensors calls them
+
+Tensors = dict[str, np.ndarray]
+Shapes = Mapping[str, tuple[str, tuple[int, ...]]]  # each tensor's dtype and shape
+
+
+def to_bytes(kind: str, document: Mapping[str, Any], tensors: Tensors) -> bytes:
+    """The content of a file of that kind: its JSON document, sealed with a SHA-256, and its tensors."""
+    serialise = require("safetensors.numpy", "files", "writing a file").save
+    whole = {"format": _FORMAT, "kind": kind, "version": __version__, **document}
+    whole["sha256"] = _digest(whole, tensors)
+    content: bytes = serialise({k: np.ascontiguousarray(v) for k, v in tensors.items()}, {"fastmlp": json.dumps(whole)})
+    length = int.from_bytes(content[:8], "little")
+    if length > _LONGEST_HEADER:
+        raise ValueError(
+            f"spec, names and metadata take {length} bytes, more than the {_LONGEST_HEADER} a file may have"
+        )
+    return content
+
+
+@contextmanager
+def reading(path: str | os.PathLike[str], kind: str) -> Iterator[tuple[dict[str, Any], Callable[[Shapes], Tensors]]]:
+    """A file's JSON document, and a function that reads the tensors when they have the dtypes and shapes given to it.
+
+    Trouble with the content, in here or in the block, becomes a ValueError that names the file.
+    """
+    safetensors = require("safetensors", "files", "reading a file")
+    path = Path(path)
+    try:
+        header = _header(path)
+        with safetensors.safe_open(path, framework="numpy") as file:
+            json.loads(header, object_pairs_hook=_without_duplicates)
+            document = _document(file.metadata(), kind)
+            yield document, lambda shapes: _take(file, document, shapes)
+    except (ValueError, TypeError, RecursionError, safetensors.SafetensorError) as error:
+        trouble = str(error)
+        if len(trouble) > _LONGEST_MESSAGE:
+            trouble = f"{trouble[:_LONGEST_MESSAGE]}…"
+        raise ValueError(f"{path}: {trouble}") from None
+
+
+def entry(document: Mapping[str, Any], name: str, kind: type) -> Any:
+    """What the document has under a name, of that JSON type."""
+    value = document.get(name)
+    if type(value) is not kind:
+        raise ValueError(f"{name!r} must be a {kind.__name__}, got {type(value).__name__}")
+    return value
+
+
+def _header(path: Path) -> bytes:
+    """The bytes that describe the tensors, where the file is long enough to have as many as it says."""
+    info = os.stat(path)
+    if not stat.S_ISREG(info.st_mode):
+        raise ValueError("is a folder, not a file" if stat.S_ISDIR(info.st_mode) else "is not a regular file")
+    if info.st_size == 0:
+        raise ValueError("is empty")
+    with open(path, "rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if not 0 < length <= info.st_size - 8:
+            raise ValueError("is not a safetensors file, or it is cut")
+        if length > _LONGEST_HEADER:
+            raise ValueError(f"has a header of {length} bytes; {_LONGEST_HEADER} are the most")
+        return file.read(length)
+
+
+def _document(metadata: Mapping[str, str] | None, kind: str) -> dict[str, Any]:
+    """The JSON object in the metadata, of this kind and of a format that is known."""
+    if metadata is None or "fastmlp" not in metadata:
+        raise ValueError("is a safetensors file, but not one that fastmlp wrote")
+    document = json.loads(metadata["fastmlp"], object_pairs_hook=_without_duplicates, parse_constant=_refuse_constant)
+    if not isinstance(document, dict):
+        raise ValueError(f"its description must be a JSON object, got {type(document).__name__}")
+    if entry(document, "kind", str) != kind:
+        raise ValueError(f"is a {document['kind']}, not a {kind}")
+    number = entry(document, "format", int)
+    if number < 1:
+        raise ValueError(f"has format {number}; they count from 1")
+    if number > _FORMAT:
+        raise ValueError(f"has format {number}, fastmlp {__version__} reads up to {_FORMAT}: a newer fastmlp wrote it")
+    return document
+
+
+def _take(file: Any, document: Mapping[str, Any], shapes: Shapes) -> Tensors:
+    """Read the tensors of an open file, which must be these and no others, and hold all against its SHA-256."""
+    names = set(file.keys())
+    if missing := shapes.keys() - names:
+        raise ValueError(f"lacks the tensor {min(missing)}")
+    if strange := names - shapes.keys():
+        raise ValueError(f"has a tensor {min(strange)!r}, which does not belong there")
+    for name, (dtype, shape) in shapes.items():
+        declared = file.get_slice(name)
+        kind, came = declared.get_dtype(), tuple(declared.get_shape())
+        if _DTYPES.get(kind) != dtype or came != shape:
+            raise ValueError(f"{name} must be {dtype} of shape {shape}, got {_DTYPES.get(kind, kind)} of shape {came}")
+    tensors = {name: file.get_tensor(name) for name in shapes}
+    unsigned = {name: value for name, value in document.items() if name != "sha256"}
+    if _digest(unsigned, tensors) != entry(document, "sha256", str):
+        raise ValueError("is damaged: its SHA-256 differs from the one stored in it")
+    return tensors
+
+
+def _digest(document: Mapping[str, Any], tensors: Tensors) -> str:
+    """SHA-256 over the JSON and then, by name, each tensor's name, dtype, shape and bytes, as they are stored."""
+    digest = hashlib.sha256(json.dumps(document).encode())
+    for name, values in sorted(tensors.items()):
+        digest.update(f"\n{name} {values.dtype.name} {values.shape}\n".encode())
+        digest.update(np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<")).data)
+    return digest.hexdigest()
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object of these pairs, unless a name comes twice."""
+    result: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in result:
+            raise ValueError(f"has {name!r} twice in its header")
+        result[name] = value
+    return result
+
+
+def _refuse_constant(name: str) -> None:
+    """Refuse NaN and Infinity, which Python's JSON would accept."""
+    raise ValueError(f"its description holds {name}, which is no JSON")
