@@ -21,7 +21,7 @@ from ..base.suggest import nearest
 from ..spec import Spec
 from .history import DivergenceError, History
 from .mlp import MLP
-from .progress import Part, RunsProgress, Stopped, check_progress
+from .progress import RunReport, RunsProgress, Stopped, check_progress
 from .training import train
 
 __all__ = ["Trained", "train_many"]
@@ -121,14 +121,14 @@ def train_many(
     if models and (len(plans) > len(networks) or len(set(models)) < len(models)):
         raise ValueError("specs: several runs would train one model in place; give each a copy, and no seeds or grid")
 
-    def run(plan: dict[str, Any], part: Part) -> tuple[MLP, History]:
+    def run(plan: dict[str, Any], report: RunReport) -> tuple[MLP, History]:
         given = {**options, **plan}
-        return train(x, y, networks[given.pop("spec")], progress=part, **given)  # type: ignore[arg-type]
+        return train(x, y, networks[given.pop("spec")], progress=report, **given)  # type: ignore[arg-type]
 
     every = len(plans) // (len(networks) * math.prod(map(len, (grid or {}).values())))
     for plan in plans[::every]:  # one of each combination, whatever its seed
         with suppress(Stopped):
-            run(plan, Part(stopped=True))
+            run(plan, RunReport(stopped=True))
     x, y = x.tocsr() if hasattr(x, "tocsr") else np.asarray(x), np.asarray(y)
     done, interrupted = _run_all(plans, run, n_threads, RunsProgress(progress, len(plans)))
     if interrupted:
@@ -193,7 +193,7 @@ def _plans(
 
 def _run_all(
     plans: Sequence[dict[str, Any]],
-    run: Callable[[dict[str, Any], Part], tuple[MLP, History]],
+    run: Callable[[dict[str, Any], RunReport], tuple[MLP, History]],
     n_threads: int,
     bar: RunsProgress,
 ) -> tuple[list[Trained], bool]:
@@ -209,9 +209,9 @@ def _run_all(
                 number = waiting.get_nowait()
             except Empty:
                 return
-            part, error = bar.part(), None
+            report, error = bar.begin_run(), None
             try:
-                model, history = run(plans[number], part)
+                model, history = run(plans[number], report)
             except DivergenceError as caught:
                 model, history, error = caught.model, caught.history, caught.with_traceback(None)
             except Stopped:
@@ -221,7 +221,7 @@ def _run_all(
                 bar.stop()
                 raise
             results[number] = Trained(model, history, plans[number], error)
-            bar.run_done(part, plans[number], history)
+            bar.run_done(report, plans[number], history)
 
     interrupted = False
     with ThreadPoolExecutor(n_threads, "fastmlp") as threads:

@@ -7,40 +7,60 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, TextIO
+from typing import Any, Protocol, TextIO
 
-__all__ = ["Part", "Progress", "RunsProgress", "Stopped", "begin_progress", "check_progress"]
+__all__ = ["ProgressReport", "RunReport", "RunsProgress", "Stopped", "begin_progress", "check_progress"]
 
 _BAR = 8, 24  # its least and its most characters
 _REFRESH = 0.1  # seconds
 
 
-class Progress:
-    """``progress=None`` draws when standard error is a terminal, True always reports, False never.
+class ProgressReport(Protocol):
+    """What a training run tells while it runs, to whoever shows it."""
 
-    ``done`` epochs were there before.
+    def samples_done(self, epoch: int, done: int, loss: float) -> None:
+        """Called a few dozen times a second with the running epoch, its samples so far and their mean loss."""
+
+    def epochs_done(self, history: Mapping[str, Sequence[float]], count: int) -> None:
+        """Called with the history when ``count`` more epochs are in it."""
+
+    def close(self) -> None:
+        """Called when the run has ended, however it ended."""
+
+
+class Progress:
+    """Shows one run: a live line on a terminal, or a line an epoch.
+
+    Parameters
+    ----------
+    progress : bool or None
+        None draws where the stream is a terminal, True always reports, False never.
+    epochs, samples : int
+        Epochs of the whole run, and samples of an epoch.
+    done : int
+        Epochs that another process has trained.
+    stream : text file, optional
+        Standard error, when left out.
     """
 
     def __init__(
-        self, wanted: bool | None, epochs: int, samples: int, done: int = 0, stream: TextIO | None = None
+        self, progress: bool | None, epochs: int, samples: int, done: int = 0, stream: TextIO | None = None
     ) -> None:
         self._stream = stream or sys.stderr
-        self._live = wanted is not False and self._stream.isatty()
-        self._lines = wanted is True and not self._live
+        self._live = progress is not False and self._stream.isatty()
+        self._lines = progress is True and not self._live
         self._epochs, self._samples, self._before = epochs, samples, done * samples
         self._begin = time.perf_counter()
         self._drawn = 0.0
         self._values = ""
 
     def samples_done(self, epoch: int, done: int, loss: float) -> None:
-        """Called a few dozen times a second with the mean loss of the running epoch."""
         now = time.perf_counter()
         if self._live and now - self._drawn >= _REFRESH:
             self._drawn = now
             self._draw(epoch, epoch * self._samples + done, self._values or f"loss {loss:.4f}")
 
     def epochs_done(self, history: Mapping[str, Sequence[float]], count: int) -> None:
-        """Called with the history when ``count`` more epochs are in it."""
         if not (self._live or self._lines):
             return
         end = len(history["loss"])
@@ -57,7 +77,6 @@ class Progress:
                 self._draw(epoch, done, self._values)
 
     def close(self) -> None:
-        """End the live line."""
         if self._live and self._drawn:
             print(file=self._stream, flush=True)
 
@@ -75,81 +94,90 @@ class Stopped(BaseException):
     """A run of several is told to end."""
 
 
-class Part:
-    """Where one run of several reports; it is told there when to end, in the middle of an epoch if need be."""
+class RunReport:
+    """Where one run of several reports; it is told there when to end, in the middle of an epoch if need be.
+
+    Attributes
+    ----------
+    stopped : bool
+        Whether the run should end: its next report raises `Stopped`.
+    done, total : int
+        Samples trained so far, over all epochs, and in the end.
+    """
 
     def __init__(self, stopped: bool = False) -> None:
         self.stopped = stopped
-        self.done, self.total = 0, 1  # samples
+        self.done, self.total = 0, 1
 
-    def begin(self, epochs: int, samples: int) -> Part:
-        """Called when everything was checked and nothing is trained."""
+    def begin(self, epochs: int, samples: int) -> RunReport:
+        """Called when everything is checked and nothing is trained."""
         self._samples, self.total = samples, epochs * samples
-        self._look()
+        self._raise_if_stopped()
         return self
 
     def samples_done(self, epoch: int, done: int, loss: float) -> None:
-        """As of `Progress`."""
         self.done = epoch * self._samples + done
-        self._look()
+        self._raise_if_stopped()
 
     def epochs_done(self, history: Mapping[str, Sequence[float]], count: int) -> None:
-        """As of `Progress`."""
         self.samples_done(len(history["loss"]), 0, history["loss"][-1])
 
     def close(self) -> None:
-        """As of `Progress`: nothing was drawn."""
+        pass
 
-    def _look(self) -> None:
+    def _raise_if_stopped(self) -> None:
         if self.stopped:
             raise Stopped
 
 
 class RunsProgress:
-    """The same for several runs at once, each of which reports to a `Part`: how many are done, or a line a run."""
+    """Shows several runs at once, each of which has a `RunReport`: how many are done, or a line a run.
 
-    def __init__(self, wanted: bool | None, runs: int, stream: TextIO | None = None) -> None:
+    Safe from several threads. ``progress`` and ``stream`` are those of `Progress`.
+    """
+
+    def __init__(self, progress: bool | None, runs: int, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stderr
-        self._live = wanted is not False and self._stream.isatty()
-        self._lines = wanted is True and not self._live
+        self._live = progress is not False and self._stream.isatty()
+        self._lines = progress is True and not self._live
         self._runs, self._done, self._samples = runs, 0, 0
         self._begin = time.perf_counter()
-        self._parts: list[Part] = []  # of the runs under way
+        self._reports: list[RunReport] = []  # of the runs under way
         self._stopped = False
         self._lock = threading.Lock()
 
-    def part(self) -> Part:
-        """For a run that begins."""
+    def begin_run(self) -> RunReport:
+        """A new run's report."""
         with self._lock:
-            part = Part(self._stopped)
-            self._parts.append(part)
-        return part
+            report = RunReport(self._stopped)
+            self._reports.append(report)
+        return report
 
-    def run_done(self, part: Part, settings: Mapping[str, Any], history: Mapping[str, Sequence[float]]) -> None:
+    def run_done(self, report: RunReport, settings: Mapping[str, Any], history: Mapping[str, Sequence[float]]) -> None:
         """Called when a run has ended."""
         with self._lock:
-            self._parts.remove(part)
+            self._reports.remove(report)
             self._done += 1
-            self._samples += part.done
+            self._samples += report.done
             if self._lines:
-                values = "  ".join(f"{name} {of_epochs[-1]:.4f}" for name, of_epochs in history.items())
-                given = ", ".join(f"{name} {value}" for name, value in settings.items())
-                print(f"{self._done}/{self._runs}  {given}:  {values}", file=self._stream, flush=True)
+                values = "  ".join(f"{name} {column[-1]:.4f}" for name, column in history.items())
+                said = ", ".join(f"{name} {value}" for name, value in settings.items())
+                print(f"{self._done}/{self._runs}  {said}:  {values}", file=self._stream, flush=True)
 
     def stop(self) -> None:
         """Tell the runs under way, and those to come, to end."""
         with self._lock:
             self._stopped = True
-            for part in self._parts:
-                part.stopped = True
+            for report in self._reports:
+                report.stopped = True
 
     def draw(self) -> None:
-        """Called a few times a second."""
+        """Redraw the live line; called a few times a second."""
         if not self._live:
             return
         with self._lock:
-            samples = self._samples + sum(part.done for part in self._parts)
-            share = (self._done + sum(part.done / part.total for part in self._parts)) / self._runs
+            samples = self._samples + sum(report.done for report in self._reports)
+            share = (self._done + sum(report.done / report.total for report in self._reports)) / self._runs
         seconds = time.perf_counter() - self._begin
         left = _clock(seconds * (1 / share - 1)) if share else "?"
         text = f"{self._done}/{self._runs} networks  {left} left  {samples / seconds:,.0f} samples/s"
@@ -162,9 +190,21 @@ class RunsProgress:
             print(file=self._stream, flush=True)
 
 
-def begin_progress(progress: Any, epochs: int, samples: int, done: int) -> Progress | Part:
-    """What a run reports to, for a checked ``progress`` argument; ``done`` epochs were there before."""
-    return progress.begin(epochs, samples) if isinstance(progress, Part) else Progress(progress, epochs, samples, done)
+def check_progress(progress: Any) -> Any:
+    """None, True or False, or the `RunReport` of one run of several."""
+    if progress is not None and not isinstance(progress, (bool, RunReport)):
+        raise TypeError(f"progress must be True, False or None, got {progress!r}")
+    return progress
+
+
+def begin_progress(progress: Any, epochs: int, samples: int, done: int) -> ProgressReport:
+    """What a run reports to, for a checked ``progress`` argument.
+
+    ``epochs`` are those of the whole run, of which another process has trained ``done``; ``samples`` those of an epoch.
+    """
+    if isinstance(progress, RunReport):
+        return progress.begin(epochs, samples)
+    return Progress(progress, epochs, samples, done)
 
 
 def _redraw(stream: TextIO, share: float, text: str) -> None:
@@ -181,13 +221,7 @@ def _redraw(stream: TextIO, share: float, text: str) -> None:
 
 
 def _clock(seconds: float) -> str:
+    """Seconds as m:ss or h:mm:ss."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def check_progress(progress: Any) -> Any:
-    """None, True or False, or a `Part` of several runs."""
-    if progress is not None and not isinstance(progress, (bool, Part)):
-        raise TypeError(f"progress must be True, False or None, got {progress!r}")
-    return progress
