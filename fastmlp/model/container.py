@@ -117,9 +117,9 @@ def _take(file: Any, document: Mapping[str, Any], shapes: Shapes) -> Tensors:
         raise ValueError(f"has a tensor {min(strange)!r}, which does not belong there")
     for name, (dtype, shape) in shapes.items():
         declared = file.get_slice(name)
-        kind, came = declared.get_dtype(), tuple(declared.get_shape())
-        if _DTYPES.get(kind) != dtype or came != shape:
-            raise ValueError(f"{name} must be {dtype} of shape {shape}, got {_DTYPES.get(kind, kind)} of shape {came}")
+        kind, found = declared.get_dtype(), tuple(declared.get_shape())
+        if _DTYPES.get(kind) != dtype or found != shape:
+            raise ValueError(f"{name} must be {dtype} of shape {shape}, got {_DTYPES.get(kind, kind)} of shape {found}")
     tensors = {name: file.get_tensor(name) for name in shapes}
     unsigned = {name: value for name, value in document.items() if name != "sha256"}
     if _digest(unsigned, tensors) != entry(document, "sha256", str):

@@ -58,8 +58,8 @@ def check_y(y: Any, spec: Spec, n_samples: int, dtype: np.dtype, name: str = "y"
     y = _numeric(y, name)
     n_out = spec.n_out
     if y.ndim == 0 or len(y) != n_samples:
-        came = "a single number" if y.ndim == 0 else f"{len(y)} rows"
-        raise ValueError(f"{name} has {came}, x has {n_samples} samples")
+        rows = "a single number" if y.ndim == 0 else f"{len(y)} rows"
+        raise ValueError(f"{name} has {rows}, x has {n_samples} samples")
     if y.ndim == 1 and spec.one_of_many and n_out > 1:
         return _check_classes(y, n_out, name)
     if y.ndim == 1 and n_out == 1:

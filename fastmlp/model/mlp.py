@@ -81,6 +81,7 @@ class MLP(Network):
                 weights[...] = draw(rng, (weights.shape[0], weights.shape[1]), layer.act)
 
     def _build(self, spec: Spec, dtype: np.dtype) -> None:
+        """Make the network, all its parameters zero, without names and metadata."""
         super()._build(spec, dtype)
         self._one_sample = (1, spec.n_in)
         self._online: Online | None = None

@@ -81,12 +81,14 @@ class Progress:
             print(file=self._stream, flush=True)
 
     def _draw(self, epoch: int, done: int, values: str) -> None:
+        """Redraw the live line, ``done`` samples after the first epoch's beginning."""
         total = self._epochs * self._samples
         left = (time.perf_counter() - self._begin) / (done - self._before) * (total - done)
         text = f"epoch {epoch + 1}/{self._epochs}  {_clock(left)} left  {values}  {self._speed(done)}"
         _redraw(self._stream, done / total, text)
 
     def _speed(self, done: int) -> str:
+        """This process's samples a second, in words."""
         return f"{(done - self._before) / max(time.perf_counter() - self._begin, 1e-9):,.0f} samples/s"
 
 
@@ -161,8 +163,8 @@ class RunsProgress:
             self._samples += report.done
             if self._lines:
                 values = "  ".join(f"{name} {column[-1]:.4f}" for name, column in history.items())
-                said = ", ".join(f"{name} {value}" for name, value in settings.items())
-                print(f"{self._done}/{self._runs}  {said}:  {values}", file=self._stream, flush=True)
+                in_words = ", ".join(f"{name} {value}" for name, value in settings.items())
+                print(f"{self._done}/{self._runs}  {in_words}:  {values}", file=self._stream, flush=True)
 
     def stop(self) -> None:
         """Tell the runs under way, and those to come, to end."""
