@@ -16,12 +16,12 @@ from .model.history import DivergenceError, History
 from .model.many import Trained, train_many
 from .model.mlp import MLP, load
 from .model.stopping import EarlyStopping
-from .model.training import train
+from .model.training import TrainResult, train
 from .spec import Spec
 
 __all__ = [
     "ACTIVATIONS", "LOSSES", "MLP", "Activation", "Checkpoint", "DivergenceError", "EarlyStopping", "GradientCheck",
-    "History", "Loss", "Spec", "Trained", "TrainingState", "check_gradients", "init", "interop", "load",
+    "History", "Loss", "Spec", "TrainResult", "Trained", "TrainingState", "check_gradients", "init", "interop", "load",
     "optimizers", "schedules", "train", "train_many",
 ]  # fmt: skip
 

@@ -8,28 +8,25 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..base.atomic import remove_leftovers, write_whole
 from ..base.checks import check_count
 from ..base.sparse import SparseRows
+from ..engine.network import Network
+from ..engine.steps import OptimizerState
 from ..spec import Spec
-from .container import entry, reading, to_bytes
+from .container import Tensors, entry, reading, to_bytes
+from .history import History
+from .stopping import StoppingWatch
 
-if TYPE_CHECKING:
-    from ..engine.steps import OptimizerState
-    from .history import History
-    from .mlp import MLP
-    from .stopping import StoppingWatch
+__all__ = ["Checkpoint", "CheckpointFile", "RunState", "fingerprint", "get_checkpoint", "terms"]
 
-__all__ = ["Checkpoint", "Record", "Run", "fingerprint", "get_checkpoint", "terms"]
-
-_CHUNK = 1 << 20  # elements hashed together, so that x is not copied
-
+_TOGETHER = 1 << 20  # elements hashed in one go, so that x is not copied
 _LONGEST = 80  # characters of a value in a message
 
 
@@ -60,105 +57,102 @@ class Checkpoint:
 
 
 def get_checkpoint(value: Any) -> Checkpoint | None:
-    """What the ``checkpoint`` argument means: None, a file's name, or a `Checkpoint`."""
+    """The `Checkpoint` of a ``checkpoint`` argument: None, a file's name, or a `Checkpoint`."""
     return value if value is None or isinstance(value, Checkpoint) else Checkpoint(value)
 
 
 @dataclass
-class Run:
+class RunState:
     """What changes in the course of a training run: all that must be kept for it to go on as if nothing had happened.
 
-    ``stopped`` is true when early stopping or a callback ended it.
+    Attributes
+    ----------
+    network : Network
+    optimizer : OptimizerState
+    history : History
+    watch : StoppingWatch or None
+    rng : numpy.random.Generator
+        Whatever the run draws comes from here: rows to hold out, orders of samples, keys of dropout.
+    first_random_state : dict
+        What rng was before anything was drawn.
+    stopped : bool
+        Whether early stopping or a callback has ended the run.
     """
 
-    model: MLP
-    steps: OptimizerState
+    network: Network
+    optimizer: OptimizerState
     history: History
     watch: StoppingWatch | None
     rng: np.random.Generator
+    first_random_state: Mapping[str, Any] = field(init=False)
     stopped: bool = False
 
-    def vectors(self) -> dict[str, np.ndarray]:
-        """Those shaped like the parameters, by their names in a file."""
-        vectors = {"params": self.model.params}
-        vectors.update((f"optimizer.{i}", vector) for i, vector in enumerate(self.steps.vectors, 1))
+    def __post_init__(self) -> None:
+        self.first_random_state = self.rng.bit_generator.state
+
+    def vectors(self) -> Tensors:
+        """The arrays (n_params,) of the state, not copied, by their names in a file."""
+        vectors = {"params": self.network.params}
+        vectors.update((f"optimizer.{i}", vector) for i, vector in enumerate(self.optimizer.vectors, 1))
         if self.watch is not None:
             vectors["best"] = self.watch.best
         return vectors
 
+    def restore(self, saved: SavedRun) -> None:
+        """Become what was saved, random state included."""
+        for name, vector in self.vectors().items():
+            vector[...] = saved.vectors[name]
+        self.optimizer.set_count(saved.steps)
+        self.history.update(saved.history)
+        self.stopped = saved.stopped
+        self.first_random_state, self.rng.bit_generator.state = saved.first_random_state, saved.random_state
 
-class Record:
-    """The file of a run. Where there is one, ``run`` is what it was when that was written, but for its random state,
-    which is that of the beginning: the rows to hold out are drawn from it, before `begin`.
+
+class SavedRun(NamedTuple):
+    """A `RunState` as a file has it, checked."""
+
+    vectors: Tensors
+    history: dict[str, list[float]]
+    steps: int
+    stopped: bool
+    first_random_state: dict[str, Any]
+    random_state: dict[str, Any]
+
+    def first_rng(self) -> np.random.Generator:
+        """A generator that draws what the run drew first, in the process that began it."""
+        rng = np.random.default_rng()
+        rng.bit_generator.state = self.first_random_state
+        return rng
+
+
+class CheckpointFile:
+    """Reads and writes the checkpoint of one run. Nothing is read or written before a method is called.
 
     Parameters
     ----------
     checkpoint : Checkpoint
     epochs : int
-        How many are wanted.
-    run : Run
+        With how many the run ends.
     terms : dict
         What the run is defined by (`terms`); a file with other ones is refused.
     """
 
-    def __init__(self, checkpoint: Checkpoint, epochs: int, run: Run, terms: Mapping[str, Any]) -> None:
+    def __init__(self, checkpoint: Checkpoint, epochs: int, terms: Mapping[str, Any]) -> None:
         self._path, self._every = Path(checkpoint.path).absolute(), checkpoint.every
-        self._epochs, self._run, self._terms = epochs, run, terms
-        self._now: dict[str, Any] | None = None
+        self._epochs, self._terms = epochs, terms
+        self._found = False
         self._writer = ThreadPoolExecutor(1, "fastmlp-checkpoint")
         self._writing: Future[None] | None = None
+
+    def read(self, state: RunState) -> SavedRun | None:
+        """Read what `RunState.restore` takes; None where there is no file.
+
+        ``state`` only says which vectors there must be. ValueError for a file that is damaged or another run's.
+        """
         remove_leftovers(self._path)
-        if self._path.exists():
-            self._now = self._restore()
-        self._first = run.rng.bit_generator.state
-
-    def begin(self) -> None:
-        """The first epoch of this process is about to begin. A new file is there when this returns: where it cannot be
-        written, that is known before an hour of training."""
-        if self._now is None:
-            self._write()
-            self._wait()
-        else:
-            self._run.rng.bit_generator.state = self._now
-
-    def epoch_done(self) -> None:
-        """Take note of an epoch, where it is time for it."""
-        done = self._run.history.epochs
-        if self._run.stopped or done == self._epochs or done % self._every == 0:
-            self._write()
-
-    def close(self) -> None:
-        """Wait for the file to be on the disk."""
-        try:
-            self._wait()
-        finally:
-            self._writer.shutdown()
-
-    def _write(self) -> None:
-        run = self._run
-        history = {name: np.asarray(values, np.float64) for name, values in run.history.items()}
-        document = {
-            **self._terms,
-            "epochs": run.history.epochs,
-            "stopped": run.stopped,
-            "steps": run.steps.count,
-            "random_state": {"first": self._first, "now": run.rng.bit_generator.state},
-            "history": {name: len(values) for name, values in history.items()},
-        }
-        tensors = run.vectors() | {f"history.{name}": values for name, values in history.items()}
-        content = to_bytes("checkpoint", document, tensors)
-        self._wait()
-        self._writing = self._writer.submit(write_whole, self._path, content)  # the disk works beside the next epoch
-
-    def _wait(self) -> None:
-        if self._writing is not None:
-            self._writing.result()
-
-    def _restore(self) -> dict[str, Any]:
-        """Put the file's state into the run, all but the random state, which is returned; or refuse, with the run as
-        it was."""
-        run = self._run
-        vectors = run.vectors()
+        self._found = self._path.exists()
+        if not self._found:
+            return None
         with reading(self._path, "checkpoint") as (document, take):
             if differences := list(_differences(self._terms, document)):
                 raise ValueError(f"is another run's checkpoint (give another file's name?): {'; '.join(differences)}")
@@ -169,18 +163,53 @@ class Record:
             states = entry(document, "random_state", dict)
             first, now = (_check_random_state(states.get(name)) for name in ("first", "now"))
             lengths = entry(document, "history", dict)
-            shapes = {name: (vector.dtype.name, vector.shape) for name, vector in vectors.items()}
+            shapes = {name: (vector.dtype.name, vector.shape) for name, vector in state.vectors().items()}
             shapes |= {f"history.{name}": ("float64", (length,)) for name, length in lengths.items()}
             if done != lengths.get("loss", 0):
                 raise ValueError(f"says that it has had {done} epochs, and has {lengths.get('loss', 0)} losses")
             tensors = take(shapes)
-        for name, vector in vectors.items():
-            vector[...] = tensors[name]
-        run.history.update((name, tensors[f"history.{name}"].tolist()) for name in lengths)
-        run.steps.set_count(steps)
-        run.stopped = stopped
-        run.rng.bit_generator.state = first
-        return now
+        history = {name: tensors.pop(f"history.{name}").tolist() for name in lengths}
+        return SavedRun(tensors, history, steps, stopped, first, now)
+
+    def begin(self, state: RunState) -> None:
+        """Write the first file, where none was read. It is there when this returns: where it cannot be written, that is
+        known before an hour of training."""
+        if not self._found:
+            self._write(state)
+            self._wait()
+
+    def end_epoch(self, state: RunState) -> None:
+        """Write the file if an epoch that ended is one of those, or the last one."""
+        done = state.history.epochs
+        if state.stopped or done == self._epochs or done % self._every == 0:
+            self._write(state)
+
+    def close(self) -> None:
+        """Wait for the file to be on the disk."""
+        try:
+            self._wait()
+        finally:
+            self._writer.shutdown()
+
+    def _write(self, state: RunState) -> None:
+        """Begin to write the file, which holds the state as it is now."""
+        history = {name: np.asarray(values, np.float64) for name, values in state.history.items()}
+        document = {
+            **self._terms,
+            "epochs": state.history.epochs,
+            "stopped": state.stopped,
+            "steps": state.optimizer.count,
+            "random_state": {"first": state.first_random_state, "now": state.rng.bit_generator.state},
+            "history": {name: len(values) for name, values in history.items()},
+        }
+        tensors = state.vectors() | {f"history.{name}": values for name, values in history.items()}
+        content = to_bytes("checkpoint", document, tensors)
+        self._wait()
+        self._writing = self._writer.submit(write_whole, self._path, content)  # the disk works beside the next epoch
+
+    def _wait(self) -> None:
+        if self._writing is not None:
+            self._writing.result()
 
 
 def terms(spec: Spec, options: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
@@ -201,46 +230,49 @@ def fingerprint(values: np.ndarray | SparseRows | None) -> str | None:
         return None
     if isinstance(values, SparseRows):
         used = int(values.indptr[-1])
-        kind, parts = "sparse ", [values.data[:used], values.indices[:used], values.indptr]
+        kind, arrays = "sparse ", [values.data[:used], values.indices[:used], values.indptr]
     else:
-        kind, parts = "", [values]
+        kind, arrays = "", [values]
     digest = hashlib.sha256()
-    for part in parts:
-        rows = max(1, _CHUNK // max(1, part[:1].size))
-        for start in range(0, len(part), rows):
-            digest.update(np.ascontiguousarray(part[start : start + rows]).data)
-    return f"{kind}{parts[0].dtype.name} {values.shape} {digest.hexdigest()[:32]}"
+    for array in arrays:
+        rows = max(1, _TOGETHER // max(1, array[:1].size))
+        for start in range(0, len(array), rows):
+            digest.update(np.ascontiguousarray(array[start : start + rows]).data)
+    return f"{kind}{arrays[0].dtype.name} {values.shape} {digest.hexdigest()[:32]}"
 
 
 def _described(value: Any) -> Any:
-    """For JSON, what is none."""
+    """A JSON form of values that are not JSON, for `json.dumps`."""
     if isinstance(value, (np.generic, np.ndarray)):
         return value.tolist()
     return "a function" if callable(value) and not dataclasses.is_dataclass(value) else repr(value)
 
 
-def _differences(ours: Mapping[str, Any], document: Mapping[str, Any]) -> Iterator[str]:
-    layers, kept_layers = ours["spec"], entry(document, "spec", list)
-    if len(layers) != len(kept_layers):
-        yield f"the spec has {len(layers)} layers, there it has {len(kept_layers)}"
-    for i, (layer, kept) in enumerate(zip(layers, kept_layers, strict=False)):
-        yield from _differing(layer, kept if isinstance(kept, dict) else {}, f"spec[{i}][%r]")
-    for part in ("options", "data"):
-        yield from _differing(ours[part], entry(document, part, dict), "%s")
+def _differences(terms: Mapping[str, Any], document: Mapping[str, Any]) -> Iterator[str]:
+    """In words, each difference between a run's terms and those in a file's document."""
+    layers, stored_layers = terms["spec"], entry(document, "spec", list)
+    if len(layers) != len(stored_layers):
+        yield f"the spec has {len(layers)} layers, there it has {len(stored_layers)}"
+    for i, (layer, stored) in enumerate(zip(layers, stored_layers, strict=False)):
+        yield from _differing_values(layer, stored if isinstance(stored, dict) else {}, f"spec[{i}][%r]")
+    for section in ("options", "data"):
+        yield from _differing_values(terms[section], entry(document, section, dict), "%s")
 
 
-def _differing(ours: Mapping[str, Any], kept: Mapping[str, Any], label: str) -> Iterator[str]:
-    for name in dict.fromkeys([*ours, *kept]):
-        if ours.get(name) != kept.get(name):
-            yield f"{label % name} is {_short(ours.get(name))}, there it is {_short(kept.get(name))}"
+def _differing_values(values: Mapping[str, Any], stored: Mapping[str, Any], label: str) -> Iterator[str]:
+    for name in dict.fromkeys([*values, *stored]):
+        if values.get(name) != stored.get(name):
+            yield f"{label % name} is {_short(values.get(name))}, there it is {_short(stored.get(name))}"
 
 
 def _short(value: Any) -> str:
+    """Shorten a value for an error message."""
     text = "left out" if value is None else str(value)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
 def _check_random_state(state: Any) -> dict[str, Any]:
+    """The random state, if it is one of the generator that runs draw from."""
     try:
         np.random.PCG64().state = state
     except (TypeError, ValueError, KeyError, OverflowError):

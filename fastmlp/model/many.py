@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import product
 from queue import Empty, SimpleQueue
@@ -21,10 +19,13 @@ from ..base.suggest import nearest
 from ..spec import Spec
 from .history import DivergenceError, History
 from .mlp import MLP
+from .options import Options, TrainingData
 from .progress import RunReport, RunsProgress, Stopped, check_progress
-from .training import train
+from .training import TrainResult, train
 
 __all__ = ["Trained", "train_many"]
+
+_DEFAULTS: Mapping[str, Any] = train.__kwdefaults__ or {}  # of all options of train
 
 
 @dataclass(frozen=True)
@@ -120,39 +121,39 @@ def train_many(
     models = [id(network) for network in networks if isinstance(network, MLP)]
     if models and (len(plans) > len(networks) or len(set(models)) < len(models)):
         raise ValueError("specs: several runs would train one model in place; give each a copy, and no seeds or grid")
-
-    def run(plan: dict[str, Any], report: RunReport) -> tuple[MLP, History]:
-        given = {**options, **plan}
-        return train(x, y, networks[given.pop("spec")], progress=report, **given)  # type: ignore[arg-type]
-
     every = len(plans) // (len(networks) * math.prod(map(len, (grid or {}).values())))
     for plan in plans[::every]:  # one of each combination, whatever its seed
-        with suppress(Stopped):
-            run(plan, RunReport(stopped=True))
+        arguments = {**_DEFAULTS, **options, **plan}
+        TrainingData.checked(x, y, Options.checked(networks[arguments.pop("spec")], **arguments))
+
+    def run(plan: dict[str, Any], report: RunReport) -> TrainResult:
+        arguments = {**options, **plan}
+        return train(x, y, networks[arguments.pop("spec")], progress=report, **arguments)  # type: ignore[arg-type]
+
     x, y = x.tocsr() if hasattr(x, "tocsr") else np.asarray(x), np.asarray(y)
-    done, interrupted = _run_all(plans, run, n_threads, RunsProgress(progress, len(plans)))
+    trained, interrupted = _run_all(plans, run, n_threads, RunsProgress(progress, len(plans)))
     if interrupted:
-        warnings.warn(f"interrupted: {len(done)} of {len(plans)} networks are trained", RuntimeWarning, stacklevel=2)
-    diverged = sum(one.error is not None for one in done)
-    if diverged:
-        message = f"{diverged} of {len(done)} networks diverged, see their error; a smaller lr may help"
+        warnings.warn(f"interrupted: {len(trained)} of {len(plans)} networks are trained", RuntimeWarning, stacklevel=2)
+    n_diverged = sum(one.error is not None for one in trained)
+    if n_diverged:
+        message = f"{n_diverged} of {len(trained)} networks diverged, see their error; a smaller lr may help"
         warnings.warn(message, RuntimeWarning, stacklevel=2)
-    return done
+    return trained
 
 
 def _networks(specs: Any) -> list[Spec | MLP]:
     """The specs, each parsed once."""
-    one = isinstance(specs, (Spec, MLP)) or (
+    is_one = isinstance(specs, (Spec, MLP)) or (
         isinstance(specs, Sequence) and len(specs) > 0 and isinstance(specs[0], Mapping)
     )
-    if not one and (isinstance(specs, (str, bytes, Mapping)) or not isinstance(specs, Iterable)):
+    if not is_one and (isinstance(specs, (str, bytes, Mapping)) or not isinstance(specs, Iterable)):
         raise TypeError(f"specs must be a spec or a list of specs, got {type(specs).__name__}")
     networks: list[Spec | MLP] = []
-    for i, spec in enumerate([specs] if one else specs):
+    for i, spec in enumerate([specs] if is_one else specs):
         try:
             networks.append(spec if isinstance(spec, (Spec, MLP)) else Spec(spec))
         except (TypeError, ValueError) as error:
-            raise type(error)(str(error) if one else f"specs[{i}]: {error}") from None
+            raise type(error)(str(error) if is_one else f"specs[{i}]: {error}") from None
     if not networks:
         raise ValueError("specs is empty: there is nothing to train")
     return networks
@@ -161,49 +162,60 @@ def _networks(specs: Any) -> list[Spec | MLP]:
 def _plans(
     n_networks: int, seeds: Iterable[int] | None, grid: Mapping[str, Any] | None, options: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
-    """What sets each run apart, in order."""
-    known = {name for name, given in inspect.signature(train).parameters.items() if given.kind is given.KEYWORD_ONLY}
-    known -= {"progress", "n_threads", "checkpoint"}
+    """What sets each run apart, in order: "spec", a network's number, then values of options of `train`."""
     if grid is not None and not isinstance(grid, Mapping):
         raise TypeError(f"grid must be a dict of lists such as {{'lr': [0.1, 0.01]}}, got {type(grid).__name__}")
     grid = grid or {}
-    for where, names in (("", options), ("grid: ", grid)):
-        for name in names:
-            if name == "checkpoint":
-                raise ValueError(f"{where}train_many has no checkpoint: a file is for one network")
-            if name not in known:
-                raise TypeError(f"{where}train has no option {name!r}{nearest(name, sorted(known))}")
+    _check_names("", options)
+    _check_names("grid: ", grid)
     for name, values in grid.items():
         if name in options:
             raise ValueError(f"{name} is given twice, in the grid and as an option")
         if isinstance(values, (str, bytes)) or not isinstance(values, (Sequence, np.ndarray)) or not len(values):
             raise TypeError(f"grid: {name} must be a list of values to try, got {values!r}")
-    of_seeds: list[dict[str, Any]] = [{}]
-    if seeds is not None:
-        if "seed" in options or "seed" in grid:
-            raise ValueError("seed and seeds are both given; give one of them")
-        if isinstance(seeds, (str, bytes)) or not isinstance(seeds, Iterable):
-            raise TypeError(f"seeds must be a list of integers such as range(10), got {seeds!r}")
-        of_seeds = [{"seed": check_seed(seed)} for seed in seeds]
-        if not of_seeds:
-            raise ValueError("seeds is empty: there is nothing to train")
-    settings = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
-    return [{"spec": i, **one, **seed} for i in range(n_networks) for one in settings for seed in of_seeds]
+    if seeds is not None and ("seed" in options or "seed" in grid):
+        raise ValueError("seed and seeds are both given; give one of them")
+    combinations = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
+    everything = product(range(n_networks), combinations, _seed_options(seeds))
+    return [{"spec": i, **combination, **seed} for i, combination, seed in everything]
+
+
+def _check_names(where: str, names: Iterable[str]) -> None:
+    """Refuse what is no option of `train`, or none that several runs can share."""
+    allowed = sorted(_DEFAULTS.keys() - {"progress", "n_threads", "checkpoint"})
+    for name in names:
+        if name == "checkpoint":
+            raise ValueError(f"{where}train_many has no checkpoint: a file is for one network")
+        if name not in allowed:
+            raise TypeError(f"{where}train has no option {name!r}{nearest(name, allowed)}")
+
+
+def _seed_options(seeds: Iterable[int] | None) -> list[dict[str, Any]]:
+    """For each seed the option that it is; without seeds one run, which has no such option."""
+    if seeds is None:
+        return [{}]
+    if isinstance(seeds, (str, bytes)) or not isinstance(seeds, Iterable):
+        raise TypeError(f"seeds must be a list of integers such as range(10), got {seeds!r}")
+    options = [{"seed": check_seed(seed)} for seed in seeds]
+    if not options:
+        raise ValueError("seeds is empty: there is nothing to train")
+    return options
 
 
 def _run_all(
     plans: Sequence[dict[str, Any]],
-    run: Callable[[dict[str, Any], RunReport], tuple[MLP, History]],
+    run: Callable[[dict[str, Any], RunReport], TrainResult],
     n_threads: int,
     bar: RunsProgress,
 ) -> tuple[list[Trained], bool]:
-    """Those that were finished, and whether Ctrl-C ended it."""
+    """Run the plans, in their order, on threads. Returns those that were finished, and whether Ctrl-C ended it."""
     results: list[Trained | None] = [None] * len(plans)
     waiting: SimpleQueue[int] = SimpleQueue()
     for number in range(len(plans)):
         waiting.put(number)
 
     def work() -> None:
+        """Run plans until none is waiting."""
         while not waiting.empty():
             try:
                 number = waiting.get_nowait()
@@ -236,11 +248,11 @@ def _run_all(
     bar.close()
     for worker in workers:
         worker.result()
-    return [one for one in results if one is not None], interrupted
+    return [trained for trained in results if trained is not None], interrupted
 
 
 def _cores() -> int:
-    """How many this process may use."""
+    """How many of the processor's cores this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -17,7 +17,7 @@ from ..engine.epochs import Samples
 from ..losses import Loss, get_loss
 from ..model.data import check_weights, check_x, check_y
 from ..model.mlp import MLP
-from ..model.training import dropout_shares
+from ..model.options import dropout_shares
 from ..spec import Spec
 
 require("sklearn", "sklearn", "fastmlp.sklearn")

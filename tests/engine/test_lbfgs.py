@@ -7,6 +7,7 @@ import pytest
 
 import fastmlp
 from fastmlp import reference
+from fastmlp.model.options import DEFAULTS
 from fastmlp.optimizers import LBFGS
 
 optimize = pytest.importorskip("scipy.optimize")
@@ -160,6 +161,10 @@ def test_what_has_no_place_is_refused(option, value):
     x, y = data("classes")
     with pytest.raises(ValueError, match=rf"{option} is .*lbfgs"):
         fastmlp.train(x, y, NETWORKS["classes"], optimizer="lbfgs", **{option: value})
+
+
+def test_what_is_left_out_is_known_by_the_defaults_of_train():
+    assert DEFAULTS.items() <= fastmlp.train.__kwdefaults__.items()
 
 
 def test_errors():

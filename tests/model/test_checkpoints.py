@@ -21,6 +21,7 @@ import fastmlp
 from fastmlp import Checkpoint, EarlyStopping, optimizers, schedules
 from fastmlp.base.sparse import SparseRows
 from fastmlp.model.checkpoints import fingerprint
+from fastmlp.model.options import Options
 from fastmlp.optimizers import OPTIMIZERS
 
 SPEC = [{"n": 5, "scale": 0.9}, {"n": 7, "act": "tanh"}, {"n": 3, "act": "softmax"}]
@@ -246,6 +247,19 @@ def test_all_options_but_those_that_change_no_bits_are_compared():
     compared = OTHER.keys() | {"loss", "sample_weight", "class_weight", "validation_data", "epochs"}  # tested elsewhere
     free = {"callbacks", "progress", "checkpoint", "n_threads"}
     assert compared | free == fastmlp.train.__kwdefaults__.keys()
+    options = Options.checked(SPEC, **fastmlp.train.__kwdefaults__)
+    assert list(options.for_checkpoint(90)) == list(OTHER)
+
+
+def test_a_checkpoint_of_version_1_still_goes_on(tmp_path):
+    """The file was written on another machine, whose last bits may differ."""
+    options = {"optimizer": "adam", "dtype": "float64", "validation_fraction": 0.2, "early_stopping": 8, "dropout": 0.1}
+    shutil.copy(Path(__file__).parent / "data" / "checkpoint-1.safetensors", tmp_path / "run")
+    assert document(tmp_path / "run")["epochs"] == 4
+    (model, history), (unbroken, its_history) = run(tmp_path / "run", **options), run(**options)
+    np.testing.assert_allclose(model.params, unbroken.params, rtol=1e-9, atol=1e-12)
+    assert list(history) == list(its_history) and history.epochs == its_history.epochs == 8
+    np.testing.assert_allclose(history["val_loss"], its_history["val_loss"], rtol=1e-9)
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,16 @@ def test_same_seed_same_bits():
     assert (first.params != third.params).any()
 
 
+def test_what_train_returns_unpacks_and_has_names():
+    x, y = blobs()
+    result = fastmlp.train(x, y, SPEC, seed=1, epochs=2)
+    assert isinstance(result, fastmlp.TrainResult)
+    model, history = result
+    assert result.model is model and result.history is history and history.epochs == 2
+    again = pickle.loads(pickle.dumps(result))
+    assert type(again) is fastmlp.TrainResult and again == result
+
+
 def test_order_is_that_of_default_rng():
     x, y = blobs()
     shuffled, _ = fastmlp.train(x, y, SPEC, seed=5, epochs=2)

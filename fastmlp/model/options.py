@@ -1,0 +1,274 @@
+"""All that `train` is given, checked before anything begins: its options, and its data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from ..base.checks import check_choice, check_count, check_dtype, check_flag, check_number, check_seed
+from ..engine.epochs import Samples
+from ..init import Uniform, initializer
+from ..losses import get_loss
+from ..metrics import Metric, named_metrics
+from ..optimizers import LBFGS, Optimizer, get_optimizer
+from ..schedules import ReduceOnPlateau, Schedule
+from ..spec import Spec
+from .callbacks import Callback, check_callbacks
+from .checkpoints import Checkpoint, get_checkpoint
+from .data import check_samples, counted_rows
+from .history import History
+from .mlp import MLP
+from .progress import check_progress
+from .stopping import EarlyStopping, get_early_stopping
+
+__all__ = ["DEFAULTS", "Options", "TrainingData", "dropout_shares"]
+
+DEFAULTS = {"lr": 0.01, "batch_size": 1}  # of `train`: with these, lbfgs takes the option for left out
+
+_COMPARED_OTHERWISE = {"spec", "model", "validation_data", "sample_weight", "class_weight"}  # with the data
+_WITHOUT_EFFECT = {"epochs", "rates", "callbacks", "progress", "checkpoint", "n_threads"}  # on the bits of an epoch
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Options:
+    """The arguments of `train` but x and y, under its names and in its order. All but data are checked.
+
+    Attributes
+    ----------
+    spec : Spec
+        With the loss.
+    model : MLP or None
+        The one whose training goes on; None for a new one.
+    rates : list of float
+        The learning rate of each epoch, as far as it does not depend on the history.
+    metrics : dict of functions
+        Of (y, y_hat), both (n_samples, n_out), by name.
+    dropout : list of float
+        The share of units left out, for each hidden layer; empty: none.
+    validation_data, sample_weight, class_weight
+        As they were given; `TrainingData.checked` looks at them.
+    """
+
+    spec: Spec
+    model: MLP | None
+    rates: list[float]
+    lr: float | Schedule | Callable[[int], float]
+    epochs: int
+    batch_size: int | str
+    optimizer: Optimizer
+    metrics: dict[str, Metric]
+    shuffle: bool
+    seed: int | None
+    init: str | Uniform
+    dtype: np.dtype
+    validation_data: Any
+    validation_fraction: float
+    early_stopping: EarlyStopping | None
+    sample_weight: Any
+    class_weight: Any
+    l1: float
+    l2: float
+    dropout: list[float]
+    clip_norm: float | None
+    max_norm: float | None
+    callbacks: list[Callback]
+    progress: Any
+    checkpoint: Checkpoint | None
+    n_threads: int
+
+    @classmethod
+    def checked(
+        cls, spec: Any, *, lr: Any, epochs: Any, batch_size: Any, optimizer: Any, loss: Any, metrics: Any, shuffle: Any,
+        seed: Any, init: Any, dtype: Any, validation_data: Any, validation_fraction: Any, early_stopping: Any,
+        sample_weight: Any, class_weight: Any, l1: Any, l2: Any, dropout: Any, clip_norm: Any, max_norm: Any,
+        callbacks: Any, progress: Any, checkpoint: Any, n_threads: Any,
+    ) -> Options:  # fmt: skip
+        """Check arguments of `train`: ValueError or TypeError for the first bad one. Nothing is changed."""
+        epochs = check_count(epochs, "epochs")
+        progress = check_progress(progress)
+        shuffle = check_flag(shuffle, "shuffle")
+        seed = check_seed(seed)
+        rates = _learning_rates(lr, epochs)
+        early_stopping = get_early_stopping(early_stopping)
+        callbacks = check_callbacks(callbacks)
+        optimizer = get_optimizer(optimizer)
+        l1, l2 = check_number(l1, "l1", 0.0), check_number(l2, "l2", 0.0)
+        clip_norm = None if clip_norm is None else check_number(clip_norm, "clip_norm", 0.0, open_low=True)
+        max_norm = None if max_norm is None else check_number(max_norm, "max_norm", 0.0, open_low=True)
+        n_threads = check_count(n_threads, "n_threads")
+        checkpoint = get_checkpoint(checkpoint)
+        if isinstance(optimizer, LBFGS):
+            refused = {"l1": l1, "dropout": dropout, "clip_norm": clip_norm, "max_norm": max_norm}
+            _refuse_for_lbfgs(lr, batch_size, checkpoint, refused)
+        model = spec if isinstance(spec, MLP) else None
+        spec, dtype = _network(spec, loss, init, dtype)
+        metrics = named_metrics(metrics, spec)
+        dropout = dropout_shares(dropout, len(spec.layers) - 1)
+        batch_size = _check_batch_size(batch_size)
+        validation_fraction = check_number(validation_fraction, "validation_fraction", 0.0, 1.0)
+        if validation_data is not None and validation_fraction > 0:
+            raise ValueError("validation_data and validation_fraction are both given; give one of them")
+        options = cls(
+            spec=spec, model=model, rates=rates, lr=lr, epochs=epochs, batch_size=batch_size, optimizer=optimizer,
+            metrics=metrics, shuffle=shuffle, seed=seed, init=init, dtype=dtype, validation_data=validation_data,
+            validation_fraction=validation_fraction, early_stopping=early_stopping, sample_weight=sample_weight,
+            class_weight=class_weight, l1=l1, l2=l2, dropout=dropout, clip_norm=clip_norm, max_norm=max_norm,
+            callbacks=callbacks, progress=progress, checkpoint=checkpoint, n_threads=n_threads,
+        )  # fmt: skip
+        options._check_monitors()
+        return options
+
+    def batch(self, n_samples: int) -> int:
+        """How many samples make a step, where there are so many."""
+        return n_samples if isinstance(self.batch_size, str) else self.batch_size
+
+    def rate(self, epoch: int, history: History) -> float:
+        """The learning rate of an epoch, counted from 0, which follows a history."""
+        return self.lr.after(history) if isinstance(self.lr, ReduceOnPlateau) else self.rates[epoch]
+
+    def for_checkpoint(self, n_samples: int) -> dict[str, Any]:
+        """Every option that changes the bits of an epoch, by name: a checkpoint is refused where one differs."""
+        names = [field.name for field in fields(self) if field.name not in _COMPARED_OTHERWISE | _WITHOUT_EFFECT]
+        as_json = {"batch_size": self.batch(n_samples), "metrics": list(self.metrics), "dtype": self.dtype.name}
+        return {name: as_json.get(name, getattr(self, name)) for name in names}
+
+    def _check_monitors(self) -> None:
+        """Refuse early stopping and a plateau's rate that look at something that will not be in the history."""
+        names = ["loss", *(["accuracy"] if self.spec.multilabel or self.spec.one_of_many else []), *self.metrics]
+        if self.validation_data is not None or self.validation_fraction > 0:
+            names += [f"val_{name}" for name in names]
+        for watcher in (self.early_stopping, self.lr):
+            if isinstance(watcher, (EarlyStopping, ReduceOnPlateau)) and watcher.monitor is not None:
+                check_choice(watcher.monitor, "monitor", names)
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingData:
+    """Checked samples to train on, and to evaluate after each epoch.
+
+    Attributes
+    ----------
+    samples : Samples
+    rows : ndarray of int64
+        Those of the samples that count; the others have weight 0.
+    n_held_out : int
+        How many of the rows are for evaluation (`split`).
+    validation : (x, y, rows) or None
+        Samples of their own for evaluation.
+    """
+
+    samples: Samples
+    rows: np.ndarray
+    n_held_out: int
+    validation: tuple[np.ndarray, np.ndarray, np.ndarray] | None
+
+    @classmethod
+    def checked(cls, x: Any, y: Any, options: Options) -> TrainingData:
+        """Check x and y, and what options say of samples: ValueError or TypeError for what cannot be trained on."""
+        spec, dtype = options.spec, options.dtype
+        samples = check_samples(x, y, spec, dtype, options.sample_weight, options.class_weight)
+        rows = counted_rows(samples)
+        n_held_out = _count_held_out(options.validation_fraction, len(rows))
+        return cls(samples, rows, n_held_out, _check_validation_data(options.validation_data, spec, dtype))
+
+    def split(self, shuffle: bool, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray | None]:
+        """Rows to train on and rows held out, both ascending: drawn, or without ``shuffle`` the last ones."""
+        if self.n_held_out == 0:
+            return self.rows, None
+        rows = rng.permutation(self.rows) if shuffle else self.rows
+        return np.sort(rows[: -self.n_held_out]), np.sort(rows[-self.n_held_out :])
+
+    def for_checkpoint(self) -> dict[str, Any]:
+        """The arrays that a checkpoint has fingerprints of, by name."""
+        x, y, _ = self.validation or (None, None, None)
+        return {
+            "x": self.samples.x, "y": self.samples.y, "sample_weight times class_weight": self.samples.weights,
+            "validation x": x, "validation y": y,
+        }  # fmt: skip
+
+
+def dropout_shares(dropout: Any, n_hidden: int) -> list[float]:
+    """The share of units left out, for each hidden layer; empty where none is."""
+    numbers = list(dropout) if isinstance(dropout, (list, tuple, np.ndarray)) else [dropout] * n_hidden
+    if len(numbers) != n_hidden:
+        raise ValueError(f"dropout has {len(numbers)} entries, the network has {n_hidden} hidden layers")
+    shares = [check_number(share, "dropout", 0.0, 1.0) for share in numbers or [dropout]]
+    return shares if n_hidden and any(shares) else []
+
+
+def _network(spec: Any, loss: Any, init: Any, dtype: Any) -> tuple[Spec, np.dtype]:
+    """Spec and dtype of the network to train, a new one or a given MLP. ``loss`` is the cost where a list has none."""
+    cost = None if loss is None else get_loss(loss, "loss")
+    if isinstance(spec, MLP):
+        if dtype is not None and check_dtype(dtype) != spec.dtype:
+            raise ValueError(f"dtype is {dtype!r}, but the given model is {spec.dtype}")
+        if init != "auto":
+            raise ValueError("init is for new networks; the given model has weights already")
+        network = spec.spec
+    elif isinstance(spec, Spec):
+        network = spec
+    else:
+        if cost is not None and isinstance(spec, (list, tuple)) and spec and _has_no_cost(spec[-1]):
+            spec = [*spec[:-1], {**spec[-1], "cost": cost}]
+        network = Spec(spec)
+    if cost is not None and cost != network.loss:
+        raise ValueError(f"loss is {cost.name}, but the spec has cost {network.loss.name}; give one of them")
+    if isinstance(spec, MLP):
+        return network, spec.dtype
+    initializer(init)
+    return network, check_dtype("float32" if dtype is None else dtype)
+
+
+def _has_no_cost(layer: Any) -> bool:
+    return hasattr(layer, "get") and layer.get("cost") is None
+
+
+def _refuse_for_lbfgs(lr: Any, batch_size: Any, checkpoint: Checkpoint | None, refused: Mapping[str, Any]) -> None:
+    """Refuse what has no place in L-BFGS: it takes a smooth function of all samples, and finds the step itself."""
+    if checkpoint is not None:
+        raise ValueError("lbfgs cannot go on from a checkpoint, SciPy keeps its memory to itself; leave checkpoint out")
+    if lr is not DEFAULTS["lr"] and lr != DEFAULTS["lr"]:
+        raise ValueError(f"lr is {lr!r}, but lbfgs finds the length of each step itself; leave lr out")
+    if batch_size not in (DEFAULTS["batch_size"], "full"):
+        raise ValueError(f"batch_size is {batch_size!r}, but lbfgs takes all samples at once; leave it out")
+    for name, value in refused.items():
+        if np.any(value):
+            raise ValueError(f"{name} is {value!r}, but lbfgs needs a smooth loss that stays the same; leave it out")
+
+
+def _learning_rates(lr: Any, epochs: int) -> list[float]:
+    """The rate of each epoch: a number, or what a function of the epoch returns."""
+    if not callable(lr):
+        return [check_number(lr, "lr", 0.0, open_low=True)] * epochs
+    return [check_number(lr(epoch), f"lr({epoch})", 0.0, open_low=True) for epoch in range(epochs)]
+
+
+def _check_batch_size(batch_size: Any) -> int | str:
+    """A positive integer, or "full"."""
+    if isinstance(batch_size, str):
+        if batch_size != "full":
+            raise ValueError(f"batch_size must be a positive integer or 'full', got {batch_size!r}")
+        return batch_size
+    return check_count(batch_size, "batch_size")
+
+
+def _count_held_out(fraction: float, n: int) -> int:
+    """How many of n samples a fraction is, which is neither none nor all of them unless it is 0."""
+    n_held_out = round(n * fraction)
+    if fraction > 0 and not 0 < n_held_out < n:
+        raise ValueError(f"validation_fraction {fraction:g} of {n} samples leaves nothing to train on or to hold out")
+    return n_held_out
+
+
+def _check_validation_data(data: Any, spec: Spec, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """x, y and the numbers of all their rows; None where there are no such data."""
+    if data is None:
+        return None
+    if not isinstance(data, (tuple, list)) or len(data) != 2:
+        raise TypeError(f"validation_data must be a pair (x, y), got {type(data).__name__}")
+    x, y = data
+    samples = check_samples(x, y, spec, dtype, name="validation ")
+    return samples.x, samples.y, np.arange(len(samples.x))

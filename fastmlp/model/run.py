@@ -1,0 +1,151 @@
+"""A training run: what it is made of, how it goes on from a checkpoint, its loop, and the end of each epoch."""
+
+from __future__ import annotations
+
+import warnings
+from contextlib import closing
+from functools import partial
+
+import numpy as np
+
+from ..engine.epochs import EpochRunner
+from ..engine.lbfgs import minimise
+from ..engine.network import evaluate_rows
+from ..engine.steps import OptimizerState
+from ..optimizers import LBFGS
+from ..schedules import ReduceOnPlateau
+from .callbacks import TrainingState
+from .checkpoints import CheckpointFile, RunState, terms
+from .history import DivergenceError, History
+from .mlp import MLP
+from .options import Options, TrainingData
+from .progress import begin_progress
+from .stopping import StoppingWatch
+
+__all__ = ["TrainingRun"]
+
+
+class TrainingRun:
+    """One call of `train` with checked arguments: `restore` it, then `loop`.
+
+    Parameters
+    ----------
+    options : Options
+    data : TrainingData
+
+    Attributes
+    ----------
+    model : MLP
+        A new one, or that of the options, which is trained in place.
+    history : History
+    """
+
+    def __init__(self, options: Options, data: TrainingData) -> None:
+        o = options
+        self._options, self._data = options, data
+        self.model = MLP(o.spec, init=o.init, seed=o.seed, dtype=o.dtype) if o.model is None else o.model
+        self.history = History()
+        params, rng = self.model.params, np.random.default_rng(o.seed)
+        watch = None if o.early_stopping is None else StoppingWatch(o.early_stopping, params, self.history)
+        optimizer = OptimizerState.begin(o.optimizer, params, o.l1, o.l2, o.clip_norm or 0.0, o.max_norm or 0.0)
+        self._state = RunState(self.model, optimizer, self.history, watch, rng)
+        self._file: CheckpointFile | None = None
+        if o.checkpoint is not None:
+            began_with = {"the given model's parameters": None if o.model is None else o.model.params}
+            arrays = data.for_checkpoint() | began_with
+            conditions = terms(o.spec, o.for_checkpoint(len(data.samples.x)), arrays)
+            self._file = CheckpointFile(o.checkpoint, o.epochs, conditions)
+
+    def restore(self) -> None:
+        """Go on from the checkpoint, where there is one, and draw the rows to hold out: those that the run drew when it
+        first began."""
+        saved = None if self._file is None else self._file.read(self._state)
+        if saved is not None:
+            self._state.restore(saved)
+        rng = self._state.rng if saved is None else saved.first_rng()
+        self._rows, held_out = self._data.split(self._options.shuffle, rng)
+        samples = self._data.samples
+        self._validation = self._data.validation if held_out is None else (samples.x, samples.y, held_out)
+
+    def loop(self) -> None:
+        """Train until the last epoch, or until early stopping, a callback or Ctrl-C ends it; DivergenceError when the
+        loss is no longer finite. However it ends, the checkpoint is on the disk, and the model has the parameters that
+        early stopping restores."""
+        o, state = self._options, self._state
+        self._progress = begin_progress(o.progress, o.epochs, len(self._rows), self.history.epochs)
+        try:
+            if isinstance(o.optimizer, LBFGS):
+                minimise(
+                    o.optimizer, self.model, self._data.samples, self._rows, o.metrics, o.l2, o.n_threads, o.epochs,
+                    self.end_epoch,
+                )  # fmt: skip
+            else:
+                self._run_epochs()
+        except KeyboardInterrupt:
+            self.history.interrupted = True
+            message = f"training interrupted in epoch {self.history.epochs + 1} of {o.epochs}"
+            warnings.warn(message, RuntimeWarning, stacklevel=3)
+        finally:
+            if state.watch is not None:
+                state.watch.restore()
+            self._progress.close()
+            if self._file is not None:
+                self._file.close()
+
+    def end_epoch(self, values: dict[str, float]) -> bool:
+        """Record the epoch's values, run callbacks and checkpoint; True if training should stop.
+
+        No values mean that the loss was not finite: DivergenceError.
+        """
+        o, state, epoch = self._options, self._state, self.history.epochs
+        if not values:
+            raise DivergenceError(epoch + 1, self.model, self.history)
+        if self._validation is not None:
+            report = evaluate_rows(self.model, *self._validation, o.metrics, o.n_threads)
+            values.update((f"val_{name}", value) for name, value in report.items())
+        self.history._append(values)
+        self._progress.epochs_done(self.history, 1)
+        shown = TrainingState(epoch, self.model, self.history)
+        for callback in o.callbacks:
+            callback(shown)
+        state.stopped = (state.watch is not None and state.watch.should_stop()) or shown.stopped
+        if self._file is not None:
+            self._file.end_epoch(state)
+        return state.stopped
+
+    def _run_epochs(self) -> None:
+        """Train by gradient steps, one epoch after another, or several in a kernel call where that cannot be seen."""
+        o, state, samples = self._options, self._state, self._data.samples
+        if self._file is not None:
+            self._file.begin(state)
+        batch = min(o.batch(len(samples.x)), len(self._rows))
+        runner = EpochRunner(self.model, samples, batch, o.metrics, state.optimizer, o.dropout, o.n_threads)
+        with closing(runner):
+            if self._can_run_epochs_together():
+                for columns in runner.run_all(o.rates, self._orders, self._progress.samples_done):
+                    if not columns:
+                        raise DivergenceError(self.history.epochs + 1, self.model, self.history)
+                    self.history._extend(columns)
+                    self._progress.epochs_done(self.history, len(columns["loss"]))
+                return
+            for epoch in range(o.epochs if state.stopped else self.history.epochs, o.epochs):
+                order = self._orders(1)[0]
+                key = int(state.rng.integers(1 << 62)) if o.dropout else 0
+                rate = o.rate(epoch, self.history)
+                if self.end_epoch(runner.run(order, rate, key, partial(self._progress.samples_done, epoch))):
+                    break
+
+    def _can_run_epochs_together(self) -> bool:
+        """Whether nothing is asked for between two epochs."""
+        o = self._options
+        between = o.callbacks or o.dropout or o.early_stopping or self._validation or self._file
+        return not (between or isinstance(o.lr, ReduceOnPlateau))
+
+    def _orders(self, n_epochs: int) -> np.ndarray:
+        """The rows in the order of each of the next epochs, (n_epochs, n_rows): those of rng.permutation, one after
+        another, whatever ``n_epochs`` is."""
+        rng, rows = self._state.rng, self._rows
+        if self._options.shuffle and n_epochs == 1:
+            return rng.permutation(rows)[None]
+        orders = np.tile(rows, (n_epochs, 1))
+        return rng.permuted(orders, axis=1) if self._options.shuffle else orders
