@@ -119,7 +119,7 @@ class SavedRun(NamedTuple):
     random_state: dict[str, Any]
 
     def first_rng(self) -> np.random.Generator:
-        """A generator that draws what the run drew first, in the process that began it."""
+        """A generator that draws what the run drew first, in the process that began it: the rows to hold out."""
         rng = np.random.default_rng()
         rng.bit_generator.state = self.first_random_state
         return rng

@@ -34,7 +34,7 @@ _WITHOUT_EFFECT = {"epochs", "rates", "callbacks", "progress", "checkpoint", "n_
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Options:
-    """The arguments of `train` but x and y, under its names and in its order. All but data are checked.
+    """The arguments of `train` but x and y, checked, under its names and in its order.
 
     Attributes
     ----------
@@ -122,7 +122,7 @@ class Options:
         return options
 
     def batch(self, n_samples: int) -> int:
-        """How many samples make a step, where there are so many."""
+        """The number of samples in a batch; "full" is all ``n_samples`` of x."""
         return n_samples if isinstance(self.batch_size, str) else self.batch_size
 
     def rate(self, epoch: int, history: History) -> float:

@@ -114,7 +114,7 @@ class TrainingRun:
         return state.stopped
 
     def _run_epochs(self) -> None:
-        """Train by gradient steps, one epoch after another, or several in a kernel call where that cannot be seen."""
+        """Train by gradient steps, one epoch after another, or several short ones together."""
         o, state, samples = self._options, self._state, self._data.samples
         if self._file is not None:
             self._file.begin(state)
@@ -136,7 +136,7 @@ class TrainingRun:
                     break
 
     def _can_run_epochs_together(self) -> bool:
-        """Whether nothing is asked for between two epochs."""
+        """Whether nothing looks at the run between two epochs, so that one call of a kernel may train several."""
         o = self._options
         between = o.callbacks or o.dropout or o.early_stopping or self._validation or self._file
         return not (between or isinstance(o.lr, ReduceOnPlateau))
