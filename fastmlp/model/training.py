@@ -85,9 +85,9 @@ def train(
         1 is per-sample SGD, each sample seeing the weights the one before it left. A larger batch takes one step along
         the gradient of its mean loss.
     optimizer : str or fastmlp.optimizers.Optimizer
-        "sgd", "adam", "adamw", "adam_hat", "rmsprop", "adagrad", or an object with other settings. "lbfgs" is another
-        kind of method: an epoch is one iteration over all samples, and what has no place there (lr, batch_size, l1,
-        dropout, clip_norm, max_norm) is refused.
+        "sgd", "adam", "adamw", "adam_hat", "amsgrad", "nadam", "lion", "rmsprop", "adagrad", or an object with other
+        settings. "lbfgs" is another kind of method: an epoch is one iteration over all samples, and what has no place
+        there (lr, batch_size, l1, dropout, clip_norm, max_norm) is refused.
     loss : str or Loss, optional
         Instead of the spec's ``cost``; both given and different is an error.
     metrics : name, function of (y, y_hat), or list of either, optional
