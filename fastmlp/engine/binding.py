@@ -143,12 +143,16 @@ class Binding:
     def _activation(self, activation: Activation) -> int:
         if activation.builtin:
             return address_of(catalog.activation(activation.name, self._real))
-        return self._keep(catalog.private_activation(activation.function, activation.derivative_function, self._real))
+        from ..kernels import private
+
+        return self._keep(private.activation(activation.function, activation.derivative_function, self._real))
 
     def _loss_rows(self, loss: Loss, output: str) -> int:
         if loss.builtin:
             return address_of(catalog.loss(loss.name, output, self._real))
-        return self._keep(catalog.private_loss(loss.function, loss.derivative, self._real))
+        from ..kernels import private
+
+        return self._keep(private.loss(loss.function, loss.derivative, self._real))
 
     def _reader(self, array: np.ndarray) -> int:
         if array.dtype not in self._readers:

@@ -7,8 +7,7 @@ another kernel (decorators.call).
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from . import store
 
@@ -21,8 +20,6 @@ __all__ = [
     "linear",
     "loss",
     "network",
-    "private_activation",
-    "private_loss",
     "reader",
     "run_epochs",
     "softmax_backward",
@@ -121,19 +118,3 @@ def dropout(dtype: str) -> store.Function:
 def softmax_backward(dtype: str) -> store.Function:
     """The way back through a softmax."""
     return _load("softmax_backward", "", dtype)
-
-
-@lru_cache(maxsize=32)  # another network of the same functions has them at once
-def private_activation(function: Any, derivative: Any, dtype: str) -> tuple[store.Function, Any]:
-    """`activation` of a user's scalar njit functions. Keep the second value alive as long as the first is used."""
-    from .activations import activation_rows
-
-    return store.compile_private(activation_rows(function, derivative), KERNELS["activation"].signature, dtype)
-
-
-@lru_cache(maxsize=32)
-def private_loss(function: Any, derivative: Any, dtype: str) -> tuple[store.Function, Any]:
-    """`loss` of a user's scalar njit functions. Keep the second value alive as long as the first is used."""
-    from .losses import loss_rows
-
-    return store.compile_private(loss_rows(function, derivative), KERNELS["loss"].signature, dtype)

@@ -15,7 +15,7 @@ import pytest
 from scipy import sparse
 
 import fastmlp
-from fastmlp.kernels import catalog
+from fastmlp.kernels import private
 from fastmlp.optimizers import OPTIMIZERS
 
 SPEC = [{"n": 3, "act": None}, {"n": 5, "act": "tanh"}, {"n": 2, "act": "softmax"}]
@@ -78,10 +78,10 @@ def test_your_own_activation_is_compiled_once(data):
     x, y = data
     spec = [SPEC[0], {"n": 4, "act": fastmlp.Activation("cube", cube, d_cube)}, SPEC[-1]]
     model, history = fastmlp.train(x, y, spec, lr=0.001, seed=3)
-    before = catalog.private_activation.cache_info().misses
+    before = private.activation.cache_info().misses
     trained = fastmlp.train_many(x, y, spec, seeds=range(8), lr=0.001)
     assert (trained[3].model, trained[3].history) == (model, history)
-    assert catalog.private_activation.cache_info().misses == before
+    assert private.activation.cache_info().misses == before
 
 
 def test_kinds_of_x(data):

@@ -1,0 +1,25 @@
+"""Users' own activations and losses: compiled in this process, never stored. Importing this imports Numba."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+from .activations import activation_rows
+from .catalog import KERNELS
+from .losses import loss_rows
+from .store import Function, compile_private
+
+__all__ = ["activation", "loss"]
+
+
+@lru_cache(maxsize=32)  # another network of the same functions has them at once
+def activation(function: Any, derivative: Any, dtype: str) -> tuple[Function, Any]:
+    """The rows function of scalar njit functions. Keep the second value alive as long as the first is used."""
+    return compile_private(activation_rows(function, derivative), KERNELS["activation"].signature, dtype)
+
+
+@lru_cache(maxsize=32)
+def loss(function: Any, derivative: Any, dtype: str) -> tuple[Function, Any]:
+    """The rows function of scalar njit functions. Keep the second value alive as long as the first is used."""
+    return compile_private(loss_rows(function, derivative), KERNELS["loss"].signature, dtype)
