@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from .base.suggest import nearest
+from .base.suggest import lookup
 
 __all__ = ["ACTIVATIONS", "Activation", "get_activation"]
 
@@ -290,11 +290,5 @@ def get_activation(act: Any, where: str = "act") -> Activation:
         return ACTIVATIONS["linear"]
     if isinstance(act, Activation):
         return act
-    if isinstance(act, str):
-        name = act.lower()
-        name = _ALIASES.get(name, name)
-        if name in ACTIVATIONS:
-            return ACTIVATIONS[name]
-        raise ValueError(f"{where}: unknown activation {act!r}{nearest(name, [*ACTIVATIONS, *_ALIASES])}")
-    hint = "; wrap it: fastmlp.Activation(name, function, derivative)" if callable(act) else ""
-    raise TypeError(f"{where} must be a name or a fastmlp.Activation, got {type(act).__name__}{hint}")
+    hint = "wrap it: fastmlp.Activation(name, function, derivative)"
+    return lookup(act, ACTIVATIONS, _ALIASES, where, "fastmlp.Activation", hint)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from .activations import Activation
-from .base.suggest import nearest
+from .base.suggest import lookup
 
 __all__ = ["LOSSES", "Loss", "default_loss", "get_loss"]
 
@@ -212,14 +212,7 @@ def get_loss(cost: Any, where: str = "cost") -> Loss:
     """The loss that a spec's ``cost`` (or the ``loss`` argument) means: a name, in either case, or a Loss."""
     if isinstance(cost, Loss):
         return cost
-    if isinstance(cost, str):
-        name = cost.lower()
-        name = _ALIASES.get(name, name)
-        if name in LOSSES:
-            return LOSSES[name]
-        raise ValueError(f"{where}: unknown loss {cost!r}{nearest(name, [*LOSSES, *_ALIASES])}")
-    hint = "; wrap it: fastmlp.Loss(name, function, derivative)" if callable(cost) else ""
-    raise TypeError(f"{where} must be a name or a fastmlp.Loss, got {type(cost).__name__}{hint}")
+    return lookup(cost, LOSSES, _ALIASES, where, "fastmlp.Loss", "wrap it: fastmlp.Loss(name, function, derivative)")
 
 
 def default_loss(output: Activation) -> Loss:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .base.checks import check_choice
-from .base.suggest import nearest
+from .base.suggest import unknown_name
 from .spec import Spec
 
 __all__ = ["METRICS", "Metric", "higher_is_better", "improvements", "named_metrics", "one_hot"]
@@ -86,7 +86,7 @@ def named_metrics(metrics: Any, spec: Spec) -> dict[str, Metric]:
         elif metric in METRICS:
             named[metric] = METRICS[metric]
         else:
-            raise ValueError(f"metrics: unknown {metric!r}{nearest(metric, METRICS)}")
+            raise unknown_name(metric, METRICS, "metrics")
     return named
 
 

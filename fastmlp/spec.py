@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .activations import ACTIVATIONS, Activation, get_activation
-from .base.suggest import nearest
+from .base.suggest import unknown_name
 from .losses import Loss, default_loss, get_loss
 
 __all__ = ["Layer", "Spec"]
@@ -176,7 +176,7 @@ def _parse(layers: Any) -> dict[str, Any]:
         allowed = _KEYS["layer" if i else "input"]
         for key in entry:
             if key not in allowed:
-                raise ValueError(f"spec[{i}]: unknown key {key!r}{nearest(str(key), allowed)}")
+                raise unknown_name(str(key), allowed, f"spec[{i}]", "key")
         if "cost" in entry and entry["cost"] is not None and i < len(layers) - 1:
             raise ValueError(f"spec[{i}]: only the last layer has a cost, got {entry['cost']!r}")
     n_in = _parse_n(layers[0], 0)

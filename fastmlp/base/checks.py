@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .suggest import nearest
+from .suggest import unknown_name
 
 __all__ = ["check_choice", "check_count", "check_dtype", "check_flag", "check_number", "check_seed"]
 
@@ -64,11 +64,11 @@ def check_seed(seed: Any) -> int | None:
     return None if seed is None else check_count(seed, "seed", 0)
 
 
-def check_choice(value: Any, name: str, known: Iterable[str]) -> str:
-    """One of the known names."""
-    known = list(known)
+def check_choice(value: Any, name: str, choices: Iterable[str]) -> str:
+    """Return a name that is one of ``choices``, spelt as there."""
+    choices = list(choices)
     if not isinstance(value, str):
-        raise TypeError(f"{name} must be one of {', '.join(known)}, got {type(value).__name__}")
-    if value not in known:
-        raise ValueError(f"{name}: unknown {value!r}{nearest(value, known)}")
+        raise TypeError(f"{name} must be one of {', '.join(choices)}, got {type(value).__name__}")
+    if value not in choices:
+        raise unknown_name(value, choices, name)
     return value

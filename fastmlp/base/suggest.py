@@ -1,17 +1,62 @@
-"""What to say of a name that is not known: the nearest one that is."""
+"""Things that users name: which one a name means, and what to say of a name that means none."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+__all__ = ["did_you_mean", "lookup", "unknown_name"]
+
+T = TypeVar("T")
 
 _LONGEST = 100  # characters that are compared: a name out of a file may be any text
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """The tail of an error message: the nearest known name, or all of them when none is near."""
-    known = list(known)
-    close = difflib.get_close_matches(name[:_LONGEST].lower(), known, n=1, cutoff=0.45)
+def lookup(
+    value: Any,
+    registry: Mapping[str, T],
+    aliases: Mapping[str, str],
+    where: str,
+    kind: str,
+    hint: str = "",
+) -> T:
+    """Find the entry of a registry that a user names, in upper or lower case.
+
+    Parameters
+    ----------
+    value : str
+        The name; of anything else a TypeError says that it is neither a name nor a ``kind``.
+    registry : dict
+        Entries by their names, which are in lower case.
+    aliases : dict
+        Names of the registry by other names for them.
+    where : str
+        The argument, or place in an argument, that an error is about.
+    kind : str
+        The class whose instances could be given instead of a name: "fastmlp.Loss".
+    hint : str
+        What to do about a function or a class that was given instead.
+    """
+    if not isinstance(value, str):
+        advice = f"; {hint}" if hint and callable(value) else ""
+        raise TypeError(f"{where} must be a name or a {kind}, got {type(value).__name__}{advice}")
+    name = value.lower()
+    name = aliases.get(name, name)
+    if name not in registry:
+        raise unknown_name(value, [*registry, *aliases], where, kind.rpartition(".")[2].lower())
+    return registry[name]
+
+
+def unknown_name(name: str, names: Iterable[str], where: str, kind: str = "") -> ValueError:
+    """Make the error for a name that is none of ``names``: "{where}: unknown {kind} …; did you mean …?"."""
+    return ValueError(f"{where}: unknown {f'{kind} ' if kind else ''}{name!r}{did_you_mean(name, names)}")
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """Word the tail of an error message: the nearest of ``names``, or all of them when none is near."""
+    names = list(names)
+    close = difflib.get_close_matches(name[:_LONGEST].lower(), names, n=1, cutoff=0.45)
     if close:
         return f"; did you mean {close[0]!r}?"
-    return "; known are " + ", ".join(sorted(known))
+    return "; known are " + ", ".join(sorted(names))

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..base.checks import check_count, check_seed
-from ..base.suggest import nearest
+from ..base.suggest import did_you_mean
 from ..spec import Spec
 from .history import DivergenceError, History
 from .mlp import MLP
@@ -187,7 +187,7 @@ def _check_names(where: str, names: Iterable[str]) -> None:
         if name == "checkpoint":
             raise ValueError(f"{where}train_many has no checkpoint: a file is for one network")
         if name not in allowed:
-            raise TypeError(f"{where}train has no option {name!r}{nearest(name, allowed)}")
+            raise TypeError(f"{where}train has no option {name!r}{did_you_mean(name, allowed)}")
 
 
 def _seed_options(seeds: Iterable[int] | None) -> list[dict[str, Any]]:

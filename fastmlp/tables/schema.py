@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..base.suggest import nearest
+from ..base.suggest import did_you_mean
 from ..model.mlp import MLP
 from .reading import Values, pa, pc
 
@@ -259,7 +259,7 @@ def require_columns(table: Mapping[str, Values], names: Sequence[str]) -> None:
     """ValueError with the columns that the table lacks, and the nearest one that it has."""
     lacking = [name for name in names if name not in table]
     if len(lacking) == 1:
-        raise ValueError(_short(f"there is no column {lacking[0]!r}{nearest(lacking[0], table)}"))
+        raise ValueError(_short(f"there is no column {lacking[0]!r}{did_you_mean(lacking[0], table)}"))
     if lacking:
         raise ValueError(f"there are no columns {_listed(lacking)}; there are {_listed(table)}")
 
