@@ -81,7 +81,7 @@ class Values:
         return None
 
     def _parsed(self) -> np.ndarray | None:
-        """Text as numbers: as it stands, which most columns can be, or else without what does not count."""
+        """Parse text as numbers: first as it is, which suits most columns, then without blanks and missing values."""
         for text in (lambda: self._arrow, lambda: self.text):
             try:
                 return _with_nan(text().cast(pa.float64()))
@@ -92,16 +92,16 @@ class Values:
         return None
 
     @property
-    def there(self) -> np.ndarray:
-        """Which values are not missing."""
+    def present(self) -> np.ndarray:
+        """A boolean for each value: whether it is not missing."""
         if self.numbers is not None:
             return ~np.isnan(self.numbers)
         return np.asarray(self.text.is_valid())
 
     def finite(self, dtype: Any) -> np.ndarray:
-        """The numbers, or an error with the first value that is none, or none that ``dtype`` holds."""
+        """Return `numbers`; a ValueError names the first value that is none, or too large for ``dtype``."""
         if self.numbers is None:
-            row, value = self.odd_one
+            row, value = self.first_non_number
             raise ValueError(f"column {self.name!r} must hold numbers, row {row} has {value!r}")
         bad = np.abs(self.numbers) > np.finfo(dtype).max
         if bad.any():
@@ -110,19 +110,19 @@ class Values:
         return self.numbers
 
     def matches(self, pattern: str) -> bool:
-        """Whether every value that is there, and there is one, is text like this as a whole."""
+        """Whether there are present values, and the whole text of each matches the regular expression."""
         return _all_match(self.text, f"^({pattern})$")
 
     @property
-    def share_of_numbers(self) -> float:
-        """Of the text that is there, how much of it is numbers."""
+    def share_numeric(self) -> float:
+        """The share of the present values whose text is a number."""
         return pc.mean(pc.match_substring_regex(self.text, _NUMBER).cast(pa.int8())).as_py() or 0.0
 
     @property
-    def odd_one(self) -> tuple[int, str]:
+    def first_non_number(self) -> tuple[int, str]:
         """Row, counted from 1, and text of the first value that is no number."""
-        odd = pc.fill_null(pc.invert(pc.match_substring_regex(self.text, _NUMBER)), False)
-        row = int(np.argmax(np.asarray(odd)))
+        not_numeric = pc.fill_null(pc.invert(pc.match_substring_regex(self.text, _NUMBER)), False)
+        row = int(np.argmax(np.asarray(not_numeric)))
         return row + 1, self.text[row].as_py()
 
 
@@ -194,7 +194,7 @@ def write_csv(columns: Mapping[str, np.ndarray], file: TextIO) -> None:
 
 
 def _read_csv(path: Path) -> Iterator[Values]:
-    """All columns as text: what a column is, all its values decide, not the first block of them."""
+    """Read all columns as text: all values of a column decide what it is, not the first block of them."""
     arrow_csv = require("pyarrow.csv", "cli", "reading CSV")
     data = path.read_bytes()
     if path.suffix.lower() == ".gz":

@@ -116,7 +116,7 @@ class Schema:
         values = table[self.target]
         if not self.classes:
             numbers = values.finite(dtype)
-            return np.flatnonzero(values.there), numbers[values.there]
+            return np.flatnonzero(values.present), numbers[values.present]
         text = values.text.drop_null()
         places = pc.index_in(text, pa.array(self.classes))
         if places.null_count:
@@ -269,7 +269,7 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def _short(text: str) -> str:
-    """Of hundreds of columns the first few."""
+    """Shorten a long list for an error message."""
     return textwrap.shorten(text, 400, placeholder=" …")
 
 
@@ -294,10 +294,10 @@ def _trouble(values: Values) -> str:
         return "dates or times"
     if not values.is_text:
         return f"values of type {values.type}"
-    if values.share_of_numbers >= 0.9:
-        row, value = values.odd_one
+    if values.share_numeric >= 0.9:
+        row, value = values.first_non_number
         return f"numbers, but {value!r} in row {row}"
-    n_rows = int(values.there.sum())
+    n_rows = int(values.present.sum())
     n_values = len(values.text.drop_null().unique())
     if n_values > min(100, max(20, n_rows // 2)):
         return f"free text, {n_values} different values in {n_rows} rows"
@@ -308,8 +308,8 @@ def _classes(values: Values, task: str) -> tuple[str, ...]:
     """The target's classes, in the order of numbers where they are numbers; none for regression."""
     if task == "regression":
         values.finite(np.float64)
-    numbers = None if values.numbers is None else values.numbers[values.there]
-    n_rows = int(values.there.sum())
+    numbers = None if values.numbers is None else values.numbers[values.present]
+    n_rows = int(values.present.sum())
     n_values = len(values.text.drop_null().unique() if numbers is None else np.unique(numbers))
     if n_values < 2:
         only = f"one value only, {values.text.drop_null()[0].as_py()!r}" if n_values else "no values"
@@ -325,4 +325,4 @@ def _classes(values: Values, task: str) -> tuple[str, ...]:
             f"column {values.name!r} has {n_values} different values in {n_rows} rows, too many for classes"
         )
     names = values.text.drop_null().unique().to_pylist()
-    return tuple(sorted(names, key=str if values.share_of_numbers < 1 else float))
+    return tuple(sorted(names, key=str if values.share_numeric < 1 else float))
