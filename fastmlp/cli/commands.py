@@ -16,11 +16,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 import typer
 
-from .. import ACTIVATIONS, MLP, optimizers
-from .. import train as train_network
+from .. import ACTIVATIONS, MLP, History, optimizers
 from ..activations import get_activation
 from ..base.cache import cache_folder
-from ..base.checks import check_choice, check_count, check_dtype, check_number, check_seed
+from ..base.checks import check_choice, check_count, check_number, check_seed
 from ..base.version import __version__
 from .core import CORE
 
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from ..tables import Schema
+    from ..tables.fitting import TrainingRows
 
 __all__ = ["app", "run"]
 
@@ -59,6 +59,50 @@ def _network(metavar: str, text: str) -> Any:
 
 def _training(metavar: str, text: str) -> Any:
     return typer.Option(metavar=metavar, help=text, rich_help_panel="Training")
+
+
+Target = Annotated[
+    str, typer.Option("--target", "-t", metavar="COL", help="The column to predict.", show_default=False)
+]
+ModelOut = Annotated[
+    Path | None,
+    typer.Option("--out", "-o", metavar="FILE", help="Where the model goes, FILE.safetensors.", show_default=False),
+]
+Task = Annotated[
+    Literal["auto", "classification", "regression"],
+    typer.Option(
+        metavar="TASK",
+        help="classification, regression, or auto: classification for text, true and false, or whole numbers of "
+        "few different values, regression for other numbers.",
+    ),
+]
+Ignore = Annotated[list[str] | None, typer.Option(metavar="COL", help="A column to leave out. May be repeated.")]
+Category = Annotated[
+    list[str] | None,
+    typer.Option(metavar="COL", help="A column of categories, whatever it looks like. May be repeated."),
+]
+Validation = Annotated[
+    float, typer.Option(metavar="SHARE", help="Of the rows, held out to stop in time and to measure on.")
+]
+Hidden = Annotated[str, _network("N,N,…", 'Widths of the hidden layers, "" for none.')]
+Act = Annotated[str, _network("NAME", f"Their activation: {', '.join(ACTIVATIONS)}.")]
+LossName = Annotated[
+    str | None,
+    _network("NAME", "cross_entropy, hinge or mse for classes; mse, mae or huber for numbers. The first if left out."),
+]
+DType = Annotated[Literal["float32", "float64"], _network("NAME", "float32 or float64.")]
+Epochs = Annotated[int, _training("N", "Passes over the training rows, at most.")]
+Patience = Annotated[int, _training("N", "Stop when N epochs have brought nothing, and keep the best; 0 never stops.")]
+OptimizerName = Annotated[str, _training("NAME", f"{', '.join(optimizers.OPTIMIZERS)}.")]
+Rate = Annotated[float | None, _training("RATE", "Learning rate. [default: 0.003; with sgd 0.01]")]
+BatchSize = Annotated[str | None, _training("N", "Rows in a step, or full. [default: 16; with sgd 1]")]
+L2 = Annotated[float, _training("X", "Penalty ½ l2 Σw² on the weights.")]
+Dropout = Annotated[float, _training("SHARE", "Of the hidden units, left out in training.")]
+CheckpointFile = Annotated[
+    Path | None, _training("FILE", "Keeps the run after each epoch; where it is there already, training goes on.")
+]
+Seed = Annotated[int, _training("N", "The same seed makes the same model.")]
+Threads = Annotated[int, _training("N", "They share batches of more than 128 rows.")]
 
 
 def run(arguments: list[str]) -> int:
@@ -100,54 +144,26 @@ def demo(
 @app.command()
 def train(
     data: Data,
-    target: Annotated[
-        str, typer.Option("--target", "-t", metavar="COL", help="The column to predict.", show_default=False)
-    ],
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", metavar="FILE", help="Where the model goes, FILE.safetensors.", show_default=False),
-    ] = None,
-    task: Annotated[
-        Literal["auto", "classification", "regression"],
-        typer.Option(
-            metavar="TASK",
-            help="classification, regression, or auto: classification for text, true and false, or whole numbers of "
-            "few different values, regression for other numbers.",
-        ),
-    ] = "auto",
-    ignore: Annotated[
-        list[str] | None, typer.Option(metavar="COL", help="A column to leave out. May be repeated.")
-    ] = None,
-    category: Annotated[
-        list[str] | None,
-        typer.Option(metavar="COL", help="A column of categories, whatever it looks like. May be repeated."),
-    ] = None,
-    validation: Annotated[
-        float, typer.Option(metavar="SHARE", help="Of the rows, held out to stop in time and to measure on.")
-    ] = 0.2,
-    hidden: Annotated[str, _network("N,N,…", 'Widths of the hidden layers, "" for none.')] = "16,16",
-    act: Annotated[str, _network("NAME", f"Their activation: {', '.join(ACTIVATIONS)}.")] = "relu",
-    loss: Annotated[
-        str | None,
-        _network(
-            "NAME", "cross_entropy, hinge or mse for classes; mse, mae or huber for numbers. The first if left out."
-        ),
-    ] = None,
-    dtype: Annotated[Literal["float32", "float64"], _network("NAME", "float32 or float64.")] = "float32",
-    epochs: Annotated[int, _training("N", "Passes over the training rows, at most.")] = 100,
-    early_stopping: Annotated[
-        int, _training("N", "Stop when N epochs have brought nothing, and keep the best; 0 never stops.")
-    ] = 10,
-    optimizer: Annotated[str, _training("NAME", f"{', '.join(optimizers.OPTIMIZERS)}.")] = "adam",
-    lr: Annotated[float | None, _training("RATE", "Learning rate. [default: 0.003; with sgd 0.01]")] = None,
-    batch_size: Annotated[str | None, _training("N", "Rows in a step, or full. [default: 16; with sgd 1]")] = None,
-    l2: Annotated[float, _training("X", "Penalty ½ l2 Σw² on the weights.")] = 0.0,
-    dropout: Annotated[float, _training("SHARE", "Of the hidden units, left out in training.")] = 0.0,
-    checkpoint: Annotated[
-        Path | None, _training("FILE", "Keeps the run after each epoch; where it is there already, training goes on.")
-    ] = None,
-    seed: Annotated[int, _training("N", "The same seed makes the same model.")] = 0,
-    n_threads: Annotated[int, _training("N", "They share batches of more than 128 rows.")] = 1,
+    target: Target,
+    out: ModelOut = None,
+    task: Task = "auto",
+    ignore: Ignore = None,
+    category: Category = None,
+    validation: Validation = 0.2,
+    hidden: Hidden = "16,16",
+    act: Act = "relu",
+    loss: LossName = None,
+    dtype: DType = "float32",
+    epochs: Epochs = 100,
+    early_stopping: Patience = 10,
+    optimizer: OptimizerName = "adam",
+    lr: Rate = None,
+    batch_size: BatchSize = None,
+    l2: L2 = 0.0,
+    dropout: Dropout = 0.0,
+    checkpoint: CheckpointFile = None,
+    seed: Seed = 0,
+    n_threads: Threads = 1,
 ) -> int:
     """Train a network on a table, and say how good it is on rows that it has not seen.
 
@@ -155,7 +171,7 @@ def train(
     category of its own. All of it is stored with the model: predict needs its file and a table with the same columns.
     """
     from .. import tables
-    from ..tables import Schema, split
+    from ..tables.fitting import TrainingRows, fit
 
     check_number(validation, "--validation", 0.0, 1.0)
     check_count(early_stopping, "--early-stopping", 0)
@@ -164,70 +180,49 @@ def train(
     for path in (out, checkpoint):
         if path is not None:
             _check_folder(path)
-    kind = check_dtype(dtype)
     table = tables.read(data)
-    schema = Schema.of(table, target, task, ignore=ignore or (), category=category or ())
+    schema = tables.Schema.of(table, target, task, ignore=ignore or (), category=category or ())
     if loss is not None:
         check_choice(loss, "--loss", _CLASS_LOSSES if schema.classes else _NUMBER_LOSSES)
-    rows, y = schema.encode_target(table, kind)
-    if missing := len(table[target]) - len(rows):
-        warnings.warn(f"{missing} of {len(table[target])} rows have no {target!r}, and are left out", stacklevel=1)
-    kept, held = split(y, len(schema.classes), validation, seed)
-    schema = schema.fitted(table, rows[kept], kind)
-    x = schema.encode(table, kind)[rows]
-    center, spread = (0.0, 1.0) if schema.classes else (float(np.mean(y[kept])), float(np.std(y[kept])) or 1.0)
-    learnt = y if schema.classes else (y - center) / spread
-    steps: dict[str, Any] = {} if optimizer in ("sgd", "lbfgs") else {"lr": 0.003, "batch_size": 16}
-    if lr is not None:
-        steps["lr"] = lr
-    if batch_size is not None:
-        steps["batch_size"] = batch_size if batch_size == "full" else _whole("--batch-size", batch_size)
-    if sys.stderr.isatty() and not cache_folder().exists():
-        print("the kernels that this needs are being compiled, once on this machine …", file=sys.stderr, flush=True)
+    rows = TrainingRows.of(table, schema, validation, seed, dtype)
+    options = {
+        **_step_options(optimizer, lr, batch_size),
+        **{"epochs": epochs, "early_stopping": early_stopping or None, "l2": l2, "dropout": dropout},
+        **{"checkpoint": checkpoint, "seed": seed, "n_threads": n_threads},
+    }
+    widths = _widths(hidden)
+    _announce_compiling()
     begin = time.perf_counter()
-    model, history = train_network(
-        x[kept],
-        learnt[kept],
-        [
-            schema.input_layer(),
-            *({"n": n, "act": activation} for n in _widths(hidden)),
-            {"n": len(schema.classes) or 1, "act": "softmax" if schema.classes and loss != "hinge" else "linear"},
-        ],
-        epochs=epochs,
-        optimizer=optimizer,
-        **steps,
-        loss=loss,
-        l2=l2,
-        dropout=dropout,
-        seed=seed,
-        dtype=kind,
-        early_stopping=early_stopping or None,
-        validation_data=(x[held], learnt[held]) if len(held) else None,
-        checkpoint=checkpoint,
-        n_threads=n_threads,
-    )
+    model, history = fit(rows, widths, activation, loss, dtype, **options)
     seconds = time.perf_counter() - begin
     if not history:
         warnings.warn("interrupted in the first epoch, so that there is nothing to keep", stacklevel=1)
         return 130
-    if not schema.classes:  # the last layer, which is linear, undoes the target's standardisation
-        model.weights[-1][...] *= spread
-        model.biases[-1][...] = model.biases[-1] * spread + center
-    done = len(history["loss"])
-    _print(
-        f"{len(kept)} rows, {len(schema.inputs)} inputs from {len(schema.columns)} columns; "
-        f"{' → '.join(map(str, model.spec.widths))}, {model.spec.n_params} parameters"
-    )
-    _print(f"{done} of {epochs} epochs in {seconds:.2f} s{', interrupted' if history.interrupted else ''}")
-    measured, what = (held, "held-out") if len(held) else (kept, "training")
-    _report(model, schema, x[measured], y[measured], f"{what} rows")
+    _report_training(rows, model, history, epochs, seconds)
     if out is not None:
-        schema.store(model)
         model.save(out)
         _print(f"\nsaved to {out}")
     else:
         _print("\nnot saved; --out FILE.safetensors saves the model")
     return 130 if history.interrupted else 0
+
+
+def _step_options(optimizer: str, lr: float | None, batch_size: str | None) -> dict[str, Any]:
+    """Return `fastmlp.train`'s options that say how steps are made, with this command's own defaults."""
+    options: dict[str, Any] = {"optimizer": optimizer}
+    if optimizer not in ("sgd", "lbfgs"):
+        options.update(lr=0.003, batch_size=16)
+    if lr is not None:
+        options["lr"] = lr
+    if batch_size is not None:
+        options["batch_size"] = batch_size if batch_size == "full" else _whole("--batch-size", batch_size)
+    return options
+
+
+def _announce_compiling() -> None:
+    """Tell those who watch why the first training on a machine takes longer."""
+    if sys.stderr.isatty() and not cache_folder().exists():
+        print("the kernels that this needs are being compiled, once on this machine …", file=sys.stderr, flush=True)
 
 
 @app.command()
@@ -336,8 +331,21 @@ def export(
     _print("\n".join([*lines, f"\nwritten to {out}"]))
 
 
+def _report_training(rows: TrainingRows, model: MLP, history: History, epochs: int, seconds: float) -> None:
+    """Print how much was trained on, how long it took, and how good the model is on held-out rows if there are any."""
+    schema, kept, held_out = rows.schema, rows.kept, rows.held_out
+    _print(
+        f"{len(kept)} rows, {len(schema.inputs)} inputs from {len(schema.columns)} columns; "
+        f"{' → '.join(map(str, model.spec.widths))}, {model.spec.n_params} parameters"
+    )
+    n_epochs = len(history["loss"])
+    _print(f"{n_epochs} of {epochs} epochs in {seconds:.2f} s{', interrupted' if history.interrupted else ''}")
+    measured, what = (held_out, "held-out") if len(held_out) else (kept, "training")
+    _report(model, schema, rows.x[measured], rows.y[measured], f"{what} rows")
+
+
 def _report(model: MLP, schema: Schema, x: np.ndarray, y: np.ndarray, what: str) -> None:
-    """How good the model is on rows, beside the best that could be said without looking at their columns."""
+    """Print how good the model is on rows, beside the best answer that does not look at their columns."""
     if not schema.classes:
         values = model.evaluate(x, y, ["r2", "mae", "mse"])
         numbers = _table(f"{len(y)} {what}", "network", "always the mean")
@@ -368,7 +376,7 @@ def _ratio(part: Any, whole: Any) -> str:
 
 
 def _table(*titles: str, text: tuple[int, ...] = (0,)) -> Table:
-    """An empty table; the columns of text begin on the left, numbers end on the right."""
+    """Make an empty table to print: the columns numbered in ``text`` are flush left, the others flush right."""
     from rich import box
     from rich.table import Table
 
@@ -379,7 +387,7 @@ def _table(*titles: str, text: tuple[int, ...] = (0,)) -> Table:
 
 
 def _print(what: str | Table) -> None:
-    """To standard output, in colours on a terminal only; nothing of the user's is taken as markup."""
+    """Print to standard output, in colours on a terminal only; nothing that users wrote is taken as markup."""
     from rich.console import Console
 
     console = Console(markup=False, highlight=False, emoji=False)
