@@ -6,6 +6,7 @@ come out, sooner. This module has the estimators; fit.py has the loop that train
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ from sklearn.utils.metaestimators import available_if  # noqa: E402
 from sklearn.utils.multiclass import type_of_target, unique_labels  # noqa: E402
 from sklearn.utils.validation import check_is_fitted, validate_data  # noqa: E402
 
-from .fit import STOCHASTIC, Fit, check_parameters  # noqa: E402
+from .fit import STOCHASTIC, Fit, Progress, check_parameters  # noqa: E402
 
 __all__ = ["MLPClassifier", "MLPRegressor"]
 
@@ -55,19 +56,19 @@ def _gives_probabilities(estimator: Any) -> bool:
 
 
 class _MLP(BaseEstimator):
-    """What classifier and regressor share: from parameters to a network, and back to ``coefs_``."""
+    """The part that classifier and regressor share: from parameters to a network, and back to ``coefs_``."""
 
     def _keep(self, parameters: dict[str, Any]) -> None:
-        """Every parameter of the constructor, as scikit-learn wants it: unchanged, under its own name."""
+        """Store every parameter of the constructor as scikit-learn wants it: unchanged, under its own name."""
         self.__dict__.update((name, value) for name, value in parameters.items() if name != "self")
 
     def _loss_name(self) -> Any:
         return _LOSSES.get(self.loss, self.loss) if isinstance(self.loss, str) else self.loss
 
     def _spec(self, n_in: int, hidden: list[int], n_out: int) -> Spec:
-        """The network: so many inputs, hidden units and outputs."""
-        given = self.activation
-        acts = list(given) if isinstance(given, (list, tuple)) else [given] * len(hidden)
+        """The spec of a network with these numbers of inputs, of units in each hidden layer, and of outputs."""
+        act = self.activation
+        acts = list(act) if isinstance(act, (list, tuple)) else [act] * len(hidden)
         if len(acts) != len(hidden):
             raise ValueError(f"activation has {len(acts)} entries, there are {len(hidden)} hidden layers")
         layers: list[dict[str, Any]] = [{"n": n_in, "act": None}]
@@ -110,7 +111,7 @@ class _MLP(BaseEstimator):
         return {name: value for name, value in super().__getstate__().items() if name not in _BOUND}
 
     def _initialize(self, spec: Spec, dtype: Any, random_state: np.random.RandomState) -> None:
-        """A new network with scikit-learn's draws (Glorot and Bengio 2010), and nothing learnt yet."""
+        """Begin with a new network: scikit-learn's draws (Glorot and Bengio 2010), no epochs, no progress."""
         network = MLP(spec, seed=0, dtype=dtype)
         acts = [layer.act.name for layer in spec.layers[:-1]]
         for weights, biases, act in zip(network.weights, network.biases, [*acts, (acts or [""])[-1]], strict=True):
@@ -119,16 +120,34 @@ class _MLP(BaseEstimator):
             weights[...] = random_state.uniform(-bound, bound, (n_in, n_out)).T
             biases[...] = random_state.uniform(-bound, bound, n_out)
         self._bind(network)
-        self.__dict__.pop("_optimizer", None)
+        self._progress = Progress()
         self.n_iter_ = self.t_ = 0
         self.n_layers_ = len(spec)
         output = spec.layers[-1].act.name
         self.out_activation_ = "exp" if spec.loss.name == "poisson" else _ACTIVATIONS.get(output, output)
 
+    @cached_property
+    def _progress(self) -> Progress:
+        return Progress()
+
+    @property
+    def _optimizer(self) -> Progress:
+        """scikit-learn's name for what has the ``learning_rate``; its own tests read it."""
+        return self._progress
+
+    @property
+    def _no_improvement_count(self) -> int:
+        """scikit-learn's name for the count; its own tests read and set it."""
+        return self._progress.no_improvement_count
+
+    @_no_improvement_count.setter
+    def _no_improvement_count(self, count: int) -> None:
+        self._progress.no_improvement_count = count
+
     def _begin_to_watch(self) -> None:
-        """What tells the stochastic solvers when to stop."""
+        """Forget the losses and scores by which the stochastic solvers decide when to stop."""
         self.loss_curve_: list[float] = []
-        self._no_improvement_count = 0
+        self._progress.no_improvement_count = 0
         self.best_loss_ = None if self.early_stopping else np.inf
         self.validation_scores_: list[float] | None = [] if self.early_stopping else None
         self.best_validation_score_ = -np.inf if self.early_stopping else None
@@ -178,18 +197,18 @@ class _MLP(BaseEstimator):
         watched = getattr(self, "validation_scores_", None) is not None
         if self.solver in STOCHASTIC and (first or not hasattr(self, "loss_curve_") or watched != self.early_stopping):
             self._begin_to_watch()
-        Fit(self, Samples(x, targets, weights), shares, random_state, incremental).run()
+        Fit(self, self._progress, Samples(x, targets, weights), shares, random_state, incremental).run()
         return self
 
     def _validate(self, X: Any, y: Any, first: bool, incremental: bool) -> tuple[Any, np.ndarray, np.ndarray]:
-        """X and y as scikit-learn checks them, and y as the network learns it."""
+        """Return X and y as scikit-learn checks them, and y as the network learns it."""
         raise NotImplementedError
 
     def _count_outputs(self, targets: np.ndarray) -> int:
         return targets.shape[1]
 
     def _strata(self, targets: np.ndarray) -> np.ndarray | None:
-        """What a validation set should have the same shares of."""
+        """The classes by which the validation set is stratified, or None."""
         return None
 
     def _outputs(self, X: Any) -> np.ndarray:
@@ -202,7 +221,7 @@ class _MLP(BaseEstimator):
         raise NotImplementedError
 
     def _score(self, targets: np.ndarray, outputs: np.ndarray, weights: np.ndarray | None) -> float:
-        """Of held-out samples; NaN where outputs are not finite."""
+        """The estimator's score for held-out samples, from the network's outputs; NaN where these are not finite."""
         raise NotImplementedError
 
     def __sklearn_tags__(self) -> Any:

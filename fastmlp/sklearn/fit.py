@@ -1,4 +1,4 @@
-"""How scikit-learn trains an MLP, epoch by epoch: its batches, penalties, schedules, stopping and words."""
+"""scikit-learn's way to train an MLP, epoch by epoch: its batches, penalties, schedules, stopping and messages."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from ..engine.epochs import EpochRunner, Samples
 from ..engine.lbfgs import minimise
 from ..engine.steps import OptimizerState
 from ..model.mlp import MLP
-from ..optimizers import LBFGS, SGD, AdamHat
+from ..optimizers import LBFGS, SGD, AdamHat, Optimizer
 
-__all__ = ["STOCHASTIC", "Fit", "check_parameters"]
+__all__ = ["STOCHASTIC", "Fit", "Progress", "check_parameters"]
 
 STOCHASTIC = ("sgd", "adam")
 _NON_FINITE = (
@@ -29,7 +29,7 @@ _SMALLEST_RATE = 1e-6  # below, "adaptive" stops
 
 
 def check_parameters(estimator: Any) -> None:
-    """Refuse settings that no training could begin with."""
+    """Raise TypeError or ValueError for parameters of an estimator that no training could begin with."""
     e = estimator
     check_choice(e.solver, "solver", (*STOCHASTIC, "lbfgs"))
     check_choice(e.learning_rate, "learning_rate", ("constant", "invscaling", "adaptive"))
@@ -54,29 +54,48 @@ def check_parameters(estimator: Any) -> None:
 
 
 @dataclass
-class Rate:
-    """An optimiser at work, and its learning rate. It is kept from one call of partial_fit to the next."""
+class Progress:
+    """What an estimator remembers of its training from one call of fit or partial_fit to the next.
 
-    steps: OptimizerState
-    learning_rate: float
+    Attributes
+    ----------
+    state : OptimizerState, optional
+        None before the first step of a stochastic solver.
+    learning_rate : float
+    no_improvement_count : int
+        How many epochs in a row have not been better than those before them.
+    """
 
-    def set(self, learning_rate: float) -> None:
-        """scikit-learn's velocity has the learning rate in it, ours has not; so that one is what it was there."""
-        for velocity in self.steps.vectors:
+    state: OptimizerState | None = None
+    learning_rate: float = math.nan
+    no_improvement_count: int = 0
+
+    def begin(self, optimizer: Optimizer, params: np.ndarray, learning_rate: float) -> OptimizerState:
+        """Forget the steps made so far, and return the state before the first step on a network's parameters."""
+        self.state, self.learning_rate = OptimizerState.begin(optimizer, params), learning_rate
+        return self.state
+
+    def set_learning_rate(self, learning_rate: float) -> None:
+        """Change the rate, and scale the velocities so that scikit-learn's, which include the rate, stay what they were."""
+        assert self.state is not None
+        for velocity in self.state.vectors:
             velocity *= self.learning_rate / learning_rate
         self.learning_rate = learning_rate
 
 
 class Fit:
-    """One call of fit or partial_fit.
+    """One call of fit or partial_fit: trains ``estimator.network_`` and writes scikit-learn's public attributes.
 
     Parameters
     ----------
     estimator : MLPClassifier or MLPRegressor
-        With its parameters, and the attributes of what it learnt before.
+        Its parameters are the settings; ``loss_``, ``n_iter_``, ``t_``, ``loss_curve_``, ``best_loss_`` and so on are
+        written.
+    progress : Progress
+        The estimator's own.
     samples : Samples
     shares : list of float
-        Of units that dropout leaves out, for each hidden layer; empty: none.
+        The share of units that dropout leaves out, for each hidden layer; empty without dropout.
     random_state : numpy.random.RandomState
     incremental : bool
         Whether this is partial_fit.
@@ -85,12 +104,13 @@ class Fit:
     def __init__(
         self,
         estimator: Any,
+        progress: Progress,
         samples: Samples,
         shares: list[float],
         random_state: np.random.RandomState,
         incremental: bool,
     ) -> None:
-        self._e, self._samples, self._shares = estimator, samples, shares
+        self._e, self._progress, self._samples, self._shares = estimator, progress, samples, shares
         self._network: MLP = estimator.network_
         self._random_state, self._incremental = random_state, incremental
         self._rows = np.arange(len(samples.x)) if samples.weights is None else np.flatnonzero(samples.weights)
@@ -141,15 +161,15 @@ class Fit:
             self._hold_out()
         batch = self._batch_size()
         best = self._network.params.copy()
-        if not self._incremental or not hasattr(e, "_optimizer"):
-            e._optimizer = self._begin()
-        steps = e._optimizer.steps
-        steps.set_penalties(e.l1 / batch, e.alpha / batch)
+        state = self._progress.state
+        if state is None or not self._incremental:
+            state = self._progress.begin(self._optimizer(), self._network.params, float(e.learning_rate_init))
+        state.set_penalties(e.l1 / batch, e.alpha / batch)
         e.n_iter_ = 0
         order = self._rows
         try:
             with closing(
-                EpochRunner(self._network, self._samples, batch, {}, steps, self._shares, e.n_threads)
+                EpochRunner(self._network, self._samples, batch, {}, state, self._shares, e.n_threads)
             ) as epochs:
                 while e.n_iter_ < e.max_iter:
                     if e.shuffle:  # as sklearn.utils.shuffle draws
@@ -157,10 +177,10 @@ class Fit:
                         self._random_state.shuffle(places)
                         order = order[places]
                     key = int(self._random_state.randint(1 << 62, dtype=np.int64)) if self._shares else 0
-                    loss = self._epoch(epochs, steps, order, batch, key)
+                    loss = self._epoch(epochs, state, order, batch, key)
                     if math.isnan(loss) and not e.early_stopping:
                         raise ValueError(_NON_FINITE)
-                    self._note(loss, best)
+                    self._record(loss, best)
                     if math.isnan(loss):
                         warnings.warn(f"{_NON_FINITE} The best ones are kept.", ConvergenceWarning, stacklevel=5)
                         break
@@ -180,7 +200,7 @@ class Fit:
                 self._network.params[...] = best
 
     def _hold_out(self) -> None:
-        """Set validation samples aside, as scikit-learn draws them."""
+        """Move validation samples from ``_rows`` to ``_held_out``, as scikit-learn draws them."""
         e, targets = self._e, self._samples.y
         stratify = e._strata(targets[self._rows])
         self._rows, self._held_out = train_test_split(
@@ -201,19 +221,17 @@ class Fit:
             )
         return min(int(size), n)
 
-    def _begin(self) -> Rate:
+    def _optimizer(self) -> Optimizer:
         e = self._e
         if e.solver == "adam":
-            optimizer: Any = AdamHat(betas=(e.beta_1, e.beta_2), eps=e.epsilon)
-        else:
-            optimizer = SGD(e.momentum, bool(e.nesterovs_momentum and e.momentum))
-        return Rate(OptimizerState.begin(optimizer, self._network.params), float(e.learning_rate_init))
+            return AdamHat(betas=(e.beta_1, e.beta_2), eps=e.epsilon)
+        return SGD(e.momentum, bool(e.nesterovs_momentum and e.momentum))
 
-    def _epoch(self, epochs: EpochRunner, steps: OptimizerState, order: np.ndarray, batch: int, key: int) -> float:
-        """Train on the samples in their order; their mean loss with penalties, or NaN.
+    def _epoch(self, epochs: EpochRunner, state: OptimizerState, order: np.ndarray, batch: int, key: int) -> float:
+        """Train on the samples in their order, and return their mean loss with penalties, or NaN.
 
-        The penalty of a batch is divided by the weight of its samples: so the last one, when it is smaller, and where
-        samples have weights each one, is run on its own.
+        The penalty of a batch is divided by the weight of its samples. So the kernels run all
+        batches but a smaller last one together, or one at a time where samples have weights.
         """
         e, n = self._e, len(order)
         penalised = e.alpha > 0 or e.l1 > 0
@@ -224,8 +242,8 @@ class Fit:
             part = order[start : start + at_once]
             size = min(batch, len(part))
             weight = self._samples.weight(part) if weighted else size
-            steps.set_penalties(e.l1 / weight, e.alpha / weight)
-            values = epochs.run(part, e._optimizer.learning_rate, key)
+            state.set_penalties(e.l1 / weight, e.alpha / weight)
+            values = epochs.run(part, self._progress.learning_rate, key)
             if not values:
                 return math.nan
             total += len(part) * values["loss"] * self._loss_scale
@@ -236,13 +254,16 @@ class Fit:
         return total / n
 
     def _penalty(self) -> float:
-        """½ alpha Σw² + l1 Σ|w|."""
+        """The penalty on all weights, ½ alpha Σw² + l1 Σ|w|."""
         weights, e = self._network.weights, self._e
         value = 0.5 * e.alpha * sum(float(np.vdot(w, w)) for w in weights)
         return value + e.l1 * sum(float(np.abs(w).sum()) for w in weights) if e.l1 else value
 
-    def _note(self, loss: float, best: np.ndarray) -> None:
-        """What an epoch gave, and whether it was better than those before."""
+    def _record(self, loss: float, best: np.ndarray) -> None:
+        """Write an epoch's loss, and score of held-out samples, to the estimator, and count epochs without improvement.
+
+        The parameters of the best validation score go into ``best``.
+        """
         e = self._e
         e.n_iter_ += 1
         e.t_ += len(self._rows)
@@ -251,7 +272,7 @@ class Fit:
         if e.verbose:
             print(f"Iteration {e.n_iter_}, loss = {loss:.8f}")
         if not e.early_stopping:
-            e._no_improvement_count = e._no_improvement_count + 1 if loss > e.best_loss_ - e.tol else 0
+            worse = loss > e.best_loss_ - e.tol
             e.best_loss_ = min(e.best_loss_, loss)
         else:
             score = math.nan if math.isnan(loss) else self._validation_score()
@@ -259,12 +280,12 @@ class Fit:
             if e.verbose:
                 print(f"Validation score: {score:f}")
             worse = score < e.best_validation_score_ + e.tol
-            e._no_improvement_count = e._no_improvement_count + 1 if worse else 0
             if score > e.best_validation_score_:
                 e.best_validation_score_ = score
                 best[...] = self._network.params
+        self._progress.no_improvement_count = self._progress.no_improvement_count + 1 if worse else 0
         if e.solver == "sgd" and e.learning_rate == "invscaling":
-            e._optimizer.set(e.learning_rate_init / (e.t_ + 1) ** e.power_t)
+            self._progress.set_learning_rate(e.learning_rate_init / (e.t_ + 1) ** e.power_t)
 
     def _validation_score(self) -> float:
         rows, network, samples = self._held_out, self._network, self._samples
@@ -274,16 +295,17 @@ class Fit:
         return float(self._e._score(samples.y[rows], outputs, weights))
 
     def _should_stop(self) -> bool:
+        """Whether there was no improvement for long, and the learning rate cannot be lowered instead."""
         e = self._e
-        if e._no_improvement_count <= e.n_iter_no_change:
+        if self._progress.no_improvement_count <= e.n_iter_no_change:
             return False
         what = "Validation score" if e.early_stopping else "Training loss"
         message = f"{what} did not improve more than tol={e.tol:f} for {e.n_iter_no_change} consecutive epochs."
-        rate = e._optimizer.learning_rate
+        rate = self._progress.learning_rate
         if e.solver == "sgd" and e.learning_rate == "adaptive":
             if rate > _SMALLEST_RATE:
-                e._optimizer.set(rate / 5)
-                e._no_improvement_count = 0
+                self._progress.set_learning_rate(rate / 5)
+                self._progress.no_improvement_count = 0
                 if e.verbose:
                     print(f"{message} Setting learning rate to {rate / 5:f}")
                 return False
