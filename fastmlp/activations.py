@@ -1,6 +1,6 @@
-"""The table of activations: one entry is a name, a function of the pre-activation z, and its derivative.
+"""The registry of activations: one entry is a name, a function of the pre-activation z, and its derivative.
 
-Everything else reads this table: the model, the reference, the tests, and the kernels, which compile these very
+Everything else reads this registry: the model, the reference, the tests, and the kernels, which compile these very
 functions (kernels/activations.py). So a function here is written for both worlds: NumPy ufuncs only, constants as
 floats (an integer constant would promote float32 to float64 under Numba), correct for every finite z. What a function
 and its derivative share, an exponential or a quotient, is written alike in both: then it is computed once.
@@ -29,7 +29,7 @@ erfc = np.vectorize(math.erfc, otypes=[float])
 
 @dataclass(frozen=True)
 class Traits:
-    """What initialisation and losses need to know of an activation."""
+    """Properties of an activation that initialisation and losses depend on."""
 
     low: float = -math.inf  # range of its values
     high: float = math.inf
@@ -88,10 +88,10 @@ class Activation:
     ) -> None:
         if not isinstance(name, str) or not name:
             raise TypeError(f"Activation: name must be a non-empty string, got {name!r}")
-        for role, given in (("function", function), ("derivative", derivative)):
-            if traits is None and not hasattr(given, "py_func"):
+        for role, formula in (("function", function), ("derivative", derivative)):
+            if traits is None and not hasattr(formula, "py_func"):
                 raise TypeError(
-                    f"Activation {name!r}: {role} must be a scalar numba.njit function, got {type(given).__name__}"
+                    f"Activation {name!r}: {role} must be a scalar numba.njit function, got {type(formula).__name__}"
                 )
         fields = (name, function, derivative, traits or Traits(), slope)
         for key, value in zip(self.__dataclass_fields__, fields, strict=True):
@@ -99,7 +99,7 @@ class Activation:
 
     @property
     def builtin(self) -> bool:
-        """Whether this is the library's own, of whatever slope, and not a user's."""
+        """Whether this is one of the library's own, with any slope, and not a user's."""
         return self.name in ACTIVATIONS and ACTIVATIONS[self.name].function is self.function
 
     @property
@@ -116,6 +116,7 @@ class Activation:
         return self._apply(self.derivative_function, z)
 
     def _apply(self, function: Callable[..., Any], z: Any) -> np.ndarray:
+        """The function of z in z's dtype: of the whole array where it is the library's, element by element else."""
         z = np.asarray(z)
         if z.dtype.kind not in "fiub":
             raise TypeError(f"z must be numeric, got dtype {z.dtype}")
@@ -128,7 +129,7 @@ class Activation:
         return np.asarray(a, dtype=z.dtype)
 
     def with_slope(self, slope: float) -> Activation:
-        """The same activation with another slope."""
+        """A copy of this activation with another slope."""
         return Activation(self.name, self.function, self.derivative_function, traits=self.traits, slope=float(slope))
 
     def __repr__(self) -> str:
@@ -285,7 +286,7 @@ _ALIASES = {"silu": "swish", "identity": "linear", "logistic": "sigmoid", "leaky
 
 
 def get_activation(act: Any, where: str = "act") -> Activation:
-    """The activation that a spec's ``act`` means: a name, an Activation, or None for linear."""
+    """Return the activation that a spec's ``act`` means: a name, an Activation, or None for linear."""
     if act is None:
         return ACTIVATIONS["linear"]
     if isinstance(act, Activation):

@@ -89,14 +89,15 @@ def load_digits(test_fraction: float = 0.2, seed: int = 0) -> Split:
 
 
 def _mnist_folder(folder: str | os.PathLike[str] | None) -> Path:
+    """Return the folder that holds MNIST's files, after downloading them to the cache if they are nowhere."""
     if folder is not None:
         missing = [name for name in _MNIST if not (Path(folder) / name).is_file()]
         if missing:
             raise FileNotFoundError(f"folder {os.fspath(folder)!r} has no {missing[0]}")
         return Path(folder)
     cache = cache_folder() / "mnist"
-    named = os.environ.get("FASTMLP_DATA")
-    places = [Path(named), Path(named) / "mnist", cache] if named else [cache]
+    data_folder = os.environ.get("FASTMLP_DATA")
+    places = [Path(data_folder), Path(data_folder) / "mnist", cache] if data_folder else [cache]
     for place in places:
         if all((place / name).is_file() for name in _MNIST):
             return place
@@ -107,6 +108,7 @@ def _mnist_folder(folder: str | os.PathLike[str] | None) -> Path:
 
 
 def _download(name: str, digest: str, cache: Path) -> None:
+    """Put one of MNIST's files, from the first mirror that answers, into the cache."""
     trouble: OSError | None = None
     for mirror in _MIRRORS:
         try:
@@ -131,7 +133,7 @@ def _check(content: bytes, digest: str, where: str) -> None:
 
 
 def _read_idx(path: Path) -> np.ndarray:
-    """The array of an idx file: four bytes of kind and rank, a big-endian int32 a dimension, then uint8 values."""
+    """Read the array of an idx file: four bytes of kind and rank, a big-endian int32 a dimension, then uint8 values."""
     content = path.read_bytes()
     _check(content, _MNIST[path.name], str(path))
     raw = gzip.decompress(content)

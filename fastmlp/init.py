@@ -1,4 +1,4 @@
-"""How weights begin. Biases begin at zero, but for `Uniform`, the tutorial's, which draws them too."""
+"""Initial weights. Biases start at 0, except with `Uniform` (the tutorial's), which draws them as well."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Draw = Callable[[np.random.Generator, Shape, Activation], np.ndarray]
 
 @dataclass(frozen=True)
 class Uniform:
-    """Weights and biases drawn from [low, high). ``Uniform(0, 0.001)`` is the tutorial's.
+    """Draws weights and biases from [low, high). ``Uniform(0, 0.001)`` is the tutorial's.
 
     Examples
     --------
@@ -51,7 +51,7 @@ def _uniform(std: Callable[[int, int], float]) -> Draw:
 
 
 def _orthogonal(rng: np.random.Generator, shape: Shape, act: Activation) -> np.ndarray:
-    """Orthonormal rows or columns (Saxe, McClelland and Ganguli 2013), by QR with the signs made unique."""
+    """Draw orthonormal rows or columns (Saxe, McClelland and Ganguli 2013), by QR with the signs made unique."""
     q, r = np.linalg.qr(rng.normal(size=(max(shape), min(shape))))
     q *= np.sign(np.diag(r))
     return q if shape[0] >= shape[1] else q.T
@@ -62,17 +62,17 @@ def _auto(rng: np.random.Generator, shape: Shape, act: Activation) -> np.ndarray
 
 
 def _he(n_out: int, n_in: int) -> float:
-    """He et al. 2015, equation 10."""
+    """The standard deviation of He et al. 2015, equation 10."""
     return math.sqrt(2.0 / n_in)
 
 
 def _glorot(n_out: int, n_in: int) -> float:
-    """Glorot and Bengio 2010, equation 12."""
+    """The standard deviation of Glorot and Bengio 2010, equation 12."""
     return math.sqrt(2.0 / (n_in + n_out))
 
 
 def _lecun(n_out: int, n_in: int) -> float:
-    """LeCun et al. 1998, equation 16."""
+    """The standard deviation of LeCun et al. 1998, equation 16."""
     return math.sqrt(1.0 / n_in)
 
 
@@ -89,5 +89,5 @@ INITS: dict[str, Draw] = {
 
 
 def initializer(init: Any) -> Draw | Uniform:
-    """What the ``init`` argument means."""
+    """Return the function that draws weights, or the `Uniform`, that the ``init`` argument means."""
     return init if isinstance(init, Uniform) else INITS[check_choice(init, "init", INITS)]

@@ -1,6 +1,6 @@
-"""The table of losses: value and derivative for one sample, and the outputs each one fits.
+"""The registry of losses: value and derivative for one sample, and the outputs each one fits.
 
-The kernels compile the scalar functions of this table, the reference calls them on arrays: the rules of
+The kernels compile the scalar functions of this registry, the reference calls them on arrays: the rules of
 activations.py hold here too. Losses that look at a whole row of outputs (cross_entropy on softmax, hinge) or that
 are computed from pre-activations say so by ``fused`` and ``rowwise``; their arithmetic is in kernels/losses.py
 and, independently, in reference.py. Under poisson the network's output is the logarithm of the expected count, and the
@@ -147,7 +147,7 @@ def _d_bce(y_hat, y):
 
 
 def _hinge(scores, y):
-    """Multi-class hinge of rows of scores; a soft y gives its expectation over the classes."""
+    """The multi-class hinge loss of rows of scores; a soft y gives its expectation over the classes."""
     margins = np.maximum(0.0, scores[..., None, :] - scores[..., :, None] + 1.0)
     return np.sum(y * (np.sum(margins, axis=-1) - 1.0), axis=-1)
 
@@ -209,12 +209,12 @@ _ALIASES = {"ce": "cross_entropy", "binary_cross_entropy": "bce", "categorical_c
 
 
 def get_loss(cost: Any, where: str = "cost") -> Loss:
-    """The loss that a spec's ``cost`` (or the ``loss`` argument) means: a name, in either case, or a Loss."""
+    """Return the loss that a spec's ``cost`` or the argument ``loss`` means: a name, in either case, or a Loss."""
     if isinstance(cost, Loss):
         return cost
     return lookup(cost, LOSSES, _ALIASES, where, "fastmlp.Loss", "wrap it: fastmlp.Loss(name, function, derivative)")
 
 
 def default_loss(output: Activation) -> Loss:
-    """softmax → cross_entropy, sigmoid → bce, anything else → mse."""
+    """The loss of an output without one: softmax → cross_entropy, sigmoid → bce, anything else → mse."""
     return LOSSES[{"softmax": "cross_entropy", "sigmoid": "bce"}.get(output.name, "mse")]

@@ -1,4 +1,4 @@
-"""The textbook metrics, by name: functions of the true and the predicted outputs, both (n_samples, n_out)."""
+"""Metrics by name: functions of the true and the predicted outputs, both (n_samples, n_out)."""
 
 from __future__ import annotations
 
@@ -66,28 +66,31 @@ METRICS: dict[str, Metric] = {f.__name__: f for f in (mse, mae, mbe, r2, accurac
 
 
 def named_metrics(metrics: Any, spec: Spec) -> dict[str, Metric]:
-    """What the ``metrics`` argument means: names (also "top_3", …), functions of (y, y_hat), or one of either."""
+    """Return the metrics that the ``metrics`` argument means, by name.
+
+    The argument is a name (also "top_3", …), a function of (y, y_hat), a list of these, or None.
+    """
     if metrics is None:
         return {}
     if isinstance(metrics, str) or callable(metrics):
         metrics = [metrics]
     if not isinstance(metrics, Sequence):
         raise TypeError(f"metrics must be names or functions, got {type(metrics).__name__}")
-    named: dict[str, Metric] = {}
+    result: dict[str, Metric] = {}
     for metric in metrics:
         if callable(metric):
-            named[getattr(metric, "__name__", type(metric).__name__)] = metric
+            result[getattr(metric, "__name__", type(metric).__name__)] = metric
         elif not isinstance(metric, str):
             raise TypeError(f"metrics must be names or functions, got {metric!r}")
         elif metric == "accuracy" and spec.multilabel:
-            named[metric] = label_accuracy
+            result[metric] = label_accuracy
         elif match := re.fullmatch(r"top_([1-9]\d*)", metric):
-            named[metric] = partial(top_k, k=int(match[1]))
+            result[metric] = partial(top_k, k=int(match[1]))
         elif metric in METRICS:
-            named[metric] = METRICS[metric]
+            result[metric] = METRICS[metric]
         else:
             raise unknown_name(metric, METRICS, "metrics")
-    return named
+    return result
 
 
 def higher_is_better(name: str) -> bool:
@@ -114,7 +117,7 @@ def improvements(history: Mapping[str, Sequence[float]], monitor: str | None, mi
 
 
 def one_hot(y: np.ndarray, n_out: int, dtype: Any) -> np.ndarray:
-    """y as numbers (n_samples, n_out): class indices become one-hot rows."""
+    """Return y as numbers of ``dtype``, (n_samples, n_out): class indices (n_samples,) become one-hot rows."""
     if y.ndim == 2:
         return y.astype(dtype, copy=False)
     rows = np.zeros((len(y), n_out), dtype)

@@ -38,7 +38,7 @@ d_linear = linear.derivative
 
 
 def softmax(x: Any) -> np.ndarray:
-    """Softmax of every column."""
+    """The softmax of every column."""
     return np.moveaxis(ACTIVATIONS["softmax"](np.moveaxis(np.asarray(x), 0, -1)), -1, 0)
 
 
@@ -58,7 +58,7 @@ def d_ce_softmax(y_hat: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def weight_init(nn: Layers) -> tuple[Arrays, Arrays]:
-    """Weights and biases from [0, 0.001), drawn from NumPy's global state: (w, b)."""
+    """Draw weights and biases from [0, 0.001) with NumPy's global state, and return (w, b)."""
     w, b = {}, {}
     for i in range(1, len(nn)):
         w[i] = 0.001 * np.random.rand(nn[i]["n"], nn[i - 1]["n"])
@@ -67,14 +67,14 @@ def weight_init(nn: Layers) -> tuple[Arrays, Arrays]:
 
 
 def forward(x: np.ndarray, w: Arrays, b: Arrays, nn: Layers) -> tuple[np.ndarray, Arrays, Arrays]:
-    """(outputs, Z, A) for x (n_in, n_samples): ``Z[i]`` and ``A[i]`` of layer i, ``A[0]`` the input."""
+    """Return (outputs, Z, A) for x (n_in, n_samples): ``Z[i]`` and ``A[i]`` are layer i's, ``A[0]`` is the input."""
     zs, activations = _network(w, b, nn).forward(np.asarray(x).T)
     layers = {i: a.T for i, a in enumerate(activations)}
     return layers[len(zs)], {i: z.T for i, z in enumerate(zs, 1)}, layers
 
 
 def backward_y(x: np.ndarray, w: Arrays, b: Arrays, nn: Layers) -> tuple[np.ndarray, Arrays, Arrays]:
-    """(outputs, dw, db): derivatives of the sum of all outputs over all samples."""
+    """Return (outputs, dw, db): derivatives of the sum of all outputs over all samples."""
     model = _network(w, b, nn)
     rows = np.asarray(x).T
     total = np.zeros(model.params.size)
@@ -86,7 +86,7 @@ def backward_y(x: np.ndarray, w: Arrays, b: Arrays, nn: Layers) -> tuple[np.ndar
 def backward_cost(
     x: np.ndarray, y: np.ndarray, w: Arrays, b: Arrays, nn: Layers, cost: Any = None
 ) -> tuple[np.ndarray, Arrays, Arrays]:
-    """(outputs, dw, db): derivatives of the loss, summed over the samples; ``cost`` overrides the last layer's."""
+    """Return (outputs, dw, db): derivatives of the loss summed over the samples; ``cost`` overrides the spec's."""
     model = _network(w, b, nn, cost)
     rows = np.asarray(x).T
     _, grad = model.gradient(rows, np.asarray(y).T)
@@ -108,7 +108,7 @@ def ce_loss(y_hat: np.ndarray, y: np.ndarray) -> float:
 def train(
     x: np.ndarray, y: np.ndarray, alpha: float, iter: int, w: Arrays, b: Arrays, nn: Layers, cost: Any = None
 ) -> tuple[Arrays, Arrays, np.ndarray, np.ndarray]:
-    """Per-sample SGD, ``iter`` passes in random order (NumPy's global state), a printed line each.
+    """Train by per-sample SGD: ``iter`` passes in random order (NumPy's global state), with a printed line each.
 
     Replaces the entries of ``w`` and ``b`` and returns (w, b, acc, loss): accuracy and cross-entropy of each pass,
     over the outputs as each sample was seen.
@@ -133,7 +133,7 @@ def train(
 
 
 def test(x: np.ndarray, w: Arrays, b: Arrays, nn: Layers) -> np.ndarray:
-    """Outputs (n_out, n_samples) for x (n_in, n_samples)."""
+    """Return the outputs (n_out, n_samples) for x (n_in, n_samples)."""
     return _network(w, b, nn).predict(np.asarray(x).T).T
 
 
@@ -141,7 +141,7 @@ test.__test__ = False  # type: ignore[attr-defined]  # no test of pytest's
 
 
 def _network(w: Arrays, b: Arrays, nn: Layers, cost: Any = None) -> MLP:
-    """The tutorial's dicts as a float64 model."""
+    """Make a float64 model with copies of the tutorial's dicts."""
     layers = [{**layer, "act": "softmax" if layer.get("act") is softmax else layer.get("act")} for layer in nn]
     if cost is not None:
         layers[-1]["cost"] = cost
@@ -158,6 +158,6 @@ def _network(w: Arrays, b: Arrays, nn: Layers, cost: Any = None) -> MLP:
 
 
 def _dicts(model: MLP, vector: np.ndarray) -> tuple[Arrays, Arrays]:
-    """A vector shaped like the parameters, as the tutorial's two dicts."""
+    """Return a vector shaped like the parameters as the tutorial's two dicts, copied."""
     weights, biases = model.unflatten(vector)
     return {i: w.copy() for i, w in enumerate(weights, 1)}, {i: b[:, None].copy() for i, b in enumerate(biases, 1)}

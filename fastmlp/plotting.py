@@ -37,7 +37,7 @@ def curves(history: Mapping[str, Any], names: str | Sequence[str] | None = None,
     history : History, or dict of them
         With a dict, ``{"fastmlp": history, "Keras": other}``, each one's curves have a dash of their own.
     names : str or list of str, optional
-        Of the values; "accuracy" and "loss" with their "val_" where there are any, or all, when left out.
+        Names of values to draw; when left out, "accuracy" and "loss" and their "val_", or all if there are none.
     ax : matplotlib axes, optional
 
     Returns
@@ -55,20 +55,20 @@ def curves(history: Mapping[str, Any], names: str | Sequence[str] | None = None,
         raise TypeError(f"history must be a History or a dict of them, got {type(history).__name__}")
     several = {str(name): of_one for name, of_one in history.items() if isinstance(of_one, Mapping)}
     runs = several or {"": history}
-    known = list(dict.fromkeys(name for run in runs.values() for name in run))
-    if not known:
+    available = list(dict.fromkeys(name for run in runs.values() for name in run))
+    if not available:
         raise ValueError("history is empty: nothing was trained")
-    wanted = [names] if isinstance(names, str) else list(names or ())
-    for name in wanted:
-        if name not in known:
-            raise ValueError(f"names: {name!r} is not in the history, which has {', '.join(known)}")
+    drawn = [names] if isinstance(names, str) else list(names or ())
+    for name in drawn:
+        if name not in available:
+            raise ValueError(f"names: {name!r} is not in the history, which has {', '.join(available)}")
     usual = ["accuracy", "val_accuracy", "loss", "val_loss"]
-    wanted = wanted or [name for name in usual if name in known] or known
+    drawn = drawn or [name for name in usual if name in available] or available
     colours = dict(zip(usual, (RED, ORANGE, BLUE, "#56B4E9"), strict=True))
-    spare = iter([GREEN, PURPLE, *_OTHERS] * len(wanted))
-    beside = len(wanted) * len(runs) > 4  # the legend
+    spare = iter([GREEN, PURPLE, *_OTHERS] * len(drawn))
+    beside = len(drawn) * len(runs) > 4  # the legend
     ax = _axes(ax, (8.4 if beside else 6.4, 4.4))
-    for name in wanted:
+    for name in drawn:
         colour = colours.get(name) or next(spare)
         for (label, run), dash in zip(runs.items(), _dashes(len(runs)), strict=True):
             if name in run:
@@ -81,7 +81,7 @@ def curves(history: Mapping[str, Any], names: str | Sequence[str] | None = None,
                     label=f"{label} {name}".strip(),
                 )
     ax.set_xlabel("epoch")
-    ax.set_ylabel(" / ".join(dict.fromkeys(name.removeprefix("val_") for name in wanted)))
+    ax.set_ylabel(" / ".join(dict.fromkeys(name.removeprefix("val_") for name in drawn)))
     ax.locator_params(axis="x", integer=True)
     ax.set_ylim(bottom=min(0.0, ax.get_ylim()[0]))
     ax.grid(alpha=0.25)
@@ -113,7 +113,7 @@ def pictures(
     y, predicted : array, (n_samples,), optional
         Labels: class indices, as `MLP.predict_class` gives them, or names.
     shape : (height, width), optional
-        Of a picture; the square of n_in when left out.
+        The size of a picture; when left out, it is a square of n_in pixels.
     columns : int
     cmap : str
         A matplotlib colour map.
@@ -159,7 +159,7 @@ def confusion_matrix(
     y, predicted : array of int, (n_samples,)
         True and predicted class indices.
     names : list of str, optional
-        Of the classes.
+        Names of the classes.
     normalize : bool
         Write per cent of the row instead of counts.
     ax : matplotlib axes, optional
@@ -212,13 +212,14 @@ def weights(
 ) -> Axes:
     """What each unit of the first layer looks for: its weights as a picture, blue negative, red positive.
 
-    Each picture has a scale of its own, white being 0. Of more units than ``most``, those with the largest weights.
+    Each picture has a scale of its own, white being 0. If there are more units than ``most``, those with the largest
+    weights are drawn.
 
     Parameters
     ----------
     model : MLP
     shape : (height, width), optional
-        Of the input as a picture; the square of n_in when left out.
+        The size of the input as a picture; when left out, it is a square of n_in pixels.
     most, columns : int
     ax : matplotlib axes, optional
 
@@ -263,7 +264,7 @@ def decision_boundary(model: MLP, x: Any, y: Any = None, *, points: int = 300, a
     y : array of int, (n_samples,), optional
         Their classes; a marker for each.
     points : int
-        Of the grid, along each side.
+        The number of points of the grid along each side.
     ax : matplotlib axes, optional
 
     Returns
@@ -333,7 +334,7 @@ def network(model: MLP, *, most: int = 10, ax: Axes | None = None) -> Axes:
     ----------
     model : MLP
     most : int
-        Of a layer with more units, only so many are drawn, with dots between the first and the last ones.
+        How many units of a layer are drawn at most; dots stand for those between the first and the last ones.
     ax : matplotlib axes, optional
 
     Returns
@@ -376,7 +377,7 @@ def network(model: MLP, *, most: int = 10, ax: Axes | None = None) -> Axes:
 
 
 def _axes(ax: Axes | None, size: tuple[float, float] = (6.4, 4.4)) -> Axes:
-    """The axes given, or one of a new figure of so many inches."""
+    """Return the axes given, or those of a new figure of that many inches, (width, height)."""
     if ax is None:
         return require("matplotlib.figure", "plot", "plotting").Figure(size, layout="constrained").subplots()
     if not hasattr(ax, "add_collection"):
@@ -389,7 +390,7 @@ def _dashes(n: int) -> list[Any]:
 
 
 def _picture_shape(x: np.ndarray, shape: tuple[int, int] | None) -> tuple[int, int]:
-    """(height, width) of the pictures in the rows of x."""
+    """Return (height, width) of the pictures in the rows of x."""
     if x.ndim not in (2, 3) or not x.size:
         raise ValueError(f"x must be pictures, (n_samples, n_in) or (n_samples, height, width), got shape {x.shape}")
     if x.ndim == 3:
@@ -407,7 +408,10 @@ def _picture_shape(x: np.ndarray, shape: tuple[int, int] | None) -> tuple[int, i
 
 
 def _mosaic(tiles: np.ndarray, columns: int, gap: float) -> tuple[np.ndarray, list[tuple[int, int]]]:
-    """Pictures side by side, with a gap of that share of their height above each, and the corners of them all."""
+    """Lay out pictures in a grid, with a gap of that share of their height above each.
+
+    Returns the grid, NaN in the gaps, and the (top, left) corner of each picture.
+    """
     n, height, width = tiles.shape
     columns = min(columns, n)
     above, beside = max(1, round(gap * height)), max(1, round(0.1 * width))
@@ -420,7 +424,7 @@ def _mosaic(tiles: np.ndarray, columns: int, gap: float) -> tuple[np.ndarray, li
 
 
 def _verdict(true: Any, guess: Any) -> tuple[str, str | None]:
-    """The text above a picture, and its colour."""
+    """Return the text above a picture, and its colour or None."""
     if guess is None:
         return str(true), None
     if true is None:
@@ -436,12 +440,12 @@ def _class_indices(labels: Any, name: str) -> np.ndarray:
 
 
 def _class_colours(n: int) -> list[str]:
-    known = [BLUE, ORANGE, GREEN, RED, PURPLE, *_OTHERS]
-    return [known[k % len(known)] for k in range(n)]
+    palette = [BLUE, ORANGE, GREEN, RED, PURPLE, *_OTHERS]
+    return [palette[k % len(palette)] for k in range(n)]
 
 
 def _shown_units(n: int, most: int) -> tuple[np.ndarray, np.ndarray]:
-    """The units of a layer that are drawn, and their heights around 0; dots take the place in the middle."""
+    """Return the indices of the units that are drawn, and their heights around 0; dots take the place in the middle."""
     if n <= most:
         return np.arange(n), (n - 1) / 2 - np.arange(n)
     half = most // 2

@@ -26,7 +26,7 @@ __all__ = [
 
 
 class Schedule:
-    """What all schedules are: settings, and a rate for every epoch."""
+    """The base of all schedules: settings, and a rate for every epoch."""
 
     def __call__(self, epoch: int) -> float:
         """The learning rate of an epoch, counted from 0."""
@@ -35,7 +35,7 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Constant(Schedule):
-    """The same rate always.
+    """One rate for all epochs.
 
     Examples
     --------
@@ -55,7 +55,7 @@ class Constant(Schedule):
 
 @dataclass(frozen=True)
 class Step(Schedule):
-    """lr · factor^⌊epoch / every⌋.
+    """The rate lr · factor^⌊epoch / every⌋: it falls by a factor every few epochs.
 
     Examples
     --------
@@ -79,7 +79,7 @@ class Step(Schedule):
 
 @dataclass(frozen=True)
 class Exponential(Schedule):
-    """lr · factor^epoch.
+    """The rate lr · factor^epoch.
 
     Examples
     --------
@@ -101,7 +101,7 @@ class Exponential(Schedule):
 
 @dataclass(frozen=True)
 class InverseScaling(Schedule):
-    """lr / (epoch + 1)^power, as scikit-learn's ``learning_rate="invscaling"`` but counted in epochs.
+    """The rate lr / (epoch + 1)^power, as scikit-learn's ``learning_rate="invscaling"`` but counted in epochs.
 
     Examples
     --------
@@ -123,17 +123,17 @@ class InverseScaling(Schedule):
 
 @dataclass(frozen=True)
 class Cosine(Schedule):
-    """Up in a straight line for ``warmup`` epochs, then down half a cosine to ``low`` at the last one (Loshchilov
-    and Hutter, *SGDR*, 2017, without restarts).
+    """A rate that rises in a straight line for ``warmup`` epochs, then falls along half a cosine to ``low`` at the last
+    epoch (Loshchilov and Hutter, *SGDR*, 2017, without restarts).
 
     Parameters
     ----------
     lr : float
         The highest rate.
     epochs : int
-        Of the training; later ones have ``low``.
+        The length of the training; later epochs have ``low``.
     warmup : int
-        Epoch k of these has lr · (k + 1) / (warmup + 1).
+        The rate of epoch k < warmup is lr · (k + 1) / (warmup + 1).
     low : float, optional
         A hundredth of lr when left out.
 
@@ -169,8 +169,8 @@ class Cosine(Schedule):
 
 @dataclass(frozen=True)
 class OneCycle(Schedule):
-    """From lr / start up half a cosine to lr, then down to lr / start / end (Smith and Topin, *Super-Convergence*,
-    2018; the names and defaults of PyTorch's OneCycleLR, in epochs).
+    """A rate that rises from lr / start along half a cosine to lr, then falls to lr / start / end (Smith and Topin,
+    *Super-Convergence*, 2018; with the defaults of PyTorch's OneCycleLR, but in epochs).
 
     Parameters
     ----------
@@ -216,7 +216,8 @@ def _half_cosine(first: float, last: float, done: float) -> float:
 
 @dataclass(frozen=True)
 class ReduceOnPlateau(Schedule):
-    """lr, times ``factor`` each time that ``monitor`` has not got better for more than ``patience`` epochs.
+    """A rate that begins at lr, and is multiplied by ``factor`` whenever ``monitor`` has not got better for more than
+    ``patience`` epochs.
 
     Better means by more than ``min_delta``: lower for losses and errors, higher for accuracy, r2 and top_k.
 
@@ -224,12 +225,12 @@ class ReduceOnPlateau(Schedule):
     ----------
     lr : float
     monitor : str, optional
-        A name of the history; "val_loss" where there is one, else "loss", when left out.
+        A name in the history; when left out, "val_loss" where there is one, else "loss".
     factor : float, in (0, 1)
     patience : int
     min_delta : float
     low : float
-        The rate never goes below.
+        The smallest rate.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What a network is: a list of layer dicts in, a frozen, checked Spec out; printing, JSON and parameter counts."""
+"""The description of a network: from a list of layer dicts to a frozen, checked Spec, which prints and becomes JSON."""
 
 from __future__ import annotations
 
@@ -166,6 +166,7 @@ class Spec:
 
 
 def _parse(layers: Any) -> dict[str, Any]:
+    """Check a list of layer dicts, and return the fields of a `Spec`."""
     if isinstance(layers, (str, bytes, Mapping)) or not isinstance(layers, Sequence):
         raise TypeError(f"spec must be a list of layer dicts, got {type(layers).__name__}")
     if len(layers) < 2:
@@ -208,6 +209,7 @@ def _parse_n(entry: Mapping[str, Any], i: int) -> int:
 
 
 def _parse_layer(entry: Mapping[str, Any], i: int) -> Layer:
+    """Check the dict of layer i, counted from the input, 0, and return the `Layer`."""
     n = _parse_n(entry, i)
     act = get_activation(entry.get("act"), f"spec[{i}]['act']")
     if entry.get("slope") is not None:
@@ -242,6 +244,7 @@ def _parse_affine(entry: Mapping[str, Any], key: str, n_in: int) -> tuple[float,
 
 
 def _warn_of_flat_layers(layers: tuple[Layer, ...]) -> None:
+    """Warn of the last layer whose activation has a derivative of zero, because nothing up to it trains."""
     for i, layer in reversed(list(enumerate(layers, 1))):
         if layer.act.traits.flat:
             warnings.warn(

@@ -1,4 +1,4 @@
-"""What knows no network: files, the cache folder, checks of single values, optional libraries, sparse rows, names.
+"""Helpers that know no network: files, the cache folder, checks, optional libraries, sparse rows, names, the version.
 
 Everything above may import it; it imports nothing of fastmlp.
 """

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, whatever happens meanwhile: the one place where the project does so."""
+"""Writing files whole or not at all, whatever happens meanwhile."""
 
 from __future__ import annotations
 
@@ -55,5 +55,5 @@ def remove_leftovers(path: Path) -> None:
 
 
 def _literal(name: str) -> str:
-    """A name as a pattern that matches nothing else."""
+    """Escape a file name for use in a glob pattern."""
     return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)

@@ -1,4 +1,4 @@
-"""Where fastmlp keeps files of its own on this machine: compiled kernels, data sets that were downloaded."""
+"""The folder for fastmlp's own files on this machine: compiled kernels, downloaded data sets."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["cache_folder"]
 
 
 def cache_folder() -> Path:
-    """FASTMLP_CACHE_DIR, or the platform's own place for a user's caches; it may not exist yet."""
+    """The folder FASTMLP_CACHE_DIR, or ``fastmlp`` in the platform's folder for caches; it may not exist yet."""
     if os.environ.get("FASTMLP_CACHE_DIR"):
         return Path(os.environ["FASTMLP_CACHE_DIR"])
     if sys.platform == "win32":

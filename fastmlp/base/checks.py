@@ -1,4 +1,4 @@
-"""Checks of single values that users give: every refusal names the argument, what came, and what is wanted."""
+"""Checks of single arguments: every error names the argument, its value, and what it must be."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["check_choice", "check_count", "check_dtype", "check_flag", "check_nu
 
 
 def check_dtype(dtype: Any) -> np.dtype:
-    """float32 or float64, by name or as NumPy has it."""
+    """Return float32 or float64 as a NumPy dtype, from its name or anything that NumPy takes for it."""
     try:
         kind = np.dtype(dtype).name if dtype is not None else ""
     except TypeError:
@@ -26,7 +26,7 @@ def check_dtype(dtype: Any) -> np.dtype:
 
 
 def check_number(value: Any, name: str, low: float, high: float = math.inf, *, open_low: bool = False) -> float:
-    """A finite number in a range."""
+    """Return a finite number as a float: at least ``low``, or above it with ``open_low``, and below ``high``."""
     if isinstance(value, (bool, str, bytes)) or np.ndim(value) != 0:
         raise TypeError(f"{name} must be a number, got {value!r}")
     try:
@@ -40,7 +40,7 @@ def check_number(value: Any, name: str, low: float, high: float = math.inf, *, o
 
 
 def check_count(value: Any, name: str, low: int = 1) -> int:
-    """An integer not below ``low``."""
+    """Return an integer that is at least ``low``."""
     if isinstance(value, bool):
         raise TypeError(f"{name} must be an integer, got {value!r}")
     try:
@@ -53,14 +53,14 @@ def check_count(value: Any, name: str, low: int = 1) -> int:
 
 
 def check_flag(value: Any, name: str) -> bool:
-    """True or False."""
+    """Return True or False."""
     if not isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name} must be True or False, got {value!r}")
     return bool(value)
 
 
 def check_seed(seed: Any) -> int | None:
-    """None or a non-negative integer."""
+    """Return a non-negative integer, or None."""
     return None if seed is None else check_count(seed, "seed", 0)
 
 

@@ -1,4 +1,4 @@
-"""Optional libraries: imported where they are entered, and named, with what installs them, where they are missing."""
+"""Optional libraries: imported when they are needed; if one is missing, the error says how to install it."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from typing import Any
 
 __all__ = ["require"]
 
-_PACKAGES = {"sklearn": "scikit-learn"}  # whose module has another name
+_PACKAGES = {"sklearn": "scikit-learn"}  # packages by their modules, where the names differ
 
 
 def require(module: str, extra: str | None, who: str) -> Any:
-    """Import ``module``; where that fails, an ImportError says that ``who`` needs it and which extra brings it.
+    """Import an optional module and return it.
 
-    Without an extra it says to install the package itself.
+    If that fails, an ImportError says that ``who`` needs it, and to install ``fastmlp[extra]``, or where ``extra`` is
+    None the package itself.
     """
     top = module.partition(".")[0]
     try:
@@ -21,5 +22,5 @@ def require(module: str, extra: str | None, who: str) -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         package = _PACKAGES.get(top, top)
-        wanted = package if extra is None else f"'fastmlp[{extra}]'"
-        raise ImportError(f"{who} needs {package}: pip install {wanted}") from error
+        install = package if extra is None else f"'fastmlp[{extra}]'"
+        raise ImportError(f"{who} needs {package}: pip install {install}") from error

@@ -12,9 +12,10 @@ __all__ = ["SparseRows"]
 
 @dataclass(frozen=True)
 class SparseRows:
-    """Row i has ``data[indptr[i]:indptr[i + 1]]`` in the columns ``indices[indptr[i]:indptr[i + 1]]``.
+    """A matrix of which only the non-zero values are stored, row by row.
 
-    A column that stands there twice counts with the sum, as in SciPy.
+    Row i has the values ``data[indptr[i]:indptr[i + 1]]`` in the columns ``indices[indptr[i]:indptr[i + 1]]``. A column
+    that stands twice in a row has the sum of its values, as in SciPy.
     """
 
     data: np.ndarray
@@ -24,7 +25,7 @@ class SparseRows:
 
     @classmethod
     def of(cls, matrix: Any, name: str) -> SparseRows:
-        """From any SciPy sparse matrix or array; CSR is not copied. ValueError where its indices make no sense."""
+        """Take over any SciPy sparse matrix or array; CSR is not copied. Wrong indices are a ValueError."""
         csr = matrix.tocsr()
         data, indices, indptr = np.asarray(csr.data), np.asarray(csr.indices), np.asarray(csr.indptr)
         wide = np.int64 if indices.dtype.itemsize == 8 or indptr.dtype.itemsize == 8 else np.int32

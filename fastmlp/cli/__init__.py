@@ -1,1 +1,4 @@
-"""``fastmlp`` and ``python -m fastmlp``: the process (process.py), and its commands (core.py, commands.py)."""
+"""The command line, ``fastmlp`` and ``python -m fastmlp``.
+
+process.py is the process; the commands are in core.py, and those that need the extra ``cli`` in commands.py.
+"""

@@ -1,9 +1,9 @@
-"""``python -m fastmlp bench``: fastmlp beside whatever other libraries are installed, as the README's table.
+"""The command ``python -m fastmlp bench``: fastmlp beside other libraries that are installed, as the README's table.
 
 Every peer does the same work: relu layers under softmax and cross-entropy, plain SGD, the same samples in the same
 order, float32, one thread, one core. Rounds are interleaved, the best round of each counts, compiling and loading are
 not timed. The table has microseconds a sample for fastmlp and ratios (peer ÷ fastmlp) for the others; below it come
-the single numbers of bench_numbers.py.
+the single measurements of bench_numbers.py.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from ..datasets import load_mnist
 from ..kernels.cpu import cpu_name, vector_bytes
 from ..model.mlp import MLP
 from ..model.training import train
-from . import bench_numbers as bench_numbers
+from . import bench_numbers
 
 __all__ = ["PEERS", "WORKS", "Work", "main", "measure"]
 
-Run = Callable[[int], None]  # trains on so many samples, EPOCHS times
+Run = Callable[[int], None]  # trains on the first n samples, EPOCHS times
 LR = 1e-3
 EPOCHS = 3
 MARKS = "<!-- bench -->", "<!-- end of bench -->"
@@ -48,7 +48,7 @@ _ONE_THREAD = {
 
 @dataclass(frozen=True)
 class Work:
-    """One row of the table."""
+    """A network, a batch size and data: one row of the table."""
 
     widths: tuple[int, ...]
     batch: int
@@ -66,7 +66,7 @@ class Work:
         return [{"n": self.widths[0], "act": None}, *hidden, {"n": self.widths[-1], "act": "softmax"}]
 
     def data(self, n: int) -> tuple[np.ndarray, np.ndarray]:
-        """n samples, float32, of the real thing or dense and random."""
+        """Return n samples: x (n, n_in) float32, MNIST or dense and random, and y (n,) int64."""
         if self.mnist:
             (x, y), _ = load_mnist()
             return (x[:n] / np.float32(255)).astype(np.float32), y[:n].astype(np.int64)
@@ -74,13 +74,13 @@ class Work:
         return rng.random((n, self.widths[0]), dtype=np.float32), rng.integers(0, self.widths[-1], n)
 
     def weights(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """The same start for everyone: weights (n_out, n_in), biases (n_out,)."""
+        """Return the weights (n_out, n_in) and biases (n_out,) that every library starts from."""
         model = MLP(self.spec, seed=0)
         return [w.copy() for w in model.weights], [b.copy() for b in model.biases]
 
 
 def _order(n: int) -> np.ndarray:
-    """The samples of all epochs, each epoch in an order of its own."""
+    """Return the indices of the samples of all epochs, (EPOCHS · n,), each epoch in an order of its own."""
     rng = np.random.default_rng(0)
     return np.concatenate([rng.permutation(n) for _ in range(EPOCHS)])
 
@@ -95,7 +95,7 @@ def _fastmlp(work: Work, x: np.ndarray, y: np.ndarray) -> Run:
 
 
 def _numpy(work: Work, x: np.ndarray, y: np.ndarray) -> Run:
-    """The tutorial's arithmetic: a column vector a sample, a list of layers."""
+    """NumPy as in the tutorial: a column vector a sample, a list of layers."""
     weights, biases = work.weights()
     biases = [b[:, None] for b in biases]
     targets = np.eye(work.widths[-1], dtype=np.float32)[y]
@@ -120,7 +120,7 @@ def _numpy(work: Work, x: np.ndarray, y: np.ndarray) -> Run:
 
 
 def _numba(work: Work, x: np.ndarray, y: np.ndarray) -> Run:
-    """The plain loops that one writes first, under @njit(fastmath=True); one hidden layer."""
+    """Numba with the plain loops that one writes first, under @njit(fastmath=True); one hidden layer."""
     from numba import njit
 
     @njit(fastmath=True)
@@ -174,7 +174,7 @@ def _numba(work: Work, x: np.ndarray, y: np.ndarray) -> Run:
 
 
 def _jax(work: Work, x: np.ndarray, y: np.ndarray) -> Run:
-    """A jitted scan over the samples, weights (n_in, n_out): its faster layout; vectors, not rows, for batches of 1."""
+    """JAX with a jitted scan; weights are (n_in, n_out), its faster layout, and samples vectors for batches of 1."""
     import jax
     import jax.numpy as jnp
 
@@ -210,6 +210,7 @@ def _jax(work: Work, x: np.ndarray, y: np.ndarray) -> Run:
 
 
 def _torch(work: Work, x: np.ndarray, y: np.ndarray) -> Run:
+    """PyTorch with the loop over batches that its tutorials have, on one thread."""
     import torch
 
     torch.set_num_threads(1)
@@ -230,6 +231,7 @@ def _torch(work: Work, x: np.ndarray, y: np.ndarray) -> Run:
 
 
 def _sklearn(work: Work, x: np.ndarray, y: np.ndarray) -> Run:
+    """scikit-learn's MLPClassifier with plain SGD."""
     import warnings
 
     from sklearn.exceptions import ConvergenceWarning
@@ -253,6 +255,7 @@ def _sklearn(work: Work, x: np.ndarray, y: np.ndarray) -> Run:
 
 
 def _keras(work: Work, x: np.ndarray, y: np.ndarray) -> Run:
+    """Keras with ``fit``, on the backend of ``KERAS_BACKEND``."""
     import keras
 
     hidden = [keras.layers.Dense(n, activation="relu") for n in work.widths[1:-1]]
@@ -287,7 +290,7 @@ WORKS = (
 
 
 def measure(work: Work, peers: tuple[str, ...], rounds: int = 5, seconds: float = 0.3) -> dict[str, float]:
-    """Microseconds a sample of fastmlp and of the peers, in interleaved rounds of about so many seconds each."""
+    """Return the microseconds a sample of fastmlp and of the peers, in interleaved rounds of about ``seconds`` each."""
     x, y = work.data(10_000)
     runs = {"fastmlp": _fastmlp(work, x, y)}
     runs.update((name, PEERS[name][2](work, x, y)) for name in peers)
@@ -302,7 +305,7 @@ def measure(work: Work, peers: tuple[str, ...], rounds: int = 5, seconds: float 
 
 
 def _samples_in(run: Run, most: int, batch: int, seconds: float) -> int:
-    """How many samples take about so long; both counts are run once, so that what is compiled for them is compiled."""
+    """Return how many samples take about ``seconds``, whole batches; afterwards all is compiled for that many."""
     few = max(batch, 64)
     run(few)
     took = float("inf")
@@ -317,17 +320,17 @@ def _samples_in(run: Run, most: int, batch: int, seconds: float) -> int:
 
 
 def rows(rounds: int, seconds: float) -> Iterator[str]:
-    """The table in Markdown, line by line."""
-    found = [name for name, (_, module, _) in PEERS.items() if importlib.util.find_spec(module)]
-    yield f"| µs a sample; the others as ratios | fastmlp | {' | '.join(PEERS[name][0] for name in found)} |"
-    yield "|---|---|" + "---|" * len(found)
+    """Yield the lines of the table in Markdown."""
+    installed = [name for name, (_, module, _) in PEERS.items() if importlib.util.find_spec(module)]
+    yield f"| µs a sample; the others as ratios | fastmlp | {' | '.join(PEERS[name][0] for name in installed)} |"
+    yield "|---|---|" + "---|" * len(installed)
     for work in WORKS:
         try:
-            times = measure(work, tuple(name for name in found if name in work.peers), rounds, seconds)
+            times = measure(work, tuple(name for name in installed if name in work.peers), rounds, seconds)
         except ConnectionError:  # load_mnist neither found nor fetched it
-            yield f"| {work.name} | no MNIST |" + " |" * len(found)
+            yield f"| {work.name} | no MNIST |" + " |" * len(installed)
             continue
-        ratios = [_times(times[name] / times["fastmlp"]) if name in times else "" for name in found]
+        ratios = [_times(times[name] / times["fastmlp"]) if name in times else "" for name in installed]
         yield f"| {work.name} | {times['fastmlp']:.2f} | {' | '.join(ratios)} |"
 
 
@@ -336,17 +339,18 @@ def _times(ratio: float) -> str:
 
 
 def _machine() -> str:
+    """Describe the date, the processor, and the versions of all libraries in a line."""
     from importlib.metadata import version
 
     distributions = {"sklearn": "scikit-learn"}
-    found = sorted(module for _, module, _ in PEERS.values() if importlib.util.find_spec(module))
-    versions = ", ".join(f"{module} {version(distributions.get(module, module))}" for module in found)
+    modules = sorted(module for _, module, _ in PEERS.values() if importlib.util.find_spec(module))
+    versions = ", ".join(f"{module} {version(distributions.get(module, module))}" for module in modules)
     system = f"{platform.machine()} ({cpu_name()}) with vectors of {8 * vector_bytes()} bits, {platform.system()}"
     return f"{date.today()}: {system}, Python {platform.python_version()}; fastmlp {__version__}, {versions}"
 
 
 def around(page: Path) -> tuple[str, str]:
-    """The text of a Markdown file before and after its region between MARKS; a new file is nothing but the region."""
+    """Return the text of a Markdown file before and after its region between MARKS; a new file is only the region."""
     begin, end = MARKS
     text = page.read_text(encoding="utf-8") if page.exists() else "\n".join(MARKS)
     before, found_begin, rest = text.partition(begin)

@@ -1,4 +1,4 @@
-"""The single numbers that ``python -m fastmlp bench`` prints below its table, a line each."""
+"""The second part of ``python -m fastmlp bench``: single measurements, a line each, below the table of bench.py."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ print(i + 1)
 
 
 def _best(run: Callable[[], Any], calls: int, rounds: int = 7) -> float:
-    """Microseconds a call, of the fastest round."""
+    """Return the microseconds a call takes in the fastest round."""
     run()
     best = float("inf")
     for _ in range(rounds):
@@ -100,7 +100,7 @@ def _network(*widths: int, act: str = "relu", output: str = "softmax") -> list[d
 
 
 def lines(rounds: int = 5) -> Iterator[str]:
-    """One Markdown list item a number."""
+    """Yield a Markdown list item for each measurement."""
     yield _share_of_sgemm()
     for widths in ((4, 16, 2), (784, 128, 10)):
         yield _one_prediction(*widths)
@@ -114,6 +114,7 @@ def lines(rounds: int = 5) -> Iterator[str]:
 
 
 def _share_of_sgemm() -> str:
+    """Measure training in floating-point operations a second, beside NumPy's product of large matrices."""
     rng = np.random.default_rng(0)
     a, b = (rng.random((1536, 1536), dtype=np.float32) for _ in range(2))
     out = a @ b
@@ -138,12 +139,13 @@ def _one_prediction(*widths: int) -> str:
     line = f"- one prediction of {'-'.join(map(str, widths))}: {ours:.2f} µs"
     if not (importlib.util.find_spec("onnxruntime") and importlib.util.find_spec("onnx")):
         return line
-    theirs = _best(_onnxruntime(model, x), 2000)
+    onnxruntime = _best(_onnxruntime(model, x), 2000)
     ours = min(ours, _best(lambda: model.predict(x), 2000))
-    return f"- one prediction of {'-'.join(map(str, widths))}: {ours:.2f} µs; onnxruntime {theirs / ours:.2g}×"
+    return f"- one prediction of {'-'.join(map(str, widths))}: {ours:.2f} µs; onnxruntime {onnxruntime / ours:.2g}×"
 
 
 def _onnxruntime(model: MLP, x: np.ndarray) -> Callable[[], Any]:
+    """Return a function that predicts x with onnxruntime on one thread, checked against the model."""
     import onnxruntime
 
     from ..interop import to_onnx
@@ -167,6 +169,7 @@ def _value_and_gradient() -> str:
 
 
 def _two_threads() -> str:
+    """Measure training on large batches with two threads beside one, on all cores."""
     rng = np.random.default_rng(0)
     x, y = rng.random((20_480, 784), dtype=np.float32), rng.integers(0, 10, 20_480)
     model = MLP(_network(784, 128, 10), seed=0)
@@ -187,7 +190,7 @@ def _two_threads() -> str:
 
 
 def _estimators(rounds: int) -> str:
-    """The same fit, to the same numbers, float64; all that an estimator does is timed."""
+    """Time whole fits of both estimators, in float64 and to equal numbers."""
     from sklearn.datasets import load_digits
     from sklearn.neural_network import MLPClassifier as Theirs
 
@@ -212,18 +215,19 @@ def _estimators(rounds: int) -> str:
 
 
 def _to_accuracy(rounds: int) -> str:
-    """Of so many processes each; kernels and JAX's own start are what they are: only fastmlp's cache is warm."""
+    """Best of ``rounds`` fresh processes per library. Start-up and JAX compilation count; fastmlp's kernels are already
+    cached."""
     scripts = {"fastmlp": _FASTMLP, "jax": _JAX, "torch": _TORCH}
-    found: dict[str, tuple[float, str]] = {}
+    best: dict[str, tuple[float, str]] = {}
     for name, script in scripts.items():
         if importlib.util.find_spec(name):
             for _ in range(rounds):
                 begin = time.perf_counter()
                 done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
                 took = time.perf_counter() - begin
-                if took < found.get(name, (float("inf"), ""))[0]:
-                    found[name] = took, done.stdout.strip()
-    ours, epochs = found.pop("fastmlp")
+                if took < best.get(name, (float("inf"), ""))[0]:
+                    best[name] = took, done.stdout.strip()
+    ours, epochs = best.pop("fastmlp")
     line = f"- from process start to 97.8 % on MNIST's test set, 784-128-10: {ours:.1f} s ({epochs} epochs of batch 1)"
     labels = {"jax": "JAX, the same,", "torch": "PyTorch, Adam on batches of 64,"}
-    return "; ".join([line, *(f"{labels[name]} {t / ours:.2g}× ({n} epochs)" for name, (t, n) in found.items())])
+    return "; ".join([line, *(f"{labels[name]} {t / ours:.2g}× ({n} epochs)" for name, (t, n) in best.items())])

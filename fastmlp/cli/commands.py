@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from ..tables import Schema
-    from ..tables.fitting import TrainingRows
+    from ..tables.fitting import TableRows
 
 __all__ = ["app", "run"]
 
@@ -171,7 +171,7 @@ def train(
     category of its own. All of it is stored with the model: predict needs its file and a table with the same columns.
     """
     from .. import tables
-    from ..tables.fitting import TrainingRows, fit
+    from ..tables.fitting import TableRows, fit
 
     check_number(validation, "--validation", 0.0, 1.0)
     check_count(early_stopping, "--early-stopping", 0)
@@ -184,7 +184,7 @@ def train(
     schema = tables.Schema.of(table, target, task, ignore=ignore or (), category=category or ())
     if loss is not None:
         check_choice(loss, "--loss", _CLASS_LOSSES if schema.classes else _NUMBER_LOSSES)
-    rows = TrainingRows.of(table, schema, validation, seed, dtype)
+    rows = TableRows.of(table, schema, validation, seed, dtype)
     options = {
         **_step_options(optimizer, lr, batch_size),
         **{"epochs": epochs, "early_stopping": early_stopping or None, "l2": l2, "dropout": dropout},
@@ -220,7 +220,7 @@ def _step_options(optimizer: str, lr: float | None, batch_size: str | None) -> d
 
 
 def _announce_compiling() -> None:
-    """Tell those who watch why the first training on a machine takes longer."""
+    """Tell users at a terminal why the first training on a machine takes longer."""
     if sys.stderr.isatty() and not cache_folder().exists():
         print("the kernels that this needs are being compiled, once on this machine …", file=sys.stderr, flush=True)
 
@@ -331,16 +331,16 @@ def export(
     _print("\n".join([*lines, f"\nwritten to {out}"]))
 
 
-def _report_training(rows: TrainingRows, model: MLP, history: History, epochs: int, seconds: float) -> None:
+def _report_training(rows: TableRows, model: MLP, history: History, epochs: int, seconds: float) -> None:
     """Print how much was trained on, how long it took, and how good the model is on held-out rows if there are any."""
-    schema, kept, held_out = rows.schema, rows.kept, rows.held_out
+    schema, training, validation = rows.schema, rows.training, rows.validation
     _print(
-        f"{len(kept)} rows, {len(schema.inputs)} inputs from {len(schema.columns)} columns; "
+        f"{len(training)} rows, {len(schema.inputs)} inputs from {len(schema.columns)} columns; "
         f"{' → '.join(map(str, model.spec.widths))}, {model.spec.n_params} parameters"
     )
     n_epochs = len(history["loss"])
     _print(f"{n_epochs} of {epochs} epochs in {seconds:.2f} s{', interrupted' if history.interrupted else ''}")
-    measured, what = (held_out, "held-out") if len(held_out) else (kept, "training")
+    measured, what = (validation, "held-out") if len(validation) else (training, "training")
     _report(model, schema, rows.x[measured], rows.y[measured], f"{what} rows")
 
 
@@ -363,11 +363,13 @@ def _report(model: MLP, schema: Schema, x: np.ndarray, y: np.ndarray, what: str)
     numbers.add_row(f"loss ({model.spec.loss.name})", f"{values['loss']:.4f}", constant)
     _print(numbers)
     if len(schema.classes) <= _MOST_CLASSES:
-        said = model.predict_class(x)
+        predicted = model.predict_class(x)
         classes = _table("class", "rows", "precision", "recall")
         for k, name in enumerate(schema.classes):
-            right = np.count_nonzero((said == k) & (y == k))
-            classes.add_row(name, str(counts[k]), _ratio(right, np.count_nonzero(said == k)), _ratio(right, counts[k]))
+            right = np.count_nonzero((predicted == k) & (y == k))
+            classes.add_row(
+                name, str(counts[k]), _ratio(right, np.count_nonzero(predicted == k)), _ratio(right, counts[k])
+            )
         _print(classes)
 
 
@@ -398,7 +400,7 @@ def _print(what: str | Table) -> None:
 
 
 def _check_folder(path: Path) -> None:
-    """Refuse, before any work, to write where that is not possible."""
+    """Raise a ValueError, before any work, when a file cannot be written at ``path``."""
     if not path.parent.is_dir():
         raise ValueError(f"{path}: there is no folder {path.parent}")
     if not os.access(path.parent, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):

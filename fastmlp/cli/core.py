@@ -16,7 +16,7 @@ def warmup() -> None:
 
 
 def bench(rounds: int = 5, seconds: float = 0.3, out: list[Path] | None = None) -> int:
-    """Measure fastmlp beside the libraries that are installed: the best of ROUNDS of about so many SECONDS.
+    """Measure fastmlp beside the libraries that are installed: the best of ROUNDS of about SECONDS each.
 
     OUT is a Markdown file to renew as well, and may be repeated.
     """

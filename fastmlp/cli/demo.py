@@ -1,4 +1,4 @@
-"""The demonstration: real digits, a live bar, the accuracy on unseen ones, the throughput, and pictures of it all."""
+"""The demonstration: training on real digits with a live bar, then accuracy on unseen ones, throughput and pictures."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def run(
     folder : str, optional
         Where MNIST's files are; see `fastmlp.datasets.load_mnist`.
     epochs : int, optional
-        Instead of the experiments' own.
+        The number of epochs, instead of the experiments' own.
     seed : int
     plots : path, optional
         A folder that gets pictures as PNG files: curves, digits with their labels, confusion matrix, weights. Needs
@@ -58,15 +58,15 @@ def run(
         album.add_all("digits", model, {"": history}, test)
         return
     (x, y), test = load_mnist(folder)
-    some = x[:1000], y[:1000]
+    first_1000 = x[:1000], y[:1000]
     # The tutorial's α of 0.00001 took the sum over all 1,000 samples, 1,000 times an epoch; one by one, 0.01 is alike.
     title = "the tutorial's net, 784-10-10, on the first 1,000 images of MNIST"
     init = Uniform(0, 0.001)
-    model, history = _experiment(title, some, test, 10, 1 / 255, epochs or 20, 0.01, seed, init=init)
+    model, history = _experiment(title, first_1000, test, 10, 1 / 255, epochs or 20, 0.01, seed, init=init)
     histories: dict[str, Mapping[str, Sequence[float]]] = {"fastmlp": history}
     album.add_pictures("mnist-1000-fastmlp", model.predict_class, test)
     if importlib.util.find_spec("keras"):
-        predict, histories["Keras"] = _keras(some, test, epochs or 50, seed)
+        predict, histories["Keras"] = _keras(first_1000, test, epochs or 50, seed)
         album.add_pictures("mnist-1000-keras", predict, test)
     else:
         print("Keras is not installed: pip install keras torch trains the tutorial's other half beside this one\n")
@@ -79,7 +79,7 @@ def run(
 
 
 class Album:
-    """A folder for pictures, or nothing."""
+    """A folder that pictures are drawn into; without a folder nothing is drawn."""
 
     def __init__(self, folder: str | os.PathLike[str] | None) -> None:
         self._folder = None if folder is None else Path(folder)
@@ -90,7 +90,7 @@ class Album:
     def add_all(
         self, name: str, model: MLP, histories: Mapping[str, Mapping[str, Sequence[float]]], test: Images
     ) -> None:
-        """Four pictures of a trained model."""
+        """Draw four pictures of a trained model."""
         from .. import plotting
 
         self.add_curves(name, histories)
@@ -99,13 +99,13 @@ class Album:
         self._add(f"{name}-weights", lambda: plotting.weights(model))
 
     def add_curves(self, name: str, histories: Mapping[str, Mapping[str, Sequence[float]]]) -> None:
-        """The tutorial's plot of accuracy and loss, of all in one."""
+        """Draw the tutorial's plot of accuracy and loss, all histories in one."""
         from .. import plotting
 
         self._add(f"{name}-curves", lambda: plotting.curves(histories))
 
     def add_pictures(self, name: str, predict_class: Callable[[np.ndarray], np.ndarray], test: Images) -> None:
-        """The tutorial's grid of the first eight unseen digits."""
+        """Draw the tutorial's grid of the first eight unseen digits."""
         from .. import plotting
 
         x, y = (values[:8] for values in test)
@@ -129,6 +129,7 @@ def _experiment(
     seed: int,
     **options: Any,
 ) -> tuple[MLP, History]:
+    """Train one hidden layer of relu units on images, print what it took, and return the model and its history."""
     x, y = data
     spec: list[dict[str, Any]] = [
         {"n": x.shape[1], "act": None, "scale": scale},
@@ -148,7 +149,7 @@ def _experiment(
 
 
 def _keras(data: Images, test: Images, epochs: int, seed: int) -> tuple[Callable[..., np.ndarray], dict[str, Any]]:
-    """The tutorial's other half: the same net in Keras, lr 0.1, batches of 32. Returns how it predicts, its history."""
+    """Train the tutorial's net in Keras with lr 0.1 on batches of 32, and return its predict_class and its history."""
     if not importlib.util.find_spec("tensorflow"):  # Keras's own choice, when none is made
         os.environ.setdefault("KERAS_BACKEND", "torch" if importlib.util.find_spec("torch") else "jax")
     import keras

@@ -1,4 +1,4 @@
-"""``fastmlp`` and ``python -m fastmlp``: the process around the commands, its exit codes and its words on failure.
+"""The process around the commands: its exit codes, and one line on standard error for what goes wrong.
 
 The commands themselves are in commands.py, with the libraries of the extra ``cli``; where these are not installed, the
 commands of core.py are what there is.
@@ -19,7 +19,7 @@ from .core import CORE
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command: 0 when it went well, 2 after one line about what did not, 130 after Ctrl-C."""
+    """Run a command and return its exit code: 0, 2 after an error, 130 after Ctrl-C, 141 when output is cut off."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -45,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> int:
+    """Run a command and return its exit code: with typer where it is installed, else those of `CORE` with argparse."""
     if arguments == ["--version"]:
         print(f"fastmlp {__version__}")
         return 0
@@ -56,8 +57,8 @@ def _run(arguments: list[str]) -> int:
     else:
         return run(arguments)
     if not arguments or arguments[0] not in {command.__name__ for command in CORE}:
-        wanted = arguments[0] if arguments else "the command line"
-        raise ImportError(f"{wanted} needs typer: pip install 'fastmlp[cli]'")
+        command_name = arguments[0] if arguments else "the command line"
+        raise ImportError(f"{command_name} needs typer: pip install 'fastmlp[cli]'")
     parser = argparse.ArgumentParser(prog="fastmlp")
     commands = parser.add_subparsers()
     for command in CORE:
@@ -68,8 +69,8 @@ def _run(arguments: list[str]) -> int:
                 options.add_argument(f"--{name}", type=Path, action="append")
             else:
                 options.add_argument(f"--{name}", type=type(parameter.default), default=parameter.default)
-    given = vars(parser.parse_args(arguments))
-    return given.pop("command")(**given) or 0
+    options_by_name = vars(parser.parse_args(arguments))
+    return options_by_name.pop("command")(**options_by_name) or 0
 
 
 def _say(message: object) -> None:
@@ -77,7 +78,7 @@ def _say(message: object) -> None:
 
 
 def _end_output() -> None:
-    """Write what is left; where that cannot be, let the interpreter not try it again and complain when it ends."""
+    """Write what is left of the output; if that fails, redirect it so that the interpreter is quiet at exit."""
     try:
         sys.stdout.flush()
     except OSError:

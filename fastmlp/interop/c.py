@@ -132,19 +132,19 @@ def to_c(model: MLP, path: str | os.PathLike[str], name: str = "net_predict", *,
 
 
 def _comment(note: str) -> str:
-    """A note as a comment, or nothing."""
+    """Return a note as a comment of C, or nothing."""
     return "\n/* " + "\n * ".join(_tame(note).splitlines()) + "\n */\n" if note else ""
 
 
 def _tame(text: str) -> str:
-    """Text without what would begin or end a comment or a trigraph."""
+    """Put blanks into what would begin or end a comment or a trigraph."""
     return re.sub(r"(?<=[*/?])(?=[*/?])", " ", text)
 
 
 def _parts(
     model: MLP, arrays: Mapping[str, np.ndarray], steps: Sequence[str], buffers: Mapping[str, int]
 ) -> Iterator[str]:
-    """The code part by part, with @, REAL and NAME where it depends on dtype and name."""
+    """Yield the code part by part, with @, REAL and NAME where it depends on dtype and name."""
     acts = {layer.act.name: word(_ACTIVATIONS, layer.act, "C") for layer in model.spec.layers}
     yield "#include <math.h>\n\nvoid NAME(const REAL *x, REAL *out);\n"
     for key, array in arrays.items():
@@ -165,7 +165,7 @@ def _parts(
 
 
 def _arrays(model: MLP) -> dict[str, np.ndarray]:
-    """What the file keeps, by the ends of the names that it has there."""
+    """Return the file's constant arrays by the ends of their names there: shift, scale, w1, b1, …."""
     spec = model.spec
     arrays = {}
     for key, values in (("shift", spec.shift), ("scale", spec.scale)):
@@ -183,12 +183,12 @@ def _arrays(model: MLP) -> dict[str, np.ndarray]:
 
 
 def _steps(model: MLP, arrays: Mapping[str, np.ndarray]) -> tuple[list[str], dict[str, int]]:
-    """The statements of the function, and the lengths of the buffers, between which the layers go to and fro."""
+    """Return the statements of the function, and the lengths of the two buffers that layers use in turn."""
     steps: list[str] = []
     buffers: dict[str, int] = {}
     source, n_source = "x", model.spec.n_in
 
-    def goal(n: int) -> str:
+    def free_buffer(n: int) -> str:
         other = "b" if source == "a" else "a"
         buffers[other] = max(n, buffers.get(other, 0))
         return other
@@ -199,11 +199,11 @@ def _steps(model: MLP, arrays: Mapping[str, np.ndarray]) -> tuple[list[str], dic
     of_input = {key: f"NAME_{key}[{'i' if len(arrays[key]) > 1 else 0}]" for key in ("shift", "scale") if key in arrays}
     if of_input:
         shifted = f"(x[i] - {of_input['shift']})" if "shift" in of_input else "x[i]"
-        target = goal(n_source)
+        target = free_buffer(n_source)
         steps.append(each(target, n_source, " * ".join([shifted, *list(of_input.values())["shift" in of_input :]])))
         source = target
     for i, layer in enumerate(model.spec.layers, 1):
-        target = "out" if i == len(model.spec.layers) else goal(layer.n)
+        target = "out" if i == len(model.spec.layers) else free_buffer(layer.n)
         biases = f"NAME_b{i}" if layer.bias else "0"
         steps.append(f"NAME_dense(NAME_w{i}, {biases}, {source}, {n_source}, {target}, {layer.n});")
         if not layer.act.elementwise:
@@ -216,6 +216,7 @@ def _steps(model: MLP, arrays: Mapping[str, np.ndarray]) -> tuple[list[str], dic
 
 
 def _head(model: MLP, function: str, n_weights: int, n_buffers: int) -> str:
+    """Return the comment at the file's beginning, for weights and buffers of that many bytes."""
     spec = model.spec
     scaled = [text for text, v in (("x - shift", spec.shift), ("times scale", spec.scale)) if v is not None]
     lines = [
@@ -233,7 +234,7 @@ def _head(model: MLP, function: str, n_weights: int, n_buffers: int) -> str:
 
 
 def _outputs(model: MLP) -> str:
-    """What the outputs are called, in ASCII."""
+    """Return a sentence that names the outputs, in ASCII, or nothing."""
     if model.class_names is None:
         return ""
     names = [_tame(json.dumps(name)) for name in model.class_names]

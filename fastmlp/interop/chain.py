@@ -1,6 +1,6 @@
 """A network put together part by part, in the order in which another library applies them, and words for activations.
 
-The doors read and write; what a fully connected network may consist of is known here.
+The doors read and write; this file knows what a fully connected network may consist of.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 def word(table: Mapping[str, T], activation: Activation, world: str) -> T:
-    """What a world's table has for an activation; ValueError names one that it lacks, or a user's own."""
+    """Return what another world calls an activation; a ValueError names one that it lacks, or a user's own."""
     if not activation.builtin:
         raise ValueError(f"the custom activation {activation.name!r} cannot be expressed in {world}")
     if activation.name not in table:
@@ -60,7 +60,7 @@ class Chain:
 
     @property
     def dtype(self) -> np.dtype:
-        """Of the parameters."""
+        """The dtype of the parameters."""
         return self._parts[0].weights.dtype
 
     @property
@@ -74,13 +74,13 @@ class Chain:
         return self.begun and self._parts[-1].biases is None and self._parts[-1].activation is None
 
     def multiply(self, factor: Any, where: str) -> None:
-        """The inputs times a number, or a number each."""
+        """Multiply the inputs by a number, or by a number each."""
         factor = self._of_inputs(factor, where)
         if np.any(factor != 1):
             self._scale = factor if self._scale is None else self._scale * factor
 
     def add(self, number: Any, where: str) -> None:
-        """A number, or a number each, added to the inputs: x·k + c is (x + c/k)·k."""
+        """Add a number, or a number each, to the inputs: x·k + c is (x + c/k)·k."""
         number = self._of_inputs(number, where)
         if not np.any(number):
             return
@@ -91,6 +91,7 @@ class Chain:
         self._shift = -number if self._shift is None else self._shift - number
 
     def _of_inputs(self, values: Any, where: str) -> np.ndarray:
+        """Return a number, or a number an input, as a float64 array () or (n_in,), while there is no layer."""
         if self.begun:
             raise ValueError(f"{where} scales or shifts behind a layer; only inputs can have that")
         values = np.asarray(values, np.float64)
@@ -99,7 +100,7 @@ class Chain:
         return values.reshape(()) if values.size == 1 else values.ravel()
 
     def dense(self, weights: Any, biases: Any, where: str) -> None:
-        """A layer: weights (n_out, n_in), and biases (n_out,) or None."""
+        """Append a layer: weights (n_out, n_in), and biases (n_out,) or None."""
         weights = np.asarray(weights)
         biases = None if biases is None else np.asarray(biases)
         for values in (weights,) if biases is None else (weights, biases):
@@ -118,7 +119,7 @@ class Chain:
         self._parts.append(_Part(weights, biases))
 
     def bias(self, biases: Any, where: str) -> None:
-        """Biases of the last layer, which has none yet; one number is the bias of every unit."""
+        """Give the last layer, which has none yet, its biases; one number is the bias of every unit."""
         weights = self._parts.pop().weights
         biases = np.asarray(biases)
         if biases.size in (1, len(weights)):
@@ -126,18 +127,18 @@ class Chain:
         self.dense(weights, biases, where)
 
     def activate(self, activation: Activation, where: str) -> None:
-        """The activation of the last layer; linear ones change nothing."""
+        """Give the last layer its activation; linear ones change nothing."""
         if activation.name == "linear":
             return
         if not self.begun:
             raise ValueError(f"{where} comes before the first layer")
-        known = self._parts[-1].activation
-        if known is not None:
-            raise ValueError(f"{where} follows another activation, {known.name}, with no layer between them")
+        previous = self._parts[-1].activation
+        if previous is not None:
+            raise ValueError(f"{where} follows another activation, {previous.name}, with no layer between them")
         self._parts[-1].activation = activation
 
     def model(self, loss: str | Loss | None = None, spec: Spec | None = None) -> MLP:
-        """The network. ``spec`` is used where it describes this very chain, with its loss and its unrounded numbers."""
+        """Return the network. A ``spec`` that describes this chain is used, with its loss and its unrounded numbers."""
         if not self.begun:
             raise ValueError("there is no layer with weights")
         entries = self._entries()
@@ -153,6 +154,7 @@ class Chain:
         return model
 
     def _entries(self) -> list[dict[str, Any]]:
+        """Return the list of layer dicts that describes this chain."""
         first: dict[str, Any] = {"n": self.n_in, "act": None}
         for key, values in (("shift", self._shift), ("scale", self._scale)):
             if values is not None:
@@ -171,7 +173,7 @@ class Chain:
 
 
 def _rounded(entries: list[dict[str, Any]], dtype: np.dtype) -> list[dict[str, Any]]:
-    """A spec's list without its loss, all its numbers as the dtype has them."""
+    """Return a spec's list without its loss, all its numbers rounded to the dtype."""
     return [
         {
             key: np.asarray(value, dtype).tolist() if key in ("shift", "scale", "slope") else value

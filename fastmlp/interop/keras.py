@@ -81,9 +81,9 @@ def to_keras(model: MLP) -> keras.Sequential:
     Returns
     -------
     keras.Sequential
-        Of the model's dtype, whatever Keras's default is; not compiled. Keras multiplies float64 numbers in float32
-        unless its backend is TensorFlow, so that a float64 network predicts with float32's rounding there; JAX makes
-        the parameters float32 too, if it has not been told to do otherwise.
+        A model of the network's dtype, whatever Keras's default is; not compiled. Keras multiplies float64 numbers in
+        float32 unless its backend is TensorFlow, so that a float64 network predicts with float32's rounding there; JAX
+        makes the parameters float32 too, if it has not been told to do otherwise.
 
     Raises
     ------
@@ -130,15 +130,15 @@ def from_keras(net: keras.Model, *, loss: str | Loss | None = None) -> MLP:
     Parameters
     ----------
     net : keras.Sequential, or a functional keras.Model that is a chain
-        Of Dense layers, activations within them or as layers, and other such models. Rescaling and Normalization in
+        Dense layers, activations within them or as layers, and other such models. Rescaling and Normalization in
         front become shift and scale. Flatten, dropout and noise are left out: they change nothing in a trained network.
     loss : str or Loss, optional
-        For training on; left out, the default of the output activation.
+        The loss for further training; when left out, the default of the output activation.
 
     Raises
     ------
     ValueError
-        Naming the layer that has no place in such a network.
+        When a layer has no place in such a network; it is named.
 
     Examples
     --------
@@ -155,9 +155,9 @@ def from_keras(net: keras.Model, *, loss: str | Loss | None = None) -> MLP:
     flat = len(net.input_shape) < 3
     for layer in _flat(net):
         kind, where = type(layer), f"layer {layer.name!r} ({type(layer).__name__})"
-        for setting, wanted in _SETTINGS.get(kind, {}).items():
-            if getattr(layer, setting) not in wanted:
-                raise ValueError(f"{where}: {setting} is {getattr(layer, setting)!r}, only {wanted[0]!r} is supported")
+        for setting, values in _SETTINGS.get(kind, {}).items():
+            if getattr(layer, setting) not in values:
+                raise ValueError(f"{where}: {setting} is {getattr(layer, setting)!r}, only {values[0]!r} is supported")
         flat = flat or kind is layers.Flatten
         if kind is layers.Dense:
             if not flat:
@@ -198,14 +198,14 @@ def _of_function(function: Any, where: str) -> Activation:
 
 
 def _flat(net: keras.Model) -> Iterator[Any]:
-    """The layers of models within models, from input to output."""
+    """Yield the layers of models within models, from input to output."""
     if isinstance(net, keras.Sequential):
-        found = net.layers
+        members = net.layers
     elif type(net).__name__ == "Functional":
-        found = _chain_of(net)
+        members = _chain_of(net)
     else:
         raise ValueError(f"model {net.name!r} ({type(net).__name__}) is neither Sequential nor functional")
-    for layer in found:
+    for layer in members:
         if isinstance(layer, keras.Model):
             yield from _flat(layer)
         else:
@@ -213,21 +213,21 @@ def _flat(net: keras.Model) -> Iterator[Any]:
 
 
 def _chain_of(net: keras.Model) -> list[Any]:
-    """The layers of a functional model, which must be a chain."""
+    """Return the layers of a functional model, which must be a chain."""
     if len(net.inputs) != 1 or len(net.outputs) != 1:
         raise ValueError(
             f"model {net.name!r} has {len(net.inputs)} inputs and {len(net.outputs)} outputs, not one each"
         )
-    found: list[Any] = []
+    chain: list[Any] = []
     tensors = net.outputs
     while tensors:
         if len(tensors) > 1:
             raise ValueError(
-                f"layer {found[0].name!r} ({type(found[0]).__name__}) joins branches; a network is a chain"
+                f"layer {chain[0].name!r} ({type(chain[0]).__name__}) joins branches; a network is a chain"
             )
         operation, index, _ = tensors[0]._keras_history
-        found.insert(0, operation)
+        chain.insert(0, operation)
         if tensors[0] is net.inputs[0]:
             break
         tensors = operation._inbound_nodes[index].input_tensors
-    return found
+    return chain

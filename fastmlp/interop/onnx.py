@@ -93,7 +93,7 @@ def _expm1_of_negative(g: _Graph, z: str) -> str:
 
 
 def _gelu_without_erf(g: _Graph, z: str) -> str:
-    """z times half of erfc(-z/√2), to 3e-15.
+    """Add z times half of erfc(-z/√2), exact to 3e-15.
 
     With u > 0, erfc(u) is exp(-u²) times a function that is smooth in t = 1/(1 + u/2), here a polynomial up to u = 10.
     What it is behind that makes no difference to so small a number, and behind 28 exp(-u²) is 0.
@@ -203,7 +203,7 @@ def from_onnx(path: str | os.PathLike[str], *, loss: str | Loss | None = None) -
     ----------
     path : str or path
     loss : str or Loss, optional
-        For training on. Left out: what `to_onnx` kept, else the default of the output activation.
+        The loss for further training; when left out, what `to_onnx` stored, else the default of the output activation.
 
     Raises
     ------
@@ -235,7 +235,7 @@ def _read(path: Path) -> onnx.ModelProto:
 
 
 def _metadata(proto: onnx.ModelProto) -> tuple[Spec | None, Sequence[str] | None]:
-    """The spec and the names of the classes that `to_onnx` kept."""
+    """Return the spec and the class names that `to_onnx` stored, or None."""
     for entry in proto.metadata_props:
         if entry.key == _METADATA:
             try:
@@ -266,7 +266,7 @@ class _Reader:
         self._room = 16 * proto.ByteSize()  # bytes that constants may still become
 
     def chain(self) -> Chain:
-        """The graph as a chain of layers."""
+        """Return the graph as a chain of layers."""
         output = self._output()
         for node in self._needed(output):
             self._read(node)
@@ -285,15 +285,16 @@ class _Reader:
         return names[0]
 
     def _needed(self, output: str) -> list[onnx.NodeProto]:
-        """The nodes that the output depends on, in their order."""
-        wanted, nodes = {output}, []
+        """Return the nodes that the output depends on, in their order."""
+        names, nodes = {output}, []
         for node in reversed(self._graph.node):
-            if wanted.intersection(node.output):
-                wanted.update(node.input)
+            if names.intersection(node.output):
+                names.update(node.input)
                 nodes.append(node)
         return nodes[::-1]
 
     def _read(self, node: onnx.NodeProto) -> None:
+        """Take the next node into the constants, the chain, or the formula of the next activation."""
         where = _where(node)
         if node.op_type not in _KNOWN or node.domain not in ("", "ai.onnx", *_SCALER.get(node.op_type, ())):
             raise ValueError(f"{where} has no place in a fully connected network")
@@ -313,7 +314,7 @@ class _Reader:
             self._formula[node.output[0]] = node
 
     def _fold(self, node: onnx.NodeProto, inputs: Sequence[str], where: str) -> None:
-        """A node of constants is a constant."""
+        """Compute a node of constants, and remember it as a constant."""
         if node.op_type not in _FOLDED:
             raise ValueError(f"{where} computes with constants alone; simplify the file first")
         values = self._run([_renamed(node, inputs)], node.output[0], {}, where)
@@ -323,7 +324,7 @@ class _Reader:
         self._constants[node.output[0]] = values
 
     def _run(self, nodes: list[onnx.NodeProto], output: str, feeds: dict[str, np.ndarray], where: str) -> np.ndarray:
-        """What some nodes make of the constants and of the arrays given."""
+        """Return what some nodes compute from the constants and from ``feeds``, arrays by name."""
         used = {name for node in nodes for name in node.input} & self._constants.keys()
         constants = [numpy_helper.from_array(self._constants[name], name) for name in used]
         begins = [
@@ -339,7 +340,7 @@ class _Reader:
             raise ValueError(f"{where} cannot be computed: {error}") from error
 
     def _product(self, node: onnx.NodeProto, inputs: Sequence[str], where: str) -> bool:
-        """Gemm or MatMul: a layer."""
+        """Read a Gemm or MatMul as a layer."""
         attributes = {item.name: helper.get_attribute_value(item) for item in node.attribute}
         if inputs[0] in self._constants or any(name not in self._constants for name in inputs[1:] if name):
             raise ValueError(f"{where} does not multiply by constants from the right")
@@ -357,13 +358,13 @@ class _Reader:
         return True
 
     def _row(self, values: np.ndarray, n: int, where: str) -> np.ndarray:
-        """Constants that broadcast to rows of n numbers, as one row."""
+        """Return constants that broadcast to rows of n numbers as one row, (n,)."""
         if values.size not in (1, n) or values.size != max(values.shape[-1:], default=1):
             raise ValueError(f"{where} has constants of shape {values.shape}, where {n} outputs are")
         return np.broadcast_to(values.ravel(), n)
 
     def _arithmetic(self, node: onnx.NodeProto, inputs: Sequence[str], where: str) -> bool:
-        """A sum with biases, or what shifts or scales the inputs; anything else is part of a formula."""
+        """Read a sum with biases, or a shift or scale of the inputs; False for part of a formula."""
         first, second = inputs
         constant = self._constants.get(first, self._constants.get(second))
         if constant is None or self._base not in (first, second):
@@ -387,7 +388,7 @@ class _Reader:
         return True
 
     def _scaler(self, node: onnx.NodeProto, inputs: Sequence[str], where: str) -> bool:
-        """What skl2onnx makes of a StandardScaler."""
+        """Read what skl2onnx makes of a StandardScaler as shift and scale; False elsewhere than on the inputs."""
         if inputs[0] != self._base:
             return False
         attributes = {item.name: helper.get_attribute_value(item) for item in node.attribute}
@@ -397,7 +398,7 @@ class _Reader:
         return True
 
     def _passed(self, node: onnx.NodeProto, inputs: Sequence[str], where: str) -> bool:
-        """What changes no number of a network's rows."""
+        """Skip a node that changes no number of a network's rows; False for any other."""
         attributes = {item.name: helper.get_attribute_value(item) for item in node.attribute}
         constants = [self._constants.get(name) for name in inputs[1:]]
         flattens = False
@@ -409,9 +410,9 @@ class _Reader:
             flattens = attributes.get("axis", 1) == 1
         if node.op_type == "Reshape" and constants[0] is not None:
             shape = constants[0].ravel().tolist()
-            known = self._chain.width if self._chain.begun else self._n_declared
+            width = self._chain.width if self._chain.begun else self._n_declared
             all_samples = (-1,) if attributes.get("allowzero", 0) else (-1, 0)
-            flattens = len(shape) == 2 and shape[0] in all_samples and (shape[1] == known or shape == [0, -1])
+            flattens = len(shape) == 2 and shape[0] in all_samples and (shape[1] == width or shape == [0, -1])
         if node.op_type in ("Flatten", "Reshape") and not flattens:
             return False
         self._flat = self._flat or flattens
@@ -419,7 +420,7 @@ class _Reader:
         return True
 
     def _close(self, end: str) -> None:
-        """The formula up to here is the activation of the last layer."""
+        """Give the last layer the activation that the formula up to ``end`` computes."""
         if end == self._base:
             return
         if end not in self._formula:
@@ -431,7 +432,7 @@ class _Reader:
         self._chain.activate(self._recognised(nodes, end, where), where)
 
     def _recognised(self, nodes: list[onnx.NodeProto], end: str, where: str) -> Activation:
-        """The activation with the values that the nodes compute."""
+        """Return the activation that has the values which the nodes compute."""
         width = self._chain.width
         for name in {name for node in nodes for name in node.input} & self._constants.keys():
             self._row(self._constants[name], width, where)
@@ -453,7 +454,7 @@ class _Reader:
 
     @property
     def _n_declared(self) -> int | None:
-        """How many numbers a sample has according to the input's declaration; None when it does not say."""
+        """The number of inputs that the graph declares; None when it does not say."""
         dims = self._input.type.tensor_type.shape.dim[1:]
         return math.prod(dim.dim_value for dim in dims) if dims and all(dim.dim_value for dim in dims) else None
 
@@ -481,7 +482,7 @@ def _where(node: onnx.NodeProto) -> str:
 
 
 def _renamed(node: onnx.NodeProto, inputs: Sequence[str]) -> onnx.NodeProto:
-    """The node, taking inputs of other names."""
+    """Return a copy of a node that takes inputs of other names."""
     copy = onnx.NodeProto()
     copy.CopyFrom(node)
     del copy.input[:]

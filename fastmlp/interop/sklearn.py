@@ -51,15 +51,15 @@ def from_sklearn(estimator: Any) -> MLP:
     Returns
     -------
     MLP
-        Of the parameters' dtype, which is that of the data they were fitted to. ``predict`` is ``predict_proba`` where
-        there are more than two classes or several labels, and its second column, the probability of ``classes_[1]``,
-        where there are two; of a regressor it is ``predict``, as (n_samples, n_out). ``predict_class`` counts in
-        ``classes_``, whose names are ``class_names``.
+        A network of the parameters' dtype, which is that of the data they were fitted to. ``predict`` is
+        ``predict_proba`` where there are more than two classes or several labels, and its second column, the
+        probability of ``classes_[1]``, where there are two; of a regressor it is ``predict``, as (n_samples, n_out).
+        ``predict_class`` counts in ``classes_``, whose names are ``class_names``.
 
     Raises
     ------
     ValueError
-        When it is not fitted, or naming the step or the output ("exp", of Poisson regression) that has no place here.
+        When it is not fitted, or when a step, or the output ("exp" in Poisson regression), has no place here.
 
     Examples
     --------

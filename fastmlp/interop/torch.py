@@ -86,7 +86,7 @@ def to_torch(model: MLP) -> nn.Sequential:
     Returns
     -------
     torch.nn.Sequential
-        Of the model's dtype, on the CPU. The last layer's activation is in it, softmax too: for training with
+        A network of the model's dtype, on the CPU. The last layer's activation is in it, softmax too: for training with
         ``CrossEntropyLoss``, which wants logits, leave the last module off.
 
     Raises
@@ -134,16 +134,16 @@ def from_torch(net: nn.Module, *, loss: str | Loss | None = None) -> MLP:
     Parameters
     ----------
     net : torch.nn.Sequential
-        Of ``Linear`` and activation modules, and Sequentials of them. Identity, Flatten and Dropout are left out: they
-        change nothing in a trained network. A classifier that was trained on logits gives logits here too; for
-        probabilities append ``torch.nn.Softmax(dim=1)``.
+        A chain of ``Linear`` and activation modules, and Sequentials of them. Identity, Flatten and Dropout are left
+        out: they change nothing in a trained network. A classifier that was trained on logits gives logits here too;
+        for probabilities append ``torch.nn.Softmax(dim=1)``.
     loss : str or Loss, optional
-        For training on; left out, the default of the output activation.
+        The loss for further training; when left out, the default of the output activation.
 
     Raises
     ------
     ValueError
-        Naming the module that has no place in such a network, and where it is.
+        When a module has no place in such a network; it is named, and where it is.
 
     Examples
     --------
@@ -158,9 +158,9 @@ def from_torch(net: nn.Module, *, loss: str | Loss | None = None) -> MLP:
     chain = Chain()
     for name, module in _flat(net, ""):
         kind, where = type(module), f"module {name or '0'} ({type(module).__name__})"
-        for setting, wanted in _SETTINGS.get(kind, {}).items():
-            if getattr(module, setting) not in wanted:
-                raise ValueError(f"{where}: {setting} is {getattr(module, setting)!r}, only {wanted[0]!r} is supported")
+        for setting, values in _SETTINGS.get(kind, {}).items():
+            if getattr(module, setting) not in values:
+                raise ValueError(f"{where}: {setting} is {getattr(module, setting)!r}, only {values[0]!r} is supported")
         if kind is nn.Linear:
             assert isinstance(module, nn.Linear)
             chain.dense(
@@ -183,7 +183,7 @@ def _activation(module: nn.Module) -> Activation:
 
 
 def _flat(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Module]]:
-    """The modules of Sequentials within Sequentials, with their names in PyTorch's way: "2.0"."""
+    """Yield the modules of Sequentials within Sequentials, with their names in PyTorch's way: "2.0"."""
     if type(module) is not nn.Sequential:
         yield name, module
         return

@@ -1,4 +1,4 @@
-"""scikit-learn's MLPClassifier and MLPRegressor on fastmlp's kernels, and what those lack beside."""
+"""scikit-learn's MLPClassifier and MLPRegressor on fastmlp's kernels, with more activations, losses and options."""
 
 from .estimators import MLPClassifier, MLPRegressor
 

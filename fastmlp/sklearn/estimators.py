@@ -1,7 +1,7 @@
-"""scikit-learn's MLPClassifier and MLPRegressor on fastmlp's kernels, and what those lack beside.
+"""scikit-learn's MLPClassifier and MLPRegressor on fastmlp's kernels, with more activations, losses and options.
 
 Parameters, attributes, warnings, the use of ``random_state`` and every formula are scikit-learn's: the same numbers
-come out, sooner. This module has the estimators; fit.py has the loop that trains them.
+come out, sooner. This module has the estimators, fit.py the loop that trains them.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class _MLP(BaseEstimator):
         return Spec([*layers, {"n": n_out, "act": act, "cost": loss}])
 
     def _output(self) -> tuple[str, str | Loss | None]:
-        """The activation and the loss of the last layer."""
+        """Return the activation and the loss of the last layer."""
         raise NotImplementedError
 
     def _hidden(self) -> list[int]:
@@ -86,7 +86,7 @@ class _MLP(BaseEstimator):
 
     @property
     def network_(self) -> MLP:
-        """The `fastmlp.MLP` itself, of whose parameters ``coefs_`` and ``intercepts_`` are views."""
+        """The `fastmlp.MLP` itself; ``coefs_`` and ``intercepts_`` are views of its parameters."""
         if not hasattr(self, "coefs_"):
             raise AttributeError(f"{type(self).__name__} has no network_ before fit")
         arrays = [*self.coefs_, *self.intercepts_]
@@ -161,7 +161,7 @@ class _MLP(BaseEstimator):
             Floats and integers are read as they are, without a copy.
         y : array, (n_samples,) or (n_samples, n_outputs)
         sample_weight : array, (n_samples,), optional
-            Weights of a batch's samples in its mean loss. With ``batch_size=1`` a step is so many times as long.
+            Weights of a batch's samples in its mean loss. With ``batch_size=1`` they multiply the step.
 
         Returns
         -------
@@ -217,7 +217,7 @@ class _MLP(BaseEstimator):
         return self.network_.predict(X, n_threads=self.n_threads)
 
     def _predictions(self, outputs: np.ndarray) -> np.ndarray:
-        """What `predict` returns for the network's outputs."""
+        """Return what `predict` gives for the network's outputs."""
         raise NotImplementedError
 
     def _score(self, targets: np.ndarray, outputs: np.ndarray, weights: np.ndarray | None) -> float:
@@ -239,7 +239,7 @@ class MLPClassifier(ClassifierMixin, _MLP):
     Parameters
     ----------
     activation : str, fastmlp.Activation, or list of either
-        Of the hidden layers: any of the library's, or your own; a list has one a layer.
+        The activation of the hidden layers: any of the library's, or your own; a list has one a layer.
     loss : "log_loss", name of another loss, or fastmlp.Loss
         For example "mse" of the probabilities; or "hinge", under which there are scores and no probabilities.
     class_weight : "balanced", dict, or list of dict, optional
@@ -247,11 +247,11 @@ class MLPClassifier(ClassifierMixin, _MLP):
     dropout : float or list of float
         The share of hidden units left out in training, one for all layers or one each.
     l1 : float
-        As alpha, of Σ|w|.
+        The penalty l1 Σ|w|, beside that of alpha.
     dtype : "float32" or "float64", optional
-        Of the network; that of X when left out.
+        The network's dtype; when left out, float32 where X is float32, else float64.
     n_threads : int
-        They share batches of more than 128 samples, and predictions.
+        Threads that share batches of more than 128 samples, and predictions.
 
     Attributes
     ----------
@@ -321,13 +321,13 @@ class MLPClassifier(ClassifierMixin, _MLP):
             self._label_binarizer = LabelBinarizer().fit(y)
             self.classes_ = self._label_binarizer.classes_
         else:
-            known, classes = set(self.classes_), unique_labels(y)
-            if self.warm_start and set(classes) != known:
+            known_classes, classes = set(self.classes_), unique_labels(y)
+            if self.warm_start and set(classes) != known_classes:
                 raise ValueError(
                     "warm_start can only be used where `y` has the same classes as in the previous call to fit."
                     f" Previously got {self.classes_}, `y` has {classes}"
                 )
-            if not set(classes) <= known:
+            if not set(classes) <= known_classes:
                 raise ValueError(
                     f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. 'y' has {classes}."
                 )
@@ -416,15 +416,15 @@ class MLPRegressor(RegressorMixin, _MLP):
     loss : "squared_error", "absolute_error", "poisson", name of another loss, or fastmlp.Loss
         Any of the library's that fits a linear output, such as "huber".
     activation : str, fastmlp.Activation, or list of either
-        Of the hidden layers: any of the library's, or your own; a list has one a layer.
+        The activation of the hidden layers: any of the library's, or your own; a list has one a layer.
     dropout : float or list of float
         The share of hidden units left out in training, one for all layers or one each.
     l1 : float
-        As alpha, of Σ|w|.
+        The penalty l1 Σ|w|, beside that of alpha.
     dtype : "float32" or "float64", optional
-        Of the network; that of X when left out.
+        The network's dtype; when left out, float32 where X is float32, else float64.
     n_threads : int
-        They share batches of more than 128 samples, and predictions.
+        Threads that share batches of more than 128 samples, and predictions.
 
     Attributes
     ----------

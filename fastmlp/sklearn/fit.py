@@ -76,7 +76,7 @@ class Progress:
         return self.state
 
     def set_learning_rate(self, learning_rate: float) -> None:
-        """Change the rate, and scale the velocities so that scikit-learn's, which include the rate, stay what they were."""
+        """Change the rate; the velocities, which scikit-learn multiplies by the rate, stay what they are there."""
         assert self.state is not None
         for velocity in self.state.vectors:
             velocity *= self.learning_rate / learning_rate

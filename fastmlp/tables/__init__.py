@@ -1,4 +1,5 @@
-"""Files with named columns, read into values, and what those columns mean to a network."""
+"""Tables: files with named columns (reading.py), the meaning of the columns to a network (schema.py), and training on
+them (fitting.py)."""
 
 from .reading import MISSING, Values, read, write, write_csv
 from .schema import Column, Schema, split

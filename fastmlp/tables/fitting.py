@@ -16,41 +16,41 @@ from ..model.training import History, train
 from .reading import Values
 from .schema import Schema, split
 
-__all__ = ["TrainingRows", "fit"]
+__all__ = ["TableRows", "fit"]
 
 
 @dataclass(frozen=True)
-class TrainingRows:
-    """The rows of a table that have a target, and which of them are held out.
+class TableRows:
+    """The rows of a table that have a target, as x and y: some to train on, others to validate with.
 
     Attributes
     ----------
     schema : Schema
-        With the means, deviations and categories of the rows that are kept.
+        With the means, deviations and categories of the training rows.
     x : ndarray, (n_rows, n_in)
         Raw numbers: the network's input layer standardises them.
     y : ndarray, (n_rows,)
         Class indices, or numbers in the target's units.
-    kept, held_out : ndarray of int
-        Indices of the rows to train on, and of those to stop in time by and to measure on.
+    training, validation : ndarray of int
+        Indices of the rows to train on, and of those held out to stop in time and to measure on.
     """
 
     schema: Schema
     x: np.ndarray
     y: np.ndarray
-    kept: np.ndarray
-    held_out: np.ndarray
+    training: np.ndarray
+    validation: np.ndarray
 
     @classmethod
     def of(
         cls,
         table: Mapping[str, Values],
         schema: Schema,
-        validation: float = 0.2,
+        validation_fraction: float = 0.2,
         seed: int | None = None,
         dtype: Any = np.float32,
-    ) -> TrainingRows:
-        """Encode a table, and draw the share ``validation`` of its rows, or of each class, to be held out.
+    ) -> TableRows:
+        """Encode a table, and draw the fraction of its rows, or of each class, that is for validation.
 
         Rows without a target are left out with a warning.
         """
@@ -60,27 +60,27 @@ class TrainingRows:
             warnings.warn(
                 f"{n_rows - len(rows)} of {n_rows} rows have no {schema.target!r}, and are left out", stacklevel=2
             )
-        kept, held_out = split(y, len(schema.classes), validation, seed)
-        schema = schema.fitted(table, rows[kept], dtype)
-        return cls(schema, schema.encode(table, dtype)[rows], y, kept, held_out)
+        training, validation = split(y, len(schema.classes), validation_fraction, seed)
+        schema = schema.fitted(table, rows[training], dtype)
+        return cls(schema, schema.encode(table, dtype)[rows], y, training, validation)
 
 
 def fit(
-    rows: TrainingRows,
+    rows: TableRows,
     hidden: Sequence[int] = (16, 16),
     act: str | Activation = "relu",
     loss: str | Loss | None = None,
     dtype: Any = np.float32,
     **options: Any,
 ) -> tuple[MLP, History]:
-    """Train a network on the rows that are kept, watching those that are held out.
+    """Train a network on the training rows, and watch it on the validation rows.
 
     The target of a regression is standardised during training: the losses in the history are those of standardised
     targets.
 
     Parameters
     ----------
-    rows : TrainingRows
+    rows : TableRows
     hidden : list of int
         Widths of the hidden layers.
     act : str or Activation
@@ -105,21 +105,21 @@ def fit(
     >>> from pathlib import Path
     >>> from tempfile import TemporaryDirectory
     >>> from fastmlp import tables
-    >>> from fastmlp.tables.fitting import TrainingRows, fit
+    >>> from fastmlp.tables.fitting import TableRows, fit
     >>> with TemporaryDirectory() as folder:
     ...     path = Path(folder) / "boxes.csv"
     ...     colours = np.array(["red", "blue"] * 15)
     ...     tables.write({"width": np.arange(30), "colour": colours, "price": np.arange(30.0)}, path)
     ...     table = tables.read(path)
-    >>> rows = TrainingRows.of(table, tables.Schema.of(table, "price", "regression"), seed=0)
-    >>> rows.x.shape, len(rows.kept), len(rows.held_out)
+    >>> rows = TableRows.of(table, tables.Schema.of(table, "price", "regression"), seed=0)
+    >>> rows.x.shape, len(rows.training), len(rows.validation)
     ((30, 3), 24, 6)
     >>> model, history = fit(rows, hidden=[8], epochs=5, seed=0)
-    >>> model.predict(rows.x[rows.held_out]).shape
+    >>> model.predict(rows.x[rows.validation]).shape
     (6, 1)
     """
-    schema, y, kept, held_out = rows.schema, rows.y, rows.kept, rows.held_out
-    center, spread = (0.0, 1.0) if schema.classes else (float(np.mean(y[kept])), float(np.std(y[kept])) or 1.0)
+    schema, y, training, validation = rows.schema, rows.y, rows.training, rows.validation
+    center, spread = (0.0, 1.0) if schema.classes else (float(np.mean(y[training])), float(np.std(y[training])) or 1.0)
     targets = y if schema.classes else (y - center) / spread
     scores = loss is not None and get_loss(loss).name == "hinge"
     layers = [
@@ -128,12 +128,12 @@ def fit(
         {"n": len(schema.classes) or 1, "act": "softmax" if schema.classes and not scores else "linear"},
     ]
     model, history = train(
-        rows.x[kept],
-        targets[kept],
+        rows.x[training],
+        targets[training],
         layers,
         loss=loss,
         dtype=dtype,
-        validation_data=(rows.x[held_out], targets[held_out]) if len(held_out) else None,
+        validation_data=(rows.x[validation], targets[validation]) if len(validation) else None,
         **options,
     )
     if not schema.classes:  # the last layer, which is linear, undoes the target's standardisation

@@ -1,7 +1,4 @@
-"""Tables: files with named columns, read into values that are text and, where they can be, numbers.
-
-What the columns mean to a network is schema.py's.
-"""
+"""Reading and writing files with named columns: values are text and, where they can be, numbers."""
 
 from __future__ import annotations
 
@@ -52,7 +49,7 @@ class Values:
 
     @property
     def is_text(self) -> bool:
-        """Whether the file has text in this column, as a CSV has in all of them."""
+        """Whether the file holds text in this column, as a CSV does in all columns."""
         return (
             pa.types.is_string(self.type) or pa.types.is_large_string(self.type) or pa.types.is_string_view(self.type)
         )
@@ -70,7 +67,7 @@ class Values:
 
     @cached_property
     def numbers(self) -> np.ndarray | None:
-        """float64, NaN where the value is missing; true and false are 1 and 0. None when the column is no numbers."""
+        """A float64 array, NaN where a value is missing; true and false are 1 and 0. None when a value is no number."""
         kind = self.type
         if self.is_text:
             return self._parsed()
@@ -120,7 +117,7 @@ class Values:
 
     @property
     def first_non_number(self) -> tuple[int, str]:
-        """Row, counted from 1, and text of the first value that is no number."""
+        """The row, counted from 1, and the text of the first value that is no number."""
         not_numeric = pc.fill_null(pc.invert(pc.match_substring_regex(self.text, _NUMBER)), False)
         row = int(np.argmax(np.asarray(not_numeric)))
         return row + 1, self.text[row].as_py()

@@ -1,4 +1,4 @@
-"""What the columns of a table mean to a network, decided in training and stored with the model for prediction."""
+"""The meaning of a table's columns to a network, decided in training and stored with the model for prediction."""
 
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ class Column:
 
     @property
     def inputs(self) -> list[str]:
-        """Names of the network's inputs that it fills, in order."""
+        """Names of the network's inputs that this column fills, in order."""
         if not self.categories:
             return [self.name]
         return [f"{self.name} is {'missing' if value is None else repr(value)}" for value in self.categories]
 
     def __str__(self) -> str:
-        """What it takes, in words."""
+        """Describe in words what the column takes."""
         if not self.categories:
             return f"a number, {self.mean:.4g} ± {self.std:.4g}"
         return "one of " + ", ".join("(missing)" if value is None else value for value in self.categories)
 
     def fill(self, values: Values, out: np.ndarray) -> None:
-        """Write the raw numbers, or ones among the zeros, of (n_samples, n_inputs) into ``out``."""
+        """Write raw numbers, or the ones of categories, into ``out``: zeros, (n_samples, n_inputs)."""
         if not self.categories:
             numbers = values.finite(out.dtype)
             out[:, 0] = np.where(np.isnan(numbers), self.mean, numbers)
@@ -88,14 +88,14 @@ class Schema:
         return [name for column in self.columns for name in column.inputs]
 
     def input_layer(self) -> dict[str, Any]:
-        """The input layer that standardises the numbers and leaves the categories alone."""
+        """Return the input layer that standardises the numbers and leaves the categories alone."""
         widths = [len(column.inputs) for column in self.columns]
         shift = np.repeat([column.mean for column in self.columns], widths)
         scale = np.repeat([1 / column.std for column in self.columns], widths)
         return {"n": len(shift), "act": None, "shift": shift, "scale": scale}
 
     def encode(self, table: Mapping[str, Values], dtype: Any = np.float32) -> np.ndarray:
-        """The table as x (n_samples, n_in), in raw numbers: the network's input layer standardises them.
+        """Return the table as x (n_samples, n_in), in raw numbers: the network's input layer standardises them.
 
         Columns may come in any order, and others with them. A column that is missing, or holds something else than
         numbers where numbers were learnt from, is a ValueError. A category that was not there in training is a
@@ -111,7 +111,7 @@ class Schema:
         return x
 
     def encode_target(self, table: Mapping[str, Values], dtype: Any = np.float32) -> tuple[np.ndarray, np.ndarray]:
-        """The rows that have a target, and their y: class indices or numbers."""
+        """Return the rows that have a target, and their y: class indices or numbers."""
         require_columns(table, [self.target])
         values = table[self.target]
         if not self.classes:
@@ -178,7 +178,7 @@ class Schema:
         return cls(tuple(columns), target, classes)
 
     def fitted(self, table: Mapping[str, Values], rows: np.ndarray, dtype: Any = np.float32) -> Schema:
-        """This schema with the means, deviations and categories of some rows; without columns that are constant there.
+        """Return this schema with the means, deviations and categories of some rows, without columns constant there.
 
         Raises
         ------
@@ -208,7 +208,7 @@ class Schema:
         return Schema(tuple(columns), self.target, self.classes)
 
     def caption(self) -> list[str]:
-        """What each input and output of the network is, a line each, for those who call it without this library."""
+        """Describe each input and output of the network in a line, for those who call it without this library."""
         lines = ["inputs, in this order:"]
         for column in self.columns:
             if not column.categories:
@@ -226,7 +226,7 @@ class Schema:
 
     @classmethod
     def stored_in(cls, model: MLP) -> Schema:
-        """The schema of a model that `store` gave one; ValueError where there is none, or none that fits."""
+        """Return the schema that `store` gave a model; a ValueError where there is none, or none that fits."""
         if "table" not in model.metadata:
             raise ValueError("the model was not trained on a table by `fastmlp train`: it has no column names")
         try:
@@ -246,17 +246,20 @@ class Schema:
 
 
 def split(y: np.ndarray, n_classes: int, fraction: float, seed: int | None) -> tuple[np.ndarray, np.ndarray]:
-    """Rows to train on and rows held out: that share of each class, or of all rows where there are no classes."""
+    """Draw the rows to hold out: a share of each class, or of all rows where ``n_classes`` is 0.
+
+    Returns the rows to train on, and those held out.
+    """
     rng = np.random.default_rng(seed)
     groups = [np.flatnonzero(y == k) for k in range(n_classes)] or [np.arange(len(y))]
-    held = np.concatenate([rng.permutation(group)[: round(fraction * len(group))] for group in groups])
-    if len(held) == len(y):
+    held_out = np.concatenate([rng.permutation(group)[: round(fraction * len(group))] for group in groups])
+    if len(held_out) == len(y):
         raise ValueError(f"a validation share of {fraction:g} leaves no rows to train on")
-    return np.setdiff1d(np.arange(len(y)), held), np.sort(held)
+    return np.setdiff1d(np.arange(len(y)), held_out), np.sort(held_out)
 
 
 def require_columns(table: Mapping[str, Values], names: Sequence[str]) -> None:
-    """ValueError with the columns that the table lacks, and the nearest one that it has."""
+    """Raise a ValueError that names the columns that a table lacks, and the nearest one that it has."""
     lacking = [name for name in names if name not in table]
     if len(lacking) == 1:
         raise ValueError(_short(f"there is no column {lacking[0]!r}{did_you_mean(lacking[0], table)}"))
@@ -274,12 +277,12 @@ def _short(text: str) -> str:
 
 
 def _categories(text: Any) -> tuple[str | None, ...]:
-    found = text.unique().to_pylist()
-    return (*sorted(value for value in found if value is not None), *([None] if None in found else []))
+    values = text.unique().to_pylist()
+    return (*sorted(value for value in values if value is not None), *([None] if None in values else []))
 
 
 def _standardised(name: str, numbers: np.ndarray) -> Column | None:
-    """The column with its mean and deviation; None when it is constant."""
+    """Return the column with its mean and standard deviation, or None when it is constant."""
     numbers = numbers[~np.isnan(numbers)]
     if not len(numbers) or numbers.min() == numbers.max() or not numbers.std():
         return None
@@ -287,7 +290,7 @@ def _standardised(name: str, numbers: np.ndarray) -> Column | None:
 
 
 def _trouble(values: Values) -> str:
-    """Why nothing can be learnt from a column as it is, or nothing."""
+    """Return why nothing can be learnt from a column as it is, or an empty text."""
     if values.numbers is not None:
         return ""
     if pa.types.is_temporal(values.type) or (values.is_text and values.matches(_DATE)):
@@ -305,7 +308,7 @@ def _trouble(values: Values) -> str:
 
 
 def _classes(values: Values, task: str) -> tuple[str, ...]:
-    """The target's classes, in the order of numbers where they are numbers; none for regression."""
+    """Return the target's classes, numbers in ascending order; none for regression."""
     if task == "regression":
         values.finite(np.float64)
     numbers = None if values.numbers is None else values.numbers[values.present]
