@@ -17,7 +17,7 @@ import numpy as np
 
 from .base.suggest import lookup
 
-__all__ = ["ACTIVATIONS", "Activation", "get_activation"]
+__all__ = ["ACTIVATIONS", "Activation"]
 
 _SQRT_HALF = math.sqrt(0.5)
 _INV_SQRT_2PI = 1.0 / math.sqrt(2.0 * math.pi)
@@ -282,6 +282,7 @@ ACTIVATIONS: dict[str, Activation] = {
         Activation("sine", _sine, _d_sine, traits=Traits(low=-1.0, high=1.0)),
     )
 }
+"""Every activation by its name."""
 _ALIASES = {"silu": "swish", "identity": "linear", "logistic": "sigmoid", "leakyrelu": "leaky_relu"}
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from .activations import Activation
 from .base.checks import check_choice, check_number
 
-__all__ = ["INITS", "Uniform", "initializer"]
+__all__ = ["INITS", "Uniform"]
 
 Shape = tuple[int, int]  # (n_out, n_in)
 Draw = Callable[[np.random.Generator, Shape, Activation], np.ndarray]
@@ -86,6 +86,7 @@ INITS: dict[str, Draw] = {
     "lecun_uniform": _uniform(_lecun),
     "orthogonal": _orthogonal,
 }
+"""Every initialisation by its name; "auto" is he_normal under rectifiers such as relu, else glorot_uniform."""
 
 
 def initializer(init: Any) -> Draw | Uniform:

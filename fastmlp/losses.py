@@ -19,7 +19,7 @@ import numpy as np
 from .activations import Activation
 from .base.suggest import lookup
 
-__all__ = ["LOSSES", "Loss", "default_loss", "get_loss"]
+__all__ = ["LOSSES", "Loss"]
 
 _TINY = 1e-30  # a positive number of either dtype, in place of 0 where it does not matter
 
@@ -205,6 +205,7 @@ LOSSES: dict[str, Loss] = {
         Loss("poisson", _poisson, _d_poisson, builtin=True, lowest_target=0.0, refusal=_unbounded),
     )
 }
+"""Every loss by its name."""
 _ALIASES = {"ce": "cross_entropy", "binary_cross_entropy": "bce", "categorical_crossentropy": "cross_entropy"}
 
 

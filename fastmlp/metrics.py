@@ -14,7 +14,7 @@ from .base.checks import check_choice
 from .base.suggest import unknown_name
 from .spec import Spec
 
-__all__ = ["METRICS", "Metric", "higher_is_better", "improvements", "named_metrics", "one_hot"]
+__all__ = ["METRICS", "accuracy", "cross_entropy", "label_accuracy", "mae", "mbe", "mse", "r2", "top_k"]
 
 Metric = Callable[[np.ndarray, np.ndarray], float]
 
@@ -63,6 +63,7 @@ def cross_entropy(y: np.ndarray, y_hat: np.ndarray) -> float:
 
 
 METRICS: dict[str, Metric] = {f.__name__: f for f in (mse, mae, mbe, r2, accuracy, top_k, cross_entropy)}
+"""Every metric by its name; "top_3" and the like also name one, and "accuracy" of several labels is label_accuracy."""
 
 
 def named_metrics(metrics: Any, spec: Spec) -> dict[str, Metric]:

@@ -30,11 +30,17 @@ Arrays = dict[int, np.ndarray]
 Layers = Sequence[Mapping[str, Any]]
 
 sigmoid = ACTIVATIONS["sigmoid"]
+"""The logistic function of every number."""
 relu = ACTIVATIONS["relu"]
+"""max(0, z) of every number."""
 linear = ACTIVATIONS["linear"]
+"""The identity."""
 d_sigmoid = sigmoid.derivative
+"""The derivative of `sigmoid` at z."""
 d_relu = relu.derivative
+"""The derivative of `relu` at z."""
 d_linear = linear.derivative
+"""The derivative of `linear` at z: ones."""
 
 
 def softmax(x: Any) -> np.ndarray:

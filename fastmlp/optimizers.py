@@ -24,7 +24,7 @@ from .base.suggest import did_you_mean
 
 __all__ = [
     "LBFGS", "OPTIMIZERS", "SGD", "AMSGrad", "Adagrad", "Adam", "AdamHat", "AdamW", "Lion", "NAdam", "Optimizer",
-    "RMSprop", "get_optimizer",
+    "RMSprop",
 ]  # fmt: skip
 
 
@@ -434,6 +434,7 @@ def _check_betas(betas: Any) -> None:
 OPTIMIZERS: dict[str, type[Optimizer]] = {
     kind.name: kind for kind in (SGD, Adam, AdamHat, AdamW, AMSGrad, NAdam, Lion, RMSprop, Adagrad, LBFGS)
 }
+"""Every optimiser's class by its name."""
 
 
 def get_optimizer(optimizer: Any) -> Optimizer:

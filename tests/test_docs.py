@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import doctest
-import os
 import re
-import subprocess
-import sys
 from html.parser import HTMLParser
 from inspect import signature
 from pathlib import Path
@@ -64,18 +61,6 @@ class Page(HTMLParser):
             (self.links if tag == "a" else self.loads).add(given["href"])
         if "src" in given:
             self.loads.add(given["src"])
-
-
-@pytest.fixture(scope="session")
-def site(tmp_path_factory):
-    """The site, built afresh; a warning is an error."""
-    folder = tmp_path_factory.mktemp("site")
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", folder]
-    done = subprocess.run(
-        command, cwd=ROOT, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"}, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    return folder
 
 
 def test_links(site):

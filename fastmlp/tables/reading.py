@@ -23,6 +23,7 @@ pc = require("pyarrow.compute", "cli", "fastmlp.tables")
 __all__ = ["MISSING", "Values", "read", "write", "write_csv"]
 
 MISSING = ("", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None", "?")
+"""Texts that are missing values."""
 _NUMBER = r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$"
 _COMMA_NUMBER = r"^[-+]?\d*,?\d+$"
 

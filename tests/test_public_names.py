@@ -1,0 +1,49 @@
+"""What the package offers is what the reference describes, name by name: neither has one more."""
+
+from __future__ import annotations
+
+import pkgutil
+import zlib
+from inspect import ismodule
+from pkgutil import resolve_name
+
+import pytest
+
+import fastmlp
+
+ROOMS = ("__main__", "base", "cli", "engine", "kernels", "model")  # machinery that nobody imports by name
+MODULES = ["fastmlp", *(f"fastmlp.{m.name}" for m in pkgutil.iter_modules(fastmlp.__path__) if m.name not in ROOMS)]
+
+
+@pytest.fixture(scope="module")
+def places(site):
+    """Where on the site each object can be linked to, by its name; "$" ends the place of a heading with that name."""
+    _, _, _, _, packed = (site / "objects.inv").read_bytes().split(b"\n", 4)
+    fields = [line.split() for line in zlib.decompress(packed).decode().splitlines()]
+    return {name: place for name, _, _, place, _ in fields}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_public_names_are_in_the_reference(module, places):
+    assert resolve_name(module).__all__
+    assert [name for name in resolve_name(module).__all__ if f"{module}.{name}" not in places] == []
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_public_names_exist_and_have_docstrings(module):
+    public = {module: resolve_name(module)}
+    public |= {name: getattr(public[module], name) for name in public[module].__all__}
+    assert [name for name, value in public.items() if not value.__doc__] == []
+
+
+def test_the_reference_describes_public_names_only(places):
+    names = {name for name, place in places.items() if place.endswith("$") and not ismodule(resolve_name(name))}
+    parents = {name: resolve_name(name.rpartition(".")[0]) for name in names}
+    names = {name for name in names if ismodule(parents[name])}
+    assert {"fastmlp.train", "fastmlp.tables.Schema", "fastmlp.interop.onnx.to_onnx"} <= names
+    assert sorted(name for name in names if name.rpartition(".")[2] not in parents[name].__all__) == []
+
+
+def test_all_that_the_reference_names_exists(places):
+    for name in places:
+        resolve_name(name)
