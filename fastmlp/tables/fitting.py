@@ -11,8 +11,9 @@ import numpy as np
 
 from ..activations import Activation
 from ..losses import Loss, get_loss
+from ..model.history import History
 from ..model.mlp import MLP
-from ..model.training import History, train
+from ..model.training import train
 from .reading import Values
 from .schema import Schema, split
 
