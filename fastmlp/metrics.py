@@ -12,7 +12,6 @@ import numpy as np
 
 from .base.checks import check_choice
 from .base.suggest import unknown_name
-from .spec import Spec
 
 __all__ = ["METRICS", "accuracy", "cross_entropy", "label_accuracy", "mae", "mbe", "mse", "r2", "top_k"]
 
@@ -66,10 +65,11 @@ METRICS: dict[str, Metric] = {f.__name__: f for f in (mse, mae, mbe, r2, accurac
 """Every metric by its name; "top_3" and the like also name one, and "accuracy" of several labels is label_accuracy."""
 
 
-def named_metrics(metrics: Any, spec: Spec) -> dict[str, Metric]:
+def named_metrics(metrics: Any, multilabel: bool) -> dict[str, Metric]:
     """Return the metrics that the ``metrics`` argument means, by name.
 
-    The argument is a name (also "top_3", …), a function of (y, y_hat), a list of these, or None.
+    The argument is a name (also "top_3", …), a function of (y, y_hat), a list of these, or None. "accuracy" of several
+    labels is `label_accuracy`.
     """
     if metrics is None:
         return {}
@@ -83,7 +83,7 @@ def named_metrics(metrics: Any, spec: Spec) -> dict[str, Metric]:
             result[getattr(metric, "__name__", type(metric).__name__)] = metric
         elif not isinstance(metric, str):
             raise TypeError(f"metrics must be names or functions, got {metric!r}")
-        elif metric == "accuracy" and spec.multilabel:
+        elif metric == "accuracy" and multilabel:
             result[metric] = label_accuracy
         elif match := re.fullmatch(r"top_([1-9]\d*)", metric):
             result[metric] = partial(top_k, k=int(match[1]))

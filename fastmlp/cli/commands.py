@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 import typer
 
-from .. import ACTIVATIONS, MLP, History, optimizers
-from ..activations import get_activation
+from ..activations import ACTIVATIONS, get_activation
 from ..base.cache import cache_folder
 from ..base.checks import check_choice, check_count, check_number, check_seed
 from ..base.version import __version__
+from ..model.history import History
+from ..model.mlp import MLP, load
+from ..optimizers import OPTIMIZERS
 from .core import CORE
 
 if TYPE_CHECKING:
@@ -93,7 +95,7 @@ LossName = Annotated[
 DType = Annotated[Literal["float32", "float64"], _network("NAME", "float32 or float64.")]
 Epochs = Annotated[int, _training("N", "Passes over the training rows, at most.")]
 Patience = Annotated[int, _training("N", "Stop when N epochs have brought nothing, and keep the best; 0 never stops.")]
-OptimizerName = Annotated[str, _training("NAME", f"{', '.join(optimizers.OPTIMIZERS)}.")]
+OptimizerName = Annotated[str, _training("NAME", f"{', '.join(OPTIMIZERS)}.")]
 Rate = Annotated[float | None, _training("RATE", "Learning rate. [default: 0.003; with sgd 0.01]")]
 BatchSize = Annotated[str | None, _training("N", "Rows in a step, or full. [default: 16; with sgd 1]")]
 L2 = Annotated[float, _training("X", "Penalty ½ l2 Σw² on the weights.")]
@@ -240,7 +242,7 @@ def predict(
     The columns that the model was trained on may come in any order, and others with them. A missing number is taken as
     the training rows' mean, and an unknown category as none of the known ones.
     """
-    from .. import load, tables
+    from .. import tables
     from ..tables import Schema
 
     if out is not None:
@@ -264,7 +266,7 @@ def predict(
 @app.command()
 def evaluate(model: Model, data: Data) -> None:
     """Measure a model on a table that has the target, too."""
-    from .. import load, tables
+    from .. import tables
     from ..tables import Schema
 
     network = load(model)
@@ -279,7 +281,6 @@ def evaluate(model: Model, data: Data) -> None:
 @app.command()
 def info(model: Model) -> None:
     """Show what is in a model's file: its layers, columns and classes."""
-    from .. import load
     from ..tables import Schema
 
     network = load(model)
@@ -318,7 +319,7 @@ def export(
     The network takes the table's raw numbers and gives probabilities, or numbers in the target's units. Missing values
     and categories are the caller's part: what each input is, is said here and in the file.
     """
-    from .. import interop, load
+    from .. import interop
     from ..tables import Schema
 
     _check_folder(out)

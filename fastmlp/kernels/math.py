@@ -26,6 +26,7 @@ in_order = njit(
 )
 
 _FORMATS = {np.float32: (8, 23), np.float64: (11, 52)}  # bits of exponent and mantissa
+_MANY = 100.0  # so many powers of two apart, the smaller number does not matter
 
 
 @intrinsic
@@ -138,35 +139,45 @@ def absolute(z):
 @functools.cache
 def functions(real):
     """The namespace that stands for ``np`` in formulas of that dtype."""
+    zero, one = real(0), real(1)
+    exp, expm1, tanh = _exponentials(real)
+    log, log1p = _logarithms(real)
+
+    @force_inlined
+    def sign(z):
+        return _where(z == zero, zero, _where(z > zero, one, -one))
+
+    namespace = ModuleType("np")  # a module, because Numba looks up attributes of nothing else
+    for name, function in {
+        "exp": exp, "expm1": expm1, "tanh": tanh, "log": log, "log1p": log1p, "abs": absolute, "maximum": maximum,
+        "minimum": minimum, "where": _where, "sign": sign, "sin": _from_libm(math.sin), "cos": _from_libm(math.cos),
+        "sqrt": _from_libm(math.sqrt),
+    }.items():  # fmt: skip
+        setattr(namespace, name, function)
+    return namespace
+
+
+def _exponentials(real):
+    """exp, expm1 and tanh of one dtype."""
     single = real is np.float32
-    bits = _FORMATS[real][1]
     one, two, half, zero = real(1), real(2), real(0.5), real(0)
     log2_e = real(1 / math.log(2))
     ln2_high, ln2_low = _split_ln2(real)
-    info = np.finfo(real)
-    tiny = real(info.tiny)
     underflow = real(-104.0 if single else -746.0)
     overflow = real(89.0 if single else 710.0)
     minus_one = real(-18.0 if single else -38.0)  # below, expm1 is -1
-    infinity = real(math.inf)
-    lifted, lift = real(bits), real(2.0**bits)  # to make subnormal numbers normal
-    many = real(100.0)  # so many powers of two apart, the smaller number does not matter
-
     # exp(r) - 1 = r + r² p(r) for |r| <= ln 2 / 2
     exp_polynomial = _polynomial(real, [1 / math.factorial(k) for k in range(2, 8 if single else 14)])
-    # 2 atanh(s) = 2 s + s³ q(s²) for |s| <= (√2 - 1) / (√2 + 1)
-    log_polynomial = _polynomial(real, [2 / k for k in range(3, 11 if single else 23, 2)])
     # tanh(z) = z + z³ t(z²) for |z| <= 1/4, from the Bernoulli numbers
     tanh_polynomial = _polynomial(real, _tanh_coefficients(5 if single else 10))
-    near = real(0.25)
+    near, many = real(0.25), real(_MANY)
 
+    @in_order
     def reduced(c):
         """exp(r) - 1 and n, where c = n ln 2 + r."""
         n = _round(c * log2_e)
         r = (c - n * ln2_high) - n * ln2_low
         return r + r * r * exp_polynomial(r), n
-
-    reduced = in_order(reduced)
 
     @in_order
     def exp(z):
@@ -192,6 +203,20 @@ def functions(real):
         close = a + a * square * tanh_polynomial(square)
         y = _where(a > near, far, close)
         return _where(z < zero, -y, _where(z == zero, z, y))
+
+    return exp, expm1, tanh
+
+
+def _logarithms(real):
+    """log and log1p of one dtype."""
+    single = real is np.float32
+    one, two, half, zero = real(1), real(2), real(0.5), real(0)
+    ln2_high, ln2_low = _split_ln2(real)
+    bits = _FORMATS[real][1]
+    tiny, infinity, many = real(np.finfo(real).tiny), real(math.inf), real(_MANY)
+    lifted, lift = real(bits), real(2.0**bits)  # to make subnormal numbers normal
+    # 2 atanh(s) = 2 s + s³ q(s²) for |s| <= (√2 - 1) / (√2 + 1)
+    log_polynomial = _polynomial(real, [2 / k for k in range(3, 11 if single else 23, 2)])
 
     @in_order
     def log_of(m, rest, k):
@@ -227,18 +252,7 @@ def functions(real):
         y = limits_of_log(u, log_of(_mantissa_from_root(safe), error, k))
         return _where(z == zero, z, y)
 
-    @force_inlined
-    def sign(z):
-        return _where(z == zero, zero, _where(z > zero, one, -one))
-
-    namespace = ModuleType("np")  # a module, because Numba looks up attributes of nothing else
-    for name, function in {
-        "exp": exp, "expm1": expm1, "tanh": tanh, "log": log, "log1p": log1p, "abs": absolute, "maximum": maximum,
-        "minimum": minimum, "where": _where, "sign": sign, "sin": _from_libm(math.sin), "cos": _from_libm(math.cos),
-        "sqrt": _from_libm(math.sqrt),
-    }.items():  # fmt: skip
-        setattr(namespace, name, function)
-    return namespace
+    return log, log1p
 
 
 def _from_libm(function):

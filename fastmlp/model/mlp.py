@@ -139,7 +139,7 @@ class MLP(Network):
 
     def evaluate(self, x: Any, y: Any, metrics: Any = None, *, n_threads: int = 1) -> dict[str, float]:
         """Mean loss, accuracy where the outputs are classes or labels, and the metrics asked for, by name."""
-        metrics, n_threads = named_metrics(metrics, self.spec), check_count(n_threads, "n_threads")
+        metrics, n_threads = named_metrics(metrics, self.spec.multilabel), check_count(n_threads, "n_threads")
         x = check_x(x, self.spec.n_in, self.dtype)
         y = check_y(y, self.spec, len(x), self.dtype)
         return evaluate_rows(self, x, y, np.arange(len(x)), metrics, n_threads)

@@ -105,7 +105,7 @@ class Options:
             _refuse_for_lbfgs(lr, batch_size, checkpoint, refused)
         model = spec if isinstance(spec, MLP) else None
         spec, dtype = _network(spec, loss, init, dtype)
-        metrics = named_metrics(metrics, spec)
+        metrics = named_metrics(metrics, spec.multilabel)
         dropout = dropout_shares(dropout, len(spec.layers) - 1)
         batch_size = _check_batch_size(batch_size)
         validation_fraction = check_number(validation_fraction, "validation_fraction", 0.0, 1.0)
