@@ -198,6 +198,7 @@ def _parse(layers: Any) -> dict[str, Any]:
 
 
 def _parse_n(entry: Mapping[str, Any], i: int) -> int:
+    """Check and return the number of units of layer i."""
     if "n" not in entry:
         raise ValueError(f"spec[{i}] has no 'n', the number of units")
     n = entry["n"]
@@ -233,6 +234,7 @@ def _finite(value: Any, where: str) -> float:
 
 
 def _parse_affine(entry: Mapping[str, Any], key: str, n_in: int) -> tuple[float, ...] | None:
+    """Check and return the input's shift or scale, one number or n_in; None where there is none."""
     if entry.get(key) is None:
         return None
     values = np.asarray(entry[key])

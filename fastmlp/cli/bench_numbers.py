@@ -133,6 +133,7 @@ def _share_of_sgemm() -> str:
 
 
 def _one_prediction(*widths: int) -> str:
+    """Measure one prediction of a network, beside onnxruntime where that is installed."""
     model = MLP(_network(*widths), seed=0)
     x = np.random.default_rng(0).random((1, widths[0]), dtype=np.float32)
     ours = _best(lambda: model.predict(x), 2000)

@@ -48,6 +48,7 @@ class _Graph:
         return name
 
     def __getattr__(self, op: str) -> Callable[..., str]:
+        """Return a function that adds a node with the operator ``op`` and returns the name of its output."""
         if not op[0].isupper():
             raise AttributeError(op)
 
@@ -224,6 +225,7 @@ def from_onnx(path: str | os.PathLike[str], *, loss: str | Loss | None = None) -
 
 
 def _read(path: Path) -> onnx.ModelProto:
+    """Read a file with the data that it keeps in others; a ValueError where it is no valid ONNX."""
     content = path.read_bytes()
     try:
         proto = onnx.load_model_from_string(content)
@@ -275,6 +277,7 @@ class _Reader:
         return self._chain
 
     def _output(self) -> str:
+        """Return the name of the one output that is a tensor of floats."""
         names = [
             value.name
             for value in self._graph.output

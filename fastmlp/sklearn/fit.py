@@ -127,6 +127,7 @@ class Fit:
             self._stochastic()
 
     def _lbfgs(self) -> None:
+        """Train by L-BFGS over all samples, and write the number of iterations and the final loss to the estimator."""
         e, weight = self._e, self._samples.weight(self._rows)
         settings = LBFGS(gtol=e.tol, ftol=1e7 * float(np.finfo(float).eps), max_fun=e.max_fun)
         e.n_iter_ = 0
@@ -154,6 +155,7 @@ class Fit:
             )
 
     def _stochastic(self) -> None:
+        """Train epoch by epoch until it stops; with early stopping the network keeps its best parameters."""
         e = self._e
         if e.early_stopping:
             if self._incremental:
@@ -212,6 +214,7 @@ class Fit:
             )
 
     def _batch_size(self) -> int:
+        """Return the samples a batch: 200 for "auto", at most all, as in scikit-learn."""
         size, n = self._e.batch_size, len(self._rows)
         if size == "auto":
             return min(200, n)
