@@ -150,6 +150,13 @@ def test_contributing_names_files_that_there_are():
     assert [path for path in paths if not (CONTRIBUTING.parent / path).exists()] == []
 
 
+def test_the_kernels_page_shows_every_file():
+    page = (PACKAGE / "kernels" / "README.md").read_text()
+    table = page[page.index("| files |") :].split("\n\n")[0]
+    shown = [name for row in table.splitlines() for name in re.findall(r"`(\w+)`", row.split("|")[1])]
+    assert sorted(shown) == sorted(path.stem for path in PACKAGE.glob("kernels/*.py") if path.stem != "__init__")
+
+
 def written(folder: Path, files: dict[str, str]) -> Path:
     """A package of those files."""
     for name in ("__init__", "spec", "base/cache", "kernels/layout", "kernels/cpu", "model/mlp", "tables/reading"):
