@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .base.checks import check_count, check_flag, check_number
-from .base.suggest import did_you_mean
+from .base.suggest import lookup
 
 __all__ = [
     "LBFGS", "OPTIMIZERS", "SGD", "AMSGrad", "Adagrad", "Adam", "AdamHat", "AdamW", "Lion", "NAdam", "Optimizer",
@@ -441,8 +441,5 @@ def get_optimizer(optimizer: Any) -> Optimizer:
     """What the ``optimizer`` argument means: a name from the table, with its defaults, or an `Optimizer`."""
     if isinstance(optimizer, Optimizer):
         return optimizer
-    if not isinstance(optimizer, str):
-        raise TypeError(f"optimizer must be a name or a fastmlp.optimizers.Optimizer, got {type(optimizer).__name__}")
-    if optimizer.lower() not in OPTIMIZERS:
-        raise ValueError(f"unknown optimizer {optimizer!r}{did_you_mean(optimizer, OPTIMIZERS)}")
-    return OPTIMIZERS[optimizer.lower()]()
+    hint = "call the class: Adam()"
+    return lookup(optimizer, OPTIMIZERS, {}, "optimizer", "fastmlp.optimizers.Optimizer", hint)()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,12 @@ import numpy as np
 from ..activations import Activation
 from ..base.sparse import SparseRows
 from ..kernels import catalog, store
-from ..kernels.layout import DATA, Place, aligned
+from ..kernels.layout import DATA, LINEAR, Place, aligned
 from ..losses import Loss
 from ..optimizers import Optimizer
 from ..spec import Spec
 from .call import KernelCall
-from .memory import Functions, Parameters, Workspace, words
+from .memory import Functions, Parameters, Workspace, fields, record_of, words
 
 __all__ = ["Binding", "DataView", "address_of"]
 
@@ -49,35 +50,36 @@ class Binding:
     def __init__(self, spec: Spec, places: Sequence[Place], params: np.ndarray) -> None:
         self.spec, self.params = spec, params
         self._places, self._dtype = places, params.dtype
-        self._real = params.dtype.name  # NumPy takes microseconds to make it
+        self._real, self._params_at = params.dtype.name, params.ctypes.data  # NumPy takes microseconds to make them
         self._readers: dict[np.dtype, int] = {}
         self._compiled: list[Any] = []  # users' functions, which must outlive their addresses
         self._functions = Functions(
             [self._activation(layer.act) for layer in spec.layers],
             [layer.act.slope or 0.0 for layer in spec.layers],
             [0 if layer.act.elementwise else address_of(catalog.softmax_backward(self._real)) for layer in spec.layers],
-            {name: address_of(catalog.linear(name, self._real)) for name in catalog.LINEAR},
+            _linear_fields(self._real),
         )
         output = spec.layers[-1].act
         fused = output.builtin and output.name in spec.loss.fused
-        self._loss = np.zeros((), DATA)
-        self._loss["loss"] = self._loss_rows(spec.loss, output.name if fused else "")
-        self._loss["fused"], self._loss["loss_activates"] = fused, fused and not output.elementwise
-        self._loss["score_labels"] = spec.multilabel
-        self._loss["score_classes"] = spec.one_of_many and not spec.multilabel
+        loss = np.zeros((), DATA)
+        loss["loss"] = self._loss_rows(spec.loss, output.name if fused else "")
+        loss["fused"], loss["loss_activates"] = fused, fused and not output.elementwise
+        loss["score_labels"], loss["score_classes"] = spec.multilabel, spec.one_of_many and not spec.multilabel
+        self._loss = words(loss)
         self.affine = _affine(spec, self._dtype)
 
     def view(
         self, x: np.ndarray | SparseRows, y: np.ndarray | None = None, weights: np.ndarray | None = None
     ) -> DataView:
         """Describe checked x and y (model/data.py) and float64 weights to the kernels. Nothing is copied."""
-        record = self._loss.copy()
+        data = self._loss.copy()
+        record = record_of(data, DATA)
         self._describe_x(record, x)
         if y is not None:
             self._describe_y(record, y)
         if weights is not None:
             record["weights"] = weights.ctypes.data
-        return DataView(words(record), x, y, weights)
+        return DataView(data, x, y, weights)
 
     def _describe_x(self, record: np.ndarray, x: np.ndarray | SparseRows) -> None:
         if isinstance(x, SparseRows):
@@ -113,8 +115,7 @@ class Binding:
     def run(self, workspace: Workspace, kernel: str, view: DataView, call: KernelCall, start: int, count: int) -> None:
         """Run a kernel over ``call.order[start:start + count]``."""
         workspace.take(view.words, call.words_for(start, count), call.step)
-        addresses = (array.ctypes.data for array in (self.params, workspace.job, call.numbers))
-        catalog.network(kernel, self._real)(*addresses)
+        catalog.network(kernel, self._real)(self._params_at, workspace.address, call.numbers.ctypes.data)
 
     def run_epochs(
         self,
@@ -129,7 +130,7 @@ class Binding:
         ``call.order``. Returns how many epochs stayed finite; ``finite`` gets the parameters of the last of them."""
         epochs = len(numbers)
         workspace.take(view.words, call.words_for(0, len(call.order) // epochs), call.step)
-        addresses = (array.ctypes.data for array in (self.params, workspace.job, numbers, finite))
+        addresses = self._params_at, workspace.address, numbers.ctypes.data, finite.ctypes.data
         return int(catalog.run_epochs(self._real)(*addresses, address_of(catalog.network(kernel, self._real)), epochs))
 
     def step(self, optimizer: Optimizer) -> int:
@@ -167,6 +168,12 @@ class Binding:
 def address_of(function: store.Function) -> int:
     """The address of a C function."""
     return ctypes.cast(function, ctypes.c_void_p).value or 0
+
+
+@cache
+def _linear_fields(real: str) -> tuple[float, ...]:
+    """The fields of the LINEAR record for reals of that dtype."""
+    return fields(LINEAR, **{name: address_of(catalog.linear(name, real)) for name in catalog.LINEAR})
 
 
 def _affine(spec: Spec, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray] | None:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ..kernels.layout import CALL, NUMBERS, STEP
-from .memory import words
+from ..kernels.layout import CALL, STEP
+from .memory import record_of, words
 from .steps import Step
 
 __all__ = ["KernelCall", "TimeSlices"]
@@ -41,7 +41,8 @@ class KernelCall:
 
     Attributes
     ----------
-    numbers : ndarray of NUMBERS, ()
+    numbers : ndarray of float64, (3,)
+        A NUMBERS record: ``number``, then the totals.
     totals : ndarray of float64, (2,)
         The sums of losses and of right answers so far.
     step : ndarray of int64
@@ -65,15 +66,17 @@ class KernelCall:
     ) -> None:
         self.order, self.block = order, block
         self._alive = outputs, gradient, step
-        self.numbers = np.zeros((), NUMBERS)
-        self.numbers["rate"] = number
-        self.totals = words(self.numbers).view(np.float64)[1:]
-        self.step = _NO_STEP if step is None else words(step.record)
-        self._record = record = np.zeros((), CALL)
-        self._words = words(record)
+        self.numbers = np.array([number, 0.0, 0.0])  # a NUMBERS record
+        self.totals = self.numbers[1:]
+        self.step = _NO_STEP if step is None else step.words
+        self._words = np.zeros(CALL.itemsize // 8, np.int64)
+        self._record = record = record_of(self._words, CALL)
         record["block"], record["batch"], record["part"] = block, batch, part
-        record["gradient"] = 0 if gradient is None else gradient.ctypes.data
-        record["scored"], record["by_inputs"], record["checked"] = scored, by_inputs, checked
+        if gradient is not None:
+            record["gradient"] = gradient.ctypes.data
+        for name, flag in (("scored", scored), ("by_inputs", by_inputs), ("checked", checked)):
+            if flag:
+                record[name] = True
         self._order = order.ctypes.data, order.itemsize
         self._outputs = (0, 0) if outputs is None else (outputs.ctypes.data, outputs.strides[0])
 

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
 
-from ..kernels.layout import JOB, LAYER, Place, aligned, padded
+from ..kernels.layout import JOB, LAYER, WORKSPACE, Place, aligned, padded
 
-__all__ = ["Functions", "Parameters", "Workspace", "words"]
+__all__ = ["Functions", "Parameters", "Workspace", "fields", "record_of", "words"]
 
 _ROWS = "z", "a", "d", "delta", "scaled"  # of a layer, ``block`` of each
 _MORE = 64  # numbers behind the end of a list that kernels may write to
 
 
 class Functions(NamedTuple):
-    """Addresses of the functions that a network's layers call: one a layer, and those of kernels/linear.py by name."""
+    """Addresses of the functions that a network's layers call: one a layer, and the fields of a LINEAR record."""
 
     activations: Sequence[int]
     slopes: Sequence[float]
     softmax_backwards: Sequence[int]
-    linear: Mapping[str, int]
+    linear: Sequence[float]
 
 
 class Parameters:
@@ -83,73 +84,58 @@ class Workspace:
     ----------
     job : ndarray of JOB, ()
         Its records ``workspace`` and ``linear`` are filled in; the others are for whoever runs the kernel.
+    address : int
+        The job's.
     layers : ndarray of LAYER, (n_layers,)
     """
 
     def __init__(
         self, places: Sequence[Place], block: int, parameters: Parameters, dtype: np.dtype, functions: Functions
     ) -> None:
-        item, n_in = dtype.itemsize, places[0].n_in
+        item, n_in, n_out = dtype.itemsize, places[0].n_in, places[-1].n_out
         row = {n: padded(n, item) for place in places for n in place[:2]}
-        widest = max(padded(block, item), *row.values())
-        used = 0
-
-        def take(count: int) -> int:
-            nonlocal used
-            used += count * item
-            return used - count * item
-
+        square = padded(block, item)
+        matrices = [n_in, *(place.n_out for place in places for _ in _ROWS)]
+        sizes = [max(square, *row.values()), square, block * row[n_out], block * square]
+        self._memory, (zeros, ones, targets, gram, x, *rows) = _carved(
+            [*sizes, *(block * row[n] for n in matrices)], aligned, dtype
+        )
+        lists = [n_in + _MORE, n_in, max(block, *row), *(place.n_in + _MORE for place in places[1:])]
+        self._lists, (index, slots, identity, *alive) = _carved(lists, np.zeros, np.dtype(np.int64))
+        self._lists[lists[0] : sum(lists[:2])] = -1
+        self._lists[sum(lists[:2]) : sum(lists[:3])] = np.arange(lists[2])
+        self.rows_at(ones, 1, square)[...] = 1
         self._parameters = parameters
-        self.layers, self.job = np.zeros(len(places), LAYER), np.zeros((), JOB)
-        own = self.job["workspace"]
-        own["zeros"], own["ones"] = take(widest), take(padded(block, item))
-        own["targets"], own["gram"] = take(block * row[places[-1].n_out]), take(block * padded(block, item))
-        below = below_d = take(block * row[n_in])
-        for layer, place in zip(self.layers, places, strict=True):
-            layer["input"], layer["below_d"] = below, below_d
-            for name in _ROWS:
-                layer[name] = take(block * row[place.n_out])
-            below, below_d = layer["a"], layer["d"]
-        self._memory = aligned(used // item, dtype)
-        for name in ("zeros", "ones", "targets", "gram"):
-            own[name] += self._memory.ctypes.data
-        for name in ("input", "below_d", *_ROWS):
-            self.layers[name] += self._memory.ctypes.data
-        self.rows_at(int(own["ones"]), 1, padded(block, item))[...] = 1
-        self._describe_layers(places, row, item, functions)
-        self._index, self._slots = np.zeros(n_in + _MORE, np.int64), np.full(n_in, -1)
-        self._identity = np.arange(max(block, *row))
-        own["index"], own["slots"] = self._index.ctypes.data, self._slots.ctypes.data
-        own["identity"], own["gram_row"] = self._identity.ctypes.data, padded(block, item) * item
-        own["n_layers"], own["layers"] = len(places), self.layers.ctypes.data
-        own["n_params"] = sum(place.n_out * (place.n_in + place.has_biases) for place in places)
-        own["in_place"], own["gradient"] = parameters.in_place, parameters.gradient
-        own["n_states"], own["states"] = len(parameters.states), parameters.states.ctypes.data
-        own["flat_states"] = parameters.flat_states.ctypes.data
-        for name, address in functions.linear.items():
-            self.job["linear"][name] = address
+        self.layers = np.array(
+            _layer_fields(places, parameters, functions, item, row, zeros, x, rows, [0, *alive]), LAYER
+        )
+        self.job = np.zeros((), JOB)
+        self.address = self.job.ctypes.data
+        words(self.job["workspace"])[:] = fields(
+            WORKSPACE,
+            n_layers=len(places),
+            layers=self.layers.ctypes.data,
+            n_params=sum(place.n_out * (place.n_in + place.has_biases) for place in places),
+            in_place=parameters.in_place,
+            gradient=parameters.gradient,
+            n_states=len(parameters.states),
+            states=parameters.states.ctypes.data,
+            flat_states=parameters.flat_states.ctypes.data,
+            targets=targets,
+            index=index,
+            identity=identity,
+            slots=slots,
+            zeros=zeros,
+            ones=ones,
+            gram=gram,
+            gram_row=square * item,
+        )
+        words(self.job["linear"])[:] = functions.linear
         self._data, self._call, self._step = (words(self.job[name]) for name in ("data", "call", "step"))
 
     def take(self, data: np.ndarray, call: np.ndarray, step: np.ndarray) -> None:
         """Fill in the words of the records that say what is to be done next."""
         self._data[:], self._call[:], self._step[:] = data, call, step
-
-    def _describe_layers(
-        self, places: Sequence[Place], row: Mapping[int, int], item: int, functions: Functions
-    ) -> None:
-        """Write all of the layers' records but the rows' addresses."""
-        zeros, start = self.job["workspace"]["zeros"], self._parameters.start
-        self._alive = [np.zeros(place.n_in + _MORE, np.int64) for place in places[1:]]
-        self.layers["alive"][1:] = [vector.ctypes.data for vector in self._alive]
-        self.layers["activation"], self.layers["slope"] = functions.activations, functions.slopes
-        self.layers["softmax_backward"] = functions.softmax_backwards
-        for layer, place, (w, b) in zip(self.layers, places, self._parameters.offsets, strict=True):
-            rows, columns = place.shape
-            layer["n_in"], layer["n_out"], layer["has_biases"] = place.n_in, place.n_out, place.has_biases
-            layer["by_inputs"], layer["w_rows"], layer["w_columns"] = place.by_inputs, rows, columns
-            layer["in_row"], layer["out_row"] = row[place.n_in] * item, row[place.n_out] * item
-            layer["w_row"], layer["flat_w"], layer["flat_b"] = row[columns] * item, place.w * item, place.b * item
-            layer["w"], layer["b"] = start + w, start + b if place.has_biases else zeros
 
     def rows_at(self, address: int, count: int, n: int) -> np.ndarray:
         """``count`` rows of n numbers that stand at an address of a layer's record, as a view."""
@@ -158,6 +144,80 @@ class Workspace:
         return self._memory[start : start + count * stride].reshape(count, stride)[:, :n]
 
 
+def _layer_fields(
+    places: Sequence[Place],
+    parameters: Parameters,
+    functions: Functions,
+    item: int,
+    row: Mapping[int, int],
+    zeros: int,
+    x: int,
+    rows: Sequence[int],
+    alive: Sequence[int],
+) -> list[tuple[float, ...]]:
+    """The fields of each layer's LAYER record; ``x`` and ``rows`` are addresses of matrices, ``alive`` of lists."""
+    result, below, below_d = [], x, x
+    for i, (place, (w, b)) in enumerate(zip(places, parameters.offsets, strict=True)):
+        w_rows, w_columns = place.shape
+        z, a, d, delta, scaled = rows[len(_ROWS) * i :][: len(_ROWS)]
+        layer = fields(
+            LAYER,
+            n_in=place.n_in,
+            n_out=place.n_out,
+            has_biases=place.has_biases,
+            by_inputs=place.by_inputs,
+            in_row=row[place.n_in] * item,
+            out_row=row[place.n_out] * item,
+            w_rows=w_rows,
+            w_columns=w_columns,
+            w_row=row[w_columns] * item,
+            flat_w=place.w * item,
+            flat_b=place.b * item,
+            w=parameters.start + w,
+            b=parameters.start + b if place.has_biases else zeros,
+            input=below,
+            below_d=below_d,
+            z=z,
+            a=a,
+            d=d,
+            delta=delta,
+            scaled=scaled,
+            activation=functions.activations[i],
+            softmax_backward=functions.softmax_backwards[i],
+            alive=alive[i],
+            n_alive=0,
+            slope=functions.slopes[i],
+        )
+        result.append(layer)
+        below, below_d = a, d
+    return result
+
+
+def _carved(
+    sizes: Sequence[int], allocate: Callable[[int, np.dtype], np.ndarray], dtype: np.dtype
+) -> tuple[np.ndarray, list[int]]:
+    """Memory for vectors of these sizes one after the other, all zero, and the address of each."""
+    memory = allocate(sum(sizes), dtype)
+    start = memory.ctypes.data
+    return memory, [start + dtype.itemsize * offset for offset in accumulate(sizes[:-1], initial=0)]
+
+
+def fields(layout: np.dtype, **values: float) -> tuple[float, ...]:
+    """Arrange the values of a record's fields, each given by its name, in the order in which they lie.
+
+    A field that is missing is a KeyError, a name that is no field a TypeError.
+    """
+    result = tuple(map(values.pop, layout.names or ()))
+    if values:
+        raise TypeError(f"no such fields: {', '.join(values)}")
+    return result
+
+
 def words(record: np.ndarray) -> np.ndarray:
     """The memory of a record of 64-bit fields as int64 numbers: these are copied in no time, records are not."""
     return np.ndarray(record.nbytes // 8, np.int64, record)
+
+
+def record_of(words: np.ndarray, layout: np.dtype) -> np.ndarray:
+    """The record, (), whose memory these int64 numbers are."""
+    return np.ndarray((), layout, words)

@@ -70,5 +70,5 @@ class GradientOfFew:
 
 def _prepared(kernel: str, binding: Binding, workspace: Workspace, call: KernelCall) -> partial[float]:
     """A kernel with its arguments: a call of it takes no time to make them."""
-    addresses = (array.ctypes.data for array in (binding.params, workspace.job, call.numbers))
+    addresses = binding.params.ctypes.data, workspace.address, call.numbers.ctypes.data
     return partial(catalog.network(kernel, binding.params.dtype.name), *map(ctypes.c_int64, addresses))

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..kernels.layout import OPTIONS, STEP, aligned
 from ..optimizers import SGD, Optimizer
+from .memory import words
 
 __all__ = ["OptimizerState", "Step"]
 
@@ -82,7 +83,7 @@ class OptimizerState:
 
 
 class Step:
-    """How a step is made, as kernels see it. It holds the arrays, because ``record`` has only addresses.
+    """How a step is made, as kernels see it. It holds the arrays, because the record has only addresses.
 
     Parameters
     ----------
@@ -93,21 +94,27 @@ class Step:
         The address of the function that leaves units out, or 0.
     kept : sequence of float
         The share of units kept, for each hidden layer.
+
+    Attributes
+    ----------
+    words : ndarray of int64
+        The memory of a STEP record.
     """
 
     def __init__(self, state: OptimizerState, rule: int, dropout: int, kept: Sequence[float]) -> None:
         self._constants, self._kept = np.array(state.optimizer.constants, np.float64), np.array(kept, np.float64)
         self._options, self._coefficients = state.options, np.empty(0)
-        self.record = record = np.zeros((), STEP)
+        self._record = record = np.zeros((), STEP)
+        self.words = words(record)
         record["rule"], record["options"] = rule, state.options.ctypes.data
         record["constants"], record["dropout"] = self._constants.ctypes.data, dropout
         record["kept"] = self._kept.ctypes.data
 
     def set_key(self, key: int) -> None:
         """Let dropout draw by this key from now on."""
-        self.record["key"] = key
+        self._record["key"] = key
 
     def set_coefficients(self, coefficients: np.ndarray) -> None:
         """Take these coefficients of exact blocks (blocks.py) from now on."""
         self._coefficients = coefficients
-        self.record["coefficients"] = coefficients.ctypes.data
+        self._record["coefficients"] = coefficients.ctypes.data

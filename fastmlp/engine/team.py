@@ -30,7 +30,7 @@ class Team:
         parameters = binding.parameters(vectors)
         self._workspaces = [binding.workspace(BLOCK, parameters) for _ in range(n_threads)]
         self._shared, self._members = aligned(1, SHARED), aligned(n_threads, MEMBER)
-        self._jobs = np.array([workspace.job.ctypes.data for workspace in self._workspaces], np.int64)
+        self._jobs = np.array([workspace.address for workspace in self._workspaces], np.int64)
         self._gradients = [parameters.extra_gradient() for _ in range(n_threads)]
         for i, (workspace, (_, distance)) in enumerate(zip(self._workspaces, self._gradients, strict=True)):
             record = workspace.job["team"]

@@ -7,7 +7,7 @@ import pytest
 from numba import njit
 
 from fastmlp.engine.memory import Functions, Parameters, Workspace
-from fastmlp.kernels import packing
+from fastmlp.kernels import catalog, packing
 from fastmlp.kernels.decorators import record_at
 from fastmlp.kernels.layout import JOB, parameter_places
 
@@ -33,7 +33,7 @@ def unpack(workspace, flat, distance):
 def workspace_of(places, parameters, dtype):
     """A workspace whose layers have no functions: none is called here."""
     nothing = [0] * len(places)
-    return Workspace(places, 1, parameters, dtype, Functions(nothing, nothing, nothing, {}))
+    return Workspace(places, 1, parameters, dtype, Functions(nothing, nothing, nothing, [0] * len(catalog.LINEAR)))
 
 
 def whole_lines(n, dtype) -> int:
