@@ -7,10 +7,16 @@ from typing import Any
 
 import numpy as np
 
+from ..base.alone import Alone
 from ..kernels.layout import aligned, parameter_places
 from ..metrics import Metric, one_hot
 from ..spec import Spec
 from .engine import Engine
+
+_BUSY = (
+    "the model is being trained by the call that this one comes from (a callback or a signal handler); "
+    "train a model.copy(), or wait until that call returns"
+)
 
 __all__ = ["Network", "evaluate_rows", "named_values"]
 
@@ -22,18 +28,39 @@ class Network:
     ----------
     spec : Spec
     dtype : dtype
+    params : ndarray, (n_params,)
     weights, biases : list of ndarray
-        Views of ``params``.
+        Views of ``params``. These and spec and dtype cannot be replaced: kernels count on them.
     """
 
     def _build(self, spec: Spec, dtype: np.dtype) -> None:
         """Make the parameters, all zero. Kernels are compiled, or loaded, when the engine is first asked for."""
-        self.spec = spec
-        self.dtype = dtype
+        self._spec, self._dtype = spec, dtype
         self._places, n_params = parameter_places(spec.widths, [layer.bias for layer in spec.layers])
         self._params = aligned(n_params, dtype)
-        self.weights, self.biases = self.unflatten(self._params)
+        self._weights, self._biases = self.unflatten(self._params)
         self._engine_or_none: Engine | None = None
+        self._alone = Alone(_BUSY)
+
+    @property
+    def spec(self) -> Spec:
+        """What the network is: layers, loss and input."""
+        return self._spec
+
+    @property
+    def dtype(self) -> np.dtype:
+        """float32 or float64, of all parameters."""
+        return self._dtype
+
+    @property
+    def weights(self) -> list[np.ndarray]:
+        """A view of ``params`` for each layer, (n_out, n_in)."""
+        return self._weights
+
+    @property
+    def biases(self) -> list[np.ndarray]:
+        """A view of ``params`` for each layer, (n_out,); read-only zeros for a layer without biases."""
+        return self._biases
 
     @property
     def params(self) -> np.ndarray:

@@ -14,6 +14,7 @@ import ctypes
 import functools
 import hashlib
 import importlib
+import os
 import tempfile
 import threading
 from pathlib import Path
@@ -31,6 +32,8 @@ Function = Any  # a ctypes function: pointers go in as integer addresses
 
 _loaded: dict[tuple[str, str, str], Function] = {}
 _lock = threading.RLock()
+if hasattr(os, "register_at_fork"):  # a child of a process that is compiling would wait for ever for Numba's own lock
+    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
 
 
 def load(module: str, name: str, signature: str, dtype: str) -> Function:
@@ -48,7 +51,8 @@ def compile_private(function: Any, signature: str, dtype: str) -> tuple[Function
     """A function that holds a user's own code: compiled in this process, never stored. Keep the second value alive."""
     from .compiler import compile_callback
 
-    compiled = compile_callback(function, signature, dtype)
+    with _lock:
+        compiled = compile_callback(function, signature, dtype)
     return _prototype(signature)(compiled.address), compiled
 
 

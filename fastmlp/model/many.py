@@ -6,10 +6,10 @@ import math
 import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from itertools import product
 from queue import Empty, SimpleQueue
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -210,6 +210,7 @@ def _run_all(
 ) -> tuple[list[Trained], bool]:
     """Run the plans, in their order, on threads. Returns those that were finished, and whether Ctrl-C ended it."""
     results: list[Trained | None] = [None] * len(plans)
+    troubles: list[BaseException] = []
     waiting: SimpleQueue[int] = SimpleQueue()
     for number in range(len(plans)):
         waiting.put(number)
@@ -230,24 +231,29 @@ def _run_all(
                 return
             except BaseException as trouble:
                 trouble.add_note(f"in a run of train_many with {plans[number]}")
+                troubles.append(trouble)
                 bar.stop()
-                raise
+                return
             results[number] = Trained(model, history, plans[number], error)
             bar.run_done(report, plans[number], history)
 
     interrupted = False
-    with ThreadPoolExecutor(n_threads, "fastmlp") as threads:
-        workers = [threads.submit(work) for _ in range(min(n_threads, len(plans)))]
-        try:
-            while wait(workers, timeout=0.1).not_done:
-                bar.draw()
-        except KeyboardInterrupt:
-            interrupted = True
-        finally:
-            bar.stop()
+    threads = [Thread(target=work, name="fastmlp", daemon=True) for _ in range(min(n_threads, len(plans)))]
+    for thread in threads:  # daemons: they must not keep the interpreter from ending
+        thread.start()
+    try:
+        while alive := [thread for thread in threads if thread.is_alive()]:
+            alive[0].join(0.1)
+            bar.draw()
+    except KeyboardInterrupt:
+        interrupted = True
+    finally:
+        bar.stop()
+        for thread in threads:
+            thread.join()
     bar.close()
-    for worker in workers:
-        worker.result()
+    if troubles:
+        raise troubles[0]
     return [trained for trained in results if trained is not None], interrupted
 
 

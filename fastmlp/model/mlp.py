@@ -149,7 +149,8 @@ class MLP(Network):
     ) -> dict[str, float]:
         """Learn from some samples, one row or many, in the order given; call it again with the next ones.
 
-        What the optimiser remembers is kept from call to call, but not in copies and pickles of the model.
+        What the optimiser remembers is kept from call to call, but not in copies and pickles of the model. Several
+        threads may call it on one model: each call is made whole, one after another, while predictions go on.
 
         Parameters
         ----------
@@ -171,6 +172,8 @@ class MLP(Network):
             For bad input, before anything is changed.
         DivergenceError
             When the loss or a parameter is no longer finite; the model is what it was before the call.
+        RuntimeError
+            When a signal handler calls it in the middle of another call on the same model, before any work.
 
         Examples
         --------
@@ -181,9 +184,10 @@ class MLP(Network):
         >>> model.predict([[1.0, 2.0]]).round(3).tolist()
         [[3.0]]
         """
-        if self._online is None:
-            self._online = Online(self)
-        return self._online.fit(x, y, lr, optimizer, batch_size, sample_weight)
+        with self._alone:
+            if self._online is None:
+                self._online = Online(self)
+            return self._online.fit(x, y, lr, optimizer, batch_size, sample_weight)
 
     def gradient(self, x: Any, y: Any) -> tuple[float, np.ndarray]:
         """The mean loss over the samples, and its gradient in the shape of ``params`` (`unflatten` takes it apart)."""

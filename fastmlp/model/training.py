@@ -75,7 +75,8 @@ def train(
         Any real dtype, any strides, read-only or memory-mapped: it is neither copied nor written to.
     y : array
         Class indices (n_samples,) or rows of probabilities for softmax, cross_entropy and hinge; 0/1 a label for
-        sigmoid; numbers (n_samples,) or (n_samples, n_out) for regression.
+        sigmoid; numbers (n_samples,) or (n_samples, n_out) for regression. It is read once, at the start: to train on
+        other labels, train the model again, or use `MLP.partial_fit`.
     spec : list of dict, Spec, or MLP
         The network (see `Spec`). A model goes on training in place.
     lr : float, schedule, or function of the epoch (counted from 0)
@@ -149,6 +150,8 @@ def train(
         For bad input, before anything is changed; among it a checkpoint that is damaged or another run's.
     DivergenceError
         When the loss is no longer finite; the model keeps the weights of the last finite epoch.
+    RuntimeError
+        When a callback trains the model that is being trained. Another thread that does so waits.
 
     Notes
     -----
@@ -171,6 +174,7 @@ def train(
         callbacks=callbacks, progress=progress, checkpoint=checkpoint, n_threads=n_threads,
     )  # fmt: skip
     run = TrainingRun(options, TrainingData.checked(x, y, options))
-    run.restore()
-    run.loop()
+    with run.model._alone:
+        run.restore()
+        run.loop()
     return TrainResult(run.model, run.history)
