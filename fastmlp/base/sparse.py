@@ -32,7 +32,7 @@ class SparseRows:
         indices, indptr = (np.ascontiguousarray(part, dtype=wide) for part in (indices, indptr))
         n_rows, n_columns = csr.shape
         sound = len(indptr) == n_rows + 1 and indptr[0] == 0 and indptr[-1] <= min(len(data), len(indices))
-        sound = sound and not np.any(np.diff(indptr) < 0)
+        sound = sound and not np.any(np.less(indptr[1:], indptr[:-1]))  # differences could wrap around
         used = indices[: indptr[-1]] if sound else indices[:0]
         if not sound or (used.size and (used.min() < 0 or used.max() >= n_columns)):
             raise ValueError(f"{name} is a broken sparse matrix: its indices do not fit its shape {csr.shape}")

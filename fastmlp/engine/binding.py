@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
+from weakref import ref
 
 import numpy as np
 
@@ -27,13 +28,14 @@ __all__ = ["Binding", "DataView", "address_of"]
 class DataView:
     """x, y and the samples' weights as kernels see them. It holds the arrays, because the record has only addresses.
 
-    ``words`` is the memory of a DATA record.
+    ``words`` is the memory of a DATA record. While ``pins`` live, nobody can resize the arrays that own the memory.
     """
 
     words: np.ndarray
     x: np.ndarray | SparseRows
     y: np.ndarray | None
     weights: np.ndarray | None
+    pins: list[ref[np.ndarray]]
 
 
 class Binding:
@@ -79,7 +81,9 @@ class Binding:
             self._describe_y(record, y)
         if weights is not None:
             record["weights"] = weights.ctypes.data
-        return DataView(data, x, y, weights)
+        arrays = (x.data, x.indptr, x.indices) if isinstance(x, SparseRows) else (x,)
+        pins = [_pin(array) for array in (*arrays, y, weights) if array is not None]
+        return DataView(data, x, y, weights, pins)
 
     def _describe_x(self, record: np.ndarray, x: np.ndarray | SparseRows) -> None:
         if isinstance(x, SparseRows):
@@ -89,7 +93,7 @@ class Binding:
                 )
             parts = x.data, x.indptr, x.indices
             record["x"], record["x_row"], record["x_column"] = (part.ctypes.data for part in parts)
-            record["x_sparse"] = True
+            record["x_sparse"], record["x_values"] = True, min(len(x.data), len(x.indices))
             sources = f"{x.data.dtype.name}.{x.indices.dtype.name}"
             record["x_reader"] = address_of(catalog.sparse_reader(sources, self._real))
         else:
@@ -168,6 +172,13 @@ class Binding:
 def address_of(function: store.Function) -> int:
     """The address of a C function."""
     return ctypes.cast(function, ctypes.c_void_p).value or 0
+
+
+def _pin(array: np.ndarray) -> ref[np.ndarray]:
+    """A weak reference to the array that owns an array's memory: NumPy resizes none that has one."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return ref(array)
 
 
 @cache

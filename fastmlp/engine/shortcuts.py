@@ -63,7 +63,9 @@ class GradientOfFew:
         n, part, workspace = len(x), part_of_batch(len(x)), self._team.leader
         call = KernelCall(np.arange(n), BLOCK, 1 / n, batch=n, part=part, gradient=self._gradient, checked=True)
         call.mark(begins=True, ends=True)
-        workspace.take(self._binding.view(x, y).words, call.words_for(0, n), call.step)
+        view = self._binding.view(x, y)
+        workspace.take(view.words, call.words_for(0, n), call.step)
+        self._pins = view.pins
         self._run, self._call, self._totals = _prepared("batches", self._binding, workspace, call), call, call.totals
         self._x, self._y, self._n = ref(x), ref(y), n
 

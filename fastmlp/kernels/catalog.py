@@ -53,7 +53,7 @@ KERNELS = {
     "backward_and_update_by_inputs": Kernel("linear", f"count index n_in {_BACKWARD}"),
     "list_nonzero_columns": Kernel("linear", "x x_row rows n index"),
     "reader": Kernel("readers", "data row_stride column_stride index:I rows following n shift scale out out_row"),
-    "sparse_reader": Kernel("readers", "data indptr indices order:I rows scale out out_row index slots"),
+    "sparse_reader": Kernel("readers", "data indptr indices n_values n order:I rows scale out out_row index slots"),
     "activation": Kernel("activations", "z:T a:T d rows n stride slope:d"),
     "softmax_backward": Kernel("activations", "a delta rows n stride"),
     "loss": Kernel("losses", "z:T a:T y:T delta:T rows n stride"),

@@ -65,7 +65,8 @@ DATA = np.dtype(
         ("x_reader", "i8"),  # the function that reads x's dtype
         ("x_shift", "i8"),  # vectors of the network's dtype, or 0: it sees (x - shift) · scale
         ("x_scale", "i8"),
-        ("x_sparse", "i8"),  # whether x is CSR
+        ("x_sparse", "i8"),  # whether x is CSR,
+        ("x_values", "i8"),  # and how many values its data and indices have
         ("y", "i8"),
         ("y_row", "i8"),
         ("y_column", "i8"),

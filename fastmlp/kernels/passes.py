@@ -29,8 +29,8 @@ def read_inputs(job, start, rows):
     order = job.call.order + 8 * start
     if data.x_sparse:
         arguments = (
-            data.x, data.x_row, data.x_column, order, rows, data.x_scale, layer.input, layer.in_row, own.index,
-            own.slots,
+            data.x, data.x_row, data.x_column, data.x_values, layer.n_in, order, rows, data.x_scale, layer.input,
+            layer.in_row, own.index, own.slots,
         )  # fmt: skip
         return int(call("sparse_reader", data.x_reader, arguments))
     following = min(job.call.block, job.call.count - start - rows)
@@ -61,7 +61,9 @@ def read_targets(job, start, rows, real):
             for k in range(last.n_out):
                 y[r, k] = 0
             number = peek(order + 8 * r, np.int64)
-            y[r, peek(data.y + 8 * number, np.int64)] = 1
+            label = peek(data.y + 8 * number, np.int64)
+            if 0 <= label < last.n_out:  # it was; but y may be the user's, who may write to it meanwhile
+                y[r, label] = 1
     else:
         call(
             "reader", data.y_reader,

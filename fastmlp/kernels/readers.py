@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .cpu import vector_bytes
-from .decorators import array_at, peek
+from .decorators import array_at, force_inlined, peek
 from .vectors import prefetch, read_vectors
 
 _ANY = 1 << 40  # the length of a list whose extent the caller knows
@@ -53,31 +53,42 @@ def _reader(source, real):
 def _sparse_reader(source, kind, real):
     """Read rows ``order`` of a CSR matrix: the columns that any of them has, listed in ``index``, become columns of x.
 
-    ``slots``, one a column of the matrix, is -1 before and after. Returns how many columns there are.
+    ``slots``, one for each of the n columns of the matrix, is -1 before and after. Returns how many columns there are.
+    The user may write to indptr and indices meanwhile: what leaves the matrix, or was not there at the first look, is
+    left out.
     """
     size, kind_size, out_size = (np.dtype(part).itemsize for part in (source, kind, real))
     lanes = vector_bytes() // out_size
 
-    def read(data, indptr, indices, order, rows, scale, out, out_row, index, slots):
+    @force_inlined
+    def bounds(indptr, row, n_values):
+        """The places of a row's first value and behind its last one, within the matrix."""
+        first, end = peek(indptr + row * kind_size, kind), peek(indptr + (row + 1) * kind_size, kind)
+        return max(np.int64(first), np.int64(0)), min(np.int64(end), n_values)
+
+    def read(data, indptr, indices, n_values, n, order, rows, scale, out, out_row, index, slots):
         order = array_at(order, rows, order)
         x = array_at(out, (rows, out_row // out_size), real)
         index = array_at(index, _ANY, np.int64)
         slots = array_at(slots, _ANY, np.int64)
         found = 0
         for r in range(rows):
-            for p in range(peek(indptr + order[r] * kind_size, kind), peek(indptr + (order[r] + 1) * kind_size, kind)):
-                column = peek(indices + p * kind_size, kind)
-                if slots[column] < 0:
+            first, end = bounds(indptr, order[r], n_values)
+            for p in range(first, end):
+                column = np.int64(peek(indices + p * kind_size, kind))
+                if 0 <= column < n and slots[column] < 0:
                     slots[column] = found
                     index[found] = column
                     found += 1
         for r in range(rows):
             for i in range(-(-found // lanes) * lanes):
                 x[r, i] = 0
-            for p in range(peek(indptr + order[r] * kind_size, kind), peek(indptr + (order[r] + 1) * kind_size, kind)):
-                column = peek(indices + p * kind_size, kind)
-                value = real(peek(data + p * size, source))
-                x[r, slots[column]] += value * peek(scale + column * out_size, real) if scale else value
+            first, end = bounds(indptr, order[r], n_values)
+            for p in range(first, end):
+                column = np.int64(peek(indices + p * kind_size, kind))
+                if 0 <= column < n and slots[column] >= 0:
+                    value = real(peek(data + p * size, source))
+                    x[r, slots[column]] += value * peek(scale + column * out_size, real) if scale else value
         for i in range(found):
             slots[index[i]] = -1
         return float(found)

@@ -88,9 +88,12 @@ def check_y(y: Any, spec: Spec, n_samples: int, dtype: np.dtype, name: str = "y"
 def check_samples(
     x: Any, y: Any, spec: Spec, dtype: np.dtype, sample_weight: Any = None, class_weight: Any = None, name: str = ""
 ) -> Samples:
-    """Check x, y and their weights together. ``name`` comes before "x" and "y" in messages: "validation "."""
+    """Check x, y and their weights together. ``name`` comes before "x" and "y" in messages: "validation ".
+
+    y is copied, so that training sees what was checked, whatever callbacks and other threads do to the user's.
+    """
     x = check_x(x, spec.n_in, dtype, f"{name}x")
-    y = check_y(y, spec, len(x), dtype, f"{name}y")
+    y = check_y(y, spec, len(x), dtype, f"{name}y").copy()
     return Samples(x, y, check_weights(sample_weight, class_weight, y, spec))
 
 

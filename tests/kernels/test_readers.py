@@ -98,7 +98,7 @@ def test_numbers_that_are_not_finite_stay_so(guarded, real, source, layout):
     np.testing.assert_array_equal(np.signbit(out[:, 3:20:4]), True)
 
 
-def naive_sparse_reader(data, indptr, indices, order, rows, scale, out, index, slots):
+def naive_sparse_reader(data, indptr, indices, n, order, rows, scale, out, index, slots):
     """Rows ``order`` of a CSR matrix, times ``scale``: the columns that any of them has, listed in ``index`` as they
     are met, become columns of out; how many they are."""
     columns = []
@@ -115,9 +115,9 @@ def naive_sparse_reader(data, indptr, indices, order, rows, scale, out, index, s
     return len(columns)
 
 
-def sparse_reader(data, indptr, indices, order, rows, scale, out, index, slots):
+def sparse_reader(data, indptr, indices, n, order, rows, scale, out, index, slots):
     return catalog.sparse_reader(f"{data.dtype.name}.{indices.dtype.name}", out.dtype.name)(
-        data.ctypes.data, indptr.ctypes.data, indices.ctypes.data, order.ctypes.data, rows,
+        data.ctypes.data, indptr.ctypes.data, indices.ctypes.data, len(data), n, order.ctypes.data, rows,
         0 if scale is None else scale.ctypes.data, out.ctypes.data, out.strides[0], index.ctypes.data,
         slots.ctypes.data,
     )  # fmt: skip
@@ -144,8 +144,8 @@ def test_sparse_reader(guarded, real, source, kind, scaled):
             order = guarded(rng.integers(0, ROWS, rows))
             out, index = guarded(np.full((rows + 1, n), -7, real)), guarded(np.full(n, -7))
             expected, expected_index = out.copy(), index.copy()
-            count = naive_sparse_reader(*matrix, order, rows, scale, expected, expected_index, slots)
-            assert sparse_reader(*matrix, order, rows, scale, out, index, slots) == count
+            count = naive_sparse_reader(*matrix, n, order, rows, scale, expected, expected_index, slots)
+            assert sparse_reader(*matrix, n, order, rows, scale, out, index, slots) == count
             np.testing.assert_array_equal(index, expected_index)
             np.testing.assert_array_equal(out[:rows, :count], expected[:rows, :count])
             np.testing.assert_array_equal(out[rows:], expected[rows:])
@@ -158,10 +158,29 @@ def test_the_last_vector_of_sparse_rows_ends_in_zeros(guarded, real):
         data, indices = np.ones(count, real), np.arange(count)
         out, index, slots = guarded(np.full((2, n), -7, real)), guarded(np.zeros(n, int)), guarded(np.full(n, -1))
         indptr, order = np.array([0, count, count]), np.array([1, 0])
-        assert sparse_reader(data, indptr, indices, order, 2, None, out, index, slots) == count
+        assert sparse_reader(data, indptr, indices, n, order, 2, None, out, index, slots) == count
         expected = np.zeros((2, n))
         expected[1, :count] = 1
         lanes = vector_bytes() // out.itemsize
         whole = -(-count // lanes) * lanes
         np.testing.assert_array_equal(out[:, :whole], expected[:, :whole])
         assert np.all(out[:, whole:n] == -7)
+
+
+def test_sparse_rows_that_leave_the_matrix_are_left_out(guarded, real):
+    data, order = guarded(np.ones(6, real)), guarded(np.array([0, 1]))
+    for indptr, indices in (
+        ([0, 3, 6], [0, 4, 1000, -1, 4, 2]),
+        ([-50, 3, 6], [0, 4, 1, 1, 4, 2]),
+        ([0, 3, 1 << 30], [0, 4, 1, 1, 4, 2]),
+    ):
+        out, index, slots = guarded(np.full((2, 5), -7, real)), guarded(np.full(5, -7)), guarded(np.full(5, -1))
+        arrays = guarded(np.array(indptr)), guarded(np.array(indices))
+        arrays[1][6:] = 1 << 40
+        count = catalog.sparse_reader(f"{data.dtype.name}.int64", out.dtype.name)(
+            data.ctypes.data, *(part.ctypes.data for part in arrays), 6, 5, order.ctypes.data, 2, 0, out.ctypes.data,
+            out.strides[0], index.ctypes.data, slots.ctypes.data,
+        )  # fmt: skip
+        inside = [column for column in dict.fromkeys(indices) if 0 <= column < 5]
+        assert index[: int(count)].tolist() == inside
+        assert np.all(slots[:5] == -1)
