@@ -29,12 +29,12 @@ class SparseRows:
         csr = matrix.tocsr()
         data, indices, indptr = np.asarray(csr.data), np.asarray(csr.indices), np.asarray(csr.indptr)
         wide = np.int64 if indices.dtype.itemsize == 8 or indptr.dtype.itemsize == 8 else np.int32
-        indices, indptr = (np.ascontiguousarray(part, dtype=wide) for part in (indices, indptr))
+        indices, indptr = (np.ascontiguousarray(array, dtype=wide) for array in (indices, indptr))
         n_rows, n_columns = csr.shape
         sound = len(indptr) == n_rows + 1 and indptr[0] == 0 and indptr[-1] <= min(len(data), len(indices))
         sound = sound and not np.any(np.less(indptr[1:], indptr[:-1]))  # differences could wrap around
-        used = indices[: indptr[-1]] if sound else indices[:0]
-        if not sound or (used.size and (used.min() < 0 or used.max() >= n_columns)):
+        columns = indices[: indptr[-1]] if sound else indices[:0]
+        if not sound or (columns.size and (columns.min() < 0 or columns.max() >= n_columns)):
             raise ValueError(f"{name} is a broken sparse matrix: its indices do not fit its shape {csr.shape}")
         return cls(np.ascontiguousarray(data), indices, indptr, (n_rows, n_columns))
 
@@ -46,8 +46,9 @@ class SparseRows:
         return self.shape[0]
 
     def toarray(self) -> np.ndarray:
+        """The dense matrix, of this shape and the dtype of ``data``."""
         dense = np.zeros(self.shape, self.data.dtype)
-        used = int(self.indptr[-1])
+        n_values = int(self.indptr[-1])
         rows = np.repeat(np.arange(len(self)), np.diff(self.indptr))
-        np.add.at(dense, (rows, self.indices[:used]), self.data[:used])
+        np.add.at(dense, (rows, self.indices[:n_values]), self.data[:n_values])
         return dense

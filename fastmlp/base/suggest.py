@@ -1,4 +1,4 @@
-"""Things that users name: which one a name means, and what to say of a name that means none."""
+"""Names that users write: what each one means, and errors that suggest the nearest name."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ def lookup(
     Parameters
     ----------
     value : str
-        The name; of anything else a TypeError says that it is neither a name nor a ``kind``.
+        The name; anything else is a TypeError.
     registry : dict
         Entries by their names, which are in lower case.
     aliases : dict
-        Names of the registry by other names for them.
+        Other names, and the registry's name for each.
     where : str
         The argument, or place in an argument, that an error is about.
     kind : str
         The class whose instances could be given instead of a name: "fastmlp.Loss".
     hint : str
-        What to do about a function or a class that was given instead.
+        Advice in the error for a function or a class that was given instead of a name.
     """
     if not isinstance(value, str):
         advice = f"; {hint}" if hint and callable(value) else ""
@@ -49,7 +49,7 @@ def lookup(
 
 
 def unknown_name(name: str, names: Iterable[str], where: str, kind: str = "") -> ValueError:
-    """Make the error for a name that is none of ``names``: "{where}: unknown {kind} …; did you mean …?"."""
+    """Make the error for a name that is not among ``names``: "{where}: unknown {kind} …; did you mean …?"."""
     return ValueError(f"{where}: unknown {f'{kind} ' if kind else ''}{name!r}{did_you_mean(name, names)}")
 
 

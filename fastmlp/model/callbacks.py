@@ -1,4 +1,4 @@
-"""What users' functions are called with after each epoch."""
+"""Callbacks: users' functions that are called after each epoch, and the state that they are called with."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class TrainingState:
     Attributes
     ----------
     epoch : int
-        The one that ended, counted from 0.
+        The epoch that ended, counted from 0.
     model : MLP
     history : History
         Up to and with this epoch.
@@ -39,7 +39,7 @@ Callback = Callable[[TrainingState], None]
 
 
 def check_callbacks(callbacks: Any) -> list[Callback]:
-    """The functions of a ``callbacks`` argument, which is one or a sequence."""
+    """Return the functions of a ``callbacks`` argument, which is one function or a sequence of them."""
     functions = [callbacks] if callable(callbacks) else list(callbacks)
     for i, function in enumerate(functions):
         if not callable(function):

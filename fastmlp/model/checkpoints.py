@@ -1,4 +1,4 @@
-"""Training runs in files: what a checkpoint holds, whether it belongs to the run at hand, and going on from it."""
+"""Checkpoints: what a file keeps of a training run, whether it belongs to the run at hand, and how that goes on."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Checkpoint:
     ----------
     path : str or path
     every : int
-        It is written before the first epoch, after every so many, and after the last one.
+        The file is written before the first epoch, after every ``every`` epochs, and after the last one.
 
     Examples
     --------
@@ -63,7 +63,7 @@ def get_checkpoint(value: Any) -> Checkpoint | None:
 
 @dataclass
 class RunState:
-    """What changes in the course of a training run: all that must be kept for it to go on as if nothing had happened.
+    """The changing state of a training run: all that it needs to go on as if it had not been interrupted.
 
     Attributes
     ----------
@@ -74,7 +74,7 @@ class RunState:
     rng : numpy.random.Generator
         Whatever the run draws comes from here: rows to hold out, orders of samples, keys of dropout.
     first_random_state : dict
-        What rng was before anything was drawn.
+        The state of rng before anything was drawn.
     stopped : bool
         Whether early stopping or a callback has ended the run.
     """
@@ -99,7 +99,7 @@ class RunState:
         return vectors
 
     def restore(self, saved: SavedRun) -> None:
-        """Become what was saved, random state included."""
+        """Take over what was saved, random state included."""
         for name, vector in self.vectors().items():
             vector[...] = saved.vectors[name]
         self.optimizer.set_count(saved.steps)
@@ -132,9 +132,9 @@ class CheckpointFile:
     ----------
     checkpoint : Checkpoint
     epochs : int
-        With how many the run ends.
+        The number of epochs of the whole run.
     terms : dict
-        What the run is defined by (`terms`); a file with other ones is refused.
+        The run's definition (`terms`); a file with other ones is refused.
     """
 
     def __init__(self, checkpoint: Checkpoint, epochs: int, terms: Mapping[str, Any]) -> None:
@@ -145,7 +145,7 @@ class CheckpointFile:
         self._writing: Future[None] | None = None
 
     def read(self, state: RunState) -> SavedRun | None:
-        """Read what `RunState.restore` takes; None where there is no file.
+        """Read a file for `RunState.restore` to take; None where there is none.
 
         ``state`` only says which vectors there must be. ValueError for a file that is damaged or another run's.
         """
@@ -156,32 +156,32 @@ class CheckpointFile:
         with reading(self._path, "checkpoint") as (document, take):
             if differences := list(_differences(self._terms, document)):
                 raise ValueError(f"is another run's checkpoint (give another file's name?): {'; '.join(differences)}")
-            done, stopped = entry(document, "epochs", int), entry(document, "stopped", bool)
-            if done > self._epochs:
-                raise ValueError(f"has had {done} epochs already, epochs is {self._epochs}")
+            n_epochs, stopped = entry(document, "epochs", int), entry(document, "stopped", bool)
+            if n_epochs > self._epochs:
+                raise ValueError(f"has had {n_epochs} epochs already, epochs is {self._epochs}")
             steps = entry(document, "steps", int)
             states = entry(document, "random_state", dict)
             first, now = (_check_random_state(states.get(name)) for name in ("first", "now"))
             lengths = entry(document, "history", dict)
             shapes = {name: (vector.dtype.name, vector.shape) for name, vector in state.vectors().items()}
             shapes |= {f"history.{name}": ("float64", (length,)) for name, length in lengths.items()}
-            if done != lengths.get("loss", 0):
-                raise ValueError(f"says that it has had {done} epochs, and has {lengths.get('loss', 0)} losses")
+            if n_epochs != lengths.get("loss", 0):
+                raise ValueError(f"says that it has had {n_epochs} epochs, and has {lengths.get('loss', 0)} losses")
             tensors = take(shapes)
         history = {name: tensors.pop(f"history.{name}").tolist() for name in lengths}
         return SavedRun(tensors, history, steps, stopped, first, now)
 
     def begin(self, state: RunState) -> None:
-        """Write the first file, where none was read. It is there when this returns: where it cannot be written, that is
-        known before an hour of training."""
+        """Write the first file, unless one was read, and wait for it: a file that cannot be written is an error before
+        any training."""
         if not self._found:
             self._write(state)
             self._wait()
 
     def end_epoch(self, state: RunState) -> None:
-        """Write the file if an epoch that ended is one of those, or the last one."""
-        done = state.history.epochs
-        if state.stopped or done == self._epochs or done % self._every == 0:
+        """Write the file after each ``every``-th epoch, and after the last one."""
+        n_epochs = state.history.epochs
+        if state.stopped or n_epochs == self._epochs or n_epochs % self._every == 0:
             self._write(state)
 
     def close(self) -> None:
@@ -213,9 +213,9 @@ class CheckpointFile:
 
 
 def terms(spec: Spec, options: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
-    """What a run is defined by, in JSON: the spec, the options, and fingerprints of the data.
+    """Define a run, in JSON: by its spec, its options, and fingerprints of its data.
 
-    Functions cannot be compared with those of another process; of them only the name counts, or that they are there.
+    Functions cannot be compared with those of another process: only their name counts, or that there is one.
     """
     return {
         "spec": json.loads(json.dumps(spec.to_list(), default=repr)),
@@ -225,12 +225,12 @@ def terms(spec: Spec, options: Mapping[str, Any], data: Mapping[str, Any]) -> di
 
 
 def fingerprint(values: np.ndarray | SparseRows | None) -> str | None:
-    """dtype, shape, and a SHA-256 of the numbers (1.8 GB/s with the CPU's own instructions for it)."""
+    """Describe values by dtype, shape, and a SHA-256 of the numbers (1.8 GB/s with the CPU's own instructions)."""
     if values is None:
         return None
     if isinstance(values, SparseRows):
-        used = int(values.indptr[-1])
-        kind, arrays = "sparse ", [values.data[:used], values.indices[:used], values.indptr]
+        n_values = int(values.indptr[-1])
+        kind, arrays = "sparse ", [values.data[:n_values], values.indices[:n_values], values.indptr]
     else:
         kind, arrays = "", [values]
     digest = hashlib.sha256()
@@ -250,19 +250,19 @@ def _described(value: Any) -> Any:
 
 def _differences(terms: Mapping[str, Any], document: Mapping[str, Any]) -> Iterator[str]:
     """In words, each difference between a run's terms and those in a file's document."""
-    layers, stored_layers = terms["spec"], entry(document, "spec", list)
-    if len(layers) != len(stored_layers):
-        yield f"the spec has {len(layers)} layers, there it has {len(stored_layers)}"
-    for i, (layer, stored) in enumerate(zip(layers, stored_layers, strict=False)):
-        yield from _differing_values(layer, stored if isinstance(stored, dict) else {}, f"spec[{i}][%r]")
+    layers, file_layers = terms["spec"], entry(document, "spec", list)
+    if len(layers) != len(file_layers):
+        yield f"the spec has {len(layers)} layers, there it has {len(file_layers)}"
+    for i, (layer, file_layer) in enumerate(zip(layers, file_layers, strict=False)):
+        yield from _differing_values(layer, file_layer if isinstance(file_layer, dict) else {}, f"spec[{i}][%r]")
     for section in ("options", "data"):
         yield from _differing_values(terms[section], entry(document, section, dict), "%s")
 
 
-def _differing_values(values: Mapping[str, Any], stored: Mapping[str, Any], label: str) -> Iterator[str]:
-    for name in dict.fromkeys([*values, *stored]):
-        if values.get(name) != stored.get(name):
-            yield f"{label % name} is {_short(values.get(name))}, there it is {_short(stored.get(name))}"
+def _differing_values(values: Mapping[str, Any], file_values: Mapping[str, Any], label: str) -> Iterator[str]:
+    for name in dict.fromkeys([*values, *file_values]):
+        if values.get(name) != file_values.get(name):
+            yield f"{label % name} is {_short(values.get(name))}, there it is {_short(file_values.get(name))}"
 
 
 def _short(value: Any) -> str:
@@ -272,7 +272,7 @@ def _short(value: Any) -> str:
 
 
 def _check_random_state(state: Any) -> dict[str, Any]:
-    """The random state, if it is one of the generator that runs draw from."""
+    """Return the random state, unless it is not one of the generator that runs draw from, PCG64: ValueError."""
     try:
         np.random.PCG64().state = state
     except (TypeError, ValueError, KeyError, OverflowError):

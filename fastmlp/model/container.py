@@ -33,11 +33,12 @@ Shapes = Mapping[str, tuple[str, tuple[int, ...]]]  # each tensor's dtype and sh
 
 
 def to_bytes(kind: str, document: Mapping[str, Any], tensors: Tensors) -> bytes:
-    """The content of a file of that kind: its JSON document, sealed with a SHA-256, and its tensors."""
+    """Return the content of a file of that kind: its JSON document, sealed with a SHA-256, and its tensors."""
     serialise = require("safetensors.numpy", "files", "writing a file").save
-    whole = {"format": _FORMAT, "kind": kind, "version": __version__, **document}
-    whole["sha256"] = _digest(whole, tensors)
-    content: bytes = serialise({k: np.ascontiguousarray(v) for k, v in tensors.items()}, {"fastmlp": json.dumps(whole)})
+    description = {"format": _FORMAT, "kind": kind, "version": __version__, **document}
+    description["sha256"] = _digest(description, tensors)
+    arrays = {name: np.ascontiguousarray(values) for name, values in tensors.items()}
+    content: bytes = serialise(arrays, {"fastmlp": json.dumps(description)})
     length = int.from_bytes(content[:8], "little")
     if length > _LONGEST_HEADER:
         raise ValueError(
@@ -48,9 +49,9 @@ def to_bytes(kind: str, document: Mapping[str, Any], tensors: Tensors) -> bytes:
 
 @contextmanager
 def reading(path: str | os.PathLike[str], kind: str) -> Iterator[tuple[dict[str, Any], Callable[[Shapes], Tensors]]]:
-    """A file's JSON document, and a function that reads the tensors when they have the dtypes and shapes given to it.
+    """Open a file: its JSON document, and a function that reads the tensors, which must have the shapes given to it.
 
-    Trouble with the content, in here or in the block, becomes a ValueError that names the file.
+    Trouble with the content, in here or in the ``with`` statement, becomes a ValueError that names the file.
     """
     safetensors = require("safetensors", "files", "reading a file")
     path = Path(path)
@@ -68,7 +69,7 @@ def reading(path: str | os.PathLike[str], kind: str) -> Iterator[tuple[dict[str,
 
 
 def entry(document: Mapping[str, Any], name: str, kind: type) -> Any:
-    """What the document has under a name, of that JSON type."""
+    """Return the document's value of that name; ValueError where it is not of that JSON type."""
     value = document.get(name)
     if type(value) is not kind:
         raise ValueError(f"{name!r} must be a {kind.__name__}, got {type(value).__name__}")
@@ -76,7 +77,7 @@ def entry(document: Mapping[str, Any], name: str, kind: type) -> Any:
 
 
 def _header(path: Path) -> bytes:
-    """The bytes that describe the tensors, where the file is long enough to have as many as it says."""
+    """Read the bytes that describe the tensors, if the file is as long as it says."""
     info = os.stat(path)
     if not stat.S_ISREG(info.st_mode):
         raise ValueError("is a folder, not a file" if stat.S_ISDIR(info.st_mode) else "is not a regular file")
@@ -92,7 +93,7 @@ def _header(path: Path) -> bytes:
 
 
 def _document(metadata: Mapping[str, str] | None, kind: str) -> dict[str, Any]:
-    """The JSON object in the metadata, of this kind and of a format that is known."""
+    """Parse the JSON object in the metadata, which must be of this kind and of a format that can be read."""
     if metadata is None or "fastmlp" not in metadata:
         raise ValueError("is a safetensors file, but not one that fastmlp wrote")
     document = json.loads(metadata["fastmlp"], object_pairs_hook=_without_duplicates, parse_constant=_refuse_constant)
@@ -111,15 +112,16 @@ def _document(metadata: Mapping[str, str] | None, kind: str) -> dict[str, Any]:
 def _take(file: Any, document: Mapping[str, Any], shapes: Shapes) -> Tensors:
     """Read the tensors of an open file, which must be these and no others, and hold all against its SHA-256."""
     names = set(file.keys())
-    if missing := shapes.keys() - names:
-        raise ValueError(f"lacks the tensor {min(missing)}")
-    if strange := names - shapes.keys():
-        raise ValueError(f"has a tensor {min(strange)!r}, which does not belong there")
+    if missing_names := shapes.keys() - names:
+        raise ValueError(f"lacks the tensor {min(missing_names)}")
+    if extra_names := names - shapes.keys():
+        raise ValueError(f"has a tensor {min(extra_names)!r}, which does not belong there")
     for name, (dtype, shape) in shapes.items():
-        declared = file.get_slice(name)
-        kind, found = declared.get_dtype(), tuple(declared.get_shape())
-        if _DTYPES.get(kind) != dtype or found != shape:
-            raise ValueError(f"{name} must be {dtype} of shape {shape}, got {_DTYPES.get(kind, kind)} of shape {found}")
+        tensor = file.get_slice(name)
+        kind, file_shape = tensor.get_dtype(), tuple(tensor.get_shape())
+        if _DTYPES.get(kind) != dtype or file_shape != shape:
+            got = f"{_DTYPES.get(kind, kind)} of shape {file_shape}"
+            raise ValueError(f"{name} must be {dtype} of shape {shape}, got {got}")
     tensors = {name: file.get_tensor(name) for name in shapes}
     unsigned = {name: value for name, value in document.items() if name != "sha256"}
     if _digest(unsigned, tensors) != entry(document, "sha256", str):
@@ -137,7 +139,7 @@ def _digest(document: Mapping[str, Any], tensors: Tensors) -> str:
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object of these pairs, unless a name comes twice."""
+    """Make a JSON object of these pairs, unless a name comes twice."""
     result: dict[str, Any] = {}
     for name, value in pairs:
         if name in result:

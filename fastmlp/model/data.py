@@ -19,7 +19,7 @@ _TOGETHER = 1 << 20  # elements looked at in one go, so that checking costs no m
 
 
 def check_class_names(names: Any, spec: Spec) -> tuple[str, ...]:
-    """One name an output, or two of one sigmoid output; all different."""
+    """Return the names as a tuple: one for each output, or two for a single sigmoid output, all different."""
     if not (spec.multilabel or spec.one_of_many):
         raise ValueError(f"class_names needs classes; this network's {spec.layers[-1].act.name} outputs are numbers")
     if isinstance(names, str) or not isinstance(names, Iterable) or not all(isinstance(name, str) for name in names):
@@ -98,7 +98,7 @@ def check_samples(
 
 
 def counted_rows(samples: Samples) -> np.ndarray:
-    """The numbers of the samples that count, int64, in their order: all but those of weight 0."""
+    """The indices of the samples that count, int64, ascending: all but those of weight 0."""
     return np.arange(len(samples.x)) if samples.weights is None else np.flatnonzero(samples.weights)
 
 
@@ -139,16 +139,16 @@ def _class_weights(class_weight: Any, y: np.ndarray, spec: Spec) -> np.ndarray:
         return len(y) / (np.count_nonzero(counts) * counts[classes])
     if not hasattr(class_weight, "items"):
         raise TypeError(f"class_weight must be 'balanced' or a dict, got {type(class_weight).__name__}")
-    of_class = np.ones(n_classes)
+    weights = np.ones(n_classes)
     for key, value in class_weight.items():
         if isinstance(key, (bool, str)) or not 0 <= operator.index(key) < n_classes:
             raise ValueError(f"class_weight names class {key!r}; there are 0 to {n_classes - 1}")
-        of_class[key] = check_number(value, f"class_weight[{key}]", 0.0)
-    return of_class[classes]
+        weights[key] = check_number(value, f"class_weight[{key}]", 0.0)
+    return weights[classes]
 
 
 def _numeric(values: Any, name: str) -> np.ndarray:
-    """The values as an array of a dtype that kernels read, without a copy where they are one; bool becomes uint8."""
+    """Return the values as an array of a dtype that kernels read, not copied where possible; bool becomes uint8."""
     if hasattr(values, "toarray"):
         raise TypeError(f"{name} is sparse ({type(values).__name__}); give a dense array: {name}.toarray()")
     try:
@@ -173,24 +173,24 @@ def _check_finite(array: np.ndarray, dtype: np.dtype, name: str) -> None:
     if array.dtype.kind != "f":
         return
     limit = np.finfo(dtype).max
-    rows = max(1, _TOGETHER // array.shape[1])
-    for start in range(0, len(array), rows):
-        block = array[start : start + rows]
+    n_rows = max(1, _TOGETHER // array.shape[1])
+    for start in range(0, len(array), n_rows):
+        values = array[start : start + n_rows]
         if array.dtype == dtype:  # one pass instead of two; where the sum overflows, the second look decides
             with np.errstate(over="ignore", invalid="ignore"):
-                total = np.add.reduce(block, axis=None)
+                total = np.add.reduce(values, axis=None)
             if np.isfinite(total):
                 continue
-        if np.min(block) >= -limit and np.max(block) <= limit:
+        if np.min(values) >= -limit and np.max(values) <= limit:
             continue
-        row, column = np.argwhere(~(np.abs(block) <= limit))[0]
-        value = block[row, column]
+        row, column = np.argwhere(~(np.abs(values) <= limit))[0]
+        value = values[row, column]
         trouble = f"{value}, which {dtype} cannot hold" if np.isfinite(value) else str(value)
         raise ValueError(f"{name} must be finite, {name}[{start + row}, {column}] is {trouble}")
 
 
 def _check_classes(y: np.ndarray, n_out: int, name: str) -> np.ndarray:
-    """Class indices (n_samples,) as contiguous int64, unless one is no whole number from 0 to n_out - 1."""
+    """Return class indices (n_samples,) as contiguous int64, if they are whole numbers from 0 to n_out - 1."""
     if y.dtype.kind == "f":
         bad = ~(y == np.floor(y)) | np.isinf(y)
         if bad.any():

@@ -1,6 +1,7 @@
-"""Files of models: what is written down of a network, and what is read again. The network itself is made in mlp.py.
+"""Files of models: a network's spec, parameters, class names and metadata, written and read. mlp.py makes the network.
 
-What is declared is held against the spec, as in container.py against the file's size, before a network is built.
+The tensors that a file declares are held against its spec, as in container.py against the file's size, before a network
+is built.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ __all__ = ["Contents", "named_tensors", "read", "write"]
 
 
 class Contents(NamedTuple):
-    """What a model's file holds, checked. ``tensors`` are named as `named_tensors` does it."""
+    """The checked contents of a model's file; ``tensors`` has the names of `named_tensors`."""
 
     spec: Spec
     dtype: np.dtype
@@ -77,7 +78,7 @@ def named_tensors(spec: Spec, weights: Sequence[np.ndarray], biases: Sequence[np
 
 
 def _shapes(spec: Spec, dtype: np.dtype) -> Shapes:
-    """dtypes and shapes of `named_tensors` for a spec that may be too large to build a network of."""
+    """The dtypes and shapes of `named_tensors`, for a spec that may be too large to build a network of."""
     shapes: dict[str, tuple[str, tuple[int, ...]]] = {}
     for i, (layer, n_in) in enumerate(zip(spec.layers, spec.widths, strict=False), 1):
         shapes[f"weights.{i}"] = dtype.name, (layer.n, n_in)
@@ -96,9 +97,9 @@ def _check_json(metadata: Any) -> dict[str, Any]:
     if not isinstance(metadata, dict):
         raise TypeError(f"metadata must be a dict, got {type(metadata).__name__}")
     try:
-        restored = json.loads(json.dumps(metadata, allow_nan=False))
+        copy = json.loads(json.dumps(metadata, allow_nan=False))
     except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"metadata cannot be written as JSON: {error}") from None
-    if restored != metadata:
+    if copy != metadata:
         raise ValueError("metadata would come back from JSON changed; its keys must be strings, its sequences lists")
     return metadata

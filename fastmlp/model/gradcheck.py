@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..base.checks import check_number
-from .mlp import MLP
+from .mlp import MLP, check_model
 
 __all__ = ["GradientCheck", "check_gradients"]
 
@@ -37,7 +37,7 @@ def check_gradients(model: MLP, x: Any, y: Any, eps: float = 1e-6, tolerance: fl
     Parameters
     ----------
     model : MLP
-        Of any dtype; a float64 copy is what is checked.
+        A network of any dtype; a float64 copy of it is checked.
     x, y : arrays
         A few samples: the cost is two passes over them a parameter.
     eps : float
@@ -57,8 +57,7 @@ def check_gradients(model: MLP, x: Any, y: Any, eps: float = 1e-6, tolerance: fl
     >>> bool(fastmlp.check_gradients(model, np.eye(3), [0, 1, 1]))
     True
     """
-    if not isinstance(model, MLP):
-        raise TypeError(f"model must be a fastmlp.MLP, got {type(model).__name__}")
+    check_model(model)
     check_number(eps, "eps", 0.0, open_low=True)
     check_number(tolerance, "tolerance", 0.0)
     double = MLP.__new__(MLP)
@@ -77,9 +76,9 @@ def check_gradients(model: MLP, x: Any, y: Any, eps: float = 1e-6, tolerance: fl
     errors = []
     starts = [place.w for place in double._places]
     for start, end in zip(starts, [*starts[1:], grad.size], strict=True):
-        exact, measured = grad[start:end], numeric[start:end]
-        scale = np.linalg.norm(exact) + np.linalg.norm(measured)
-        errors.append(float(np.linalg.norm(exact - measured) / scale) if scale > eps else 0.0)
+        exact, estimate = grad[start:end], numeric[start:end]
+        scale = np.linalg.norm(exact) + np.linalg.norm(estimate)
+        errors.append(float(np.linalg.norm(exact - estimate) / scale) if scale > eps else 0.0)
     worst = max(range(len(errors)), key=errors.__getitem__)
     error = errors[worst] if all(map(math.isfinite, errors)) else math.inf
     return GradientCheck(error, worst + 1, tuple(errors), tolerance)

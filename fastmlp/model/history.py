@@ -1,4 +1,4 @@
-"""What training leaves behind: a number an epoch for each quantity, and the error when the numbers end."""
+"""The history of a training, a number an epoch for each quantity, and the error when the loss is no longer finite."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class History(dict[str, list[float]]):
 
     @property
     def epochs(self) -> int:
-        """How many epochs there were."""
+        """The number of epochs that are in it."""
         return len(self.get("loss", ()))
 
     def _append(self, values: Mapping[str, float]) -> None:

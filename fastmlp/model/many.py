@@ -79,7 +79,7 @@ def train_many(
     progress : bool, optional
         As in `train`; True prints a line a network where there is no terminal.
     **options
-        Of `train`, the same for all.
+        Options of `train`, the same for all.
 
     Returns
     -------
@@ -115,20 +115,20 @@ def train_many(
     0.5
     """
     check_progress(progress)
-    networks = _networks(specs)
-    plans = _plans(len(networks), seeds, grid, options)
+    specs = _parse_specs(specs)
+    plans = _plans(len(specs), seeds, grid, options)
     n_threads = _cores() if n_threads is None else check_count(n_threads, "n_threads")
-    models = [id(network) for network in networks if isinstance(network, MLP)]
-    if models and (len(plans) > len(networks) or len(set(models)) < len(models)):
+    models = [id(spec) for spec in specs if isinstance(spec, MLP)]
+    if models and (len(plans) > len(specs) or len(set(models)) < len(models)):
         raise ValueError("specs: several runs would train one model in place; give each a copy, and no seeds or grid")
-    every = len(plans) // (len(networks) * math.prod(map(len, (grid or {}).values())))
+    every = len(plans) // (len(specs) * math.prod(map(len, (grid or {}).values())))
     for plan in plans[::every]:  # one of each combination, whatever its seed
         arguments = {**_DEFAULTS, **options, **plan}
-        TrainingData.checked(x, y, Options.checked(networks[arguments.pop("spec")], **arguments))
+        TrainingData.checked(x, y, Options.checked(specs[arguments.pop("spec")], **arguments))
 
     def run(plan: dict[str, Any], report: RunReport) -> TrainResult:
         arguments = {**options, **plan}
-        return train(x, y, networks[arguments.pop("spec")], progress=report, **arguments)  # type: ignore[arg-type]
+        return train(x, y, specs[arguments.pop("spec")], progress=report, **arguments)  # type: ignore[arg-type]
 
     x, y = x.tocsr() if hasattr(x, "tocsr") else np.asarray(x), np.asarray(y)
     trained, interrupted = _run_all(plans, run, n_threads, RunsProgress(progress, len(plans)))
@@ -141,28 +141,28 @@ def train_many(
     return trained
 
 
-def _networks(specs: Any) -> list[Spec | MLP]:
-    """The specs, each parsed once."""
+def _parse_specs(specs: Any) -> list[Spec | MLP]:
+    """Return a list of specs for one spec or several, each parsed once."""
     is_one = isinstance(specs, (Spec, MLP)) or (
         isinstance(specs, Sequence) and len(specs) > 0 and isinstance(specs[0], Mapping)
     )
     if not is_one and (isinstance(specs, (str, bytes, Mapping)) or not isinstance(specs, Iterable)):
         raise TypeError(f"specs must be a spec or a list of specs, got {type(specs).__name__}")
-    networks: list[Spec | MLP] = []
+    result: list[Spec | MLP] = []
     for i, spec in enumerate([specs] if is_one else specs):
         try:
-            networks.append(spec if isinstance(spec, (Spec, MLP)) else Spec(spec))
+            result.append(spec if isinstance(spec, (Spec, MLP)) else Spec(spec))
         except (TypeError, ValueError) as error:
             raise type(error)(str(error) if is_one else f"specs[{i}]: {error}") from None
-    if not networks:
+    if not result:
         raise ValueError("specs is empty: there is nothing to train")
-    return networks
+    return result
 
 
 def _plans(
-    n_networks: int, seeds: Iterable[int] | None, grid: Mapping[str, Any] | None, options: Mapping[str, Any]
+    n_specs: int, seeds: Iterable[int] | None, grid: Mapping[str, Any] | None, options: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
-    """What sets each run apart, in order: "spec", a network's number, then values of options of `train`."""
+    """List the settings of each run, in order: "spec", its number among the specs, then options of `train`."""
     if grid is not None and not isinstance(grid, Mapping):
         raise TypeError(f"grid must be a dict of lists such as {{'lr': [0.1, 0.01]}}, got {type(grid).__name__}")
     grid = grid or {}
@@ -176,12 +176,12 @@ def _plans(
     if seeds is not None and ("seed" in options or "seed" in grid):
         raise ValueError("seed and seeds are both given; give one of them")
     combinations = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
-    everything = product(range(n_networks), combinations, _seed_options(seeds))
-    return [{"spec": i, **combination, **seed} for i, combination, seed in everything]
+    runs = product(range(n_specs), combinations, _seed_options(seeds))
+    return [{"spec": i, **combination, **seed} for i, combination, seed in runs]
 
 
 def _check_names(where: str, names: Iterable[str]) -> None:
-    """Refuse what is no option of `train`, or none that several runs can share."""
+    """Refuse names that are not options of `train`, and options that several runs cannot share."""
     allowed = sorted(_DEFAULTS.keys() - {"progress", "n_threads", "checkpoint"})
     for name in names:
         if name == "checkpoint":
@@ -191,7 +191,7 @@ def _check_names(where: str, names: Iterable[str]) -> None:
 
 
 def _seed_options(seeds: Iterable[int] | None) -> list[dict[str, Any]]:
-    """For each seed the option that it is; without seeds one run, which has no such option."""
+    """Return ``{"seed": seed}`` for each seed; without seeds one empty dict, for a single run."""
     if seeds is None:
         return [{}]
     if isinstance(seeds, (str, bytes)) or not isinstance(seeds, Iterable):
@@ -208,7 +208,7 @@ def _run_all(
     n_threads: int,
     bar: RunsProgress,
 ) -> tuple[list[Trained], bool]:
-    """Run the plans, in their order, on threads. Returns those that were finished, and whether Ctrl-C ended it."""
+    """Run the plans, in their order, on threads. Return the networks that were finished, and whether Ctrl-C came."""
     results: list[Trained | None] = [None] * len(plans)
     troubles: list[BaseException] = []
     waiting: SimpleQueue[int] = SimpleQueue()
@@ -258,7 +258,7 @@ def _run_all(
 
 
 def _cores() -> int:
-    """How many of the processor's cores this process may use."""
+    """Count the processor's cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

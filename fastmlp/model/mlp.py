@@ -20,7 +20,7 @@ from . import files
 from .data import check_class_names, check_x, check_y
 from .online import Online
 
-__all__ = ["MLP", "load"]
+__all__ = ["MLP", "check_model", "load"]
 
 _NATIVE = frozenset(np.dtype(kind) for kind in "bBhHiIlLqQfd")
 
@@ -158,7 +158,7 @@ class MLP(Network):
             As in `fastmlp.train`.
         lr : float
         optimizer : str or fastmlp.optimizers.Optimizer, optional
-            That of the last call, at first "sgd", when left out. Another one begins anew.
+            When left out, that of the last call, or "sgd" in the first. Another one begins anew.
         batch_size : int
 
         Returns
@@ -270,8 +270,8 @@ class MLP(Network):
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        parts = [str(self.spec.n_in), *(f"{layer.n} {layer.act.name}" for layer in self.spec.layers)]
-        return f"<fastmlp.MLP {' → '.join(parts)}, {self.spec.loss.name}, {self._params.size} {self.dtype} parameters>"
+        layers = [str(self.spec.n_in), *(f"{layer.n} {layer.act.name}" for layer in self.spec.layers)]
+        return f"<fastmlp.MLP {' → '.join(layers)}, {self.spec.loss.name}, {self._params.size} {self.dtype} parameters>"
 
     def __getstate__(self) -> dict[str, Any]:
         return {
@@ -296,7 +296,7 @@ def load(path: str | os.PathLike[str]) -> MLP:
     Returns
     -------
     MLP
-        The one that was saved, bit for bit, with its ``class_names`` and ``metadata``.
+        The model that was saved, bit for bit, with its ``class_names`` and ``metadata``.
 
     Raises
     ------
@@ -323,6 +323,13 @@ def load(path: str | os.PathLike[str]) -> MLP:
     for name, values in files.named_tensors(model.spec, model.weights, model.biases).items():
         values[...] = contents.tensors[name]
     model.class_names, model.metadata = contents.class_names, contents.metadata
+    return model
+
+
+def check_model(model: Any) -> MLP:
+    """Return a ``model`` argument; a TypeError for anything but an MLP."""
+    if not isinstance(model, MLP):
+        raise TypeError(f"model must be a fastmlp.MLP, got {type(model).__name__}")
     return model
 
 

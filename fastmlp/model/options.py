@@ -26,7 +26,7 @@ from .stopping import EarlyStopping, get_early_stopping
 
 __all__ = ["DEFAULTS", "Options", "TrainingData", "dropout_shares"]
 
-DEFAULTS = {"lr": 0.01, "batch_size": 1}  # of `train`: with these, lbfgs takes the option for left out
+DEFAULTS = {"lr": 0.01, "batch_size": 1}  # of `train`: lbfgs takes an option with this value as left out
 
 _COMPARED_OTHERWISE = {"spec", "model", "validation_data", "sample_weight", "class_weight"}  # with the data
 _WITHOUT_EFFECT = {"epochs", "rates", "callbacks", "progress", "checkpoint", "n_threads"}  # on the bits of an epoch
@@ -39,13 +39,13 @@ class Options:
     Attributes
     ----------
     spec : Spec
-        With the loss.
+        The network's, with the loss that ``loss`` or the spec names.
     model : MLP or None
-        The one whose training goes on; None for a new one.
+        The model whose training goes on; None for a new one.
     rates : list of float
         The learning rate of each epoch, as far as it does not depend on the history.
     metrics : dict of functions
-        Of (y, y_hat), both (n_samples, n_out), by name.
+        Functions of (y, y_hat), both (n_samples, n_out), by name.
     dropout : list of float
         The share of units left out, for each hidden layer; empty: none.
     validation_data, sample_weight, class_weight
@@ -101,10 +101,10 @@ class Options:
         n_threads = check_count(n_threads, "n_threads")
         checkpoint = get_checkpoint(checkpoint)
         if isinstance(optimizer, LBFGS):
-            refused = {"l1": l1, "dropout": dropout, "clip_norm": clip_norm, "max_norm": max_norm}
-            _refuse_for_lbfgs(lr, batch_size, checkpoint, refused)
+            step_options = {"l1": l1, "dropout": dropout, "clip_norm": clip_norm, "max_norm": max_norm}
+            _refuse_for_lbfgs(lr, batch_size, checkpoint, step_options)
         model = spec if isinstance(spec, MLP) else None
-        spec, dtype = _network(spec, loss, init, dtype)
+        spec, dtype = _spec_and_dtype(spec, loss, init, dtype)
         metrics = named_metrics(metrics, spec.multilabel)
         dropout = dropout_shares(dropout, len(spec.layers) - 1)
         batch_size = _check_batch_size(batch_size)
@@ -153,9 +153,9 @@ class TrainingData:
     ----------
     samples : Samples
     rows : ndarray of int64
-        Those of the samples that count; the others have weight 0.
+        Indices of the samples that count; the others have weight 0.
     n_held_out : int
-        How many of the rows are for evaluation (`split`).
+        The number of rows that `split` holds out for evaluation.
     validation : (x, y, rows) or None
         Samples of their own for evaluation.
     """
@@ -181,8 +181,8 @@ class TrainingData:
         rows = rng.permutation(self.rows) if shuffle else self.rows
         return np.sort(rows[: -self.n_held_out]), np.sort(rows[-self.n_held_out :])
 
-    def for_checkpoint(self) -> dict[str, Any]:
-        """The arrays that a checkpoint has fingerprints of, by name."""
+    def arrays(self) -> dict[str, Any]:
+        """Samples, weights and validation samples by name, as a checkpoint takes fingerprints of them."""
         x, y, _ = self.validation or (None, None, None)
         return {
             "x": self.samples.x, "y": self.samples.y, "sample_weight times class_weight": self.samples.weights,
@@ -199,34 +199,33 @@ def dropout_shares(dropout: Any, n_hidden: int) -> list[float]:
     return shares if n_hidden and any(shares) else []
 
 
-def _network(spec: Any, loss: Any, init: Any, dtype: Any) -> tuple[Spec, np.dtype]:
+def _spec_and_dtype(spec: Any, loss: Any, init: Any, dtype: Any) -> tuple[Spec, np.dtype]:
     """Spec and dtype of the network to train, a new one or a given MLP. ``loss`` is the cost where a list has none."""
     cost = None if loss is None else get_loss(loss, "loss")
-    if isinstance(spec, MLP):
-        if dtype is not None and check_dtype(dtype) != spec.dtype:
-            raise ValueError(f"dtype is {dtype!r}, but the given model is {spec.dtype}")
+    model = spec if isinstance(spec, MLP) else None
+    if model is not None:
+        if dtype is not None and check_dtype(dtype) != model.dtype:
+            raise ValueError(f"dtype is {dtype!r}, but the given model is {model.dtype}")
         if init != "auto":
             raise ValueError("init is for new networks; the given model has weights already")
-        network = spec.spec
-    elif isinstance(spec, Spec):
-        network = spec
-    else:
+        spec = model.spec
+    elif not isinstance(spec, Spec):
         if cost is not None and isinstance(spec, (list, tuple)) and spec and _has_no_cost(spec[-1]):
             spec = [*spec[:-1], {**spec[-1], "cost": cost}]
-        network = Spec(spec)
-    if cost is not None and cost != network.loss:
-        raise ValueError(f"loss is {cost.name}, but the spec has cost {network.loss.name}; give one of them")
-    if isinstance(spec, MLP):
-        return network, spec.dtype
+        spec = Spec(spec)
+    if cost is not None and cost != spec.loss:
+        raise ValueError(f"loss is {cost.name}, but the spec has cost {spec.loss.name}; give one of them")
+    if model is not None:
+        return spec, model.dtype
     initializer(init)
-    return network, check_dtype("float32" if dtype is None else dtype)
+    return spec, check_dtype("float32" if dtype is None else dtype)
 
 
 def _has_no_cost(layer: Any) -> bool:
     return hasattr(layer, "get") and layer.get("cost") is None
 
 
-def _refuse_for_lbfgs(lr: Any, batch_size: Any, checkpoint: Checkpoint | None, refused: Mapping[str, Any]) -> None:
+def _refuse_for_lbfgs(lr: Any, batch_size: Any, checkpoint: Checkpoint | None, step_options: Mapping[str, Any]) -> None:
     """Refuse what has no place in L-BFGS: it takes a smooth function of all samples, and finds the step itself."""
     if checkpoint is not None:
         raise ValueError("lbfgs cannot go on from a checkpoint, SciPy keeps its memory to itself; leave checkpoint out")
@@ -234,7 +233,7 @@ def _refuse_for_lbfgs(lr: Any, batch_size: Any, checkpoint: Checkpoint | None, r
         raise ValueError(f"lr is {lr!r}, but lbfgs finds the length of each step itself; leave lr out")
     if batch_size not in (DEFAULTS["batch_size"], "full"):
         raise ValueError(f"batch_size is {batch_size!r}, but lbfgs takes all samples at once; leave it out")
-    for name, value in refused.items():
+    for name, value in step_options.items():
         if np.any(value):
             raise ValueError(f"{name} is {value!r}, but lbfgs needs a smooth loss that stays the same; leave it out")
 
@@ -256,7 +255,7 @@ def _check_batch_size(batch_size: Any) -> int | str:
 
 
 def _count_held_out(fraction: float, n: int) -> int:
-    """How many of n samples a fraction is, which is neither none nor all of them unless it is 0."""
+    """Return how many of n samples a fraction is; ValueError where one above 0 is none of them, or all."""
     n_held_out = round(n * fraction)
     if fraction > 0 and not 0 < n_held_out < n:
         raise ValueError(f"validation_fraction {fraction:g} of {n} samples leaves nothing to train on or to hold out")
@@ -264,7 +263,7 @@ def _count_held_out(fraction: float, n: int) -> int:
 
 
 def _check_validation_data(data: Any, spec: Spec, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-    """x, y and the numbers of all their rows; None where there are no such data."""
+    """Return x, y and the indices of all their rows; None where no validation data are given."""
     if data is None:
         return None
     if not isinstance(data, (tuple, list)) or len(data) != 2:

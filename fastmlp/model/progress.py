@@ -1,4 +1,4 @@
-"""What training shows while it runs: a live line on a terminal, a line an epoch elsewhere when asked, or nothing."""
+"""Progress of training: a live line on a terminal, a line an epoch elsewhere when asked, or nothing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _REFRESH = 0.1  # seconds
 
 
 class ProgressReport(Protocol):
-    """What a training run tells while it runs, to whoever shows it."""
+    """Receives the reports of a training run while it runs."""
 
     def samples_done(self, epoch: int, done: int, loss: float) -> None:
         """Called a few dozen times a second with the running epoch, its samples so far and their mean loss."""
@@ -83,8 +83,8 @@ class Progress:
     def _draw(self, epoch: int, done: int, values: str) -> None:
         """Redraw the live line, ``done`` samples after the first epoch's beginning."""
         total = self._epochs * self._samples
-        left = (time.perf_counter() - self._begin) / (done - self._before) * (total - done)
-        text = f"epoch {epoch + 1}/{self._epochs}  {_clock(left)} left  {values}  {self._speed(done)}"
+        seconds = (time.perf_counter() - self._begin) / (done - self._before) * (total - done)
+        text = f"epoch {epoch + 1}/{self._epochs}  {_clock(seconds)} left  {values}  {self._speed(done)}"
         _redraw(self._stream, done / total, text)
 
     def _speed(self, done: int) -> str:
@@ -93,11 +93,11 @@ class Progress:
 
 
 class Stopped(BaseException):
-    """A run of several is told to end."""
+    """Raised inside one run of several, to end it."""
 
 
 class RunReport:
-    """Where one run of several reports; it is told there when to end, in the middle of an epoch if need be.
+    """Receives the reports of one run of several, and can end that run, in the middle of an epoch if need be.
 
     Attributes
     ----------
@@ -193,14 +193,14 @@ class RunsProgress:
 
 
 def check_progress(progress: Any) -> Any:
-    """None, True or False, or the `RunReport` of one run of several."""
+    """Return a ``progress`` argument: None, True, False, or the `RunReport` of one run of several."""
     if progress is not None and not isinstance(progress, (bool, RunReport)):
         raise TypeError(f"progress must be True, False or None, got {progress!r}")
     return progress
 
 
 def begin_progress(progress: Any, epochs: int, samples: int, done: int) -> ProgressReport:
-    """What a run reports to, for a checked ``progress`` argument.
+    """Return the receiver of a run's reports, for a checked ``progress`` argument.
 
     ``epochs`` are those of the whole run, of which another process has trained ``done``; ``samples`` those of an epoch.
     """

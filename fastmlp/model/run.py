@@ -36,7 +36,7 @@ class TrainingRun:
     Attributes
     ----------
     model : MLP
-        A new one, or that of the options, which is trained in place.
+        A new one, or the options' own, which is trained in place.
     history : History
     """
 
@@ -51,10 +51,9 @@ class TrainingRun:
         self._state = RunState(self.model, optimizer, self.history, watch, rng)
         self._file: CheckpointFile | None = None
         if o.checkpoint is not None:
-            began_with = {"the given model's parameters": None if o.model is None else o.model.params}
-            arrays = data.for_checkpoint() | began_with
-            conditions = terms(o.spec, o.for_checkpoint(len(data.samples.x)), arrays)
-            self._file = CheckpointFile(o.checkpoint, o.epochs, conditions)
+            first_params = {"the given model's parameters": None if o.model is None else o.model.params}
+            run_terms = terms(o.spec, o.for_checkpoint(len(data.samples.x)), data.arrays() | first_params)
+            self._file = CheckpointFile(o.checkpoint, o.epochs, run_terms)
 
     def restore(self) -> None:
         """Go on from the checkpoint, where there is one, and draw the rows to hold out: those that the run drew when it
@@ -87,7 +86,7 @@ class TrainingRun:
             warnings.warn(message, RuntimeWarning, stacklevel=3)
         finally:
             if state.watch is not None:
-                state.watch.restore()
+                state.watch.restore_best()
             self._progress.close()
             if self._file is not None:
                 self._file.close()
@@ -105,10 +104,10 @@ class TrainingRun:
             values.update((f"val_{name}", value) for name, value in report.items())
         self.history._append(values)
         self._progress.epochs_done(self.history, 1)
-        shown = TrainingState(epoch, self.model, self.history)
+        training_state = TrainingState(epoch, self.model, self.history)
         for callback in o.callbacks:
-            callback(shown)
-        state.stopped = (state.watch is not None and state.watch.should_stop()) or shown.stopped
+            callback(training_state)
+        state.stopped = (state.watch is not None and state.watch.should_stop()) or training_state.stopped
         if self._file is not None:
             self._file.end_epoch(state)
         return state.stopped

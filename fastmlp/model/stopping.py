@@ -69,7 +69,7 @@ class StoppingWatch:
     Attributes
     ----------
     best : ndarray, (n_params,)
-        A copy of the best epoch's parameters; before the first epoch, of those of the beginning.
+        A copy of the best epoch's parameters; before the first epoch, of the initial ones.
     """
 
     def __init__(self, rule: EarlyStopping, params: np.ndarray, history: History) -> None:
@@ -83,7 +83,7 @@ class StoppingWatch:
             self.best[...] = self._params
         return len(better) >= self._rule.patience and not any(better[-self._rule.patience :])
 
-    def restore(self) -> None:
+    def restore_best(self) -> None:
         """Put the best epoch's parameters back, if the rule says so."""
         if self._rule.restore_best and self._history:
             self._params[...] = self.best

@@ -28,7 +28,7 @@ class TrainResult(NamedTuple):
     Attributes
     ----------
     model : MLP
-        The one that was trained.
+        The trained network.
     history : History
         ``history["loss"]`` and so on, one number an epoch.
     """
@@ -90,7 +90,7 @@ def train(
         settings. "lbfgs" is another kind of method: an epoch is one iteration over all samples, and what has no place
         there (lr, batch_size, l1, dropout, clip_norm, max_norm) is refused.
     loss : str or Loss, optional
-        Instead of the spec's ``cost``; both given and different is an error.
+        Used instead of the spec's ``cost``; both given and different is an error.
     metrics : name, function of (y, y_hat), or list of either, optional
         Added to the history beside loss and accuracy. They need the epoch's outputs, (n_samples, n_out), in memory.
     shuffle : bool
@@ -102,7 +102,7 @@ def train(
         How a new network's weights begin: "auto" (He for the relu family, Glorot else), "he_normal", "he_uniform",
         "glorot_…", "lecun_…", "orthogonal".
     dtype : "float32" or "float64", optional
-        Of a new network; float32 when left out.
+        The dtype of a new network; float32 when left out.
     validation_data : (x, y), optional
         Evaluated after each epoch: "val_loss", "val_accuracy", ….
     validation_fraction : float
@@ -111,7 +111,7 @@ def train(
         Penalties on weights, not on biases: l1 Σ|w| + ½ l2 Σw² is added to each batch's loss, but not in the history.
     early_stopping : bool, int, or EarlyStopping, optional
         End training when the validation loss (without validation data, the loss) gets no better for 10 epochs, or for
-        so many; the best epoch's parameters are put back.
+        the number given; the best epoch's parameters are put back.
     sample_weight : array, (n_samples,), optional
         How much each sample counts, 0 or more: a batch's loss is Σ w·loss / Σ w, so that weight 2 in it is two copies;
         with ``batch_size=1`` a sample's step is w times as long. Samples of weight 0 are left out from the beginning.
@@ -135,8 +135,8 @@ def train(
         it, and ends with the same bits as without an interruption. A run that ended is returned at once; more
         ``epochs`` continue it. Needs ``pip install 'fastmlp[files]'``.
     n_threads : int
-        They share each batch, which takes batches of more than 128 samples, and the evaluation of validation data. Any
-        number of threads makes the same bits.
+        Threads that share each batch, where it has more than 128 samples, and the evaluation of validation data. Any
+        number of them makes the same bits.
 
     Returns
     -------
