@@ -1,6 +1,6 @@
 """Small fully connected networks, trained fast on a CPU. The public names, and nothing else.
 
-Every activation of the table is here by its name: ``fastmlp.relu``.
+Every activation of the registry is here by its name: ``fastmlp.relu``.
 """
 
 from __future__ import annotations

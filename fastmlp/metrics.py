@@ -100,7 +100,7 @@ def higher_is_better(name: str) -> bool:
 
 
 def improvements(history: Mapping[str, Sequence[float]], monitor: str | None, min_delta: float) -> list[bool]:
-    """For each epoch of a history whether it was better than all before by more than ``min_delta``.
+    """Return for each epoch of a history whether it was better than all before by more than ``min_delta``.
 
     ``monitor`` is a name in the history; None means "val_loss" where there is one, else "loss".
     """

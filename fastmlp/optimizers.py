@@ -29,7 +29,7 @@ __all__ = [
 
 
 class Optimizer:
-    """What all optimisers are: immutable settings. The state they need is kept beside the parameters they move."""
+    """The base of all optimisers: immutable settings. Their state is kept beside the parameters that they move."""
 
     name: ClassVar[str]
     prepare: ClassVar[Any]
@@ -37,7 +37,7 @@ class Optimizer:
 
     @property
     def states(self) -> int:
-        """How many vectors shaped like the parameters it keeps."""
+        """The number of vectors, shaped like the parameters, that it keeps."""
         raise NotImplementedError
 
     @property
@@ -396,7 +396,7 @@ class LBFGS(Optimizer):
     ftol : float
         Or when an iteration lowers the loss by less than this, relative to the loss where that is above 1.
     max_fun : int
-        Or when the loss has been computed so many times.
+        Or when the loss has been computed this many times.
 
     Examples
     --------
@@ -438,7 +438,7 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
 
 
 def get_optimizer(optimizer: Any) -> Optimizer:
-    """What the ``optimizer`` argument means: a name from the table, with its defaults, or an `Optimizer`."""
+    """Return what the ``optimizer`` argument means: a name of the registry, with its defaults, or an `Optimizer`."""
     if isinstance(optimizer, Optimizer):
         return optimizer
     hint = "call the class: Adam()"

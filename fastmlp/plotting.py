@@ -16,7 +16,7 @@ import numpy as np
 from .base.checks import check_count
 from .base.extras import require
 from .model.data import check_x
-from .model.mlp import MLP
+from .model.mlp import MLP, check_model
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,17 +58,17 @@ def curves(history: Mapping[str, Any], names: str | Sequence[str] | None = None,
     available = list(dict.fromkeys(name for run in runs.values() for name in run))
     if not available:
         raise ValueError("history is empty: nothing was trained")
-    drawn = [names] if isinstance(names, str) else list(names or ())
-    for name in drawn:
+    curve_names = [names] if isinstance(names, str) else list(names or ())
+    for name in curve_names:
         if name not in available:
             raise ValueError(f"names: {name!r} is not in the history, which has {', '.join(available)}")
     usual = ["accuracy", "val_accuracy", "loss", "val_loss"]
-    drawn = drawn or [name for name in usual if name in available] or available
+    curve_names = curve_names or [name for name in usual if name in available] or available
     colours = dict(zip(usual, (RED, ORANGE, BLUE, "#56B4E9"), strict=True))
-    spare = iter([GREEN, PURPLE, *_OTHERS] * len(drawn))
-    beside = len(drawn) * len(runs) > 4  # the legend
+    spare = iter([GREEN, PURPLE, *_OTHERS] * len(curve_names))
+    beside = len(curve_names) * len(runs) > 4  # the legend
     ax = _axes(ax, (8.4 if beside else 6.4, 4.4))
-    for name in drawn:
+    for name in curve_names:
         colour = colours.get(name) or next(spare)
         for (label, run), dash in zip(runs.items(), _dashes(len(runs)), strict=True):
             if name in run:
@@ -81,7 +81,7 @@ def curves(history: Mapping[str, Any], names: str | Sequence[str] | None = None,
                     label=f"{label} {name}".strip(),
                 )
     ax.set_xlabel("epoch")
-    ax.set_ylabel(" / ".join(dict.fromkeys(name.removeprefix("val_") for name in drawn)))
+    ax.set_ylabel(" / ".join(dict.fromkeys(name.removeprefix("val_") for name in curve_names)))
     ax.locator_params(axis="x", integer=True)
     ax.set_ylim(bottom=min(0.0, ax.get_ylim()[0]))
     ax.grid(alpha=0.25)
@@ -234,7 +234,7 @@ def weights(
     >>> model = fastmlp.MLP([{"n": 64, "act": None}, {"n": 12, "act": "relu"}, {"n": 10, "act": "softmax"}], seed=0)
     >>> ax = plotting.weights(model)
     """
-    first = _model(model).weights[0]
+    first = check_model(model).weights[0]
     most, columns = check_count(most, "most"), check_count(columns, "columns")
     height, width = _picture_shape(first, shape)
     units = np.arange(len(first))
@@ -247,8 +247,8 @@ def weights(
     ax = _axes(ax, (across / width * 0.9, rows / height * 0.9 + 0.3))
     ax.imshow(mosaic, cmap="RdBu_r", vmin=-1, vmax=1, interpolation="nearest")
     ax.set_axis_off()
-    shown = f"{len(units)} of {len(first)}" if len(units) < len(first) else f"{len(first)}"
-    ax.set_title(f"weights of {shown} units")
+    count = f"{len(units)} of {len(first)}" if len(units) < len(first) else f"{len(first)}"
+    ax.set_title(f"weights of {count} units")
     return ax
 
 
@@ -278,7 +278,7 @@ def decision_boundary(model: MLP, x: Any, y: Any = None, *, points: int = 300, a
     >>> model = fastmlp.MLP([{"n": 2, "act": None}, {"n": 8, "act": "tanh"}, {"n": 1, "act": "sigmoid"}], seed=0)
     >>> ax = plotting.decision_boundary(model, [[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0])
     """
-    spec = _model(model).spec
+    spec = check_model(model).spec
     if spec.n_in != 2:
         raise ValueError(f"decision_boundary draws networks of 2 inputs, this one has {spec.n_in}")
     if not (spec.one_of_many and spec.n_out > 1) and not (spec.multilabel and spec.n_out == 1):
@@ -319,8 +319,8 @@ def decision_boundary(model: MLP, x: Any, y: Any = None, *, points: int = 300, a
     else:
         markers = "osD^vP*X"
         for k in np.unique(classes):
-            chosen = x[classes == k]
-            ax.scatter(*chosen.T, color=palette[k], marker=markers[k % len(markers)], label=str(k), **style)
+            samples = x[classes == k]
+            ax.scatter(*samples.T, color=palette[k], marker=markers[k % len(markers)], label=str(k), **style)
         ax.legend(title="class", loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
     ax.set_xlim(*extent[:2])
     ax.set_ylim(*extent[2:])
@@ -348,13 +348,13 @@ def network(model: MLP, *, most: int = 10, ax: Axes | None = None) -> Axes:
     >>> model = fastmlp.MLP([{"n": 3, "act": None}, {"n": 5, "act": "tanh"}, {"n": 2, "act": "softmax"}], seed=0)
     >>> ax = plotting.network(model)
     """
-    spec, most = _model(model).spec, check_count(most, "most", 3)
-    shown, heights = zip(*(_shown_units(n, most) for n in spec.widths), strict=True)
+    spec, most = check_model(model).spec, check_count(most, "most", 3)
+    units, heights = zip(*(_shown_units(n, most) for n in spec.widths), strict=True)
     ax = _axes(ax, (1.2 + 1.7 * len(spec.widths), 1.6 + 0.42 * min(most, max(spec.widths))))
     collections = require("matplotlib.collections", "plot", "plotting")
     gap = max(3.0, 0.55 * max(map(max, heights)))
     for i, matrix in enumerate(model.weights):
-        values = matrix[np.ix_(shown[i + 1], shown[i])]
+        values = matrix[np.ix_(units[i + 1], units[i])]
         strength = np.abs(values) / max(np.abs(values).max(), 1e-30)
         ends = [[(gap * i, heights[i][j]), (gap * (i + 1), heights[i + 1][k])] for k, j in np.ndindex(*values.shape)]
         tint = [ORANGE if value > 0 else BLUE for value in values.flat]
@@ -452,9 +452,3 @@ def _shown_units(n: int, most: int) -> tuple[np.ndarray, np.ndarray]:
     units = np.concatenate([np.arange(half), np.arange(n - half, n)])
     heights = half + 0.0 - np.arange(2 * half + 1)
     return units, np.delete(heights, half)
-
-
-def _model(model: Any) -> MLP:
-    if not isinstance(model, MLP):
-        raise TypeError(f"model must be a fastmlp.MLP, got {type(model).__name__}")
-    return model

@@ -110,23 +110,23 @@ class Spec:
             value = getattr(self, key)
             if value is not None:
                 first[key] = value[0] if len(value) == 1 else list(value)
-        rest: list[dict[str, Any]] = []
+        entries: list[dict[str, Any]] = []
         for layer in self.layers:
             entry: dict[str, Any] = {"n": layer.n, "act": layer.act.name if layer.act.builtin else layer.act}
             if layer.act.slope is not None:
                 entry["slope"] = layer.act.slope
             if not layer.bias:
                 entry["bias"] = False
-            rest.append(entry)
-        rest[-1]["cost"] = self.loss.name if self.loss.builtin else self.loss
-        return [first, *rest]
+            entries.append(entry)
+        entries[-1]["cost"] = self.loss.name if self.loss.builtin else self.loss
+        return [first, *entries]
 
     def to_json(self) -> str:
         """The list form as JSON. A custom activation or loss cannot be written: ValueError names it."""
-        parts: list[Activation | Loss] = [*(layer.act for layer in self.layers), self.loss]
-        for part in parts:
-            if not part.builtin:
-                raise ValueError(f"spec: the custom {part!r} cannot be written as JSON")
+        functions: list[Activation | Loss] = [*(layer.act for layer in self.layers), self.loss]
+        for function in functions:
+            if not function.builtin:
+                raise ValueError(f"spec: the custom {function!r} cannot be written as JSON")
         return json.dumps(self.to_list())
 
     @classmethod
@@ -136,7 +136,7 @@ class Spec:
 
     @classmethod
     def restored(cls, layers: Sequence[Mapping[str, Any]]) -> Spec:
-        """The spec of a list that was stored: checked like any other, but without warnings of a second time."""
+        """The spec of a list that `to_list` gave: checked like any other, but it does not warn a second time."""
         spec = cls.__new__(cls)
         spec._set(_parse(layers))
         return spec
@@ -183,14 +183,14 @@ def _parse(layers: Any) -> dict[str, Any]:
     n_in = _parse_n(layers[0], 0)
     if layers[0].get("act") is not None and get_activation(layers[0]["act"], "spec[0]['act']") != ACTIVATIONS["linear"]:
         raise ValueError(f"spec[0]: the input layer has no activation (act: None), got {layers[0]['act']!r}")
-    parsed = tuple(_parse_layer(entry, i) for i, entry in enumerate(layers[1:], 1))
+    typed_layers = tuple(_parse_layer(entry, i) for i, entry in enumerate(layers[1:], 1))
     cost = layers[-1].get("cost")
-    output = parsed[-1].act
+    output = typed_layers[-1].act
     loss = default_loss(output) if cost is None else get_loss(cost, f"spec[{len(layers) - 1}]['cost']")
     loss.check_output(output)
     return {
         "n_in": n_in,
-        "layers": parsed,
+        "layers": typed_layers,
         "loss": loss,
         "shift": _parse_affine(layers[0], "shift", n_in),
         "scale": _parse_affine(layers[0], "scale", n_in),

@@ -308,12 +308,12 @@ def _samples_in(run: Run, most: int, batch: int, seconds: float) -> int:
     """Return how many samples take about ``seconds``, whole batches; afterwards all is compiled for that many."""
     few = max(batch, 64)
     run(few)
-    took = float("inf")
+    shortest = float("inf")
     for _ in range(3):  # what was compiled leaves garbage, and one of these may have to collect it
         begin = time.perf_counter()
         run(few)
-        took = min(took, time.perf_counter() - begin)
-    count = int(few * seconds / took)
+        shortest = min(shortest, time.perf_counter() - begin)
+    count = int(few * seconds / shortest)
     count = min(most, max(few, count)) // batch * batch
     run(count)
     return count

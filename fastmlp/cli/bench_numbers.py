@@ -224,10 +224,10 @@ def _to_accuracy(rounds: int) -> str:
         if importlib.util.find_spec(name):
             for _ in range(rounds):
                 begin = time.perf_counter()
-                done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-                took = time.perf_counter() - begin
-                if took < best.get(name, (float("inf"), ""))[0]:
-                    best[name] = took, done.stdout.strip()
+                process = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+                duration = time.perf_counter() - begin
+                if duration < best.get(name, (float("inf"), ""))[0]:
+                    best[name] = duration, process.stdout.strip()
     ours, epochs = best.pop("fastmlp")
     line = f"- from process start to 97.8 % on MNIST's test set, 784-128-10: {ours:.1f} s ({epochs} epochs of batch 1)"
     labels = {"jax": "JAX, the same,", "torch": "PyTorch, Adam on batches of 64,"}

@@ -341,8 +341,8 @@ def _report_training(rows: TableRows, model: MLP, history: History, epochs: int,
     )
     n_epochs = len(history["loss"])
     _print(f"{n_epochs} of {epochs} epochs in {seconds:.2f} s{', interrupted' if history.interrupted else ''}")
-    measured, what = (validation, "held-out") if len(validation) else (training, "training")
-    _report(model, schema, rows.x[measured], rows.y[measured], f"{what} rows")
+    indices, what = (validation, "held-out") if len(validation) else (training, "training")
+    _report(model, schema, rows.x[indices], rows.y[indices], f"{what} rows")
 
 
 def _report(model: MLP, schema: Schema, x: np.ndarray, y: np.ndarray, what: str) -> None:
@@ -374,8 +374,8 @@ def _report(model: MLP, schema: Schema, x: np.ndarray, y: np.ndarray, what: str)
         _print(classes)
 
 
-def _ratio(part: Any, whole: Any) -> str:
-    return f"{part / whole:.3f}" if whole else "–"
+def _ratio(count: Any, total: Any) -> str:
+    return f"{count / total:.3f}" if total else "–"
 
 
 def _table(*titles: str, text: tuple[int, ...] = (0,)) -> Table:

@@ -1,6 +1,6 @@
 """Doors to other libraries and languages, one file each; a door's library is imported when the door is first used.
 
-Each file has one table that says what its world calls our activations.
+Each file has one dict of what its world calls our activations.
 """
 
 from __future__ import annotations

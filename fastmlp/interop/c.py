@@ -13,7 +13,7 @@ import numpy as np
 
 from ..base.atomic import write_whole
 from ..base.version import __version__
-from ..model.mlp import MLP
+from ..model.mlp import MLP, check_model
 from .chain import word
 
 __all__ = ["to_c"]
@@ -115,18 +115,17 @@ def to_c(model: MLP, path: str | os.PathLike[str], name: str = "net_predict", *,
      * x and out must not overlap. Weights: 524 bytes, constant. Buffers on the stack: 64 bytes. Link with -lm.
     <BLANKLINE>
     """
-    if not isinstance(model, MLP):
-        raise TypeError(f"model must be a fastmlp.MLP, got {type(model).__name__}")
+    check_model(model)
     if not isinstance(name, str):
         raise TypeError(f"name must be a string, got {type(name).__name__}")
-    taken = name in _TAKEN.split() or (name.endswith(("f", "l")) and name[:-1] in _TAKEN.split())
-    if taken or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
+    reserved = name in _TAKEN.split() or (name.endswith(("f", "l")) and name[:-1] in _TAKEN.split())
+    if reserved or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
         raise ValueError(f"name must be a C identifier, with a letter first, that C has not taken, got {name!r}")
     real, suffix = ("float", "f") if model.dtype == np.float32 else ("double", "")
     arrays = _arrays(model)
     steps, buffers = _steps(model, arrays)
     sizes = sum(array.nbytes for array in arrays.values()), sum(buffers.values()) * model.dtype.itemsize
-    text = "".join(_parts(model, arrays, steps, buffers)).replace("@", suffix).replace("REAL", real)
+    text = "".join(_sections(model, arrays, steps, buffers)).replace("@", suffix).replace("REAL", real)
     text = _head(model, f"void {name}(const {real} *x, {real} *out)", *sizes) + text.replace("NAME", name)
     write_whole(Path(path), (text + _comment(note)).encode())
 
@@ -141,10 +140,10 @@ def _tame(text: str) -> str:
     return re.sub(r"(?<=[*/?])(?=[*/?])", " ", text)
 
 
-def _parts(
+def _sections(
     model: MLP, arrays: Mapping[str, np.ndarray], steps: Sequence[str], buffers: Mapping[str, int]
 ) -> Iterator[str]:
-    """Yield the code part by part, with @, REAL and NAME where it depends on dtype and name."""
+    """Yield the code, section by section, with @, REAL and NAME where it depends on dtype and name."""
     acts = {layer.act.name: word(_ACTIVATIONS, layer.act, "C") for layer in model.spec.layers}
     yield "#include <math.h>\n\nvoid NAME(const REAL *x, REAL *out);\n"
     for key, array in arrays.items():
@@ -158,9 +157,9 @@ def _parts(
         elif act != "linear":
             slope = ", REAL slope" if "slope" in expression else ""
             yield f"\nstatic REAL NAME_{act}(REAL z{slope})\n{{\n    return {expression};\n}}\n"
-    declared = [f"REAL {key}[{n}];" for key, n in buffers.items()]
-    declared += ["int i;"] if any("for" in step for step in steps) else []
-    body = "".join(f"    {line}\n" for line in [*declared, *steps])
+    declarations = [f"REAL {key}[{n}];" for key, n in buffers.items()]
+    declarations += ["int i;"] if any("for" in step for step in steps) else []
+    body = "".join(f"    {line}\n" for line in [*declarations, *steps])
     yield f"\nvoid NAME(const REAL *x, REAL *out)\n{{\n{body}}}\n"
 
 

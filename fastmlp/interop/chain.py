@@ -1,4 +1,4 @@
-"""A network put together part by part, in the order in which another library applies them, and words for activations.
+"""A network put together step by step, in the order in which another library computes it, and words for activations.
 
 The doors read and write; this file knows what a fully connected network may consist of.
 """
@@ -21,17 +21,17 @@ __all__ = ["Chain", "word"]
 T = TypeVar("T")
 
 
-def word(table: Mapping[str, T], activation: Activation, world: str) -> T:
+def word(words: Mapping[str, T], activation: Activation, world: str) -> T:
     """Return what another world calls an activation; a ValueError names one that it lacks, or a user's own."""
     if not activation.builtin:
         raise ValueError(f"the custom activation {activation.name!r} cannot be expressed in {world}")
-    if activation.name not in table:
+    if activation.name not in words:
         raise ValueError(f"the activation {activation.name!r} cannot be expressed in {world}")
-    return table[activation.name]
+    return words[activation.name]
 
 
 @dataclass
-class _Part:
+class _Layer:
     weights: np.ndarray
     biases: np.ndarray | None
     activation: Activation | None = None
@@ -40,38 +40,38 @@ class _Part:
 class Chain:
     """Scalings of the input, then layers, each perhaps with biases and an activation.
 
-    ``where``, in every method, is what an error calls the part: "layer 2 (Linear)".
+    ``where``, in every method, is what an error calls the step: "layer 2 (Linear)".
     """
 
     def __init__(self) -> None:
         self._shift: np.ndarray | None = None
         self._scale: np.ndarray | None = None
-        self._parts: list[_Part] = []
+        self._layers: list[_Layer] = []
 
     @property
     def begun(self) -> bool:
         """Whether there is a layer already."""
-        return bool(self._parts)
+        return bool(self._layers)
 
     @property
     def n_in(self) -> int:
         """The number of inputs."""
-        return self._parts[0].weights.shape[1]
+        return self._layers[0].weights.shape[1]
 
     @property
     def dtype(self) -> np.dtype:
         """The dtype of the parameters."""
-        return self._parts[0].weights.dtype
+        return self._layers[0].weights.dtype
 
     @property
     def width(self) -> int:
         """The number of outputs of the last layer."""
-        return len(self._parts[-1].weights)
+        return len(self._layers[-1].weights)
 
     @property
     def lacks_biases(self) -> bool:
-        """Whether the last part is a layer of weights alone, so that a sum would be its biases."""
-        return self.begun and self._parts[-1].biases is None and self._parts[-1].activation is None
+        """Whether the last layer has weights alone, so that a sum would be its biases."""
+        return self.begun and self._layers[-1].biases is None and self._layers[-1].activation is None
 
     def multiply(self, factor: Any, where: str) -> None:
         """Multiply the inputs by a number, or by a number each."""
@@ -116,11 +116,11 @@ class Chain:
             raise ValueError(f"{where} has {shapes}; (n_out, n_in) and (n_out,) were expected")
         if self.begun and weights.shape[1] != self.width:
             raise ValueError(f"{where} takes {weights.shape[1]} inputs, the layer before it has {self.width} outputs")
-        self._parts.append(_Part(weights, biases))
+        self._layers.append(_Layer(weights, biases))
 
     def bias(self, biases: Any, where: str) -> None:
         """Give the last layer, which has none yet, its biases; one number is the bias of every unit."""
-        weights = self._parts.pop().weights
+        weights = self._layers.pop().weights
         biases = np.asarray(biases)
         if biases.size in (1, len(weights)):
             biases = np.broadcast_to(biases.ravel(), len(weights))
@@ -132,10 +132,10 @@ class Chain:
             return
         if not self.begun:
             raise ValueError(f"{where} comes before the first layer")
-        previous = self._parts[-1].activation
+        previous = self._layers[-1].activation
         if previous is not None:
             raise ValueError(f"{where} follows another activation, {previous.name}, with no layer between them")
-        self._parts[-1].activation = activation
+        self._layers[-1].activation = activation
 
     def model(self, loss: str | Loss | None = None, spec: Spec | None = None) -> MLP:
         """Return the network. A ``spec`` that describes this chain is used, with its loss and its unrounded numbers."""
@@ -147,10 +147,10 @@ class Chain:
         if loss is not None:
             entries[-1]["cost"] = loss
         model = MLP(Spec.restored(entries), dtype=self.dtype)
-        for part, weights, biases in zip(self._parts, model.weights, model.biases, strict=True):
-            weights[...] = part.weights
-            if part.biases is not None:
-                biases[...] = part.biases
+        for layer, weights, biases in zip(self._layers, model.weights, model.biases, strict=True):
+            weights[...] = layer.weights
+            if layer.biases is not None:
+                biases[...] = layer.biases
         return model
 
     def _entries(self) -> list[dict[str, Any]]:
@@ -159,17 +159,17 @@ class Chain:
         for key, values in (("shift", self._shift), ("scale", self._scale)):
             if values is not None:
                 first[key] = values.tolist()
-        rest = []
-        for part in self._parts:
-            entry: dict[str, Any] = {"n": len(part.weights), "act": "linear"}
-            if part.activation is not None:
-                entry["act"] = part.activation.name if part.activation.builtin else part.activation
-                if part.activation.slope is not None:
-                    entry["slope"] = part.activation.slope
-            if part.biases is None:
+        entries = []
+        for layer in self._layers:
+            entry: dict[str, Any] = {"n": len(layer.weights), "act": "linear"}
+            if layer.activation is not None:
+                entry["act"] = layer.activation.name if layer.activation.builtin else layer.activation
+                if layer.activation.slope is not None:
+                    entry["slope"] = layer.activation.slope
+            if layer.biases is None:
                 entry["bias"] = False
-            rest.append(entry)
-        return [first, *rest]
+            entries.append(entry)
+        return [first, *entries]
 
 
 def _rounded(entries: list[dict[str, Any]], dtype: np.dtype) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from keras import layers, ops
 
 from ..activations import ACTIVATIONS, Activation
 from ..losses import Loss
-from ..model.mlp import MLP
+from ..model.mlp import MLP, check_model
 from .chain import Chain, word
 
 __all__ = ["Sine", "Step", "from_keras", "to_keras"]
@@ -51,7 +51,7 @@ _WORDS: dict[str, str | Callable[..., Any]] = {
     "sine": lambda slope, dtype: Sine(dtype=dtype),
 }
 _FUNCTIONS = {
-    getattr(keras.activations, theirs): ACTIVATIONS[ours] for ours, theirs in _WORDS.items() if isinstance(theirs, str)
+    getattr(keras.activations, form): ACTIVATIONS[name] for name, form in _WORDS.items() if isinstance(form, str)
 }
 _FUNCTIONS[keras.activations.leaky_relu] = ACTIVATIONS["leaky_relu"].with_slope(0.2)  # its default
 _LAYERS = {layers.LeakyReLU: "leaky_relu", layers.ReLU: "relu", layers.ELU: "elu", layers.Softmax: "softmax",
@@ -100,8 +100,7 @@ def to_keras(model: MLP) -> keras.Sequential:
     >>> fastmlp.interop.from_keras(net) == model
     True
     """
-    if not isinstance(model, MLP):
-        raise TypeError(f"model must be a fastmlp.MLP, got {type(model).__name__}")
+    check_model(model)
     spec, dtype = model.spec, model.dtype.name
     net = keras.Sequential([keras.Input((spec.n_in,), dtype=dtype)])
     if spec.shift is not None:  # in two layers, for x·k + c would be rounded otherwise than (x - shift)·scale

@@ -1,7 +1,7 @@
 """ONNX: to_onnx writes a Gemm and an activation a layer; from_onnx reads any graph that is a plain network.
 
 What follows a layer in a file may be one node or a formula of ten. It is recognised by its values, not by its shape:
-it is computed at some hundred points and compared with every activation of the table.
+it is computed at some hundred points and compared with every activation of the registry.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ..activations import ACTIVATIONS, Activation
 from ..base.atomic import write_whole
 from ..base.version import __version__
 from ..losses import Loss
-from ..model.mlp import MLP
+from ..model.mlp import MLP, check_model
 from ..spec import Spec
 from .chain import Chain, word
 
@@ -151,8 +151,7 @@ def to_onnx(model: MLP, path: str | os.PathLike[str], *, note: str = "") -> None
     >>> fastmlp.interop.from_onnx(path) == model
     True
     """
-    if not isinstance(model, MLP):
-        raise TypeError(f"model must be a fastmlp.MLP, got {type(model).__name__}")
+    check_model(model)
     spec = model.spec
     real = helper.np_dtype_to_tensor_dtype(model.dtype)
     g = _Graph(model.dtype)
@@ -197,7 +196,7 @@ def from_onnx(path: str | os.PathLike[str], *, loss: str | Loss | None = None) -
     """Read a network from an ONNX file: what `to_onnx` wrote, or what another exporter made of a plain network.
 
     The graph must be a chain: perhaps a shift and scale of the input; products with weights (Gemm, MatMul) and sums
-    with biases; between them the activations of the table, as nodes or as formulas. Flatten, Dropout, Identity are
+    with biases; between them the activations of fastmlp, as nodes or as formulas. Flatten, Dropout, Identity are
     passed over. Several outputs are accepted when one of them is a tensor of floats.
 
     Parameters
@@ -328,17 +327,17 @@ class _Reader:
 
     def _run(self, nodes: list[onnx.NodeProto], output: str, feeds: dict[str, np.ndarray], where: str) -> np.ndarray:
         """Return what some nodes compute from the constants and from ``feeds``, arrays by name."""
-        used = {name for node in nodes for name in node.input} & self._constants.keys()
-        constants = [numpy_helper.from_array(self._constants[name], name) for name in used]
+        names = {name for node in nodes for name in node.input} & self._constants.keys()
+        constants = [numpy_helper.from_array(self._constants[name], name) for name in names]
         begins = [
             helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), None)
             for name, array in feeds.items()
         ]
-        graph = helper.make_graph(nodes, "part", begins, [helper.make_empty_tensor_value_info(output)], constants)
+        graph = helper.make_graph(nodes, "nodes", begins, [helper.make_empty_tensor_value_info(output)], constants)
         opsets = [opset for opset in self._proto.opset_import if opset.domain in ("", "ai.onnx")]
         try:
-            part = helper.make_model(graph, opset_imports=opsets, ir_version=self._proto.ir_version)
-            return np.asarray(ReferenceEvaluator(part).run([output], feeds)[0])
+            proto = helper.make_model(graph, opset_imports=opsets, ir_version=self._proto.ir_version)
+            return np.asarray(ReferenceEvaluator(proto).run([output], feeds)[0])
         except Exception as error:  # the evaluator raises whatever NumPy and its own code do for wrong attributes
             raise ValueError(f"{where} cannot be computed: {error}") from error
 

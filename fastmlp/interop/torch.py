@@ -10,7 +10,7 @@ from torch import nn
 
 from ..activations import ACTIVATIONS, Activation
 from ..losses import Loss
-from ..model.mlp import MLP
+from ..model.mlp import MLP, check_model
 from .chain import Chain, word
 
 __all__ = ["ShiftScale", "Sine", "Step", "from_torch", "to_torch"]
@@ -108,8 +108,7 @@ def to_torch(model: MLP) -> nn.Sequential:
     >>> fastmlp.interop.from_torch(net) == model
     True
     """
-    if not isinstance(model, MLP):
-        raise TypeError(f"model must be a fastmlp.MLP, got {type(model).__name__}")
+    check_model(model)
     spec = model.spec
     dtype = torch.float32 if model.dtype == np.float32 else torch.float64
     modules: list[nn.Module] = []

@@ -32,7 +32,7 @@ from sklearn.utils.metaestimators import available_if  # noqa: E402
 from sklearn.utils.multiclass import type_of_target, unique_labels  # noqa: E402
 from sklearn.utils.validation import check_is_fitted, validate_data  # noqa: E402
 
-from .fit import STOCHASTIC, Fit, Progress, check_parameters  # noqa: E402
+from .fit import STOCHASTIC, Fit, FitState, check_parameters  # noqa: E402
 
 __all__ = ["MLPClassifier", "MLPRegressor"]
 
@@ -40,7 +40,7 @@ _LOSSES = {"squared_error": "mse", "absolute_error": "mae"}  # scikit-learn's na
 _ACTIVATIONS = {"linear": "identity", "sigmoid": "logistic"}  # ours, and scikit-learn's
 # What kernels read as it is; anything else becomes float64.
 _DTYPES = [np.float64, np.float32, *(np.dtype(f"{kind}{size}") for kind in "ui" for size in (1, 2, 4, 8))]
-_BOUND = ("_network", "_views")  # made anew from coefs_ and intercepts_ when they are missing
+_CACHES = ("_network", "_views")  # made anew from coefs_ and intercepts_ when they are missing
 
 
 def _is_stochastic(estimator: Any) -> bool:
@@ -98,17 +98,18 @@ class _MLP(BaseEstimator):
         network = MLP(self._spec(sizes[0], sizes[1:], len(self.intercepts_[-1])), seed=0, dtype=dtype)
         for w, b, coef, intercept in zip(network.weights, network.biases, self.coefs_, self.intercepts_, strict=True):
             w[...], b[...] = np.transpose(coef), intercept
-        self._bind(network)
+        self._adopt(network)
         return network
 
-    def _bind(self, network: MLP) -> None:
+    def _adopt(self, network: MLP) -> None:
+        """Make this the estimator's network, and views of its parameters ``coefs_`` and ``intercepts_``."""
         self._network = network
         self.coefs_ = [w.T for w in network.weights]
         self.intercepts_ = list(network.biases)
         self._views = [*self.coefs_, *self.intercepts_]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in super().__getstate__().items() if name not in _BOUND}
+        return {name: value for name, value in super().__getstate__().items() if name not in _CACHES}
 
     def _initialize(self, spec: Spec, dtype: Any, random_state: np.random.RandomState) -> None:
         """Begin with a new network: scikit-learn's draws (Glorot and Bengio 2010), no epochs, no progress."""
@@ -119,35 +120,35 @@ class _MLP(BaseEstimator):
             bound = np.sqrt((2.0 if act == "sigmoid" else 6.0) / (n_in + n_out))
             weights[...] = random_state.uniform(-bound, bound, (n_in, n_out)).T
             biases[...] = random_state.uniform(-bound, bound, n_out)
-        self._bind(network)
-        self._progress = Progress()
+        self._adopt(network)
+        self._fit_state = FitState()
         self.n_iter_ = self.t_ = 0
         self.n_layers_ = len(spec)
         output = spec.layers[-1].act.name
         self.out_activation_ = "exp" if spec.loss.name == "poisson" else _ACTIVATIONS.get(output, output)
 
     @cached_property
-    def _progress(self) -> Progress:
-        return Progress()
+    def _fit_state(self) -> FitState:
+        return FitState()
 
     @property
-    def _optimizer(self) -> Progress:
+    def _optimizer(self) -> FitState:
         """scikit-learn's name for what has the ``learning_rate``; its own tests read it."""
-        return self._progress
+        return self._fit_state
 
     @property
     def _no_improvement_count(self) -> int:
         """scikit-learn's name for the count; its own tests read and set it."""
-        return self._progress.no_improvement_count
+        return self._fit_state.no_improvement_count
 
     @_no_improvement_count.setter
     def _no_improvement_count(self, count: int) -> None:
-        self._progress.no_improvement_count = count
+        self._fit_state.no_improvement_count = count
 
     def _begin_to_watch(self) -> None:
         """Forget the losses and scores by which the stochastic solvers decide when to stop."""
         self.loss_curve_: list[float] = []
-        self._progress.no_improvement_count = 0
+        self._fit_state.no_improvement_count = 0
         self.best_loss_ = None if self.early_stopping else np.inf
         self.validation_scores_: list[float] | None = [] if self.early_stopping else None
         self.best_validation_score_ = -np.inf if self.early_stopping else None
@@ -198,7 +199,7 @@ class _MLP(BaseEstimator):
         watched = getattr(self, "validation_scores_", None) is not None
         if self.solver in STOCHASTIC and (first or not hasattr(self, "loss_curve_") or watched != self.early_stopping):
             self._begin_to_watch()
-        Fit(self, self._progress, Samples(x, targets, weights), shares, random_state, incremental).run()
+        Fit(self, self._fit_state, Samples(x, targets, weights), shares, random_state, incremental).run()
         return self
 
     def _validate(self, X: Any, y: Any, first: bool, incremental: bool) -> tuple[Any, np.ndarray, np.ndarray]:

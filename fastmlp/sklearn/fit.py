@@ -16,10 +16,11 @@ from ..base.checks import check_choice, check_count, check_dtype, check_flag, ch
 from ..engine.epochs import EpochRunner, Samples
 from ..engine.lbfgs import minimise
 from ..engine.steps import OptimizerState
+from ..model.data import counted_rows
 from ..model.mlp import MLP
 from ..optimizers import LBFGS, SGD, AdamHat, Optimizer
 
-__all__ = ["STOCHASTIC", "Fit", "Progress", "check_parameters"]
+__all__ = ["STOCHASTIC", "Fit", "FitState", "check_parameters"]
 
 STOCHASTIC = ("sgd", "adam")
 _NON_FINITE = (
@@ -54,31 +55,31 @@ def check_parameters(estimator: Any) -> None:
 
 
 @dataclass
-class Progress:
-    """What an estimator remembers of its training from one call of fit or partial_fit to the next.
+class FitState:
+    """The state of an estimator's training, kept from one call of fit or partial_fit to the next.
 
     Attributes
     ----------
-    state : OptimizerState, optional
+    optimizer : OptimizerState, optional
         None before the first step of a stochastic solver.
     learning_rate : float
     no_improvement_count : int
-        How many epochs in a row have not been better than those before them.
+        The number of epochs in a row that were no better than those before them.
     """
 
-    state: OptimizerState | None = None
+    optimizer: OptimizerState | None = None
     learning_rate: float = math.nan
     no_improvement_count: int = 0
 
     def begin(self, optimizer: Optimizer, params: np.ndarray, learning_rate: float) -> OptimizerState:
         """Forget the steps made so far, and return the state before the first step on a network's parameters."""
-        self.state, self.learning_rate = OptimizerState.begin(optimizer, params), learning_rate
-        return self.state
+        self.optimizer, self.learning_rate = OptimizerState.begin(optimizer, params), learning_rate
+        return self.optimizer
 
     def set_learning_rate(self, learning_rate: float) -> None:
         """Change the rate; the velocities, which scikit-learn multiplies by the rate, stay what they are there."""
-        assert self.state is not None
-        for velocity in self.state.vectors:
+        assert self.optimizer is not None
+        for velocity in self.optimizer.vectors:
             velocity *= self.learning_rate / learning_rate
         self.learning_rate = learning_rate
 
@@ -91,7 +92,7 @@ class Fit:
     estimator : MLPClassifier or MLPRegressor
         Its parameters are the settings; ``loss_``, ``n_iter_``, ``t_``, ``loss_curve_``, ``best_loss_`` and so on are
         written.
-    progress : Progress
+    fit_state : FitState
         The estimator's own.
     samples : Samples
     shares : list of float
@@ -104,16 +105,16 @@ class Fit:
     def __init__(
         self,
         estimator: Any,
-        progress: Progress,
+        fit_state: FitState,
         samples: Samples,
         shares: list[float],
         random_state: np.random.RandomState,
         incremental: bool,
     ) -> None:
-        self._e, self._progress, self._samples, self._shares = estimator, progress, samples, shares
+        self._e, self._fit_state, self._samples, self._shares = estimator, fit_state, samples, shares
         self._network: MLP = estimator.network_
         self._random_state, self._incremental = random_state, incremental
-        self._rows = np.arange(len(samples.x)) if samples.weights is None else np.flatnonzero(samples.weights)
+        self._rows = counted_rows(samples)
         self._held_out = self._rows[:0]
         # scikit-learn reports the mean over the outputs of the squared error, but minimises the sum.
         spec = self._network.spec
@@ -163,9 +164,9 @@ class Fit:
             self._hold_out()
         batch = self._batch_size()
         best = self._network.params.copy()
-        state = self._progress.state
+        state = self._fit_state.optimizer
         if state is None or not self._incremental:
-            state = self._progress.begin(self._optimizer(), self._network.params, float(e.learning_rate_init))
+            state = self._fit_state.begin(self._optimizer(), self._network.params, float(e.learning_rate_init))
         state.set_penalties(e.l1 / batch, e.alpha / batch)
         e.n_iter_ = 0
         order = self._rows
@@ -242,17 +243,17 @@ class Fit:
         at_once = batch if weighted else n // batch * batch
         total, after = 0.0, self._penalty() if penalised else 0.0
         for start in range(0, n, at_once):
-            part = order[start : start + at_once]
-            size = min(batch, len(part))
-            weight = self._samples.weight(part) if weighted else size
+            rows = order[start : start + at_once]
+            size = min(batch, len(rows))
+            weight = self._samples.weight(rows) if weighted else size
             state.set_penalties(e.l1 / weight, e.alpha / weight)
-            values = epochs.run(part, self._progress.learning_rate, key)
+            values = epochs.run(rows, self._fit_state.learning_rate, key)
             if not values:
                 return math.nan
-            total += len(part) * values["loss"] * self._loss_scale
+            total += len(rows) * values["loss"] * self._loss_scale
             if penalised:  # each batch saw the penalty of before its step; between the first and the last, a line
                 before, after = after, self._penalty()
-                batches = len(part) // size
+                batches = len(rows) // size
                 total += (batches * before + (batches - 1) / 2 * (after - before)) * size / weight
         return total / n
 
@@ -286,9 +287,9 @@ class Fit:
             if score > e.best_validation_score_:
                 e.best_validation_score_ = score
                 best[...] = self._network.params
-        self._progress.no_improvement_count = self._progress.no_improvement_count + 1 if worse else 0
+        self._fit_state.no_improvement_count = self._fit_state.no_improvement_count + 1 if worse else 0
         if e.solver == "sgd" and e.learning_rate == "invscaling":
-            self._progress.set_learning_rate(e.learning_rate_init / (e.t_ + 1) ** e.power_t)
+            self._fit_state.set_learning_rate(e.learning_rate_init / (e.t_ + 1) ** e.power_t)
 
     def _validation_score(self) -> float:
         rows, network, samples = self._held_out, self._network, self._samples
@@ -300,15 +301,15 @@ class Fit:
     def _should_stop(self) -> bool:
         """Whether there was no improvement for long, and the learning rate cannot be lowered instead."""
         e = self._e
-        if self._progress.no_improvement_count <= e.n_iter_no_change:
+        if self._fit_state.no_improvement_count <= e.n_iter_no_change:
             return False
         what = "Validation score" if e.early_stopping else "Training loss"
         message = f"{what} did not improve more than tol={e.tol:f} for {e.n_iter_no_change} consecutive epochs."
-        rate = self._progress.learning_rate
+        rate = self._fit_state.learning_rate
         if e.solver == "sgd" and e.learning_rate == "adaptive":
             if rate > _SMALLEST_RATE:
-                self._progress.set_learning_rate(rate / 5)
-                self._progress.no_improvement_count = 0
+                self._fit_state.set_learning_rate(rate / 5)
+                self._fit_state.no_improvement_count = 0
                 if e.verbose:
                     print(f"{message} Setting learning rate to {rate / 5:f}")
                 return False

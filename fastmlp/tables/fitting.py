@@ -27,7 +27,7 @@ class TableRows:
     Attributes
     ----------
     schema : Schema
-        With the means, deviations and categories of the training rows.
+        The schema, with the means, deviations and categories of the training rows.
     x : ndarray, (n_rows, n_in)
         Raw numbers: the network's input layer standardises them.
     y : ndarray, (n_rows,)
@@ -85,7 +85,7 @@ def fit(
     hidden : list of int
         Widths of the hidden layers.
     act : str or Activation
-        Their activation.
+        The activation of the hidden layers.
     loss : str or Loss, optional
         cross_entropy for classes and mse for numbers when left out.
     dtype : "float32" or "float64"

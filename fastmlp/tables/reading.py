@@ -192,7 +192,7 @@ def write_csv(columns: Mapping[str, np.ndarray], file: TextIO) -> None:
 
 
 def _read_csv(path: Path) -> Iterator[Values]:
-    """Read all columns as text: all values of a column decide what it is, not the first block of them."""
+    """Read all columns as text: all values of a column decide what it is, not the first few."""
     arrow_csv = require("pyarrow.csv", "cli", "reading CSV")
     data = path.read_bytes()
     if path.suffix.lower() == ".gz":

@@ -46,7 +46,7 @@ class Column:
         return "one of " + ", ".join("(missing)" if value is None else value for value in self.categories)
 
     def fill(self, values: Values, out: np.ndarray) -> None:
-        """Write raw numbers, or the ones of categories, into ``out``: zeros, (n_samples, n_inputs)."""
+        """Write raw numbers, or a 1 for the category of each row, into ``out`` (n_samples, n_inputs), which is zero."""
         if not self.categories:
             numbers = values.finite(out.dtype)
             out[:, 0] = np.where(np.isnan(numbers), self.mean, numbers)
@@ -55,8 +55,8 @@ class Column:
         rows = np.flatnonzero(np.asarray(places.is_valid()))
         out[rows, np.asarray(places.drop_null())] = 1
         if len(rows) < len(out):
-            strange = values.text.filter(pc.is_null(places))[0].as_py()
-            value = "a missing value" if strange is None else repr(strange)
+            category = values.text.filter(pc.is_null(places))[0].as_py()
+            value = "a missing value" if category is None else repr(category)
             warnings.warn(
                 f"column {self.name!r} has {value}, which the model has never seen; "
                 f"in {len(out) - len(rows)} of {len(out)} rows it is taken as none of the categories",
@@ -120,9 +120,9 @@ class Schema:
         text = values.text.drop_null()
         places = pc.index_in(text, pa.array(self.classes))
         if places.null_count:
-            strange = text.filter(places.is_null())[0].as_py()
+            value = text.filter(places.is_null())[0].as_py()
             raise ValueError(
-                f"column {self.target!r} has {strange!r}, which is none of the classes {', '.join(self.classes)}"
+                f"column {self.target!r} has {value!r}, which is none of the classes {', '.join(self.classes)}"
             )
         return np.flatnonzero(np.asarray(values.text.is_valid())), np.asarray(places).astype(np.int64)
 
@@ -156,19 +156,19 @@ class Schema:
         """
         require_columns(table, [target, *ignore, *category])
         classes = _classes(table[target], task)
-        columns, refused = [], {}
+        columns, troubles = [], {}
         for name, values in table.items():
             if name == target or name in ignore:
                 continue
             trouble = "" if name in category else _trouble(values)
             if trouble:
-                refused[name] = trouble
+                troubles[name] = trouble
             elif name in category or values.numbers is None:
                 columns.append(Column(name, categories=_categories(values.text)))
             else:
                 columns.append(Column(name))
-        if refused:
-            reasons = _short("; ".join(f"column {name!r}: {why}" for name, why in refused.items()))
+        if troubles:
+            reasons = _short("; ".join(f"column {name!r}: {why}" for name, why in troubles.items()))
             raise ValueError(
                 f"cannot learn from {reasons} (leave columns out with --ignore COL, or take their values as categories "
                 "with --category COL)"
@@ -230,14 +230,14 @@ class Schema:
         if "table" not in model.metadata:
             raise ValueError("the model was not trained on a table by `fastmlp train`: it has no column names")
         try:
-            stored = model.metadata["table"]
+            description = model.metadata["table"]
             columns: list[Column] = []
             shift, scale, at = model.spec.shift or (), model.spec.scale or (), 0
-            for entry in stored["columns"]:
+            for entry in description["columns"]:
                 categories = tuple(None if value is None else str(value) for value in entry["categories"])
                 columns.append(Column(str(entry["name"]), shift[at], 1 / scale[at], categories))
                 at += len(columns[-1].inputs)
-            schema = cls(tuple(columns), str(stored["target"]), model.class_names or ())
+            schema = cls(tuple(columns), str(description["target"]), model.class_names or ())
         except (TypeError, KeyError, IndexError, ZeroDivisionError):
             raise ValueError("the model's description of its columns is broken") from None
         if len(schema.inputs) != model.spec.n_in or (len(schema.classes) or 1) != model.spec.n_out:
@@ -260,11 +260,11 @@ def split(y: np.ndarray, n_classes: int, fraction: float, seed: int | None) -> t
 
 def require_columns(table: Mapping[str, Values], names: Sequence[str]) -> None:
     """Raise a ValueError that names the columns that a table lacks, and the nearest one that it has."""
-    lacking = [name for name in names if name not in table]
-    if len(lacking) == 1:
-        raise ValueError(_short(f"there is no column {lacking[0]!r}{did_you_mean(lacking[0], table)}"))
-    if lacking:
-        raise ValueError(f"there are no columns {_listed(lacking)}; there are {_listed(table)}")
+    missing_names = [name for name in names if name not in table]
+    if len(missing_names) == 1:
+        raise ValueError(_short(f"there is no column {missing_names[0]!r}{did_you_mean(missing_names[0], table)}"))
+    if missing_names:
+        raise ValueError(f"there are no columns {_listed(missing_names)}; there are {_listed(table)}")
 
 
 def _listed(names: Iterable[str]) -> str:
