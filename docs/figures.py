@@ -16,7 +16,7 @@ IMAGES = Path(__file__).parent / "img"
 
 
 def spirals(n: int = 400, arms: int = 3) -> tuple[np.ndarray, np.ndarray]:
-    """Points of so many arms that wind around each other, and which arm each belongs to."""
+    """Draw points of arms that wind around each other, and the arm that each belongs to."""
     rng = np.random.default_rng(0)
     arm = rng.integers(0, arms, n)
     radius = np.sqrt(rng.uniform(0.02, 1, n))
@@ -30,7 +30,7 @@ def wind() -> tuple[fastmlp.MLP, np.ndarray, np.ndarray]:
     x, y = spirals()
     spec = [{"n": 2, "act": None}, *[{"n": 32, "act": "tanh"}] * 2, {"n": 3, "act": "softmax"}]
     options = {"optimizer": "adam", "lr": schedules.Cosine(0.01, epochs=300), "batch_size": 16}
-    model, _ = fastmlp.train(x, y, spec, epochs=300, seed=0, **options)
+    model = fastmlp.train(x, y, spec, epochs=300, seed=0, **options).model
     return model, x, y
 
 
@@ -43,7 +43,7 @@ def how_to() -> None:
     some = [*range(6), *np.flatnonzero(predicted != y_test)[:2]]
     winder, points, arms = wind()
     small = [{"n": 4, "act": None}, {"n": 16, "act": "tanh"}, {"n": 3, "act": "softmax"}]
-    flowers, _ = fastmlp.train(*iris(), small, lr=0.05, epochs=50, seed=0)
+    flowers = fastmlp.train(*iris(), small, lr=0.05, epochs=50, seed=0).model
     pictures = {
         "curves": plotting.curves(history),
         "pictures": plotting.pictures(x_test[some], y_test[some], predicted[some]),

@@ -31,7 +31,7 @@ def windows(n: int) -> tuple[np.ndarray, np.ndarray]:
 x, y = windows(4000)
 x_test, y_test = windows(2000)
 spec = [{"n": 32, "act": None}, {"n": 12, "act": "relu"}, {"n": len(MOVES), "act": "softmax"}]
-model, _ = fastmlp.train(x, y, spec, lr=0.02, epochs=20, l2=1e-4, seed=0)
+model = fastmlp.train(x, y, spec, lr=0.02, epochs=20, l2=1e-4, seed=0).model
 accuracy = model.evaluate(x_test, y_test)["accuracy"]
 print(f"{100 * accuracy:.1f} % of unseen windows right, {model.params.size} parameters, {4 * model.params.size} bytes")
 assert accuracy > 0.9

@@ -14,7 +14,7 @@ GRAVITY, CART, POLE, HALF_LENGTH, FORCE, DT = 9.8, 1.0, 0.1, 0.5, 10.0, 0.02
 
 
 def balanced(policy: fastmlp.MLP, seed: int, trials: int = 4) -> float:
-    """For how many steps the pole stays up, the mean of some trials that begin a little askew."""
+    """The number of steps for which the pole stays up, the mean of trials that begin a little askew."""
     states = np.random.default_rng(seed).uniform(-0.1, 0.1, (trials, 4))  # place, speed, angle, angular speed
     up, total = np.ones(trials, bool), 0
     for _ in range(STEPS):

@@ -31,7 +31,7 @@ model, history = fastmlp.train(
 
 
 def learnt_force(r: np.ndarray) -> np.ndarray:
-    """The same from the network: one row of the Jacobian a point, (n, 1, 2)."""
+    """The network's force, (n, 2): minus the derivatives of its one output by the inputs."""
     return -model.jacobian(r, wrt="inputs")[:, 0]
 
 
@@ -46,7 +46,7 @@ print(f"energies of unseen points: {100 * of_energy:.2f} % off;  forces, never s
 
 
 def roll(forces, steps: int = 600, dt: float = 0.01) -> np.ndarray:
-    """Where a particle goes that starts at rest, by the velocity Verlet method."""
+    """The path of a particle that starts at rest, by the velocity Verlet method."""
     r, v = np.array([[1.4, 0.8]]), np.zeros((1, 2))
     path = [r[0]]
     for _ in range(steps):

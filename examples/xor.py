@@ -19,7 +19,7 @@ for inputs, output in zip(x, model.predict(x)[:, 0], strict=True):
 assert model.predict_class(x).tolist() == y
 
 # One hidden layer less, and it cannot be done: the best a line can do is three of four.
-line, _ = fastmlp.train(x, y, [spec[0], spec[-1]], lr=0.5, epochs=500, seed=1)
+line = fastmlp.train(x, y, [spec[0], spec[-1]], lr=0.5, epochs=500, seed=1).model
 right = line.evaluate(x, y)["accuracy"]
 print(f"without the hidden layer: {100 * right:.0f} % right")
 assert right < 1

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pkgutil
+import re
 import zlib
-from inspect import ismodule
+from functools import cached_property
+from inspect import isclass, ismodule, isroutine
 from pkgutil import resolve_name
 
 import pytest
@@ -34,6 +36,21 @@ def test_public_names_exist_and_have_docstrings(module):
     public = {module: resolve_name(module)}
     public |= {name: getattr(public[module], name) for name in public[module].__all__}
     assert [name for name, value in public.items() if not value.__doc__] == []
+
+
+@pytest.mark.parametrize("module", sorted({*MODULES} - {"fastmlp.interop"}))  # which has functions alone
+def test_public_members_are_in_the_reference(module, places):
+    """Those that a class inherits from another of the library's, too; what its own docstring lists is there."""
+    members = []
+    for cls in filter(isclass, (getattr(resolve_name(module), name) for name in resolve_name(module).__all__)):
+        ours = [vars(base) for base in cls.__mro__ if base.__module__.startswith("fastmlp.")]
+        for name, value in ((name, getattr(cls, name)) for namespace in ours for name in namespace):
+            described = value.__doc__ and (isroutine(value) or isinstance(value, (property, cached_property)))
+            theirs = getattr(value, "__module__", "").startswith("sklearn.")  # set_fit_request and the like
+            if described and not theirs and not name.startswith("_") and f"\n    {name} : " not in cls.__doc__:
+                members.append(f"{module}.{cls.__name__}.{name}")
+    kernels_own = re.compile(r"fastmlp\.optimizers\.\w+\.(states|constants)")
+    assert [name for name in members if name not in places and not kernels_own.fullmatch(name)] == []
 
 
 def test_the_reference_describes_public_names_only(places):
