@@ -116,7 +116,7 @@ class Activation:
         return self._apply(self.derivative_function, z)
 
     def _apply(self, function: Callable[..., Any], z: Any) -> np.ndarray:
-        """The function of z in z's dtype: of the whole array where it is the library's, element by element else."""
+        """Return the function of z in z's dtype, computed at once if it is the library's, else element by element."""
         z = np.asarray(z)
         if z.dtype.kind not in "fiub":
             raise TypeError(f"z must be numeric, got dtype {z.dtype}")

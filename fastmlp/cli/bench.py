@@ -305,7 +305,7 @@ def measure(work: Work, peers: tuple[str, ...], rounds: int = 5, seconds: float 
 
 
 def _samples_in(run: Run, most: int, batch: int, seconds: float) -> int:
-    """Return how many samples take about ``seconds``, whole batches; afterwards all is compiled for that many."""
+    """Return a number of samples, whole batches, that take about ``seconds``, after compiling for that many."""
     few = max(batch, 64)
     run(few)
     shortest = float("inf")

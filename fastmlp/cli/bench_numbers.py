@@ -94,7 +94,7 @@ def _best(run: Callable[[], Any], calls: int, rounds: int = 7) -> float:
     return best / calls * 1e6
 
 
-def _network(*widths: int, act: str = "relu", output: str = "softmax") -> list[dict[str, Any]]:
+def _spec(*widths: int, act: str = "relu", output: str = "softmax") -> list[dict[str, Any]]:
     layers = [{"n": n, "act": act} for n in widths[1:-1]]
     return [{"n": widths[0], "act": None}, *layers, {"n": widths[-1], "act": output}]
 
@@ -119,7 +119,7 @@ def _share_of_sgemm() -> str:
     a, b = (rng.random((1536, 1536), dtype=np.float32) for _ in range(2))
     out = a @ b
     x, y = rng.random((10_000, 768), dtype=np.float32), rng.integers(0, 10, 10_000)
-    model = MLP(_network(768, 128, 10), seed=0)
+    model = MLP(_spec(768, 128, 10), seed=0)
     sgemm, ours = float("inf"), float("inf")
     for _ in range(5):  # interleaved
         sgemm = min(sgemm, _best(lambda: np.matmul(a, b, out=out), 1, 2))
@@ -134,7 +134,7 @@ def _share_of_sgemm() -> str:
 
 def _one_prediction(*widths: int) -> str:
     """Measure one prediction of a network, beside onnxruntime where that is installed."""
-    model = MLP(_network(*widths), seed=0)
+    model = MLP(_spec(*widths), seed=0)
     x = np.random.default_rng(0).random((1, widths[0]), dtype=np.float32)
     ours = _best(lambda: model.predict(x), 2000)
     line = f"- one prediction of {'-'.join(map(str, widths))}: {ours:.2f} µs"
@@ -163,7 +163,7 @@ def _onnxruntime(model: MLP, x: np.ndarray) -> Callable[[], Any]:
 
 def _value_and_gradient() -> str:
     rng = np.random.default_rng(0)
-    model = MLP(_network(24, 8, 2, act="tanh", output="linear"), seed=0, dtype="float64")
+    model = MLP(_spec(24, 8, 2, act="tanh", output="linear"), seed=0, dtype="float64")
     x, y = rng.normal(size=(200, 24)), rng.normal(size=(200, 2))
     ours = _best(lambda: model.gradient(x, y), 500)
     return f"- value and gradient of 24-8-2 tanh on 200 samples, float64: {ours:.1f} µs"
@@ -173,7 +173,7 @@ def _two_threads() -> str:
     """Measure training on large batches with two threads beside one, on all cores."""
     rng = np.random.default_rng(0)
     x, y = rng.random((20_480, 784), dtype=np.float32), rng.integers(0, 10, 20_480)
-    model = MLP(_network(784, 128, 10), seed=0)
+    model = MLP(_spec(784, 128, 10), seed=0)
     best = {1: float("inf"), 2: float("inf")}
     cores = os.sched_getaffinity(0) if hasattr(os, "sched_setaffinity") else set()
     try:

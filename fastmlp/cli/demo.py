@@ -129,7 +129,7 @@ def _experiment(
     seed: int,
     **options: Any,
 ) -> tuple[MLP, History]:
-    """Train one hidden layer of relu units on images, print what it took, and return the model and its history."""
+    """Train one hidden layer of relu units on images, print its time and accuracy, and return model and history."""
     x, y = data
     spec: list[dict[str, Any]] = [
         {"n": x.shape[1], "act": None, "scale": scale},

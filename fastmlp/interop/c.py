@@ -164,7 +164,7 @@ def _sections(
 
 
 def _arrays(model: MLP) -> dict[str, np.ndarray]:
-    """Return the file's constant arrays by the ends of their names there: shift, scale, w1, b1, …."""
+    """Return the file's constant arrays by the last words of their names: shift, scale, w1, b1, …."""
     spec = model.spec
     arrays = {}
     for key, values in (("shift", spec.shift), ("scale", spec.scale)):

@@ -109,7 +109,7 @@ class RunState:
 
 
 class SavedRun(NamedTuple):
-    """A `RunState` as a file has it, checked."""
+    """The checked contents of a checkpoint, from which a `RunState` is restored."""
 
     vectors: Tensors
     history: dict[str, list[float]]
@@ -249,7 +249,7 @@ def _described(value: Any) -> Any:
 
 
 def _differences(terms: Mapping[str, Any], document: Mapping[str, Any]) -> Iterator[str]:
-    """In words, each difference between a run's terms and those in a file's document."""
+    """Yield in words each difference between a run's terms and those in a file's document."""
     layers, file_layers = terms["spec"], entry(document, "spec", list)
     if len(layers) != len(file_layers):
         yield f"the spec has {len(layers)} layers, there it has {len(file_layers)}"

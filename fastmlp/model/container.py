@@ -49,7 +49,7 @@ def to_bytes(kind: str, document: Mapping[str, Any], tensors: Tensors) -> bytes:
 
 @contextmanager
 def reading(path: str | os.PathLike[str], kind: str) -> Iterator[tuple[dict[str, Any], Callable[[Shapes], Tensors]]]:
-    """Open a file: its JSON document, and a function that reads the tensors, which must have the shapes given to it.
+    """Open a file and yield its JSON document, with a function that reads tensors of the dtypes and shapes given to it.
 
     Trouble with the content, in here or in the ``with`` statement, becomes a ValueError that names the file.
     """

@@ -239,14 +239,14 @@ def _refuse_for_lbfgs(lr: Any, batch_size: Any, checkpoint: Checkpoint | None, s
 
 
 def _learning_rates(lr: Any, epochs: int) -> list[float]:
-    """The rate of each epoch: a number, or what a function of the epoch returns."""
+    """Return the rate of each epoch, from a number or a function of the epoch."""
     if not callable(lr):
         return [check_number(lr, "lr", 0.0, open_low=True)] * epochs
     return [check_number(lr(epoch), f"lr({epoch})", 0.0, open_low=True) for epoch in range(epochs)]
 
 
 def _check_batch_size(batch_size: Any) -> int | str:
-    """A positive integer, or "full"."""
+    """Return a ``batch_size`` argument: a positive integer, or "full"."""
     if isinstance(batch_size, str):
         if batch_size != "full":
             raise ValueError(f"batch_size must be a positive integer or 'full', got {batch_size!r}")

@@ -171,7 +171,7 @@ class _MLP(BaseEstimator):
         return self._fit(X, y, sample_weight, incremental=False)
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, incremental: bool) -> Any:
-        """Check all that was given, begin anew or go on with the network there is, and train it."""
+        """Check the arguments, make a new network or go on with the present one, and train it."""
         check_parameters(self)
         first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
         X, y, targets = self._validate(X, y, first, incremental)

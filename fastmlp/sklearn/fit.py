@@ -77,7 +77,7 @@ class FitState:
         return self.optimizer
 
     def set_learning_rate(self, learning_rate: float) -> None:
-        """Change the rate; the velocities, which scikit-learn multiplies by the rate, stay what they are there."""
+        """Change the rate, and scale the velocities: scikit-learn's contain the rate, and keep their values."""
         assert self.optimizer is not None
         for velocity in self.optimizer.vectors:
             velocity *= self.learning_rate / learning_rate
@@ -215,7 +215,7 @@ class Fit:
             )
 
     def _batch_size(self) -> int:
-        """Return the samples a batch: 200 for "auto", at most all, as in scikit-learn."""
+        """Return the number of samples in a batch: 200 for "auto", at most all, as in scikit-learn."""
         size, n = self._e.batch_size, len(self._rows)
         if size == "auto":
             return min(200, n)

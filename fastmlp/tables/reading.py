@@ -91,7 +91,7 @@ class Values:
 
     @property
     def present(self) -> np.ndarray:
-        """A boolean for each value: whether it is not missing."""
+        """A boolean for each value, False where it is missing."""
         if self.numbers is not None:
             return ~np.isnan(self.numbers)
         return np.asarray(self.text.is_valid())
@@ -108,7 +108,7 @@ class Values:
         return self.numbers
 
     def matches(self, pattern: str) -> bool:
-        """Whether there are present values, and the whole text of each matches the regular expression."""
+        """Whether the whole text of every value that is not missing, one at least, matches the regular expression."""
         return _all_match(self.text, f"^({pattern})$")
 
     @property
@@ -172,7 +172,7 @@ def read(path: str | Path) -> Table:
 
 
 def write(columns: Mapping[str, np.ndarray], path: Path) -> None:
-    """Write columns of one length to a file, Parquet where it is called so and else CSV, whole or not at all."""
+    """Write columns of one length to a file, whole or not at all: Parquet if it is named .parquet, else CSV."""
     if path.suffix.lower() == ".parquet":
         parquet = require("pyarrow.parquet", "cli", "writing Parquet")
         buffer = pa.BufferOutputStream()
