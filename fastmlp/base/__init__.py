@@ -1,4 +1,4 @@
-"""Helpers that know no network: files, the cache folder, checks, optional libraries, sparse rows, names, the version.
+"""Helpers that know no network: files, cache folder, checks, optional libraries, sparse rows, names, a lock, version.
 
 Everything above may import it; it imports nothing of fastmlp.
 """
