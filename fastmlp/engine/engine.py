@@ -15,7 +15,7 @@ from .binding import Binding, DataView
 from .blocks import BLOCK, part_of_batch
 from .call import KernelCall, TimeSlices
 from .shortcuts import GradientOfFew, PredictOne
-from .team import Team
+from .team import LONG, Team
 
 __all__ = ["AT_ONCE", "Engine"]
 
@@ -28,10 +28,13 @@ class Engine:
     Attributes
     ----------
     binding : Binding
+    few : int
+        The most samples that `gradient_of_few` takes.
     """
 
     def __init__(self, spec: Spec, places: Sequence[Place], params: np.ndarray) -> None:
         self.binding = Binding(spec, places, params)
+        self.few = min(AT_ONCE, LONG // params.size)
         self._idle_teams: list[Team] = []
         self._idle_predictors: list[PredictOne] = []
         self._idle_gradients: list[GradientOfFew] = []
@@ -47,7 +50,7 @@ class Engine:
         return outputs
 
     def gradient_of_few(self, x: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray]:
-        """The mean loss and its gradient (n_params,), for up to AT_ONCE samples of x and y that are arrays of the right
+        """The mean loss and its gradient (n_params,), for up to ``few`` samples of x and y that are arrays of the right
         shape, of any real dtype. Where x or y is not finite, neither is the loss."""
         try:
             few = self._idle_gradients.pop()
@@ -76,7 +79,11 @@ class Engine:
                 run(call)
         else:
             with ThreadPoolExecutor(n_threads) as threads:
-                list(threads.map(run, calls))
+                try:
+                    list(threads.map(run, calls))
+                except BaseException:
+                    threads.shutdown(wait=False, cancel_futures=True)
+                    raise
         return np.sum([call.totals for call in calls], axis=0)
 
     def gradient(

@@ -16,7 +16,11 @@ from .blocks import BLOCK
 from .call import KernelCall
 from .memory import Workspace
 
-__all__ = ["Team"]
+__all__ = ["LONG", "Team"]
+
+LONG = (
+    10**9
+)  # multiply-adds of one pass over the parameters, which take a core about 20 ms, from which on a call is long
 
 
 class Team:
@@ -48,7 +52,10 @@ class Team:
         """Run a kernel over ``call.order[start:start + count]`` on all threads."""
         run, leader = self._binding.run, self.leader
         if self.n_threads == 1:
-            run(leader, kernel, view, call, start, count)
+            if self._is_long(kernel, call, count):
+                self._run_aside(kernel, view, call, start, count)
+            else:
+                run(leader, kernel, view, call, start, count)
             return
         if self._others is None:
             self._others = ThreadPoolExecutor(self.n_threads - 1, "fastmlp")
@@ -65,6 +72,30 @@ class Team:
             self._shared["arrivals"] = self._shared["give_up"] = 0
         for follower in followers:
             follower.result()
+
+    def _is_long(self, kernel: str, call: KernelCall, count: int) -> bool:
+        """Whether a call may last longer than people wait for Ctrl-C.
+
+        What takes samples one by one reads the parameters from memory for each, ten times the time of multiplying with
+        them; calls for these are cut to 20 ms, but never within a block.
+        """
+        work = count * self._binding.params.size
+        if kernel.startswith("samples"):
+            work = 10 * min(count, call.block) * self._binding.params.size
+        elif kernel == "jacobian":
+            work *= 10 * self._binding.spec.n_out
+        return work > LONG
+
+    def _run_aside(self, kernel: str, view: DataView, call: KernelCall, start: int, count: int) -> None:
+        """Run a long call in a thread of its own, because Ctrl-C reaches Python only between kernel calls; then the
+        kernel ends at the next sample, or phase of a block."""
+        self._shared["give_up"] = 0
+        with ThreadPoolExecutor(1, "fastmlp") as aside:
+            try:
+                aside.submit(self._binding.run, self.leader, kernel, view, call, start, count).result()
+            except BaseException:
+                self._shared["give_up"] = 1
+                raise
 
     def close(self) -> None:
         """End the threads."""

@@ -38,7 +38,7 @@ from .passes import (
     update_first,
     weight_of,
 )
-from .threads import wait
+from .threads import told_to_stop, wait
 
 _MEMBER_BYTES = MEMBER.itemsize
 
@@ -50,7 +50,7 @@ def build(name: str, dtype: str):
 
 @kernel_function
 def _block(job, start, rows, totals, real):
-    """From samples of x to the deltas of all layers; return n_columns.
+    """From samples of x to the deltas of all layers, unless the call is told to stop; return n_columns.
 
     Where the call is checked, the total of losses becomes NaN where a sample is not finite: an activation may hide it.
     """
@@ -59,8 +59,10 @@ def _block(job, start, rows, totals, real):
         totals.loss = math.nan
     read_targets(job, start, rows, real)
     first_forward(job, rows, n_columns, real)
-    forward_to_loss(job, start, 0, rows, totals, real)
-    all_deltas(job, 0, rows, real)
+    if not told_to_stop(job):
+        forward_to_loss(job, start, 0, rows, totals, real)
+    if not told_to_stop(job):
+        all_deltas(job, 0, rows, real)
     if job.call.outputs:
         copy_outputs(job, rows, start, real)
     return n_columns
@@ -79,8 +81,10 @@ def _weight(job, start, rows):
 
 @inlined_source
 def _small_step(job, start, rows, rate, totals, real):
-    """Make a step of plain SGD with a batch of one block, which needs no gradient of its own."""
+    """Make a step of plain SGD with a batch of one block, which needs no gradient of its own; true if told to stop."""
     n_columns = _block(job, start, rows, totals, real)
+    if told_to_stop(job):
+        return True
     factor = real(-rate / _weight(job, start, rows))
     for i in range(job.workspace.n_layers):
         layer = layer_at(job, i)
@@ -88,6 +92,7 @@ def _small_step(job, start, rows, rate, totals, real):
         if i > 0:
             update(job, layer, 0, 0, rows, real)
     update_first(job, 0, rows, n_columns, real)
+    return False
 
 
 @inlined_source
@@ -106,6 +111,8 @@ def _part_gradient(job, start, size, distance, mine, real):
         first = start + j * block
         rows = min(block, start + size - first)
         n_columns = _block(job, first, rows, mine.totals, real)
+        if told_to_stop(job):
+            break
         mine.weight += _weight(job, first, rows)
         for i in range(job.workspace.n_layers):
             layer = layer_at(job, i)
@@ -135,7 +142,7 @@ def _add_gradient(job, start, size, totals, real):
         if first < size:
             place = own.gradient if first == 0 and how.begins else team.part_gradient  # the first part needs no adding
             _part_gradient(job, start + first, min(how.part, size - first), place, mine, real)
-        if wait(job):
+        if wait(job) or told_to_stop(job):
             return True
         for member in range(min(team.size, blocks(size, how.part) - group * team.size)):
             their_job = record_at(peek(team.jobs + 8 * member, np.int64), JOB)
@@ -224,12 +231,20 @@ def _write_back(job, params, rate, real):
         unpack(job, job.call.gradient, job.workspace.gradient, real)
 
 
+@inlined_source
+def _stopped(job, params, real):
+    """The result of a call that ends early. One that runs alone keeps the steps that it has made."""
+    if job.team.size == 1 and not job.call.gradient:
+        unpack_all(job, params, real)
+    return 1.0
+
+
 def _batches(real):
     """A step for each batch of the call's samples, or the gradient of all of them.
 
     A batch may be spread over several calls, of whole blocks: the first of them begins it, the last ends it. Where the
     call wants a gradient no step is made, and it gets the call's number times the sum of the gradients. The result is
-    1 where the team gave up.
+    1 where the team gave up, or the call was told to stop: then the last step is a whole one.
     """
 
     def batches(params, job, numbers):
@@ -244,10 +259,11 @@ def _batches(real):
             start = j * how.batch
             size = min(how.batch, how.count - start)
             if not (job.step.rule or how.gradient):
-                _small_step(job, start, size, rate, numbers.totals, real)
+                if _small_step(job, start, size, rate, numbers.totals, real):
+                    return _stopped(job, params, real)
                 continue
             if _add_gradient(job, start, size, numbers.totals, real):
-                return 1.0
+                return _stopped(job, params, real)
             if how.ends and not how.gradient and _step(job, rate, real):
                 return 1.0
         if (how.gradient or not how.ends) and wait(job):

@@ -26,6 +26,7 @@ from .passes import (
     update,
     update_first,
 )
+from .threads import told_to_stop
 
 
 def build(name: str, dtype: str):
@@ -36,7 +37,8 @@ def build(name: str, dtype: str):
 def _forward(real):
     """Outputs of the samples, (count, n_out), where the call wants them; losses where it is scored.
 
-    A checked call is for one sample: nothing is done if it is not finite, and the result is 1.
+    A checked call is for one sample: nothing is done if it is not finite, and the result is 1. So it is of a call that
+    was told to stop.
     """
 
     def forward(params, job, numbers):
@@ -50,6 +52,8 @@ def _forward(real):
             if how.checked and not all_finite(job, 1, real):
                 return 1.0
             first_forward(job, rows, n_columns, real)
+            if told_to_stop(job):
+                return 1.0
             activate_layers(job, 0, rows, 0, False, True, real)
             if how.scored:
                 read_targets(job, start, rows, real)
@@ -105,6 +109,8 @@ def _jacobian(real):
             first_forward(job, 1, n_columns, real)
             activate_layers(job, 0, 1, 0, True, True, real)
             for k in range(n_out):
+                if told_to_stop(job):
+                    return 1.0
                 out = how.outputs + (s * n_out + k) * columns * size_of(real)
                 for j in range(n_out):
                     delta[j] = 0

@@ -2,7 +2,7 @@
 
 Sample t of a block should see the weights that the samples i < t of the block left. In the first layer its z, computed
 for the whole block with the weights from before, lacks what they added: a multiple of δ_i each. The other layers take
-the samples one by one.
+the samples one by one. A call that is told to stop ends between two samples, with what it learnt in the parameters.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from .passes import (
     update_first,
     update_first_weights,
 )
+from .threads import told_to_stop
 
 BYTES = vector_bytes()
 # The coefficients of a block, float64 (2, 6, samples + 1): for weights, then for biases; of W₀ and V₀ in W_t, of them
@@ -84,15 +85,21 @@ def _samples(real):
             read_targets(job, start, rows, real)
             first_forward(job, rows, n_columns, real)
             _gram(job, rows, n_columns, own.ones if first.has_biases else own.zeros, real)
+            learnt = 0
             for t in range(rows):
+                if told_to_stop(job):
+                    break
                 if t > 0:
                     _correct(job, first, t)
                 forward_to_loss(job, start, t, 1, numbers.totals, real)
                 all_deltas_and_updates(job, t, -rate, real)
                 scale(first, t, 1, -rate, real)
-            update_first(job, 0, rows, n_columns, real)
+                learnt += 1
+            update_first(job, 0, learnt, n_columns, real)
             if how.outputs:
-                copy_outputs(job, rows, start, real)
+                copy_outputs(job, learnt, start, real)
+            if learnt < rows:
+                break
         unpack_all(job, params, real)
         return 0.0
 
@@ -234,7 +241,10 @@ def _samples_with_memory(real):
             if own.n_states:
                 products(job, first, _velocity(job), own.zeros, first.a, 0, rows, own.index, n_columns, real)
             _gram(job, rows, n_columns, own.zeros, real)
+            learnt = 0
             for t in range(rows):
+                if told_to_stop(job):
+                    break
                 squared_input = np.float64(peek(own.gram + t * own.gram_row + t * size_of(real), real))
                 _recall(job, t, coefficients, real)
                 if t > 0:
@@ -245,10 +255,13 @@ def _samples_with_memory(real):
                 if options.clip_norm > 0:
                     factor = _clipped(job, t, squared_input, options.clip_norm, real)
                 _deeper_steps(job, t, rate, factor, real)
-            _first_step(job, rows, n_columns, coefficients, real)
+                learnt += 1
+            _first_step(job, learnt, n_columns, coefficients, real)
             if how.outputs:
-                copy_outputs(job, rows, start, real)
-            options.steps += rows
+                copy_outputs(job, learnt, start, real)
+            options.steps += learnt
+            if learnt < rows:
+                break
         unpack_all(job, params, real)
         return 0.0
 

@@ -6,11 +6,11 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from .decorators import kernel_function
+from .decorators import inlined_source, kernel_function
 from .emitter import INT64
 from .layout import SHARED
 
-__all__ = ["atomic_add", "atomic_load", "wait"]
+__all__ = ["atomic_add", "atomic_load", "told_to_stop", "wait"]
 
 _ARRIVALS, _GIVE_UP = (SHARED.fields[name][1] for name in ("arrivals", "give_up"))
 _LOOKS = 2000  # before a waiting member lets other threads run
@@ -47,6 +47,12 @@ def _call_system(typingctx, address):
         return context.get_dummy_value()
 
     return types.void(address), codegen
+
+
+@inlined_source
+def told_to_stop(job):
+    """Whether the caller was interrupted: then a kernel that runs alone ends as soon as all is consistent."""
+    return job.team.size == 1 and atomic_load(job.team.shared + _GIVE_UP) != 0
 
 
 @kernel_function

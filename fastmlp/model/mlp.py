@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from ..base.checks import check_choice, check_count, check_dtype, check_seed
-from ..engine.engine import AT_ONCE
 from ..engine.network import Network, evaluate_rows
 from ..init import Uniform, initializer
 from ..metrics import named_metrics
@@ -191,7 +190,7 @@ class MLP(Network):
 
     def gradient(self, x: Any, y: Any) -> tuple[float, np.ndarray]:
         """The mean loss over the samples, and its gradient in the shape of ``params`` (`unflatten` takes it apart)."""
-        if _plain(x) and x.ndim == 2 and x.shape[1] == self.spec.n_in and 0 < len(x) <= AT_ONCE:
+        if _plain(x) and x.ndim == 2 and x.shape[1] == self.spec.n_in and 0 < len(x) <= self._engine.few:
             as_it_is = _plain(y) and y.shape == (len(x), self.spec.n_out) and y.flags.c_contiguous
             targets = y if as_it_is and self.spec.loss.any_target else check_y(y, self.spec, len(x), self.dtype)
             loss, gradient = self._engine.gradient_of_few(x, targets)
