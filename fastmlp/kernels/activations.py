@@ -1,4 +1,4 @@
-"""The activations' rows functions: a and its derivative of rows of z, from the formulas of ../activations.py.
+"""The activations' rows functions: they write f(z) and f'(z) of rows of z, by the formulas of ../activations.py.
 
 Each is compiled on its own when a network first needs it, so a network pays only for what it uses, and a user's own
 function enters by the same door as a built-in one. z, a and d are (rows, stride), of which n columns are numbers and
@@ -31,7 +31,7 @@ def build(name: str, dtype: str):
 
 
 def _whole_rows(function, derivative, has_slope, real):
-    """a = f(z), and d = f'(z) where d is not null, of rows of whole vectors; the padding of a becomes 0."""
+    """Write a = f(z), and d = f'(z) where d is not null, for rows of whole vectors; the padding of a becomes 0."""
     lanes = vector_bytes() // real(0).itemsize
     if has_slope:
         with_slope, derivative_with_slope = function, derivative
@@ -62,8 +62,8 @@ def _whole_rows(function, derivative, has_slope, real):
 
 
 def activation_rows(function, derivative):
-    """a = f(z) of rows of n numbers, ``stride`` apart, and d = f'(z) where d is not null; of a user's functions, which
-    see no padding."""
+    """Write a = f(z), and d = f'(z) where d is not null, for rows of n numbers, by a user's functions: they never see
+    the padding."""
 
     def rows_of(z, a, d, rows, n, stride, slope):
         z = array_at(z, (rows, stride), z)
@@ -82,7 +82,7 @@ def activation_rows(function, derivative):
 
 
 def _softmax_rows(real):
-    """a = softmax(z), row by row; its derivative is not a row of numbers (`_softmax_backward` applies the Jacobian)."""
+    """Write a = softmax(z), row by row, and no d: its derivative is a matrix, which `_softmax_backward` applies."""
     softmax = softmax_of(real)
 
     def rows_of(z, a, d, rows, n, stride, slope):
@@ -97,7 +97,7 @@ def _softmax_rows(real):
 
 
 def _softmax_backward(real):
-    """delta = Jᵀ delta of rows, J = diag(a) - a aᵀ being the Jacobian of a softmax."""
+    """Write delta = Jᵀ delta for each row, where J = diag(a) - a aᵀ is the Jacobian of a softmax."""
 
     def rows_of(a, delta, rows, n, stride):
         a = array_at(a, (rows, stride), real)

@@ -49,10 +49,11 @@ def build(name: str, dtype: str):
 
 
 @kernel_function
-def _block(job, start, rows, totals, real):
-    """From samples of x to the deltas of all layers, unless the call is told to stop; return n_columns.
+def _block_deltas(job, start, rows, totals, real):
+    """Read a block of samples, write the deltas of all layers, add to the totals; return n_columns. A call that is told
+    to stop writes no deltas.
 
-    Where the call is checked, the total of losses becomes NaN where a sample is not finite: an activation may hide it.
+    In a checked call the total of losses becomes NaN where a sample is not finite: an activation may hide it.
     """
     n_columns = read_inputs(job, start, rows)
     if job.call.checked and not all_finite(job, rows, real):
@@ -82,7 +83,7 @@ def _weight(job, start, rows):
 @inlined_source
 def _small_step(job, start, rows, rate, totals, real):
     """Make a step of plain SGD with a batch of one block, which needs no gradient of its own; true if told to stop."""
-    n_columns = _block(job, start, rows, totals, real)
+    n_columns = _block_deltas(job, start, rows, totals, real)
     if told_to_stop(job):
         return True
     factor = real(-rate / _weight(job, start, rows))
@@ -110,7 +111,7 @@ def _part_gradient(job, start, size, distance, mine, real):
     for j in range(blocks(size, block)):
         first = start + j * block
         rows = min(block, start + size - first)
-        n_columns = _block(job, first, rows, mine.totals, real)
+        n_columns = _block_deltas(job, first, rows, mine.totals, real)
         if told_to_stop(job):
             break
         mine.weight += _weight(job, first, rows)
@@ -128,33 +129,34 @@ def _add_gradient(job, start, size, totals, real):
 
     Each member adds its share of all parts, in their order; the leader adds the totals, in the same order.
     """
-    team, own, how = job.team, job.workspace, job.call
+    team, workspace, call = job.team, job.workspace, job.call
     mine = _member_at(job, team.member)
-    if how.begins:
+    if call.begins:
         mine.batch_weight = 0.0
-    for group in range(blocks(size, how.part * team.size)):
+    for group in range(blocks(size, call.part * team.size)):
         if group > 0 and wait(job):  # others may still read my part
             return True
-        first = (group * team.size + team.member) * how.part
+        first = (group * team.size + team.member) * call.part
         mine.totals.loss = 0.0
         mine.totals.right = 0.0
         mine.weight = 0.0
         if first < size:
-            place = own.gradient if first == 0 and how.begins else team.part_gradient  # the first part needs no adding
-            _part_gradient(job, start + first, min(how.part, size - first), place, mine, real)
+            begins = first == 0 and call.begins  # the first part needs no adding
+            place = workspace.gradient if begins else team.part_gradient
+            _part_gradient(job, start + first, min(call.part, size - first), place, mine, real)
         if wait(job) or told_to_stop(job):
             return True
-        for member in range(min(team.size, blocks(size, how.part) - group * team.size)):
+        for member in range(min(team.size, blocks(size, call.part) - group * team.size)):
             their_job = record_at(peek(team.jobs + 8 * member, np.int64), JOB)
             theirs = _member_at(job, member)
             mine.batch_weight += theirs.weight
             if team.member == 0:
                 totals.loss += theirs.totals.loss
                 totals.right += theirs.totals.right
-            if not (how.begins and group == 0 and member == 0):
+            if not (call.begins and group == 0 and member == 0):
                 other = their_job.team.part_gradient
-                for i in range(own.n_layers):
-                    add(layer_at(job, i), own.gradient, other, team.member, team.size, real)
+                for i in range(workspace.n_layers):
+                    add(layer_at(job, i), workspace.gradient, other, team.member, team.size, real)
     return False
 
 
@@ -222,7 +224,7 @@ def _step(job, rate, real):
 
 @inlined_source
 def _write_back(job, params, rate, real):
-    """Write the parameters back, or the gradient times the call's number once it is complete."""
+    """Write the parameters back, or the gradient times ``rate`` once it is complete."""
     if not job.call.gradient:
         unpack_all(job, params, real)
     elif job.call.ends:
@@ -232,41 +234,42 @@ def _write_back(job, params, rate, real):
 
 
 @inlined_source
-def _stopped(job, params, real):
-    """The result of a call that ends early. One that runs alone keeps the steps that it has made."""
+def _end_early(job, params, real):
+    """Write the steps that were made back, where the call runs alone; return the result of a call that ends early."""
     if job.team.size == 1 and not job.call.gradient:
         unpack_all(job, params, real)
     return 1.0
 
 
 def _batches(real):
-    """A step for each batch of the call's samples, or the gradient of all of them.
+    """Make a step for each batch of the call's samples, or write the gradient of all of them.
 
     A batch may be spread over several calls, of whole blocks: the first of them begins it, the last ends it. Where the
-    call wants a gradient no step is made, and it gets the call's number times the sum of the gradients. The result is
-    1 where the team gave up, or the call was told to stop: then the last step is a whole one.
+    call wants a gradient no step is made, and ``call.gradient``, (n_params,), gets ``numbers.rate`` times the sum of
+    the samples' gradients. Returns 1 where the team gave up, or the call was told to stop: then the last step is a
+    whole one.
     """
 
     def batches(params, job, numbers):
         job, numbers = record_at(job, JOB), record_at(numbers, NUMBERS)
-        how, rate = job.call, real(numbers.rate)
+        call, rate = job.call, real(numbers.rate)
         leads = job.team.member == 0
         if leads:
             pack_all(job, params, real)
         if wait(job):
             return 1.0
-        for j in range(blocks(how.count, how.batch)):
-            start = j * how.batch
-            size = min(how.batch, how.count - start)
-            if not (job.step.rule or how.gradient):
+        for j in range(blocks(call.count, call.batch)):
+            start = j * call.batch
+            size = min(call.batch, call.count - start)
+            if not (job.step.rule or call.gradient):
                 if _small_step(job, start, size, rate, numbers.totals, real):
-                    return _stopped(job, params, real)
+                    return _end_early(job, params, real)
                 continue
             if _add_gradient(job, start, size, numbers.totals, real):
-                return _stopped(job, params, real)
-            if how.ends and not how.gradient and _step(job, rate, real):
+                return _end_early(job, params, real)
+            if call.ends and not call.gradient and _step(job, rate, real):
                 return 1.0
-        if (how.gradient or not how.ends) and wait(job):
+        if (call.gradient or not call.ends) and wait(job):
             return 1.0
         if leads:
             _write_back(job, params, rate, real)

@@ -2,7 +2,7 @@
 
 Importing this does not import Numba: a kernel that an earlier process compiled is loaded from its object file
 (store.py). A signature (signature.py) is held against its function when that is compiled, and against every call from
-another kernel (decorators.call).
+another kernel (decorators.call_kernel).
 """
 
 from __future__ import annotations
@@ -106,12 +106,12 @@ def sparse_reader(sources: str, dtype: str) -> store.Function:
 
 
 def step(optimizer: str, states: int, dtype: str) -> store.Function:
-    """The step of an optimiser of the registry, with so many vectors of state."""
+    """The step of an optimiser of the registry, with that number of vectors of state."""
     return _load("step", f"{optimizer}.{states}", dtype)
 
 
 def dropout(dtype: str) -> store.Function:
-    """The function that leaves units out."""
+    """The function that leaves units of a hidden layer out."""
     return _load("dropout", "", dtype)
 
 

@@ -71,10 +71,11 @@ def _no_collection() -> Iterator[None]:
 
 
 def _cfunc(function: Any, signature: str, dtype: str, **options: Any) -> Any:
+    """Numba's C function; RuntimeError where the function's arguments have other names than the signature's."""
     real = getattr(types, dtype)
-    wanted, given = [name for name, _ in parameters(signature)], list(inspect.signature(function).parameters)
-    if wanted != given:
-        raise RuntimeError(f"{function.__qualname__} takes {given}, the catalog says {wanted}")
+    declared, names = [name for name, _ in parameters(signature)], list(inspect.signature(function).parameters)
+    if names != declared:
+        raise RuntimeError(f"{function.__qualname__} takes {names}, the catalog says {declared}")
     kinds = {
         "T": types.CPointer(real),
         "I": types.CPointer(types.int64),

@@ -19,7 +19,7 @@ def cpu_name() -> str:
 
 @functools.cache
 def vector_bytes() -> int:
-    """Width of the vectors that the register tiles use: that of the CPU, or less where FASTMLP_VECTOR_BITS says so."""
+    """Bytes of the vectors that the register tiles use: the CPU's, or fewer where FASTMLP_VECTOR_BITS says so."""
     features = _host_features()
     widest = 64 if features.get("avx512f") else 32 if features.get("avx") else 16
     wanted = os.environ.get("FASTMLP_VECTOR_BITS", "")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
-from numba.core.errors import TypingError
+from numba.core.errors import RequireLiteralValue, TypingError
 from numba.extending import intrinsic
 from numba.np.arrayobj import populate_array
 
@@ -90,23 +90,28 @@ def size_of(typingctx, real):
 
 
 @intrinsic(prefer_literal=True)
-def call(typingctx, name, address, arguments):
+def call_kernel(typingctx, name, address, arguments):
     """Call the kernel at the integer address, which is one of the family ``name`` of catalog.py; it returns a float64.
 
-    A number or a type of arguments that the catalog does not have is an error when the caller is compiled.
+    A family, a number or a type of arguments that the catalog does not have is an error when the caller is compiled.
     """
-    wanted = parameters(KERNELS[name.literal_value].signature)
-    kinds = [types.float64 if kind == "d" else types.int64 for _, kind in wanted]  # pointers are passed as addresses
-    fits = len(wanted) == len(arguments) and all(
-        isinstance(given, types.Float if kind is types.float64 else types.Integer | types.Boolean)
-        for given, kind in zip(arguments, kinds, strict=True)
+    if not isinstance(name, types.StringLiteral):  # Numba asks again without literals when it was refused with them
+        raise RequireLiteralValue("the family of a kernel is a literal")
+    family = name.literal_value
+    if family not in KERNELS:
+        raise TypingError(f"there is no kernel {family} to be called with {arguments}; catalog.py has {list(KERNELS)}")
+    declared = parameters(KERNELS[family].signature)
+    kinds = [types.float64 if kind == "d" else types.int64 for _, kind in declared]  # pointers are passed as addresses
+    fits = len(kinds) == len(arguments) and all(
+        isinstance(argument, types.Float if kind is types.float64 else types.Integer | types.Boolean)
+        for argument, kind in zip(arguments, kinds, strict=True)
     )
     if not fits:
-        raise TypingError(f"{name.literal_value} takes {wanted}, and is called with {arguments}")
+        raise TypingError(f"{family} takes {declared}, and is called with {arguments}")
 
     def codegen(context, builder, signature, args):
-        given = cgutils.unpack_tuple(builder, args[2])
-        values = [context.cast(builder, *pair) for pair in zip(given, arguments, kinds, strict=True)]
+        values = cgutils.unpack_tuple(builder, args[2])
+        values = [context.cast(builder, *triple) for triple in zip(values, arguments, kinds, strict=True)]
         prototype = ir.FunctionType(ir.DoubleType(), [value.type for value in values])
         return builder.call(builder.inttoptr(args[1], prototype.as_pointer()), values)
 

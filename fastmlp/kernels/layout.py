@@ -1,8 +1,8 @@
 """Where everything lies in memory: the records that Python writes and kernels read (README.md has a drawing).
 
 Parameters are one flat vector, layer after layer, weights then biases, without gaps. The weights of the first layer,
-and of others whose outputs fill whole cache lines, are stored by inputs, (n_in, n_out): then what an input that is zero
-would be multiplied with is a row, and can be skipped. Those of other layers are stored (n_out, n_in).
+and of others with a multiple of 16 outputs, are stored by inputs, (n_in, n_out): then the weights of an input that is
+zero are a row, which can be skipped. Those of other layers are stored (n_out, n_in).
 
 Kernels want rows of whole cache lines, padded with zeros. Where the hidden widths are such already, the parameters are
 used in place; else a kernel works on a padded copy, which it makes when it begins and writes back when it ends.
@@ -31,8 +31,8 @@ LAYER = np.dtype(
         ("n_out", "i8"),
         ("has_biases", "i8"),
         ("by_inputs", "i8"),  # whether the weights are stored (n_in, n_out)
-        ("in_row", "i8"),  # of its inputs and what belongs to them
-        ("out_row", "i8"),  # of z, a, d, delta and scaled
+        ("in_row", "i8"),  # stride of its inputs, and of the layer below's d and delta
+        ("out_row", "i8"),  # stride of z, a, d, delta and scaled
         ("w_rows", "i8"),  # the weights as they are stored: rows, columns, stride
         ("w_columns", "i8"),
         ("w_row", "i8"),
@@ -97,10 +97,10 @@ WORKSPACE = np.dtype(
         ("index", "i8"),  # the columns of x that are not zero in a block, int64
         ("identity", "i8"),  # 0, 1, 2, …, int64
         ("slots", "i8"),  # for the reader of sparse rows: -1 for every column, int64
-        ("zeros", "i8"),
-        ("ones", "i8"),
-        ("gram", "i8"),  # x_t · x_i of the samples of a block
-        ("gram_row", "i8"),
+        ("zeros", "i8"),  # a row of zeros,
+        ("ones", "i8"),  # and one of ones
+        ("gram", "i8"),  # x_t · x_i of the samples of a block,
+        ("gram_row", "i8"),  # and its stride
     ],
     align=True,
 )
@@ -158,7 +158,7 @@ STEP = np.dtype(
         ("rule", "i8"),  # the optimiser's function; 0: plain SGD
         ("options", "i8"),  # an OPTIONS record
         ("constants", "i8"),  # the optimiser's own numbers, float64
-        ("coefficients", "i8"),  # of exact blocks (docs/blocked-sgd.md), float64
+        ("coefficients", "i8"),  # what momentum and decay make of a block (docs/blocked-sgd.md), float64
         ("dropout", "i8"),  # the function that leaves units out, or 0
         ("kept", "i8"),  # the layers' shares of units kept, float64
         ("key", "i8"),  # what its draws depend on
@@ -246,7 +246,9 @@ def parameter_places(widths: Sequence[int], biases: Sequence[bool]) -> tuple[lis
     places: list[Place] = []
     used = 0
     for n_in, n_out, has_biases in zip(widths[:-1], widths[1:], biases, strict=True):
-        by_inputs = not places or n_out == padded(n_out, 4)  # lines of float32: the order is that of every dtype
+        by_inputs = not places or n_out == padded(
+            n_out, 4
+        )  # lines of float32, so that the order is the same in float64
         places.append(Place(n_in, n_out, used, used + n_in * n_out, has_biases, by_inputs))
         used += n_out * (n_in + has_biases)
     return places, used

@@ -20,11 +20,11 @@ from .tiles import (
 )
 from .vectors import nonzero_columns
 
-BYTES = vector_bytes()
-# Tiles: so many vectors wide, then so many rows high, tall ones first. Measured with 12 rows, 768 deep, 128 wide, in
-# GFLOP/s on one AVX-512 core: 6 rows × 4 vectors 180 (as an update 157), 6 × 1 140 (127), 1 × 4 80; sgemm 150 to 190.
+VECTOR_BYTES = vector_bytes()
+# Tiles: width in vectors, then heights in rows, tall ones first. Measured with 12 rows, 768 deep, 128 wide, in GFLOP/s
+# on one AVX-512 core: 6 rows × 4 vectors 180 (as an update 157), 6 × 1 140 (127), 1 × 4 80; sgemm 150 to 190.
 TILES = ((4, (6, 2, 1)), (2, (12, 4, 1)), (1, (12, 4, 1))) if has_many_registers() else ((2, (6, 2, 1)), (1, (6, 2, 1)))
-DEPTH = 192  # so many rows of B, a tile wide, stay in the L1 cache for all rows of A: a tenth off 784-512-512-10
+DEPTH = 192  # this many rows of B, a tile wide, stay in the L1 cache for all rows of A: a tenth off 784-512-512-10
 INNER_ROWS = 3  # with 8 rows of W, 176 GFLOP/s; one row 120
 WIDEST = 8 if has_many_registers() else 4  # vectors of one row, or rows of W, whose sums are kept at once
 
@@ -69,7 +69,7 @@ def _product(real):
         def strips(a, a_row, a_step, b, b_row, b_index, start, start_row, c, c_row, c_index, rows, vectors, depth):
             done = 0
             while done + width <= vectors:
-                d = done * BYTES
+                d = done * VECTOR_BYTES
                 source, source_row, k = start + d, start_row, 0
                 while True:
                     deep = min(DEPTH, depth - k)
@@ -99,12 +99,12 @@ def _product(real):
 
     def product(a, a_row, a_step, b, b_row, b_index, start, start_row, c, c_row, c_index, rows, vectors, depth):
         done = wide(a, a_row, a_step, b, b_row, b_index, start, start_row, c, c_row, c_index, rows, vectors, depth)
-        d = done * BYTES
+        d = done * VECTOR_BYTES
         done += middle(
             a, a_row, a_step, b + d, b_row, b_index,
             start + d, start_row, c + d, c_row, c_index, rows, vectors - done, depth,
         )  # fmt: skip
-        d = done * BYTES
+        d = done * VECTOR_BYTES
         narrow(
             a, a_row, a_step, b + d, b_row, b_index,
             start + d, start_row, c + d, c_row, c_index, rows, vectors - done, depth,
@@ -146,7 +146,7 @@ def _inner_products(real):
 
         return for_all_rows
 
-    width, few = min(WIDEST, BYTES // item), 2
+    width, few = min(WIDEST, VECTOR_BYTES // item), 2
     wide, narrow = columns(width), columns(few)
 
     def inner_products(a, a_row, w, w_row, start, c, c_row, rows, n_rows, vectors):
@@ -170,15 +170,15 @@ def _weighted_rows(real):
     def weighted_rows(count, x, x_index, w, w_row, w_index, start, z, vectors):
         done = 0
         while done + width <= vectors:
-            d = done * BYTES
+            d = done * VECTOR_BYTES
             sum_of_weighted_rows(width, real, count, x, x_index, w + d, w_row, w_index, start + d, z + d)
             done += width
         while done + 2 <= vectors:
-            d = done * BYTES
+            d = done * VECTOR_BYTES
             sum_of_weighted_rows(2, real, count, x, x_index, w + d, w_row, w_index, start + d, z + d)
             done += 2
         if done < vectors:
-            d = done * BYTES
+            d = done * VECTOR_BYTES
             sum_of_weighted_rows(1, real, count, x, x_index, w + d, w_row, w_index, start + d, z + d)
         return 0.0
 
@@ -186,17 +186,17 @@ def _weighted_rows(real):
 
 
 def _backward_and_update(real):
-    """For one sample: dx = delta W, then W += scaled ⊗ x, in one pass over W."""
+    """Write dx = delta W, then add scaled ⊗ x to W, for one sample, in one pass over W."""
     width = TILES[0][0]
 
     def both(n_out, delta, scaled, w, w_row, x, dx, vectors):
         done = 0
         while done + width <= vectors:
-            d = done * BYTES
+            d = done * VECTOR_BYTES
             backward_and_update(width, real, n_out, delta, scaled, w + d, w_row, x + d, dx + d)
             done += width
         while done < vectors:
-            d = done * BYTES
+            d = done * VECTOR_BYTES
             backward_and_update(1, real, n_out, delta, scaled, w + d, w_row, x + d, dx + d)
             done += 1
         return 0.0
@@ -205,12 +205,13 @@ def _backward_and_update(real):
 
 
 def _backward_and_update_by_inputs(real):
-    """The same where W is stored by inputs, for the ``count`` inputs that ``index`` lists; dx of the others is 0.
+    """Write dx = W delta, then add x ⊗ scaled to W, for one sample and W stored by inputs, in one pass over the rows of
+    the ``count`` inputs that ``index`` lists; dx of the others is 0.
 
     ``index`` has room for WIDEST numbers more.
     """
     itemsize = np.dtype(real).itemsize
-    height = min(WIDEST, BYTES // itemsize)
+    height = min(WIDEST, VECTOR_BYTES // itemsize)
 
     def both(count, index, n_in, delta, scaled, w, w_row, x, dx, vectors):
         zeros = array_at(dx, n_in, real)
@@ -234,9 +235,8 @@ def _list_nonzero_columns(real):
     Where the first row has few zeros, all columns stay. The rest of the last vector becomes zero.
     """
     itemsize = np.dtype(real).itemsize
-    lanes = BYTES // itemsize
-
-    can_compress = BYTES == 64
+    lanes = VECTOR_BYTES // itemsize
+    can_compress = VECTOR_BYTES == 64
 
     def list_nonzero_columns(x, x_row, rows, n, index):
         numbers = array_at(index, n, np.int64)

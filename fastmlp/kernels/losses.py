@@ -1,7 +1,7 @@
 """The losses' rows functions: the sum of the losses of rows of outputs, and their delta.
 
-From the formulas of ../losses.py, but for losses of whole rows and those that are computed from pre-activations, which
-are written here. Arrays are (rows, stride), of which n columns are numbers and the others padding.
+Their formulas are those of ../losses.py; losses of whole rows, and those that are computed from pre-activations, are
+written here. Arrays are (rows, stride), of which n columns are numbers and the others padding.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def _cross_entropy_sigmoid(real):
 def _bce_sigmoid(real):
     """-Σ y log sigmoid(z) + (1 - y) log(1 - sigmoid(z)) = Σ softplus(z) - y z; delta = dL/dz = a - y.
 
-    softplus(z) - y z is arranged so that nothing large is subtracted from its like.
+    softplus(z) - y z is arranged so that no two large numbers are subtracted.
     """
     double = functions(np.float64)
 

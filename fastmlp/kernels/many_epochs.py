@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from .decorators import array_at, call, record_at
+from .decorators import array_at, call_kernel, record_at
 from .layout import JOB, NUMBERS
 
 _NUMBERS_BYTES = NUMBERS.itemsize
@@ -18,7 +18,7 @@ def build(name: str, dtype: str):
 
 
 def _run_epochs(real):
-    """Run the training kernel at address ``kernel`` once an epoch; how many epochs ended with finite numbers.
+    """Run the training kernel at address ``kernel`` once an epoch; return how many epochs ended with finite numbers.
 
     Each epoch takes the next ``count`` entries of the call's order and the next of the NUMBERS records, one an epoch.
     ``finite``, like ``params``, gets the parameters of the last finite epoch; the first that is not finite is the last
@@ -27,11 +27,11 @@ def _run_epochs(real):
 
     def run_epochs(params, job, numbers, finite, kernel, epochs):
         record = record_at(job, JOB)
-        n, how = record.workspace.n_params, record.call
+        n, call = record.workspace.n_params, record.call
         flat, kept = array_at(params, n, real), array_at(finite, n, real)
         for e in range(epochs):
             row = numbers + e * _NUMBERS_BYTES
-            call("samples", kernel, (params, job, row))
+            call_kernel("samples", kernel, (params, job, row))  # all of catalog.NETWORK take the same
             zero = real(0)
             for k in range(n):
                 zero += flat[k] * 0
@@ -39,7 +39,7 @@ def _run_epochs(real):
                 return float(e)
             for k in range(n):
                 kept[k] = flat[k]
-            how.order += 8 * how.count
+            call.order += 8 * call.count
         return float(epochs)
 
     return run_epochs

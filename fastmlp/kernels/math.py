@@ -1,4 +1,4 @@
-"""The functions that the tables' formulas call ``np.…``, for one number, in a form that LLVM turns into vector code.
+"""The functions that the registries' formulas call ``np.…``, for one number, in a form that becomes vector code.
 
 `functions(real)` makes them for one dtype: float32 in, float32 out. exp, expm1, tanh, log and log1p are polynomials
 after the usual reductions (J.-M. Muller, Elementary Functions, 3rd ed., chapters 11 and 12) with Taylor coefficients,
@@ -26,7 +26,7 @@ in_order = njit(
 )
 
 _FORMATS = {np.float32: (8, 23), np.float64: (11, 52)}  # bits of exponent and mantissa
-_MANY = 100.0  # so many powers of two apart, the smaller number does not matter
+_MANY = 100.0  # of two numbers this many powers of two apart, the smaller one does not matter
 
 
 @intrinsic

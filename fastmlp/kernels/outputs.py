@@ -35,30 +35,30 @@ def build(name: str, dtype: str):
 
 
 def _forward(real):
-    """Outputs of the samples, (count, n_out), where the call wants them; losses where it is scored.
+    """Write the samples' outputs, (count, n_out), where the call wants them; add to the totals where it is scored.
 
-    A checked call is for one sample: nothing is done if it is not finite, and the result is 1. So it is of a call that
-    was told to stop.
+    A checked call is for one sample: nothing is done if it is not finite, and the result is 1. A call that was told to
+    stop returns 1 too.
     """
 
     def forward(params, job, numbers):
         job, numbers = record_at(job, JOB), record_at(numbers, NUMBERS)
-        how = job.call
+        call = job.call
         pack(job, params, 0, real)
-        for i in range(blocks(how.count, how.block)):
-            start = i * how.block
-            rows = min(how.block, how.count - start)
+        for i in range(blocks(call.count, call.block)):
+            start = i * call.block
+            rows = min(call.block, call.count - start)
             n_columns = read_inputs(job, start, rows)
-            if how.checked and not all_finite(job, 1, real):
+            if call.checked and not all_finite(job, 1, real):
                 return 1.0
             first_forward(job, rows, n_columns, real)
             if told_to_stop(job):
                 return 1.0
             activate_layers(job, 0, rows, 0, False, True, real)
-            if how.scored:
+            if call.scored:
                 read_targets(job, start, rows, real)
                 score_rows(job, start, 0, rows, numbers.totals, real)
-            if how.outputs:
+            if call.outputs:
                 copy_outputs(job, rows, start, real)
         return 0.0
 
@@ -94,30 +94,30 @@ def _params_derivative(job, n_columns, out, real):
 
 
 def _jacobian(real):
-    """The derivative of every output of the samples, one backward pass each, to the call's outputs: (count, n_out,
-    n_params) or, by the inputs, (count, n_out, n_in)."""
+    """Write the derivative of every output of the samples, one backward pass each, to the call's outputs: (count,
+    n_out, n_params) or, by the inputs, (count, n_out, n_in)."""
 
     def jacobian(params, job, numbers):
         job = record_at(job, JOB)
-        how, last = job.call, last_layer(job)
+        call, last = job.call, last_layer(job)
         n_in, n_out = layer_at(job, 0).n_in, last.n_out
         delta = array_at(last.delta, n_out, real)
-        columns = n_in if how.by_inputs else job.workspace.n_params
+        columns = n_in if call.by_inputs else job.workspace.n_params
         pack(job, params, 0, real)
-        for s in range(how.count):
+        for s in range(call.count):
             n_columns = read_inputs(job, s, 1)
             first_forward(job, 1, n_columns, real)
             activate_layers(job, 0, 1, 0, True, True, real)
             for k in range(n_out):
                 if told_to_stop(job):
                     return 1.0
-                out = how.outputs + (s * n_out + k) * columns * size_of(real)
+                out = call.outputs + (s * n_out + k) * columns * size_of(real)
                 for j in range(n_out):
                     delta[j] = 0
                 delta[k] = 1
                 through_activation(last, False, 0, 1, real)
                 all_deltas(job, 0, 1, real)
-                if how.by_inputs:
+                if call.by_inputs:
                     _inputs_derivative(job, array_at(out, columns, real), real)
                 else:
                     _params_derivative(job, n_columns, out, real)

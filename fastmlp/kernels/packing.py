@@ -9,11 +9,11 @@ from __future__ import annotations
 import numpy as np
 
 from .cpu import vector_bytes
-from .decorators import array_at, call, inlined_source, kernel_function, peek, record_at, size_of
+from .decorators import array_at, call_kernel, inlined_source, kernel_function, peek, record_at, size_of
 from .layout import LAYER
 from .vectors import add_vectors, clear_behind, copy, scale_vectors
 
-BYTES = vector_bytes()
+VECTOR_BYTES = vector_bytes()
 _LAYER_BYTES = LAYER.itemsize
 
 
@@ -44,16 +44,16 @@ def pack(job, flat, distance, real):
         for r in range(layer.w_rows):
             w = layer.w + distance + r * layer.w_row
             copy(w, flat + layer.flat_w + r * n * item, n * item)
-            clear_behind(real, w, n, layer.w_row // BYTES)
+            clear_behind(real, w, n, layer.w_row // VECTOR_BYTES)
         if layer.has_biases:
             b = layer.b + distance
             copy(b, flat + layer.flat_b, layer.n_out * item)
-            clear_behind(real, b, layer.n_out, layer.out_row // BYTES)
+            clear_behind(real, b, layer.n_out, layer.out_row // VECTOR_BYTES)
 
 
 @kernel_function
 def unpack(job, flat, distance, real):
-    """Write the flat vector at address ``flat`` from its padded copy."""
+    """Write the flat vector at address ``flat`` from the padded rows that stand at a distance behind the parameters."""
     item = size_of(real)
     for i in range(job.workspace.n_layers):
         layer = layer_at(job, i)
@@ -67,8 +67,8 @@ def unpack(job, flat, distance, real):
 @inlined_source
 def _state(job, i):
     """The address of the optimiser's flat vector of state number i, and its distance."""
-    own = job.workspace
-    return peek(own.flat_states + 8 * i, np.int64), peek(own.states + 8 * i, np.int64)
+    workspace = job.workspace
+    return peek(workspace.flat_states + 8 * i, np.int64), peek(workspace.states + 8 * i, np.int64)
 
 
 @inlined_source
@@ -82,7 +82,7 @@ def pack_all(job, params, real):
 
 @inlined_source
 def unpack_all(job, params, real):
-    """Write both back, where they are not used in place."""
+    """Unpack the parameters, to address ``params``, and the optimiser's state, where they are not used in place."""
     if job.workspace.in_place:
         return
     unpack(job, params, 0, real)
@@ -93,7 +93,7 @@ def unpack_all(job, params, real):
 
 @inlined_source
 def _share(layer, member, team, real):
-    """One member's part of a layer's weights, as numbers from their beginning: whole cache lines always."""
+    """Begin and end of one member's share of a layer's weights, counted in numbers: whole cache lines always."""
     lines = layer.w_rows * (layer.w_row // 64)
     per_line = 64 // size_of(real)
     return lines * member // team * per_line, lines * (member + 1) // team * per_line
@@ -116,18 +116,18 @@ def add(layer, distance, other, member, team, real):
     """Add what stands at the distance ``other`` to what stands at ``distance``, for one member's share of a layer."""
     begin, end = _share(layer, member, team, real)
     skip = begin * size_of(real)
-    add_vectors(real, (end - begin) * size_of(real) // BYTES, layer.w + distance + skip, layer.w + other + skip)
+    add_vectors(real, (end - begin) * size_of(real) // VECTOR_BYTES, layer.w + distance + skip, layer.w + other + skip)
     if layer.has_biases and member == 0:
-        add_vectors(real, layer.out_row // BYTES, layer.b + distance, layer.b + other)
+        add_vectors(real, layer.out_row // VECTOR_BYTES, layer.b + distance, layer.b + other)
 
 
 @kernel_function
 def scale_gradient(layer, distance, factor, real):
     """Multiply what stands behind a layer's parameters with a factor."""
     w, b = layer.w + distance, layer.b + distance
-    scale_vectors(real, layer.w_rows * (layer.w_row // BYTES), w, w, factor)
+    scale_vectors(real, layer.w_rows * (layer.w_row // VECTOR_BYTES), w, w, factor)
     if layer.has_biases:
-        scale_vectors(real, layer.out_row // BYTES, b, b, factor)
+        scale_vectors(real, layer.out_row // VECTOR_BYTES, b, b, factor)
 
 
 @kernel_function
@@ -135,14 +135,14 @@ def step(job, layer, member, team, lr, factor, real):
     """Make the optimiser's step against factor · the gradient, for one member's share of a layer."""
     begin, end = _share(layer, member, team, real)
     w = layer.w + begin * size_of(real)
-    own, how = job.workspace, job.step
-    for_biases = layer.has_biases and member == 0
-    for part in range(2 if for_biases else 1):
-        place, n = (w, end - begin) if part == 0 else (layer.b, layer.n_out)
-        call(
-            "step", how.rule,
-            (place, place + own.gradient, own.states, n, 1 - part, how.options, how.constants, np.float64(lr),
-             np.float64(factor)),
+    workspace, step = job.workspace, job.step
+    with_biases = layer.has_biases and member == 0
+    for biases in range(2 if with_biases else 1):
+        place, n = (layer.b, layer.n_out) if biases else (w, end - begin)
+        call_kernel(
+            "step", step.rule,
+            (place, place + workspace.gradient, workspace.states, n, 1 - biases, step.options, step.constants,
+             np.float64(lr), np.float64(factor)),
         )  # fmt: skip
 
 

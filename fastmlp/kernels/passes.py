@@ -1,10 +1,10 @@
-"""Passes over the layers of a block of rows: in, forward, scored, back, and into the parameters.
+"""Passes over the layers of a block of rows: read it, go forward, score it, go back, update the parameters.
 
 What the kernels of outputs.py, samples.py and batches.py are made of. A pass works on ``rows`` rows of the block from
 row ``first`` on; all that it reads and writes is in the records of layout.py, where z, a, d, delta and scaled of a
 layer are (block, padded n_out). ``x`` and its columns are those that are left of the first layer's input: ``n_columns``
-of them, whose numbers `read_inputs` lists. What is done to every single sample is inlined at source level: as calls,
-that cost small networks up to a fifth of their time.
+of them, whose numbers `read_inputs` lists. What is done to every single sample is inlined at source level: calls cost
+small networks up to a fifth of their time.
 """
 
 from __future__ import annotations
@@ -12,42 +12,41 @@ from __future__ import annotations
 import numpy as np
 
 from .cpu import vector_bytes
-from .decorators import array_at, call, inlined_source, kernel_function, peek, size_of
+from .decorators import array_at, call_kernel, inlined_source, kernel_function, peek, size_of
 from .packing import last_layer, layer_at
 from .vectors import add_rows, are_finite, is_largest, multiply_vectors, nonzero_columns, scale_vectors
 
-BYTES = vector_bytes()
+VECTOR_BYTES = vector_bytes()
 
 
 @kernel_function
 def read_inputs(job, start, rows):
-    """Read rows of x, without the columns that are zero in all of them where those are many; return n_columns.
-
-    ``start`` is the number in the call of the block's first sample.
+    """Write rows of x to the first layer's input and return n_columns; columns that are zero in all rows are left out,
+    unless they are few. ``start`` is the number in the call of the block's first sample.
     """
-    data, own, layer = job.data, job.workspace, layer_at(job, 0)
+    data, workspace, layer = job.data, job.workspace, layer_at(job, 0)
     order = job.call.order + 8 * start
     if data.x_sparse:
         arguments = (
             data.x, data.x_row, data.x_column, data.x_values, layer.n_in, order, rows, data.x_scale, layer.input,
-            layer.in_row, own.index, own.slots,
+            layer.in_row, workspace.index, workspace.slots,
         )  # fmt: skip
-        return int(call("sparse_reader", data.x_reader, arguments))
+        return int(call_kernel("sparse_reader", data.x_reader, arguments))
     following = min(job.call.block, job.call.count - start - rows)
-    call(
+    call_kernel(
         "reader", data.x_reader,
         (data.x, data.x_row, data.x_column, order, rows, following, layer.n_in, data.x_shift, data.x_scale,
          layer.input, layer.in_row),
     )  # fmt: skip
-    arguments = (layer.input, layer.in_row, rows, layer.n_in, own.index)
-    return int(call("list_nonzero_columns", job.linear.list_nonzero_columns, arguments))
+    arguments = (layer.input, layer.in_row, rows, layer.n_in, workspace.index)
+    return int(call_kernel("list_nonzero_columns", job.linear.list_nonzero_columns, arguments))
 
 
 @kernel_function
 def all_finite(job, rows, real):
     """Whether the inputs that were read are finite."""
     layer = layer_at(job, 0)
-    return are_finite(real, rows * (layer.in_row // BYTES), layer.input)
+    return are_finite(real, rows * (layer.in_row // VECTOR_BYTES), layer.input)
 
 
 @kernel_function
@@ -65,7 +64,7 @@ def read_targets(job, start, rows, real):
             if 0 <= label < last.n_out:  # it was; but y may be the user's, who may write to it meanwhile
                 y[r, label] = 1
     else:
-        call(
+        call_kernel(
             "reader", data.y_reader,
             (data.y, data.y_row, data.y_column, order, rows, 0, last.n_out, 0, 0, job.workspace.targets, last.out_row),
         )  # fmt: skip
@@ -78,12 +77,12 @@ def products(job, layer, distance, start, target, first, rows, index, depth, rea
     x has ``depth`` columns, whose rows of w are listed in ``index``; ``start`` is one row for all.
     """
     a = layer.input + first * layer.in_row
-    w, vectors, identity = layer.w + distance, layer.out_row // BYTES, job.workspace.identity
+    w, vectors, identity = layer.w + distance, layer.out_row // VECTOR_BYTES, job.workspace.identity
     if rows == 1:
         arguments = (depth, a, identity, w, layer.w_row, index, start, target, vectors)
-        call("weighted_rows", job.linear.weighted_rows, arguments)
+        call_kernel("weighted_rows", job.linear.weighted_rows, arguments)
     else:
-        call(
+        call_kernel(
             "product", job.linear.product,
             (a, layer.in_row, size_of(real), w, layer.w_row, index, start, 0, target, layer.out_row, identity, rows,
              vectors, depth),
@@ -99,11 +98,11 @@ def first_forward(job, rows, n_columns, real):
 
 @inlined_source
 def _list_alive(layer, first, with_derivatives, real):
-    """List the inputs of a layer that are not zero, or may become so: no others matter to one sample."""
+    """List the inputs of a layer that are not zero, or whose derivative is not: no others matter to one sample."""
     a = layer.input + first * layer.in_row
     to_d = layer.below_d - layer.input
     rows = 2 if with_derivatives else 1
-    count = nonzero_columns(False, real, a, to_d, rows, layer.in_row // BYTES, layer.alive)
+    count = nonzero_columns(False, real, a, to_d, rows, layer.in_row // VECTOR_BYTES, layer.alive)
     while count > 0 and peek(layer.alive + 8 * (count - 1), np.int64) >= layer.n_in:  # a derivative in the padding
         count -= 1
     layer.n_alive = count
@@ -114,27 +113,28 @@ def _forward(job, layer, first, rows, with_derivatives, real):
     """z = a_below w + b in a deeper layer."""
     x, z = layer.input + first * layer.in_row, layer.z + first * layer.out_row
     if not layer.by_inputs:
-        call(
+        call_kernel(
             "inner_products", job.linear.inner_products,
             (x, layer.in_row, layer.w, layer.w_row, layer.b, z, layer.out_row, rows, layer.n_out,
-             layer.in_row // BYTES),
+             layer.in_row // VECTOR_BYTES),
         )  # fmt: skip
     elif rows > 1:
         products(job, layer, 0, layer.b, z, first, rows, job.workspace.identity, layer.n_in, real)
     else:
         _list_alive(layer, first, with_derivatives, real)
-        call(
+        call_kernel(
             "weighted_rows", job.linear.weighted_rows,
-            (layer.n_alive, x, layer.alive, layer.w, layer.w_row, layer.alive, layer.b, z, layer.out_row // BYTES),
+            (layer.n_alive, x, layer.alive, layer.w, layer.w_row, layer.alive, layer.b, z,
+             layer.out_row // VECTOR_BYTES),
         )  # fmt: skip
 
 
 @inlined_source
 def _activate(layer, first, rows, with_derivatives, real):
-    """a = f(z), and d = f'(z) where it is wanted."""
+    """a = f(z) and, with derivatives, d = f'(z)."""
     skip = first * layer.out_row
     d = layer.d + skip if with_derivatives else 0
-    call(
+    call_kernel(
         "activation", layer.activation,
         (layer.z + skip, layer.a + skip, d, rows, layer.n_out, layer.out_row // size_of(real), layer.slope),
     )  # fmt: skip
@@ -146,19 +146,19 @@ def _drop(job, i, first, rows, position, real):
 
     Where a is a softmax, z keeps it whole and the derivative's place has the factors, for the way back.
     """
-    layer, how, n_layers = layer_at(job, i), job.step, job.workspace.n_layers
+    layer, step, n_layers = layer_at(job, i), job.step, job.workspace.n_layers
     skip = first * layer.out_row
     whole = layer.z + skip if layer.softmax_backward else 0
-    call(
-        "dropout", how.dropout,
-        (layer.a + skip, layer.d + skip, whole, rows, layer.out_row // size_of(real), how.key,
-         (position + first) * n_layers + i, n_layers, peek(how.kept + 8 * i, np.float64)),
+    call_kernel(
+        "dropout", step.dropout,
+        (layer.a + skip, layer.d + skip, whole, rows, layer.out_row // size_of(real), step.key,
+         (position + first) * n_layers + i, n_layers, peek(step.kept + 8 * i, np.float64)),
     )  # fmt: skip
 
 
 @inlined_source
 def activate_layers(job, first, rows, position, with_derivatives, with_outputs, real):
-    """From the first layer's z to the last one's, and to the outputs unless the loss will compute them.
+    """Go forward from the first layer's z to the last one's and, with outputs, to its a.
 
     ``position`` is where in its epoch the block's first sample stands.
     """
@@ -194,7 +194,7 @@ def _share_right(job, layer, r, real):
 def _score_rows(job, layer, first, rows, totals, real):
     """Add the rows' losses and right answers to the totals; delta gets dL/da, or dL/dz where the loss is fused."""
     skip = first * layer.out_row
-    totals.loss += call(
+    totals.loss += call_kernel(
         "loss", job.data.loss,
         (layer.z + skip, layer.a + skip, job.workspace.targets + skip, layer.delta + skip, rows, layer.n_out,
          layer.out_row // size_of(real)),
@@ -206,14 +206,15 @@ def _score_rows(job, layer, first, rows, totals, real):
 
 @kernel_function
 def weight_of(job, sample):
-    """The weight of the call's sample of that number."""
+    """The weight of the sample that has this number in the call."""
     number = peek(job.call.order + 8 * sample, np.int64)
     return peek(job.data.weights + 8 * number, np.float64)
 
 
 @inlined_source
 def score_rows(job, start, first, rows, totals, real):
-    """`_score_rows` of the output layer, each row with its sample's weight."""
+    """Add the rows' losses and right answers, times their samples' weights, to the totals; the last layer's delta gets
+    dL/da, or dL/dz where the loss is fused."""
     layer = last_layer(job)
     if not job.data.weights:
         _score_rows(job, layer, first, rows, totals, real)
@@ -236,18 +237,18 @@ def through_activation(layer, dropped, first, rows, real):
     """Turn dL/da, which stands in the layer's delta, into dL/dz: times f', or through softmax's Jacobian."""
     skip = first * layer.out_row
     if dropped or not layer.softmax_backward:
-        multiply_vectors(real, rows * (layer.out_row // BYTES), layer.delta + skip, layer.d + skip)
+        multiply_vectors(real, rows * (layer.out_row // VECTOR_BYTES), layer.delta + skip, layer.d + skip)
     if layer.softmax_backward:
         a = layer.z if dropped else layer.a
         arguments = (a + skip, layer.delta + skip, rows, layer.n_out, layer.out_row // size_of(real))
-        call("softmax_backward", layer.softmax_backward, arguments)
+        call_kernel("softmax_backward", layer.softmax_backward, arguments)
 
 
 @inlined_source
 def scale(layer, first, rows, factor, real):
     """scaled = factor · delta."""
     skip = first * layer.out_row
-    scale_vectors(real, rows * (layer.out_row // BYTES), layer.scaled + skip, layer.delta + skip, factor)
+    scale_vectors(real, rows * (layer.out_row // VECTOR_BYTES), layer.scaled + skip, layer.delta + skip, factor)
 
 
 @inlined_source
@@ -255,18 +256,18 @@ def update_biases(layer, distance, first, rows, real):
     """b += Σ scaled over the rows, or what stands at a distance behind b."""
     if layer.has_biases:
         scaled = layer.scaled + first * layer.out_row
-        add_rows(real, rows, layer.out_row // BYTES, layer.b + distance, scaled, layer.out_row)
+        add_rows(real, rows, layer.out_row // VECTOR_BYTES, layer.b + distance, scaled, layer.out_row)
 
 
 @inlined_source
 def _update_by_inputs(job, layer, distance, first, rows, index, depth, real):
     """w += xᵀ scaled in a layer stored by inputs, for the ``depth`` rows of w that ``index`` lists."""
     w = layer.w + distance
-    call(
+    call_kernel(
         "product", job.linear.product,
         (layer.input + first * layer.in_row, size_of(real), layer.in_row, layer.scaled + first * layer.out_row,
          layer.out_row, job.workspace.identity, w, layer.w_row, w, layer.w_row, index, depth,
-         layer.out_row // BYTES, rows),
+         layer.out_row // VECTOR_BYTES, rows),
     )  # fmt: skip
 
 
@@ -292,11 +293,11 @@ def update(job, layer, distance, first, rows, real):
         _update_by_inputs(job, layer, distance, first, rows, identity, layer.n_in, real)
     else:
         w = layer.w + distance
-        call(
+        call_kernel(
             "product", job.linear.product,
             (layer.scaled + first * layer.out_row, size_of(real), layer.out_row, layer.input + first * layer.in_row,
              layer.in_row, identity, w, layer.w_row, w, layer.w_row, identity, layer.n_out,
-             layer.in_row // BYTES, rows),
+             layer.in_row // VECTOR_BYTES, rows),
         )  # fmt: skip
     update_biases(layer, distance, first, rows, real)
 
@@ -305,18 +306,18 @@ def update(job, layer, distance, first, rows, real):
 def _backward(job, layer, below, first, rows, real):
     """delta_below = delta w, which is dL/da of the layer below."""
     delta, below_delta = layer.delta + first * layer.out_row, below.delta + first * layer.in_row
-    own = job.workspace
+    workspace = job.workspace
     if layer.by_inputs:
-        call(
+        call_kernel(
             "inner_products", job.linear.inner_products,
-            (delta, layer.out_row, layer.w, layer.w_row, own.zeros, below_delta, layer.in_row, rows, layer.n_in,
-             layer.out_row // BYTES),
+            (delta, layer.out_row, layer.w, layer.w_row, workspace.zeros, below_delta, layer.in_row, rows, layer.n_in,
+             layer.out_row // VECTOR_BYTES),
         )  # fmt: skip
     else:
-        call(
+        call_kernel(
             "product", job.linear.product,
-            (delta, layer.out_row, size_of(real), layer.w, layer.w_row, own.identity, own.zeros, 0, below_delta,
-             layer.in_row, own.identity, rows, layer.in_row // BYTES, layer.n_out),
+            (delta, layer.out_row, size_of(real), layer.w, layer.w_row, workspace.identity, workspace.zeros, 0,
+             below_delta, layer.in_row, workspace.identity, rows, layer.in_row // VECTOR_BYTES, layer.n_out),
         )  # fmt: skip
 
 
@@ -326,22 +327,23 @@ def _backward_and_update(job, layer, below, first, real):
     delta, scaled = layer.delta + first * layer.out_row, layer.scaled + first * layer.out_row
     x, dx = layer.input + first * layer.in_row, below.delta + first * layer.in_row
     if layer.by_inputs:
-        call(
+        call_kernel(
             "backward_and_update_by_inputs", job.linear.backward_and_update_by_inputs,
             (layer.n_alive, layer.alive, layer.n_in, delta, scaled, layer.w, layer.w_row, x, dx,
-             layer.out_row // BYTES),
+             layer.out_row // VECTOR_BYTES),
         )  # fmt: skip
     else:
-        call(
+        call_kernel(
             "backward_and_update", job.linear.backward_and_update,
-            (layer.n_out, delta, scaled, layer.w, layer.w_row, x, dx, layer.in_row // BYTES),
+            (layer.n_out, delta, scaled, layer.w, layer.w_row, x, dx, layer.in_row // VECTOR_BYTES),
         )  # fmt: skip
     update_biases(layer, 0, first, 1, real)
 
 
 @inlined_source
 def forward_to_loss(job, start, first, rows, totals, real):
-    """From the first layer's z to the last one's delta, and to the totals.
+    """Go forward from the first layer's z to the outputs, add losses and right answers to the totals, and write the
+    last layer's delta, dL/dz.
 
     ``start`` is the number in the call of the block's first sample.
     """
@@ -353,7 +355,7 @@ def forward_to_loss(job, start, first, rows, totals, real):
 
 @inlined_source
 def all_deltas(job, first, rows, real):
-    """From the last layer's delta to the first one's."""
+    """Go back from the last layer's delta to the first one's: every delta gets dL/dz."""
     for i in range(job.workspace.n_layers - 1, 0, -1):
         below = layer_at(job, i - 1)
         _backward(job, layer_at(job, i), below, first, rows, real)
@@ -383,5 +385,5 @@ def copy_outputs(job, rows, start, real):
 
 @kernel_function
 def blocks(count, size):
-    """How many blocks so many samples make (a range with a variable step could raise)."""
+    """How many blocks of that size the samples make (a range with a variable step could raise)."""
     return (count + size - 1) // size

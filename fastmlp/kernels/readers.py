@@ -21,9 +21,10 @@ def build(name: str, dtype: str):
 
 
 def _reader(source, real):
-    """Read rows ``index`` of user data of any strides (in bytes), convert, shift and scale them.
+    """Write rows of user data of any strides (in bytes), converted, shifted and scaled, to ``out``, (rows, n).
 
-    Shift and scale are padded vectors; a null shift means neither. The ``following`` rows are asked for from memory.
+    Shift and scale are padded vectors; a null shift means neither. ``index`` lists the rows and, behind them, the
+    ``following`` ones, which are only fetched into the cache.
     """
     size, out_size = np.dtype(source).itemsize, np.dtype(real).itemsize
     lanes = vector_bytes() // out_size
@@ -51,9 +52,10 @@ def _reader(source, real):
 
 
 def _sparse_reader(source, kind, real):
-    """Read rows ``order`` of a CSR matrix: the columns that any of them has, listed in ``index``, become columns of x.
+    """Write rows ``order`` of a CSR matrix to ``out``, (rows, n_columns): it has only the columns that any of the rows
+    has, which ``index`` lists; the rest of the last vector becomes zero.
 
-    ``slots``, one for each of the n columns of the matrix, is -1 before and after. Returns how many columns there are.
+    ``slots``, one for each of the n columns of the matrix, is -1 before and after. Returns n_columns.
     The user may write to indptr and indices meanwhile: what leaves the matrix, or was not there at the first look, is
     left out.
     """

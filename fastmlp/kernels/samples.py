@@ -12,7 +12,7 @@ import math
 import numpy as np
 
 from .cpu import vector_bytes
-from .decorators import array_at, call, inlined_source, kernel_function, peek, record_at, size_of
+from .decorators import array_at, call_kernel, inlined_source, kernel_function, peek, record_at, size_of
 from .layout import JOB, NUMBERS, OPTIONS
 from .packing import clear, layer_at, pack_all, squares, step, unpack_all
 from .passes import (
@@ -33,9 +33,9 @@ from .passes import (
 )
 from .threads import told_to_stop
 
-BYTES = vector_bytes()
-# The coefficients of a block, float64 (2, 6, samples + 1): for weights, then for biases; of W₀ and V₀ in W_t, of them
-# in V_t, and of the gradient of k samples ago in either.
+VECTOR_BYTES = vector_bytes()
+# The coefficients of a block, float64 (2, 6, block + 1), for weights, then for biases: [t] of W₀ and V₀ in W_t, [t] of
+# W₀ and V₀ in V_t, and [k] of the gradient of k samples ago in W and in V.
 W_OF_W, W_OF_V, V_OF_W, V_OF_V, W_OF_G, V_OF_G = range(6)
 OF_WEIGHTS, OF_BIASES = range(2)
 
@@ -48,43 +48,43 @@ def build(name: str, dtype: str):
 @kernel_function
 def _gram(job, rows, n_columns, start, real):
     """gram[t, i] = x_t · x_i + start for i ≤ t; three rows at once, which need few columns beyond their own."""
-    layer, own = layer_at(job, 0), job.workspace
+    layer, workspace = layer_at(job, 0), job.workspace
     for i in range((rows + 2) // 3):
         skip = 3 * i
-        call(
+        call_kernel(
             "inner_products", job.linear.inner_products,
             (layer.input + skip * layer.in_row, layer.in_row, layer.input, layer.in_row, start,
-             own.gram + skip * own.gram_row, own.gram_row, min(3, rows - skip), min(skip + 3, rows),
-             (n_columns * size_of(real) + BYTES - 1) // BYTES),
+             workspace.gram + skip * workspace.gram_row, workspace.gram_row, min(3, rows - skip), min(skip + 3, rows),
+             (n_columns * size_of(real) + VECTOR_BYTES - 1) // VECTOR_BYTES),
         )  # fmt: skip
 
 
 @inlined_source
 def _correct(job, layer, t):
     """z_t += Σ_{i<t} gram[t, i] · scaled_i."""
-    own, z = job.workspace, layer.z + t * layer.out_row
-    call(
+    workspace, z = job.workspace, layer.z + t * layer.out_row
+    call_kernel(
         "weighted_rows", job.linear.weighted_rows,
-        (t, own.gram + t * own.gram_row, own.identity, layer.scaled, layer.out_row, own.identity, z, z,
-         layer.out_row // BYTES),
+        (t, workspace.gram + t * workspace.gram_row, workspace.identity, layer.scaled, layer.out_row,
+         workspace.identity, z, z, layer.out_row // VECTOR_BYTES),
     )  # fmt: skip
 
 
 def _samples(real):
-    """Plain SGD. The call's outputs, where wanted, get those of each sample as it was seen."""
+    """Make a step of plain SGD for each sample; the call's outputs, where wanted, get those of each as it was seen."""
 
     def samples(params, job, numbers):
         job, numbers = record_at(job, JOB), record_at(numbers, NUMBERS)
-        own, how = job.workspace, job.call
+        workspace, call = job.workspace, job.call
         first, rate = layer_at(job, 0), real(numbers.rate)
         pack_all(job, params, real)
-        for i in range(blocks(how.count, how.block)):
-            start = i * how.block
-            rows = min(how.block, how.count - start)
+        for i in range(blocks(call.count, call.block)):
+            start = i * call.block
+            rows = min(call.block, call.count - start)
             n_columns = read_inputs(job, start, rows)
             read_targets(job, start, rows, real)
             first_forward(job, rows, n_columns, real)
-            _gram(job, rows, n_columns, own.ones if first.has_biases else own.zeros, real)
+            _gram(job, rows, n_columns, workspace.ones if first.has_biases else workspace.zeros, real)
             learnt = 0
             for t in range(rows):
                 if told_to_stop(job):
@@ -96,7 +96,7 @@ def _samples(real):
                 scale(first, t, 1, -rate, real)
                 learnt += 1
             update_first(job, 0, learnt, n_columns, real)
-            if how.outputs:
+            if call.outputs:
                 copy_outputs(job, learnt, start, real)
             if learnt < rows:
                 break
@@ -113,28 +113,29 @@ def _velocity(job):
 
 
 @kernel_function
-def _recall(job, t, coefficients, real):
-    """Multiply z_t and gram[t] with the coefficients of sample t; what a gave room to is V₀ x_t."""
-    layer, own = layer_at(job, 0), job.workspace
+def _weigh_z(job, t, coefficients, real):
+    """Multiply z_t and gram[t] with the coefficients of sample t. V₀ x_t stands in the first layer's a, until that is
+    computed."""
+    layer, workspace = layer_at(job, 0), job.workspace
     n = layer.out_row // size_of(real)
     z = array_at(layer.z + t * layer.out_row, n, real)
     weights, biases = coefficients[OF_WEIGHTS], coefficients[OF_BIASES]
     of_w = real(weights[W_OF_W, t])
     for k in range(n):
         z[k] *= of_w
-    if own.n_states:
+    if workspace.n_states:
         vx = array_at(layer.a + t * layer.out_row, n, real)
         of_v = real(weights[W_OF_V, t])
         for k in range(n):
             z[k] += of_v * vx[k]
-    gram = array_at(own.gram + t * own.gram_row, t, real)
+    gram = array_at(workspace.gram + t * workspace.gram_row, t, real)
     for i in range(t):
         gram[i] *= real(weights[W_OF_G, t - 1 - i])
     if layer.has_biases:
         b = array_at(layer.b, layer.n_out, real)
         for k in range(layer.n_out):
             z[k] += b[k]
-        if own.n_states:
+        if workspace.n_states:
             v = array_at(layer.b + _velocity(job), layer.n_out, real)
             of_v = real(biases[W_OF_V, t])
             for k in range(layer.n_out):
@@ -144,7 +145,7 @@ def _recall(job, t, coefficients, real):
 
 
 @kernel_function
-def _clipped(job, t, squared_input, limit, real):
+def _clip_factor(job, t, squared_input, limit, real):
     """The factor by which sample t's gradient is shortened to the limit; its squared norm is Σ |δ|² (|input|² + 1)."""
     total = 0.0
     for i in range(job.workspace.n_layers):
@@ -164,11 +165,8 @@ def _advance(job, address, n, coefficients, rows, real):
     of_w = real(coefficients[W_OF_W, rows])
     if job.workspace.n_states:
         v = array_at(address + _velocity(job), n, real)
-        of_v, v_of_w, v_of_v = (
-            real(coefficients[W_OF_V, rows]),
-            real(coefficients[V_OF_W, rows]),
-            real(coefficients[V_OF_V, rows]),
-        )
+        of_v = real(coefficients[W_OF_V, rows])
+        v_of_w, v_of_v = real(coefficients[V_OF_W, rows]), real(coefficients[V_OF_V, rows])
         for k in range(n):
             old = w[k]
             w[k] = of_w * old + of_v * v[k]
@@ -223,41 +221,44 @@ def _first_step(job, rows, n_columns, coefficients, real):
 
 
 def _samples_with_memory(real):
-    """SGD with momentum, l2 or clipping, all of which are linear in the gradients; the rest as `_samples`."""
+    """Make a step of SGD with momentum, l2 or clipping, linear in the clipped gradients, for each sample; the call's
+    outputs, where wanted, get those of each as it was seen."""
 
     def samples_with_memory(params, job, numbers):
         job, numbers = record_at(job, JOB), record_at(numbers, NUMBERS)
-        own, how = job.workspace, job.call
+        workspace, call = job.workspace, job.call
         first, rate = layer_at(job, 0), real(numbers.rate)
         options = record_at(job.step.options, OPTIONS)
-        coefficients = array_at(job.step.coefficients, (2, 6, how.block + 1), np.float64)
+        coefficients = array_at(job.step.coefficients, (2, 6, call.block + 1), np.float64)
         pack_all(job, params, real)
-        for i in range(blocks(how.count, how.block)):
-            start = i * how.block
-            rows = min(how.block, how.count - start)
+        for i in range(blocks(call.count, call.block)):
+            start = i * call.block
+            rows = min(call.block, call.count - start)
             n_columns = read_inputs(job, start, rows)
             read_targets(job, start, rows, real)
-            products(job, first, 0, own.zeros, first.z, 0, rows, own.index, n_columns, real)
-            if own.n_states:
-                products(job, first, _velocity(job), own.zeros, first.a, 0, rows, own.index, n_columns, real)
-            _gram(job, rows, n_columns, own.zeros, real)
+            products(job, first, 0, workspace.zeros, first.z, 0, rows, workspace.index, n_columns, real)
+            if workspace.n_states:
+                products(
+                    job, first, _velocity(job), workspace.zeros, first.a, 0, rows, workspace.index, n_columns, real
+                )
+            _gram(job, rows, n_columns, workspace.zeros, real)
             learnt = 0
             for t in range(rows):
                 if told_to_stop(job):
                     break
-                squared_input = np.float64(peek(own.gram + t * own.gram_row + t * size_of(real), real))
-                _recall(job, t, coefficients, real)
+                squared_input = np.float64(peek(workspace.gram + t * workspace.gram_row + t * size_of(real), real))
+                _weigh_z(job, t, coefficients, real)
                 if t > 0:
                     _correct(job, first, t)
                 forward_to_loss(job, start, t, 1, numbers.totals, real)
                 all_deltas(job, t, 1, real)
                 factor = 1.0
                 if options.clip_norm > 0:
-                    factor = _clipped(job, t, squared_input, options.clip_norm, real)
+                    factor = _clip_factor(job, t, squared_input, options.clip_norm, real)
                 _deeper_steps(job, t, rate, factor, real)
                 learnt += 1
             _first_step(job, learnt, n_columns, coefficients, real)
-            if how.outputs:
+            if call.outputs:
                 copy_outputs(job, learnt, start, real)
             options.steps += learnt
             if learnt < rows:

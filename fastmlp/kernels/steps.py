@@ -19,9 +19,8 @@ def build(name: str, dtype: str):
 
 
 def _step(optimizer, n_states, real):
-    """An optimiser's step for n parameters w against factor · their gradient g, which penalties on weights add to.
-
-    ``states`` has the distances of the vectors of state behind w.
+    """Move n parameters w, and what the optimiser keeps of them, by one step against factor · g, to which penalties add
+    for weights. w and g are (n,) numbers; ``states`` lists the distances of the vectors of state behind w.
     """
     prepare, rule = specialised(optimizer.prepare, np.float64), specialised(optimizer.rule, real)
     sign = functions(real).sign

@@ -64,6 +64,7 @@ def require_writable_cache() -> None:
 
 
 def _find(module: str, name: str, signature: str, dtype: str) -> Function:
+    """Load the kernel's object file; where there is none that is whole, compile and store it."""
     symbol = f"fastmlp.{module}.{name}.{dtype}"
     code = _read(symbol)
     if code is None:

@@ -153,8 +153,8 @@ def backward_and_update(typingctx, n, real, n_out, delta, scaled, w, w_row, x, d
 
 @intrinsic(prefer_literal=True)
 def backward_and_update_by_inputs(typingctx, m, real, index, vectors, delta, scaled, w, w_row, x, dx):
-    """For m inputs, a power of two and at most a vector, whose numbers k ``index`` lists: dx[k] = Σ_j delta[j] W[k, j]
-    with the old W, and W[k, :] += x[k] scaled. An input may be listed twice."""
+    """dx[k] = Σ_j delta[j] W[k, j] with the old W, and W[k, :] += x[k] scaled, for the m inputs k, a power of two and
+    at most a vector, that ``index`` lists. An input may be listed twice."""
     rows = m.literal_value
 
     def codegen(context, builder, signature, args):

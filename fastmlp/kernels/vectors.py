@@ -13,7 +13,7 @@ from .emitter import INT32, INT64, Emitter, llvm_function
 
 @intrinsic
 def copy(typingctx, target, source, count):
-    """Copy so many bytes from one address to another."""
+    """Copy ``count`` bytes from one address to another."""
 
     def codegen(context, builder, signature, args):
         target, source = (builder.inttoptr(address, ir.IntType(8).as_pointer()) for address in args[:2])
@@ -101,7 +101,7 @@ def are_finite(typingctx, real, count, x):
 
 @intrinsic
 def clear_behind(typingctx, real, x, n, vectors):
-    """Zeros for what stands behind the first n numbers of a row of ``vectors`` vectors."""
+    """Write zeros behind the first n numbers of a row of ``vectors`` vectors."""
 
     def codegen(context, builder, signature, args):
         _, x, n, vectors = args
@@ -248,7 +248,7 @@ def nonzero_columns(typingctx, move, real, x, x_row, rows, vectors, index):
     """Write the numbers of the columns that are not zero in all rows to ``index``, int64; return how many they are.
 
     With ``move`` those columns are moved to the front of x too: one instruction a vector on AVX-512, many elsewhere.
-    Up to a vector behind the last number, ``index`` gets something.
+    ``index`` has room for a vector's worth of numbers behind the last one, which are written but mean nothing.
     """
 
     def codegen(context, builder, signature, args):

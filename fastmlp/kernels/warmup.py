@@ -23,7 +23,7 @@ def warm_up() -> tuple[int, float, Path]:
     Returns
     -------
     count : int
-        Of kernels.
+        How many kernels they are.
     seconds : float
     folder : Path
         Where they are stored; see FASTMLP_CACHE_DIR in the README.
@@ -45,6 +45,7 @@ def warm_up() -> tuple[int, float, Path]:
 
 
 def _all_kernels() -> Iterator[store.Function]:
+    """Load all families of the catalog for both dtypes, each in all variants that a built-in network can need."""
     for dtype in ("float32", "float64"):
         for name in catalog.NETWORK:
             yield catalog.network(name, dtype)

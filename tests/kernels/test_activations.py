@@ -20,7 +20,7 @@ def logistic(z):
 
 
 def density(z):
-    """Of the normal distribution."""
+    """The density of the normal distribution."""
     return np.exp(-z * z / 2) / np.sqrt(2 * np.pi)
 
 
@@ -29,7 +29,7 @@ def softmax(z):
     return e / np.sum(e, axis=1, keepdims=True)
 
 
-# f and f', written otherwise than in the table; an activation that is not here is held against the table's formulas.
+# f and f', written otherwise than in the registry, against whose formulas an activation that is not here is held.
 CLOSED_FORMS = {
     "step": (lambda z: np.heaviside(z, 1), lambda z: 0 * z),
     "linear": (lambda z: z, lambda z: 1 + 0 * z),

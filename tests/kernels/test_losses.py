@@ -40,7 +40,7 @@ def log_factor(y):
 
 
 # (loss of single outputs, or of rows; its derivative by a, or where it is fused by z) from z, a and y; a loss that is
-# not here is held against the table's formulas.
+# not here is held against the registry's formulas.
 CLOSED_FORMS = {
     ("cross_entropy", "softmax"): softmax_cross_entropy,
     ("cross_entropy", "sigmoid"): lambda z, a, y: (y * np.logaddexp(0, -z), -y / (1 + np.exp(z))),
@@ -61,13 +61,13 @@ CLOSED_FORMS = {
 CANCEL = {"poisson"}
 
 
-def table_formulas(name):
+def registry_formulas(name):
     return lambda z, a, y: (LOSSES[name].function(a, y), LOSSES[name].derivative(a, y))
 
 
 def naive_loss(name, output, z, a, y, delta, rows, n):
     """The sum of all losses, and of what their errors are measured against; delta = dL/da, or dL/dz where fused."""
-    formulas = CLOSED_FORMS.get((name, output)) or table_formulas(name)
+    formulas = CLOSED_FORMS.get((name, output)) or registry_formulas(name)
     loss, delta[:rows, :n] = formulas(*(part[:rows, :n].astype(np.longdouble) for part in (z, a, y)))
     return np.sum(loss), np.sum(np.maximum(np.abs(loss), name in CANCEL))
 

@@ -70,14 +70,14 @@ def adagrad(o, w, g, states, t, lr):
     return w - lr / (1 + (t - 1) * o.lr_decay) * g / (np.sqrt(total) + o.eps), [total]
 
 
-# (w, states) after step t, counted from 1; an optimiser that is not here is held against the table's formulas.
+# (w, states) after step t, counted from 1; an optimiser that is not here is held against the registry's formulas.
 TEXTBOOK = {
     "sgd": sgd, "adam": adam, "adam_hat": adam, "adamw": adam, "rmsprop": rmsprop, "adagrad": adagrad,
     "amsgrad": adam, "nadam": nadam, "lion": lion,
 }  # fmt: skip
 
 
-def table_formulas(o, w, g, states, t, lr):
+def registry_formulas(o, w, g, states, t, lr):
     return o.rule(w, g, states, o.prepare(lr, t, o.constants))
 
 
@@ -87,7 +87,7 @@ def naive_step(optimizer, w, g, states, n, for_weights, made, l1, l2, lr, factor
     slope = factor * g[:n]
     if for_weights:
         slope = slope + l1 * np.sign(parameters) + l2 * parameters
-    rule = TEXTBOOK.get(optimizer.name, table_formulas)
+    rule = TEXTBOOK.get(optimizer.name, registry_formulas)
     w[:n], after = rule(optimizer, parameters, slope, [state[:n] for state in states], made + 1, lr)
     for state, value in zip(states, after, strict=len(states) > 0):
         state[:n] = value

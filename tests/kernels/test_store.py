@@ -118,8 +118,8 @@ def test_an_edited_source_never_runs_old_code(filled, cache, tmp_path):
     """A copy of the package whose tanh is edited: another file than the kernels that call it."""
     package = tmp_path / "edited" / "fastmlp"
     shutil.copytree(Path(fastmlp.__file__).parent, package)
-    table = package / "activations.py"
-    table.write_text(table.read_text().replace("return np.tanh(z)", "return 0.5 * np.tanh(z)"))
+    activations = package / "activations.py"
+    activations.write_text(activations.read_text().replace("return np.tanh(z)", "return 0.5 * np.tanh(z)"))
     edited = run(cache, PYTHONPATH=str(package.parent))
     assert edited[0] != filled[1]
     assert edited[1] == "True"
