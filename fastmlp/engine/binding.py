@@ -26,15 +26,17 @@ __all__ = ["Binding", "DataView", "address_of"]
 
 @dataclass(frozen=True)
 class DataView:
-    """x, y and the samples' weights as kernels see them. It holds the arrays, because the record has only addresses.
+    """x, y, the samples' weights and the input's shift and scale as kernels see them.
 
-    ``words`` is the memory of a DATA record. While ``pins`` live, nobody can resize the arrays that own the memory.
+    It holds the arrays, because the record has only addresses. ``words`` is the memory of a DATA record. While ``pins``
+    live, nobody can resize the arrays that own the memory of x, y and weights.
     """
 
     words: np.ndarray
     x: np.ndarray | SparseRows
     y: np.ndarray | None
     weights: np.ndarray | None
+    affine: tuple[np.ndarray, np.ndarray] | None
     pins: list[ref[np.ndarray]]
 
 
@@ -73,7 +75,7 @@ class Binding:
     def view(
         self, x: np.ndarray | SparseRows, y: np.ndarray | None = None, weights: np.ndarray | None = None
     ) -> DataView:
-        """Describe checked x and y (model/data.py) and float64 weights to the kernels. Nothing is copied."""
+        """Describe checked x and y (model/data.py) and contiguous float64 weights to the kernels. Nothing is copied."""
         data = self._loss.copy()
         record = record_of(data, DATA)
         self._describe_x(record, x)
@@ -83,9 +85,10 @@ class Binding:
             record["weights"] = weights.ctypes.data
         arrays = (x.data, x.indptr, x.indices) if isinstance(x, SparseRows) else (x,)
         pins = [_pin(array) for array in (*arrays, y, weights) if array is not None]
-        return DataView(data, x, y, weights, pins)
+        return DataView(data, x, y, weights, self.affine, pins)
 
     def _describe_x(self, record: np.ndarray, x: np.ndarray | SparseRows) -> None:
+        """Write the fields of a DATA record that begin with ``x``; ValueError where sparse rows would be shifted."""
         if isinstance(x, SparseRows):
             if self.spec.shift is not None and any(self.spec.shift):
                 raise ValueError(
@@ -142,7 +145,7 @@ class Binding:
         return address_of(catalog.step(optimizer.name, optimizer.states, self._real))
 
     def dropout(self) -> int:
-        """The address of what leaves units out."""
+        """The address of the function that leaves units of a hidden layer out."""
         return address_of(catalog.dropout(self._real))
 
     def _activation(self, activation: Activation) -> int:

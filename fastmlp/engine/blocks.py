@@ -15,7 +15,7 @@ def part_of_batch(batch: int) -> int:
     """How many samples of a batch one thread takes to a gradient of its own: it depends on nothing else, so that any
     number of threads makes the same sums.
 
-    A 16th of the batch in whole blocks, but at least two blocks, lest adding the parts up takes too long, and at most
+    A 16th of the batch in whole blocks, but at least two blocks, because the parts have to be added up, and at most
     16, so that Ctrl-C is heard.
     """
     return BLOCK * min(16, max(2, -(-batch // (16 * BLOCK))))

@@ -22,7 +22,7 @@ class KernelCall:
 
     Parameters
     ----------
-    order : ndarray of int64
+    order : ndarray of int64, contiguous
         The samples' numbers.
     block : int
         How many samples are in memory at once.
@@ -30,9 +30,9 @@ class KernelCall:
         The learning rate, or the factor of a gradient.
     batch, part : int
         How many samples make a step, and how many of them a thread takes to a gradient of its own.
-    outputs : ndarray, optional
-        Where outputs go, a row a sample.
-    gradient : ndarray, (n_params,), optional
+    outputs : ndarray, contiguous, optional
+        Where outputs go, a row for each of ``order``.
+    gradient : ndarray, (n_params,), contiguous, optional
         Where a gradient goes.
     step : Step, optional
         How steps are made.

@@ -42,7 +42,7 @@ class Samples:
 
 
 class EpochRunner:
-    """Trains a network for one epoch after another: what stays the same from each to the next.
+    """Trains a network epoch by epoch: it picks the kernel once, then runs one or several epochs in a call.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ class EpochRunner:
     samples : Samples
     batch : int
     metrics : dict of functions
-        Of the outputs as each sample was seen.
+        Functions of y and the outputs, each output as its sample was seen.
     state : OptimizerState
     dropout : list of float
         The share of units left out, for each hidden layer; empty: none.
@@ -96,9 +96,8 @@ class EpochRunner:
         outputs = np.empty((len(order), network.spec.n_out), network.dtype) if self._metrics else None
         call = self._call(order, lr, key, outputs)
         step = self._block if self._by_sample else self._batch
-        for start, count, begins, ends in _parts(
-            self._slices, len(order), step, self._team.n_threads * part_of_batch(step)
-        ):
+        at_once = self._team.n_threads * part_of_batch(step)
+        for start, count, begins, ends in _slices_of_batches(self._slices, len(order), step, at_once):
             call.mark(begins, ends)
             self._team.run(self._kernel, self._view, call, start, count)
             if report is not None:
@@ -116,7 +115,8 @@ class EpochRunner:
         orders: Callable[[int], np.ndarray],
         report: Callable[[int, int, float], None] | None = None,
     ) -> Iterator[dict[str, list[float]]]:
-        """What `run` returns, for one epoch after another, or several together where they are short.
+        """Train for one epoch after another, several in one kernel call where they are short; yield lists of what `run`
+        returns, an entry an epoch. An empty dict says that the next epoch diverged.
 
         ``orders(k)`` is the next k epochs' orders, (k, n_samples).
         """
@@ -166,7 +166,7 @@ class EpochRunner:
         self._team.close()
 
 
-def _parts(slices: TimeSlices, n: int, batch: int, at_once: int) -> Iterator[tuple[int, int, bool, bool]]:
+def _slices_of_batches(slices: TimeSlices, n: int, batch: int, at_once: int) -> Iterator[tuple[int, int, bool, bool]]:
     """(start, count, begins, ends) of the kernel calls over n samples: whole batches, or of a large one multiples of
     ``at_once``."""
     if batch <= _LARGE:

@@ -37,7 +37,9 @@ class Parameters:
     size : int
         How many numbers one padded copy takes.
     start : int
-        The address from which ``offsets``, pairs of bytes to each layer's weights and biases, count.
+        The address of the first parameter.
+    offsets : list of (int, int)
+        How many bytes behind ``start`` each layer's weights and its biases stand.
     gradient : int
         The distance of the gradient.
     states : ndarray of int64
@@ -50,7 +52,7 @@ class Parameters:
         item = params.itemsize
         lengths = [*(place.n_out for place in places[:-1]), places[-1].shape[1]]
         self.in_place = all(n == padded(n, item) for n in lengths)
-        self._alive = params, states
+        self._alive = params, tuple(states)  # a list could lose one
         self.offsets = [(place.w * item, place.b * item) for place in places]
         used = params.size
         if not self.in_place:

@@ -1,6 +1,6 @@
 """The shortest ways into the kernels: everything is bound once, a call fills in what is new.
 
-Neither is for two threads at once: the engine lends each caller one of its own.
+Neither object is thread-safe: the engine lends each caller one of its own.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ class PredictOne:
     """Outputs of one sample."""
 
     def __init__(self, binding: Binding) -> None:
+        self._binding = binding  # the kernel knows only addresses of what it holds
         spec, dtype = binding.spec, binding.params.dtype
         self._row, self._out = np.zeros((1, spec.n_in), dtype), np.zeros((1, spec.n_out), dtype)
         self._view, self._workspace = binding.view(self._row), binding.workspace(1, binding.parameters())
@@ -59,7 +60,10 @@ class GradientOfFew:
         return self._totals.item(0) / n, self._gradient.copy()
 
     def _prepare(self, x: np.ndarray, y: np.ndarray) -> None:
-        """Bind the next calls to these samples, until others come."""
+        """Bind the next calls to these samples, until others come.
+
+        Only weak references are kept: a call compares them with its own arguments, which are alive.
+        """
         n, part, workspace = len(x), part_of_batch(len(x)), self._team.leader
         call = KernelCall(np.arange(n), BLOCK, 1 / n, batch=n, part=part, gradient=self._gradient, checked=True)
         call.mark(begins=True, ends=True)

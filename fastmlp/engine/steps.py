@@ -59,7 +59,7 @@ class OptimizerState:
         return int(self.options["steps"])
 
     def set_count(self, count: int) -> None:
-        """Go on as if so many steps had been made."""
+        """Go on as if that many steps had been made."""
         self.options["steps"] = count
 
     def set_penalties(self, l1: float, l2: float) -> None:

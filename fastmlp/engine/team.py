@@ -26,7 +26,7 @@ LONG = (
 class Team:
     """Threads that run a kernel together: each has a workspace, all have the same parameters and optimiser's state.
 
-    Not for two callers at once.
+    It is not thread-safe: whoever calls `run` must have it alone.
     """
 
     def __init__(self, binding: Binding, vectors: Sequence[np.ndarray] = (), n_threads: int = 1) -> None:
