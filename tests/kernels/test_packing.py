@@ -1,4 +1,5 @@
-"""The padded copy of the parameters, against a naive one: rows of whole cache lines, layer after layer."""
+"""The padded copy of the parameters, against a naive one: rows of whole cache lines, layer after layer; and what is
+done to whole layers of it."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from numba import njit
 from fastmlp.engine.memory import Functions, Parameters, Workspace
 from fastmlp.kernels import catalog, packing
 from fastmlp.kernels.decorators import record_at
-from fastmlp.kernels.layout import JOB, parameter_places
+from fastmlp.kernels.layout import JOB, LAYER, parameter_places
 
 NETWORKS = [
     ([5, 9, 3], [True, True]),
@@ -20,6 +21,16 @@ NETWORKS = [
 ]
 _pack = njit(lambda job, flat, distance, real: packing.pack(record_at(job, JOB), flat, distance, real))
 _unpack = njit(lambda job, flat, distance, real: packing.unpack(record_at(job, JOB), flat, distance, real))
+_clear = njit(lambda layer, distance, real: packing.clear(record_at(layer, LAYER), distance, real))
+_add = njit(
+    lambda layer, distance, other, member, team, real: packing.add(
+        record_at(layer, LAYER), distance, other, member, team, real
+    )
+)
+_scale_gradient = njit(
+    lambda layer, distance, factor, real: packing.scale_gradient(record_at(layer, LAYER), distance, factor, real)
+)
+_squares = njit(lambda address, n, real: packing.squares(address, n, real))
 
 
 def pack(workspace, flat, distance):
@@ -108,3 +119,60 @@ def test_parameters_whose_rows_are_whole_lines_are_used_in_place(guarded, real):
     workspace = workspace_of(places, parameters, flat.dtype)
     pack(workspace, flat, 0)
     np.testing.assert_array_equal(flat, np.arange(size))
+
+
+def layers_of(workspace):
+    """The addresses of the LAYER records."""
+    return [workspace.layers.ctypes.data + i * LAYER.itemsize for i in range(len(workspace.layers))]
+
+
+@pytest.mark.parametrize("copy", [0, 1])
+def test_clear(packed, copy):
+    """Weights with their padding, and biases: theirs is never read back."""
+    places, flat, memory, size, workspace = packed
+    expected = memory.copy()
+    parts = padded_parts(places, flat, expected[copy * size :])
+    for place in places:
+        _, weights = next(parts)
+        weights[...] = 0
+        if place.has_biases:
+            _, biases = next(parts)
+            biases[:, : place.n_out] = 0
+    for layer in layers_of(workspace):
+        _clear(layer, copy * size * flat.itemsize, flat.dtype.type)
+    np.testing.assert_array_equal(memory, expected)
+
+
+@pytest.mark.parametrize("team", [1, 2, 3, 4])
+def test_members_of_any_team_add_what_one_adds(packed, team):
+    places, flat, memory, size, workspace = packed
+    expected = memory.copy()
+    sums, others = (padded_parts(places, flat, expected[start:]) for start in (0, size))
+    for (_, rows), (_, other_rows) in zip(sums, others, strict=True):
+        rows += other_rows
+    for member in reversed(range(team)):  # the order does not matter: no two members share a number
+        for layer in layers_of(workspace):
+            _add(layer, 0, size * flat.itemsize, member, team, flat.dtype.type)
+    np.testing.assert_array_equal(memory, expected)
+
+
+@pytest.mark.parametrize("copy", [0, 1])
+def test_scale_gradient(packed, copy):
+    places, flat, memory, size, workspace = packed
+    real = flat.dtype.type
+    expected = memory.copy()
+    for _, rows in padded_parts(places, flat, expected[copy * size :]):
+        rows *= real(0.3)
+    for layer in layers_of(workspace):
+        _scale_gradient(layer, copy * size * flat.itemsize, real(0.3), real)
+    np.testing.assert_array_equal(memory, expected)
+
+
+@pytest.mark.parametrize("n", [0, 1, 7, 16, 100])
+def test_squares(guarded, real, n):
+    """Summed as float64, so that squares of large float32 numbers have room; nothing behind the n numbers counts."""
+    large = 1e30 if real is np.float32 else 1e150
+    values = (np.random.default_rng(n).normal(size=n) * large).astype(real)
+    x = guarded(values, n + 1)
+    exact = np.sum(values.astype(np.longdouble) ** 2)
+    assert _squares(x.ctypes.data, n, real) == pytest.approx(float(exact), rel=1e-14)
