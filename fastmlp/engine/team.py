@@ -18,9 +18,7 @@ from .memory import Workspace
 
 __all__ = ["LONG", "Team"]
 
-LONG = (
-    10**9
-)  # multiply-adds of one pass over the parameters, which take a core about 20 ms, from which on a call is long
+LONG = 10**9  # a call of more multiply-adds is long: in one pass over the parameters, they take a core about 20 ms
 
 
 class Team:
@@ -50,7 +48,7 @@ class Team:
 
     def run(self, kernel: str, view: DataView, call: KernelCall, start: int, count: int) -> None:
         """Run a kernel over ``call.order[start:start + count]`` on all threads."""
-        run, leader = self._binding.run, self.leader
+        run, leader = self._run_on, self.leader
         if self.n_threads == 1:
             if self._is_long(kernel, call, count):
                 self._run_aside(kernel, view, call, start, count)
@@ -73,6 +71,13 @@ class Team:
         for follower in followers:
             follower.result()
 
+    def _run_on(
+        self, workspace: Workspace, kernel: str, view: DataView, call: KernelCall, start: int, count: int
+    ) -> None:
+        """Run a member's share. As a method, it keeps the team's memory for a thread that the caller no longer awaits:
+        a second Ctrl-C ends the waiting for what the first one told to stop."""
+        self._binding.run(workspace, kernel, view, call, start, count)
+
     def _is_long(self, kernel: str, call: KernelCall, count: int) -> bool:
         """Whether a call may last longer than people wait for Ctrl-C.
 
@@ -92,7 +97,7 @@ class Team:
         self._shared["give_up"] = 0
         with ThreadPoolExecutor(1, "fastmlp") as aside:
             try:
-                aside.submit(self._binding.run, self.leader, kernel, view, call, start, count).result()
+                aside.submit(self._run_on, self.leader, kernel, view, call, start, count).result()
             except BaseException:
                 self._shared["give_up"] = 1
                 raise

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import gc
+import threading
+import weakref
+
 import numpy as np
 import pytest
 
 import fastmlp
+from fastmlp.engine import team as teams
+from fastmlp.engine.binding import Binding
 from fastmlp.optimizers import SGD, Adam
 
 
@@ -28,3 +34,29 @@ def test_same_bits_for_any_number_of_threads(optimizer, widths):
     many, labels = np.tile(x, (5, 1)), np.tile(y, 5)
     np.testing.assert_array_equal(model.predict(many, n_threads=3), model.predict(many))
     assert model.evaluate(many, labels, n_threads=3) == model.evaluate(many, labels)
+
+
+def test_a_thread_that_nobody_awaits_holds_the_memory_of_its_team(monkeypatch):
+    """As after two Ctrl-Cs: the second one ends the waiting for the threads."""
+    team = teams.Team(fastmlp.MLP([{"n": 2}, {"n": 1}])._engine.binding, n_threads=2)
+    leader, team_ref, interrupted, alive = team.leader, weakref.ref(team), threading.Event(), []
+
+    def run(self, workspace, *arguments):
+        if workspace is leader:
+            raise KeyboardInterrupt
+        assert interrupted.wait(60)
+        alive.append(team_ref() is not None)
+
+    def interrupted_wait(followers):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Binding, "run", run)
+    monkeypatch.setattr(teams, "wait", interrupted_wait)
+    with pytest.raises(KeyboardInterrupt):
+        team.run("batches", None, None, 0, 0)
+    pool = team._others
+    del team
+    gc.collect()
+    interrupted.set()
+    pool.shutdown()
+    assert alive == [True]
