@@ -13,12 +13,12 @@ from ..metrics import Metric, one_hot
 from ..spec import Spec
 from .engine import Engine
 
+__all__ = ["Network", "evaluate_rows", "named_values"]
+
 _BUSY = (
     "the model is being trained by the call that this one comes from (a callback or a signal handler); "
     "train a model.copy(), or wait until that call returns"
 )
-
-__all__ = ["Network", "evaluate_rows", "named_values"]
 
 
 class Network:

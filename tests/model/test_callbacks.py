@@ -72,3 +72,5 @@ def test_one_function_or_a_sequence():
     assert check_callbacks([]) == []
     with pytest.raises(TypeError, match=r"callbacks\[1\] must be a function of the training state, got str"):
         check_callbacks([print, "repr"])
+    with pytest.raises(TypeError, match=r"callbacks must be a function of the training state, .* got 5"):
+        check_callbacks(5)
