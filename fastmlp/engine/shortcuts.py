@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 from functools import partial
+from typing import Any
 from weakref import ref
 
 import numpy as np
@@ -48,16 +49,15 @@ class GradientOfFew:
         self._binding, self._team = binding, Team(binding)
         self._gradient = np.zeros(binding.params.size, binding.params.dtype)
         self._x = self._y = _NOTHING
-        self._n = 0
+        self._form: tuple[Any, ...] = ()
 
     def __call__(self, x: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray]:
         """The loss and its gradient (n_params,); both are NaN where a sample is not finite."""
-        n = len(x)
-        if not (self._x() is x and self._y() is y and self._n == n):
+        if not (self._x() is x and self._y() is y and self._form == _form(x, y)):
             self._prepare(x, y)
         self._totals[:] = 0.0
         self._run()
-        return self._totals.item(0) / n, self._gradient.copy()
+        return self._totals.item(0) / len(x), self._gradient.copy()
 
     def _prepare(self, x: np.ndarray, y: np.ndarray) -> None:
         """Bind the next calls to these samples, until others come.
@@ -71,7 +71,12 @@ class GradientOfFew:
         workspace.take(view.words, call.words_for(0, n), call.step)
         self._pins = view.pins
         self._run, self._call, self._totals = _prepared("batches", self._binding, workspace, call), call, call.totals
-        self._x, self._y, self._n = ref(x), ref(y), n
+        self._x, self._y, self._form = ref(x), ref(y), _form(x, y)
+
+
+def _form(x: np.ndarray, y: np.ndarray) -> tuple[Any, ...]:
+    """What a user may change of an array in place, beside its numbers."""
+    return len(x), x.dtype, x.strides, y.dtype, y.strides
 
 
 def _prepared(kernel: str, binding: Binding, workspace: Workspace, call: KernelCall) -> partial[float]:

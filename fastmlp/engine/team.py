@@ -75,8 +75,13 @@ class Team:
         self, workspace: Workspace, kernel: str, view: DataView, call: KernelCall, start: int, count: int
     ) -> None:
         """Run a member's share. As a method, it keeps the team's memory for a thread that the caller no longer awaits:
-        a second Ctrl-C ends the waiting for what the first one told to stop."""
-        self._binding.run(workspace, kernel, view, call, start, count)
+        a second Ctrl-C ends the waiting for what the first one told to stop. Where it fails, the others give up: they
+        would wait for it at the next barrier."""
+        try:
+            self._binding.run(workspace, kernel, view, call, start, count)
+        except BaseException:
+            self._shared["give_up"] = 1
+            raise
 
     def _is_long(self, kernel: str, call: KernelCall, count: int) -> bool:
         """Whether a call may last longer than people wait for Ctrl-C.

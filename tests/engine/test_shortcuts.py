@@ -38,3 +38,18 @@ def test_one_sample_from_many_threads():
         together = list(pool.map(lambda i: model.predict(x[i % 200, None]), range(4000)))
     for i, outputs in enumerate(together):
         np.testing.assert_array_equal(outputs, alone[i % 200])
+
+
+def test_an_array_whose_dtype_changes_in_place_is_read_anew():
+    model = fastmlp.MLP([{"n": 3, "act": None}, {"n": 2, "act": "linear"}], seed=0)
+    x, y = np.array([[1, 2, 3], [4, 5, 6]], np.int32), np.zeros((2, 2), np.float32)
+    model.gradient(x, y)
+    x.dtype = np.uint32
+    x -= 1
+    x.dtype = np.float32
+    with np.errstate(all="ignore"):
+        x[:] = [[0.5, 1.5, 2.5], [3.5, 4.5, 5.5]]
+    loss, gradient = model.gradient(x, y)
+    expected_loss, expected = model.copy().gradient(x.copy(), y)
+    assert loss == expected_loss
+    np.testing.assert_array_equal(gradient, expected)
