@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -55,6 +54,8 @@ def unknown_name(name: str, names: Iterable[str], where: str, kind: str = "") ->
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
     """Word the tail of an error message: the nearest of ``names``, or all of them when none is near."""
+    import difflib
+
     names = list(names)
     close = difflib.get_close_matches(name[:_LONGEST].lower(), names, n=1, cutoff=0.45)
     if close:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import ctypes
 import sys
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from .binding import Binding, DataView, address_of
 from .blocks import BLOCK
 from .call import KernelCall
 from .memory import Workspace
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 __all__ = ["LONG", "Team"]
 
@@ -55,6 +58,8 @@ class Team:
             else:
                 run(leader, kernel, view, call, start, count)
             return
+        from concurrent.futures import ThreadPoolExecutor, wait
+
         if self._others is None:
             self._others = ThreadPoolExecutor(self.n_threads - 1, "fastmlp")
         followers: list[Future[None]] = []
@@ -99,6 +104,8 @@ class Team:
     def _run_aside(self, kernel: str, view: DataView, call: KernelCall, start: int, count: int) -> None:
         """Run a long call in a thread of its own, because Ctrl-C reaches Python only between kernel calls; then the
         kernel ends at the next sample, or phase of a block."""
+        from concurrent.futures import ThreadPoolExecutor
+
         self._shared["give_up"] = 0
         with ThreadPoolExecutor(1, "fastmlp") as aside:
             try:

@@ -7,10 +7,9 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -23,6 +22,9 @@ from ..spec import Spec
 from .container import Tensors, entry, reading, to_bytes
 from .history import History
 from .stopping import StoppingWatch
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 __all__ = ["Checkpoint", "CheckpointFile", "RunState", "fingerprint", "get_checkpoint", "terms"]
 
@@ -138,6 +140,8 @@ class CheckpointFile:
     """
 
     def __init__(self, checkpoint: Checkpoint, epochs: int, terms: Mapping[str, Any]) -> None:
+        from concurrent.futures import ThreadPoolExecutor
+
         self._path, self._every = Path(checkpoint.path).absolute(), checkpoint.every
         self._epochs, self._terms = epochs, terms
         self._found = False

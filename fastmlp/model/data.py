@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -159,7 +160,7 @@ def _numeric(values: Any, name: str) -> np.ndarray:
         raise TypeError(f"{name} must be numeric, got dtype object, first element {array.flat[0]!r}")
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{name} must be numeric, got dtype {array.dtype}")
-    if np.ma.isMaskedArray(values):
+    if "numpy.ma" in sys.modules and np.ma.isMaskedArray(values):  # else there is no masked array
         raise TypeError(f"{name} is a masked array; fill it first: {name}.filled(...)")
     if array.dtype.kind == "b":
         return array.view(np.uint8)

@@ -51,7 +51,7 @@ def test_a_thread_that_nobody_awaits_holds_the_memory_of_its_team(monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Binding, "run", run)
-    monkeypatch.setattr(teams, "wait", interrupted_wait)
+    monkeypatch.setattr("concurrent.futures.wait", interrupted_wait)
     with pytest.raises(KeyboardInterrupt):
         team.run("batches", None, None, 0, 0)
     pool = team._others

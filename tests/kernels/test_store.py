@@ -18,6 +18,7 @@ model, _ = fastmlp.train([[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0],
                          [{"n": 2, "act": None}, {"n": 4, "act": "tanh"}, {"n": 1, "act": "sigmoid"}], seed=0)
 print(model.params.tobytes().hex(), "numba" in sys.modules)
 """
+SLOW_TO_IMPORT = {"concurrent.futures", "difflib", "logging", "numba", "numpy.ma"}
 
 
 def start(cache: Path, **variables: str) -> subprocess.Popen[str]:
@@ -51,6 +52,13 @@ def objects(cache: Path) -> list[Path]:
 
 def test_second_process_gets_the_same_bits_without_numba(filled, cache):
     assert run(cache) == [filled[1], "False"]
+
+
+def test_what_few_need_is_imported_when_it_is_needed(filled):
+    script = f"{TRAIN}\nprint(*{SLOW_TO_IMPORT} & set(sys.modules))"
+    environment = {**os.environ, "FASTMLP_CACHE_DIR": str(filled[0])}
+    lines = subprocess.check_output([sys.executable, "-c", script], env=environment, text=True).splitlines()
+    assert lines == [f"{filled[1]} False", ""]
 
 
 @pytest.mark.parametrize("damage", [b"", b"garbage", None])
