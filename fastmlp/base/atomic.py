@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from pathlib import Path
 
 __all__ = ["remove_leftovers", "write_whole"]
@@ -19,6 +18,8 @@ def write_whole(path: Path, content: bytes) -> None:
     before the rename, else a power cut could leave an empty file under the name, and the folder after it, where the
     system can. An older file's permissions are kept, and a link stays a link to the file that is replaced.
     """
+    import shutil
+
     path = Path(os.path.realpath(path))
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder, not a file to write to")

@@ -15,7 +15,6 @@ import functools
 import hashlib
 import importlib
 import os
-import tempfile
 import threading
 from pathlib import Path
 from typing import Any
@@ -58,6 +57,8 @@ def compile_private(function: Any, signature: str, dtype: str) -> tuple[Function
 
 def require_writable_cache() -> None:
     """Raise OSError when nothing can be stored in the cache folder."""
+    import tempfile
+
     _folder().mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=_folder()) as file:
         file.write(b"0")
