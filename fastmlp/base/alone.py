@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from types import TracebackType
 
@@ -11,23 +12,32 @@ __all__ = ["Alone"]
 class Alone:
     """A lock for ``with``. The same thread cannot enter twice, as a callback or a signal handler would: RuntimeError.
 
-    ``message`` says what is going on then.
+    ``message`` says what is going on then. A thread that was inside does not exist in a fork of the process, where
+    nobody waits for it.
     """
 
     def __init__(self, message: str) -> None:
         self._message = message
+        self._open()
+
+    def _open(self) -> None:
         self._lock = threading.RLock()  # so that a signal handler, which runs in a thread that has it, does not wait
-        self._entered = False
+        self._process = os.getpid()
+        self._thread = 0  # the one inside, 0 for none
 
     def __enter__(self) -> None:
+        if self._process != os.getpid():
+            if self._thread != threading.get_ident():
+                self._open()
+            self._process = os.getpid()
         self._lock.acquire()
-        if self._entered:
+        if self._thread:
             self._lock.release()
             raise RuntimeError(self._message)
-        self._entered = True
+        self._thread = threading.get_ident()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._entered = False
+        self._thread = 0
         self._lock.release()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
 
@@ -62,3 +64,43 @@ def test_an_error_inside_opens_it_again():
         raise KeyError
     with alone:
         pass
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+def test_a_fork_waits_for_no_thread_that_it_does_not_have():
+    alone, entered, done = Alone("busy"), threading.Event(), threading.Event()
+
+    def stay():
+        with alone:
+            entered.set()
+            done.wait()
+
+    thread = threading.Thread(target=stay)
+    thread.start()
+    entered.wait()
+    assert exit_code_of_fork_that_enters(alone) == 0
+    done.set()
+    thread.join()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+def test_a_fork_from_inside_is_inside():
+    alone = Alone("busy")
+    with alone:
+        assert exit_code_of_fork_that_enters(alone) == 1
+    assert exit_code_of_fork_that_enters(alone) == 0
+
+
+def exit_code_of_fork_that_enters(alone):
+    """0, 1 where it was refused, or minus SIGALRM where it waited."""
+    pid = os.fork()
+    if pid == 0:
+        signal.alarm(10)
+        try:
+            with alone:
+                os._exit(0)
+        except RuntimeError:
+            os._exit(1)
+        finally:
+            os._exit(2)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
