@@ -14,7 +14,6 @@ import ctypes
 import functools
 import hashlib
 import importlib
-import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -31,8 +30,6 @@ Function = Any  # a ctypes function: pointers go in as integer addresses
 
 _loaded: dict[tuple[str, str, str], Function] = {}
 _lock = threading.RLock()
-if hasattr(os, "register_at_fork"):  # a child of a process that is compiling would wait for ever for Numba's own lock
-    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
 
 
 def load(module: str, name: str, signature: str, dtype: str) -> Function:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -100,33 +99,6 @@ def test_signal_handlers_never_enter_a_call_twice():
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, old)
     assert model.biases[0][0] == (calls + len(made)) * 2.0**-10
-
-
-FORK = """
-import os, threading, time, warnings
-import fastmlp
-warnings.simplefilter("ignore")
-spec = [{"n": 2, "act": None}, {"n": 8, "act": "tanh"}, {"n": 1, "act": "sigmoid"}]
-x, y = [[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0]
-thread = threading.Thread(target=lambda: fastmlp.train(x, y, spec, epochs=1))
-thread.start()
-time.sleep(1.5)
-compiling = thread.is_alive()
-child = os.fork()
-if child == 0:
-    fastmlp.train(x, y, spec, epochs=1)
-    os._exit(7)
-_, status = os.waitpid(child, 0)
-thread.join()
-print(compiling, os.waitstatus_to_exitcode(status))
-"""
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-def test_a_fork_while_another_thread_compiles(tmp_path):
-    environment = {**os.environ, "FASTMLP_CACHE_DIR": str(tmp_path)}
-    done = subprocess.run([sys.executable, "-c", FORK], env=environment, capture_output=True, text=True, timeout=300)
-    assert done.stdout == "True 7\n", done.stderr
 
 
 DAEMON = """
