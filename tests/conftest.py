@@ -22,6 +22,14 @@ def mnist():
     return datasets.load_mnist()
 
 
+@pytest.fixture
+def noisy_plane():
+    """x (80, 3), and y (80,), a plane over it with noise."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(80, 3))
+    return x, x @ [1.0, -2.0, 0.5] + rng.normal(size=80)
+
+
 @pytest.fixture(scope="session")
 def site(tmp_path_factory):
     """The folder of the documentation, built afresh; a warning is an error."""

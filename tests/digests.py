@@ -18,6 +18,7 @@ import scipy.sparse
 
 import fastmlp
 from fastmlp import optimizers, schedules
+from fastmlp.kernels.cpu import cpu_name, vector_bytes
 
 FILE = Path(__file__).parent / "data" / "digests.json"
 
@@ -96,11 +97,8 @@ def digest(name: str) -> str:
 
 def made_by() -> str:
     """What decides the bits, as one line."""
-    import llvmlite.binding as llvm
-
-    bits = 512 if llvm.get_host_cpu_features().get("avx512f") else 256
     compiler = f"numba {version('numba')}, llvmlite {version('llvmlite')}"
-    return f"compiled: {llvm.get_host_cpu_name()}, {bits} bits, {compiler}, {' '.join(platform.libc_ver())}"
+    return f"compiled: {cpu_name()}, {8 * vector_bytes()} bits, {compiler}, {' '.join(platform.libc_ver())}"
 
 
 def main(arguments: list[str]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
 import fastmlp
@@ -11,14 +10,8 @@ from fastmlp import schedules
 SPEC = [{"n": 3, "act": None}, {"n": 6, "act": "tanh"}, {"n": 1, "act": "linear"}]
 
 
-def data(n=80):
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(n, 3))
-    return x, x @ [1.0, -2.0, 0.5] + rng.normal(size=n)
-
-
-def test_a_schedule_is_a_rate_for_each_epoch():
-    x, y = data()
+def test_a_schedule_is_a_rate_for_each_epoch(noisy_plane):
+    x, y = noisy_plane
     for schedule in (
         schedules.Constant(0.01), schedules.Step(0.01, every=2), schedules.Exponential(0.01),
         schedules.InverseScaling(0.01), schedules.Cosine(0.01, epochs=5, warmup=2), schedules.OneCycle(0.01, epochs=5),
@@ -42,8 +35,8 @@ def test_pytorch_agrees_on_one_cycle_and_cosine():
             theirs.step()
 
 
-def test_a_plateau_lowers_the_rate():
-    x, y = data()
+def test_a_plateau_lowers_the_rate(noisy_plane):
+    x, y = noisy_plane
     plateau = schedules.ReduceOnPlateau(0.05, factor=0.5, patience=1, min_delta=1e9, monitor="val_loss", low=0.01)
     options = {"epochs": 8, "seed": 0, "validation_fraction": 0.2}
     model, history = fastmlp.train(x, y, SPEC, lr=plateau, **options)

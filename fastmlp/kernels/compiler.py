@@ -73,7 +73,8 @@ def _no_collection() -> Iterator[None]:
 def _cfunc(function: Any, signature: str, dtype: str, **options: Any) -> Any:
     """Numba's C function; RuntimeError where the function's arguments have other names than the signature's."""
     real = getattr(types, dtype)
-    declared, names = [name for name, _ in parameters(signature)], list(inspect.signature(function).parameters)
+    arguments, names = parameters(signature), list(inspect.signature(function).parameters)
+    declared = [name for name, _ in arguments]
     if names != declared:
         raise RuntimeError(f"{function.__qualname__} takes {names}, the catalog says {declared}")
     kinds = {
@@ -83,7 +84,7 @@ def _cfunc(function: Any, signature: str, dtype: str, **options: Any) -> Any:
         "i": types.int64,
         "d": types.float64,
     }
-    return cfunc(types.float64(*(kinds[kind] for _, kind in parameters(signature))), **OPTIONS, **options)(function)
+    return cfunc(types.float64(*(kinds[kind] for _, kind in arguments)), **OPTIONS, **options)(function)
 
 
 def _object_code(symbol: str, compiled: Any) -> bytes:

@@ -11,14 +11,8 @@ from fastmlp import EarlyStopping, schedules
 SPEC = [{"n": 3, "act": None}, {"n": 6, "act": "tanh"}, {"n": 1, "act": "linear"}]
 
 
-def data(n=80):
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(n, 3))
-    return x, x @ [1.0, -2.0, 0.5] + rng.normal(size=n)
-
-
-def test_training_ends_when_nothing_gets_better_and_the_best_is_restored():
-    x, y = data()
+def test_training_ends_when_nothing_gets_better_and_the_best_is_restored(noisy_plane):
+    x, y = noisy_plane
     seen = []
     model, history = fastmlp.train(
         x, y, SPEC, lr=0.05, epochs=200, seed=0, validation_fraction=0.3, early_stopping=4,
@@ -36,22 +30,22 @@ def test_training_ends_when_nothing_gets_better_and_the_best_is_restored():
     np.testing.assert_array_equal(last.params, seen[-1])
 
 
-def test_higher_is_better_for_r2():
-    x, y = data()
+def test_higher_is_better_for_r2(noisy_plane):
+    x, y = noisy_plane
     rule = EarlyStopping(monitor="r2", patience=2, min_delta=0.01)
     _, history = fastmlp.train(x, y, SPEC, epochs=100, seed=0, metrics="r2", early_stopping=rule)
     assert 2 < len(history["r2"]) < 100
     assert max(history["r2"]) > history["r2"][0]
 
 
-def test_without_validation_data_the_loss_is_watched():
-    x, y = data()
+def test_without_validation_data_the_loss_is_watched(noisy_plane):
+    x, y = noisy_plane
     _, history = fastmlp.train(x, y, SPEC, epochs=100, seed=0, early_stopping=EarlyStopping(patience=1, min_delta=0.05))
     assert len(history["loss"]) < 100
 
 
-def test_a_callback_sees_the_run_and_can_end_it():
-    x, y = data()
+def test_a_callback_sees_the_run_and_can_end_it(noisy_plane):
+    x, y = noisy_plane
     epochs = []
 
     def stop_at_two(state):
@@ -75,8 +69,8 @@ def test_a_callback_sees_the_run_and_can_end_it():
     ],
     ids=str,
 )
-def test_refusals(options, error, message):
-    x, y = data()
+def test_refusals(options, error, message, noisy_plane):
+    x, y = noisy_plane
     with pytest.raises(error, match=message):
         fastmlp.train(x, y, SPEC, **options)
 
