@@ -10,7 +10,6 @@ import pytest
 
 SCRIPT = """
 import os, signal, sys, threading, time, warnings
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have started the tests with it ignored
 import numpy as np, fastmlp
 warnings.simplefilter("ignore")
 rng = np.random.default_rng(0)
