@@ -58,6 +58,7 @@ class Loss:
     fused: tuple[str, ...] = field(default=(), kw_only=True)  # output activations with delta from z at once
     lowest_target: float = field(default=-math.inf, kw_only=True)  # what y may be, at least
     refusal: Callable[[Activation], str] = field(default=lambda output: "", kw_only=True)
+    refusal_of_one: str = field(default="", kw_only=True)  # what is wrong with a single output
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:
@@ -73,11 +74,15 @@ class Loss:
         """Whether y may be any finite numbers, and the loss is not finite where y is not."""
         return self.builtin and not self.classification and self.lowest_target == -math.inf
 
-    def check_output(self, output: Activation) -> None:
-        """Raise ValueError when this loss makes no sense on that output activation."""
+    def check_output(self, output: Activation, n_out: int) -> None:
+        """Raise ValueError when this loss makes no sense on ``n_out`` outputs of that activation."""
         reason = self.refusal(output)
         if reason:
             raise ValueError(f"cost: {self.name} does not fit a {output.name} output: {reason}")
+        if n_out == 1 and output.name == "softmax":
+            raise ValueError("softmax of one output is always 1; use sigmoid, or n: 2")
+        if n_out == 1 and self.refusal_of_one:
+            raise ValueError(f"cost: {self.name} of one output {self.refusal_of_one}")
 
     def __repr__(self) -> str:
         return f"<fastmlp loss {self.name!r}>"
@@ -195,12 +200,22 @@ LOSSES: dict[str, Loss] = {
             classification=True,
             fused=("softmax", "sigmoid"),
             refusal=_only_probabilities,
+            refusal_of_one="never counts against class 1; use bce, or softmax and n: 2",
         ),
         Loss("bce", _bce, _d_bce, builtin=True, classification=True, fused=("sigmoid",), refusal=_only_sigmoid),
         Loss("mse", _mse, _d_mse, builtin=True),
         Loss("mae", _mae, _d_mae, builtin=True),
         Loss("mbe", _mbe, _d_mbe, builtin=True),
-        Loss("hinge", _hinge, _d_hinge, builtin=True, rowwise=True, classification=True, refusal=_room_for_margin),
+        Loss(
+            "hinge",
+            _hinge,
+            _d_hinge,
+            builtin=True,
+            rowwise=True,
+            classification=True,
+            refusal=_room_for_margin,
+            refusal_of_one="is always 0, it compares classes; use sigmoid, or n: 2",
+        ),
         Loss("huber", _huber, _d_huber, builtin=True),
         Loss("poisson", _poisson, _d_poisson, builtin=True, lowest_target=0.0, refusal=_unbounded),
     )

@@ -78,6 +78,10 @@ class Spec:
         for key, value in fields.items():
             object.__setattr__(self, key, value)
 
+    def __setstate__(self, fields: Mapping[str, Any]) -> None:
+        self._set(fields)
+        self.loss.check_output(self.layers[-1].act, self.n_out)  # an older version may have pickled it
+
     @property
     def n_out(self) -> int:
         """Number of outputs of the last layer."""
@@ -187,7 +191,7 @@ def _parse(layers: Any) -> dict[str, Any]:
     cost = layers[-1].get("cost")
     output = typed_layers[-1].act
     loss = default_loss(output) if cost is None else get_loss(cost, f"spec[{len(layers) - 1}]['cost']")
-    loss.check_output(output)
+    loss.check_output(output, typed_layers[-1].n)
     return {
         "n_in": n_in,
         "layers": typed_layers,

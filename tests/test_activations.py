@@ -52,19 +52,21 @@ def test_derivative(name):
 @pytest.mark.parametrize("name", ACTIVATIONS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_finite_at_the_extremes_in_numpy_and_in_the_kernels(name, dtype):
-    """A network of one weight of one: its forward is the activation, its Jacobian the derivative."""
+    """One input, two outputs of weights one and zero: the forward pass is the activation, the Jacobian its derivative."""
     act = ACTIVATIONS[name]
-    z = EXTREME.astype(dtype)[:, None]
+    x = EXTREME.astype(dtype)[:, None]
+    z = np.hstack([x, np.zeros_like(x)])
     for values in (act(z), act.derivative(z)):
         assert values.dtype == dtype and np.isfinite(values).all()
     if act.traits.flat:
         return
-    model = fastmlp.MLP([{"n": 1, "act": None}, {"n": 1, "act": name}], dtype=dtype)
-    model.weights[0][:] = 1
+    model = fastmlp.MLP([{"n": 1, "act": None}, {"n": 2, "act": name}], dtype=dtype)
+    model.weights[0][:] = [[1], [0]]
     tolerance = 1e-6 if dtype == "float32" else 1e-14
     tiny = np.finfo(dtype).tiny
-    np.testing.assert_allclose(model.predict(z), act(z), rtol=tolerance, atol=tiny)
-    np.testing.assert_allclose(model.jacobian(z, wrt="inputs")[:, :, 0], act.derivative(z), rtol=tolerance, atol=tiny)
+    np.testing.assert_allclose(model.predict(x), act(z), rtol=tolerance, atol=tiny)
+    jacobian = model.jacobian(x, wrt="inputs")[:, 0, 0]
+    np.testing.assert_allclose(jacobian, act.derivative(z)[:, 0], rtol=tolerance, atol=tiny)
 
 
 def test_softmax():

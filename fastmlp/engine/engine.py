@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 
 import numpy as np
 
+from ..base.ram import check_memory
 from ..base.sparse import SparseRows
 from ..kernels.layout import Place, aligned
 from ..spec import Spec
@@ -109,7 +111,9 @@ class Engine:
     def jacobian(self, view: DataView, by_inputs: bool) -> np.ndarray:
         """The Jacobian of every sample's outputs, (n_samples, n_out, n_params), or by the inputs, (…, n_in)."""
         spec, params = self.binding.spec, self.binding.params
-        jacobian = np.empty((len(view.x), spec.n_out, spec.n_in if by_inputs else params.size), params.dtype)
+        shape = len(view.x), spec.n_out, spec.n_in if by_inputs else params.size
+        check_memory(math.prod(shape) * params.itemsize, f"a Jacobian of shape {shape}")
+        jacobian = np.empty(shape, params.dtype)
         call = KernelCall(np.arange(len(view.x)), 1, outputs=jacobian, by_inputs=by_inputs)
         for start, count in TimeSlices().slices(len(view.x), 1):
             self.run("jacobian", view, call, start, count)

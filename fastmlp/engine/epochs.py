@@ -107,28 +107,31 @@ class EpochRunner:
         if not (math.isfinite(call.totals[0]) and np.isfinite(network.params).all()):
             network.params[...] = self._finite
             return {}
-        return named_values(network, call.totals, samples.y, order, outputs, self._metrics, samples.weight(order))
+        return named_values(network, call.totals, samples.y, samples.weights, order, outputs, self._metrics)
 
     def run_all(
         self,
-        rates: Sequence[float],
+        epochs: int,
+        rate: Callable[[int], float],
+        constant: bool,
         orders: Callable[[int], np.ndarray],
         report: Callable[[int, int, float], None] | None = None,
     ) -> Iterator[dict[str, list[float]]]:
         """Train for one epoch after another, several in one kernel call where they are short; yield lists of what `run`
         returns, an entry an epoch. An empty dict says that the next epoch diverged.
 
-        ``orders(k)`` is the next k epochs' orders, (k, n_samples).
+        ``rate(epoch)`` is the learning rate of an epoch, ``constant`` whether it is the same for all; ``orders(k)`` is
+        the next k epochs' orders, (k, n_samples).
         """
         alone = self._metrics or self._dropout or self._team.n_threads > 1
-        alone = alone or (self._kernel == "samples_with_memory" and len(set(rates)) > 1)
-        for first, count in TimeSlices().slices(len(rates), 1):
+        alone = alone or (self._kernel == "samples_with_memory" and not constant)
+        for first, count in TimeSlices().slices(epochs, 1):
             if alone or count == 1:
                 for epoch in range(first, first + count):
-                    values = self.run(orders(1)[0], rates[epoch], 0, report and partial(report, epoch))
+                    values = self.run(orders(1)[0], rate(epoch), 0, report and partial(report, epoch))
                     yield {name: [value] for name, value in values.items()}
             else:
-                yield from self._run_together(orders(count), rates[first : first + count])
+                yield from self._run_together(orders(count), [rate(epoch) for epoch in range(first, first + count)])
 
     def _run_together(self, orders: np.ndarray, rates: Sequence[float]) -> Iterator[dict[str, list[float]]]:
         """`run_all` for these epochs, orders (epochs, n_samples), in one call of a kernel."""
@@ -142,7 +145,7 @@ class EpochRunner:
         epochs = binding.run_epochs(self._team.leader, self._kernel, self._view, call, numbers, self._finite)
         weights = orders.shape[1] if samples.weights is None else samples.weights[orders[:epochs]].sum(axis=1)
         totals = [numbers["totals"][name][:epochs] for name in ("loss", "right")]
-        names = named_values(network, np.zeros(2), samples.y, orders[0], None, {}, 1.0)
+        names = named_values(network, np.zeros(2), samples.y, None, orders[0], None, {})
         if epochs:
             yield dict(zip(names, (np.array(totals) / weights).tolist(), strict=False))
         if epochs < len(rates):

@@ -113,8 +113,8 @@ class _Objective:
             self(params)
         if not math.isfinite(self._totals[0]):
             return {}
-        rows, outputs = self._rows, self._outputs
-        return named_values(self._network, self._totals, self._samples.y, rows, outputs, self._metrics, self._weight)
+        y, weights = self._samples.y, self._samples.weights
+        return named_values(self._network, self._totals, y, weights, self._rows, self._outputs, self._metrics)
 
     def close(self) -> None:
         """End the threads."""

@@ -99,33 +99,36 @@ def evaluate_rows(
     network: Network,
     x: np.ndarray,
     y: np.ndarray,
+    weights: np.ndarray | None,
     rows: np.ndarray,
     metrics: Mapping[str, Metric],
     n_threads: int = 1,
 ) -> dict[str, float]:
-    """Mean loss, accuracy and metrics of the samples in ``rows`` of checked x and y."""
+    """Mean loss, accuracy and metrics of the samples in ``rows`` of checked x, y and weights: Σ w v / Σ w."""
     outputs = np.empty((len(rows), network.spec.n_out), network.dtype) if metrics else None
     engine = network._engine
-    totals = engine.forward(engine.binding.view(x, y), rows, outputs, True, n_threads)
-    return named_values(network, totals, y, rows, outputs, metrics, len(rows))
+    totals = engine.forward(engine.binding.view(x, y, weights), rows, outputs, True, n_threads)
+    return named_values(network, totals, y, weights, rows, outputs, metrics)
 
 
 def named_values(
     network: Network,
     totals: np.ndarray,
     y: np.ndarray,
+    weights: np.ndarray | None,
     rows: np.ndarray,
     outputs: np.ndarray | None,
     metrics: Mapping[str, Metric],
-    weight: float,
 ) -> dict[str, float]:
-    """Name the kernels' totals (sums of losses and of right answers), divided by the samples' weight together, and the
-    metrics of the outputs (n_rows, n_out) of the samples in ``rows``."""
-    spec = network.spec
+    """Name the kernels' totals (sums of losses and of right answers), divided by the weight of the samples in ``rows``
+    together, and the metrics of those samples' outputs (n_rows, n_out)."""
+    spec, weights = network.spec, None if weights is None else weights[rows]
+    weight = len(rows) if weights is None else float(weights.sum())
     values = {"loss": float(totals[0]) / weight}
     if spec.multilabel or spec.one_of_many:
         values["accuracy"] = float(totals[1]) / weight
     if outputs is not None:
         targets = one_hot(y[rows], spec.n_out, network.dtype)
-        values.update((name, float(metric(targets, outputs))) for name, metric in metrics.items())
+        for name, metric in metrics.items():
+            values[name] = float(metric(targets, outputs, sample_weight=weights))
     return values

@@ -131,7 +131,7 @@ def _hinge(z, a, y, delta, n):
             continue
         for j in range(n):
             margin = a[j] - a[c] + 1
-            if j != c and margin > 0:
+            if j != c and not margin <= 0:  # so that NaN counts, and comes out as NaN
                 total += y[c] * margin
                 delta[j] += y[c]
                 delta[c] -= y[c]

@@ -186,7 +186,7 @@ def _share_right(job, layer, r, real):
         return np.float64(is_largest(real, layer.a + r * layer.out_row, n, right))
     matches = 0
     for k in range(n):
-        matches += (a[k] > 0.5) == (y[k] > 0.5)
+        matches += a[k] > 0.5 if y[k] > 0.5 else a[k] <= 0.5  # NaN is neither
     return np.float64(matches) / n
 
 

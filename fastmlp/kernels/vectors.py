@@ -123,7 +123,10 @@ def clear_behind(typingctx, real, x, n, vectors):
 
 @intrinsic
 def is_largest(typingctx, real, x, n, which):
-    """Whether number ``which`` is the largest of n numbers of a row of whole vectors; of equal ones the first is."""
+    """Whether number ``which`` is the largest of n numbers of a row of whole vectors; of equal ones the first is.
+
+    With a NaN among them none is.
+    """
 
     def codegen(context, builder, signature, args):
         _, x, n, which = args
@@ -137,7 +140,7 @@ def is_largest(typingctx, real, x, n, which):
             values = emit.load(emit.offset(x, k, INT64(vector_bytes())))
             equal = builder.fcmp_ordered("==", values, value)
             before = builder.and_(equal, emit.first(builder.sub(which, done)))
-            wins = builder.or_(builder.fcmp_ordered(">", values, value), before)
+            wins = builder.or_(builder.fcmp_unordered(">", values, value), before)
             return [builder.or_(better[0], builder.and_(wins, emit.first(builder.sub(n, done))))]
 
         (better,) = emit.loop(vectors, [nothing], step)

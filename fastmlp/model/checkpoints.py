@@ -79,6 +79,8 @@ class RunState:
         The state of rng before anything was drawn.
     stopped : bool
         Whether early stopping or a callback has ended the run.
+    stratified : bool
+        Whether rows held out are drawn from each class; not in a run that a version began which did not do that.
     """
 
     network: Network
@@ -88,6 +90,7 @@ class RunState:
     rng: np.random.Generator
     first_random_state: Mapping[str, Any] = field(init=False)
     stopped: bool = False
+    stratified: bool = True
 
     def __post_init__(self) -> None:
         self.first_random_state = self.rng.bit_generator.state
@@ -106,7 +109,7 @@ class RunState:
             vector[...] = saved.vectors[name]
         self.optimizer.set_count(saved.steps)
         self.history.update(saved.history)
-        self.stopped = saved.stopped
+        self.stopped, self.stratified = saved.stopped, saved.stratified
         self.first_random_state, self.rng.bit_generator.state = saved.first_random_state, saved.random_state
 
 
@@ -119,6 +122,7 @@ class SavedRun(NamedTuple):
     stopped: bool
     first_random_state: dict[str, Any]
     random_state: dict[str, Any]
+    stratified: bool
 
     def first_rng(self) -> np.random.Generator:
         """A generator that draws what the run drew first, in the process that began it: the rows to hold out."""
@@ -166,6 +170,7 @@ class CheckpointFile:
             steps = entry(document, "steps", int)
             states = entry(document, "random_state", dict)
             first, now = (_check_random_state(states.get(name)) for name in ("first", "now"))
+            stratified = "stratified" in document and entry(document, "stratified", bool)
             lengths = entry(document, "history", dict)
             shapes = {name: (vector.dtype.name, vector.shape) for name, vector in state.vectors().items()}
             shapes |= {f"history.{name}": ("float64", (length,)) for name, length in lengths.items()}
@@ -173,7 +178,7 @@ class CheckpointFile:
                 raise ValueError(f"says that it has had {n_epochs} epochs, and has {lengths.get('loss', 0)} losses")
             tensors = take(shapes)
         history = {name: tensors.pop(f"history.{name}").tolist() for name in lengths}
-        return SavedRun(tensors, history, steps, stopped, first, now)
+        return SavedRun(tensors, history, steps, stopped, first, now, stratified)
 
     def begin(self, state: RunState) -> None:
         """Write the first file, unless one was read, and wait for it: a file that cannot be written is an error before
@@ -202,6 +207,7 @@ class CheckpointFile:
             **self._terms,
             "epochs": state.history.epochs,
             "stopped": state.stopped,
+            "stratified": state.stratified,
             "steps": state.optimizer.count,
             "random_state": {"first": state.first_random_state, "now": state.rng.bit_generator.state},
             "history": {name: len(values) for name, values in history.items()},

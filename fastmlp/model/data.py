@@ -14,7 +14,10 @@ from ..base.sparse import SparseRows
 from ..engine.epochs import Samples
 from ..spec import Spec
 
-__all__ = ["check_class_names", "check_samples", "check_weights", "check_x", "check_y", "counted_rows"]
+__all__ = [
+    "balanced_weights", "check_class_names", "check_samples", "check_weights", "check_x", "check_y", "class_indices",
+    "counted_rows",
+]  # fmt: skip
 
 _TOGETHER = 1 << 20  # elements looked at in one go, so that checking costs no memory to speak of
 
@@ -95,7 +98,7 @@ def check_samples(
     """
     x = check_x(x, spec.n_in, dtype, f"{name}x")
     y = check_y(y, spec, len(x), dtype, f"{name}y").copy()
-    return Samples(x, y, check_weights(sample_weight, class_weight, y, spec))
+    return Samples(x, y, check_weights(sample_weight, class_weight, y, spec, f"{name}sample_weight"))
 
 
 def counted_rows(samples: Samples) -> np.ndarray:
@@ -103,41 +106,63 @@ def counted_rows(samples: Samples) -> np.ndarray:
     return np.arange(len(samples.x)) if samples.weights is None else np.flatnonzero(samples.weights)
 
 
-def check_weights(sample_weight: Any, class_weight: Any, y: np.ndarray, spec: Spec) -> np.ndarray | None:
+def check_weights(
+    sample_weight: Any, class_weight: Any, y: np.ndarray, spec: Spec, name: str = "sample_weight"
+) -> np.ndarray | None:
     """The weight of each sample, (n_samples,) float64, for checked y; None where neither argument is given."""
     if sample_weight is None and class_weight is None:
         return None
     n = len(y)
     weights = np.ones(n)
     if sample_weight is not None:
-        numbers = _numeric(sample_weight, "sample_weight")
+        numbers = _numeric(sample_weight, name)
         if numbers.shape != (n,):
-            raise ValueError(f"sample_weight must have shape ({n},), one number a sample, got {numbers.shape}")
+            raise ValueError(f"{name} must have shape ({n},), one number a sample, got {numbers.shape}")
         weights = np.array(numbers, np.float64)
         bad = ~((weights >= 0) & np.isfinite(weights))
         if bad.any():
             first = int(np.argmax(bad))
-            raise ValueError(f"sample_weight must be finite and at least 0, sample_weight[{first}] is {weights[first]}")
-    if class_weight is not None:
-        weights *= _class_weights(class_weight, y, spec)
+            raise ValueError(f"{name} must be finite and at least 0, {name}[{first}] is {weights[first]}")
     if not weights.any():
-        raise ValueError("the weights of all samples are zero: nothing is left to train on")
+        raise ValueError(f"{name}: the weights of all samples are zero, so that none is left")
+    if class_weight is not None:
+        weights *= _class_weights(class_weight, y, spec, weights)
+        if not weights.any():
+            raise ValueError("class_weight: the weights of all samples are zero, so that none is left")
+    with np.errstate(over="ignore"):
+        if not np.isfinite(weights.sum()):
+            raise ValueError(f"{name} is too large: its sum is infinite")
     return weights
 
 
-def _class_weights(class_weight: Any, y: np.ndarray, spec: Spec) -> np.ndarray:
-    """Each sample's weight by its class, (n_samples,)."""
+def class_indices(y: np.ndarray, spec: Spec) -> np.ndarray | None:
+    """The class of each sample, (n_samples,), the likeliest where y has probabilities; None where outputs are no
+    classes: numbers, or several labels."""
     if spec.multilabel and spec.n_out == 1:
-        classes, n_classes = (y[:, 0] > 0.5).astype(np.int64), 2
-    elif spec.one_of_many:
-        classes, n_classes = y if y.ndim == 1 else np.argmax(y, axis=1), spec.n_out
-    else:
+        return (y[:, 0] > 0.5).astype(np.int64)
+    if spec.one_of_many:
+        return y if y.ndim == 1 else np.argmax(y, axis=1)
+    return None
+
+
+def balanced_weights(classes: np.ndarray, sample_weight: np.ndarray) -> np.ndarray:
+    """Each sample's weight under "balanced": Σ w / (n_classes · Σ w of its class), so that weight 2 is two samples.
+
+    That is what scikit-learn's compute_class_weight makes from version 1.9 on. Classes without weight do not count.
+    """
+    counts = np.bincount(classes, sample_weight)
+    return sample_weight.sum() / (np.count_nonzero(counts) * np.where(counts > 0, counts, 1.0))[classes]
+
+
+def _class_weights(class_weight: Any, y: np.ndarray, spec: Spec, sample_weight: np.ndarray) -> np.ndarray:
+    """Each sample's weight by its class, (n_samples,), beside its own."""
+    classes, n_classes = class_indices(y, spec), max(2, spec.n_out)
+    if classes is None:
         raise ValueError("class_weight needs classes; this network's outputs are labels or numbers")
     if isinstance(class_weight, str):
         if class_weight != "balanced":
             raise ValueError(f"class_weight must be 'balanced' or a dict, got {class_weight!r}")
-        counts = np.bincount(classes, minlength=n_classes)
-        return len(y) / (np.count_nonzero(counts) * counts[classes])
+        return balanced_weights(classes, sample_weight)
     if not hasattr(class_weight, "items"):
         raise TypeError(f"class_weight must be 'balanced' or a dict, got {type(class_weight).__name__}")
     weights = np.ones(n_classes)

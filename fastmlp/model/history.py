@@ -42,14 +42,16 @@ class DivergenceError(ArithmeticError):
     model : MLP
     history : History
         Up to the last finite epoch.
+    remedy : str
+        What looks at fault, target, inputs, weights or lr, and what to do about it; the last sentence of the message.
     """
 
-    def __init__(self, epoch: int, model: Any, history: History) -> None:  # MLP lies above this module
+    def __init__(self, epoch: int, model: Any, history: History, remedy: str) -> None:  # MLP lies above this module
         super().__init__(
             f"the loss became infinite or NaN in epoch {epoch}; the model has the weights it had before that epoch. "
-            "Try a smaller lr, or scale the inputs"
+            + remedy
         )
-        self.epoch, self.model, self.history = epoch, model, history
+        self.epoch, self.model, self.history, self.remedy = epoch, model, history, remedy
 
     def __reduce__(self) -> Any:
-        return DivergenceError, (self.epoch, self.model, self.history)
+        return DivergenceError, (self.epoch, self.model, self.history, self.remedy)

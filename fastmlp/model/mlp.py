@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from ..base.checks import check_choice, check_count, check_dtype, check_seed
+from ..base.ram import check_memory
 from ..engine.network import Network, evaluate_rows
 from ..init import Uniform, initializer
 from ..metrics import named_metrics
 from ..spec import Spec
 from . import files
-from .data import check_class_names, check_x, check_y
+from .data import check_class_names, check_samples, check_x, check_y, counted_rows
 from .online import Online
 
 __all__ = ["MLP", "check_model", "load"]
@@ -49,6 +50,13 @@ class MLP(Network):
     metadata : dict
         Yours: whatever JSON can hold, kept by `save`, `copy` and pickling.
 
+    Raises
+    ------
+    TypeError, ValueError
+        For a bad spec or option.
+    MemoryError
+        Before anything is drawn, for a network that takes more memory than is available.
+
     Examples
     --------
     >>> import fastmlp, numpy as np
@@ -68,7 +76,11 @@ class MLP(Network):
         draw = initializer(init)
         kind = check_dtype(dtype)
         seed = check_seed(seed)
-        self._build(spec if isinstance(spec, Spec) else Spec(spec), kind)
+        spec = spec if isinstance(spec, Spec) else Spec(spec)
+        largest = max(layer.n * n_below for layer, n_below in zip(spec.layers, spec.widths, strict=False))
+        drawn = largest * 8  # bytes: a layer's weights are drawn as float64
+        check_memory(spec.n_params * kind.itemsize + drawn, f"a network of {spec.n_params:,} parameters")
+        self._build(spec, kind)
         # A stream of its own, so that the order of samples, drawn from default_rng(seed), does not depend on the net.
         rng = np.random.default_rng(None if seed is None else [seed, 1])
         for layer, weights, biases in zip(self.spec.layers, self.weights, self.biases, strict=True):
@@ -97,7 +109,11 @@ class MLP(Network):
         self._class_names = None if names is None else check_class_names(names, self.spec)
 
     def predict(self, x: Any, *, n_threads: int = 1) -> np.ndarray:
-        """Outputs for x (n_samples, n_in): (n_samples, n_out). Threads share what is more than 1024 samples."""
+        """Outputs for x (n_samples, n_in): (n_samples, n_out). Threads share what is more than 1024 samples.
+
+        A sample's outputs may differ in the last bit, 1e-16 of them in float64 and 1e-7 in float32, with the samples
+        beside it: sums are made in another order for one row than for a block of them.
+        """
         if _plain(x) and x.shape == self._one_sample:
             outputs = self._engine.predict_one(x)
             if outputs is not None:
@@ -111,17 +127,25 @@ class MLP(Network):
     def predict_class(self, x: Any) -> np.ndarray:
         """The class of each sample: indices (n_samples,), or a matrix of 0 and 1 where every output is a label.
 
-        One sigmoid output gives 0 or 1 a sample, (n_samples,). A single output of another kind has no classes:
-        ValueError.
+        One sigmoid output gives 0 or 1 a sample, (n_samples,). A single output of another kind has no classes, nor has
+        a sample whose outputs are NaN: ValueError.
         """
         if self.spec.multilabel:
-            labels = (self.predict(x) > 0.5).astype(np.int64)
+            labels = (self._predict_numbers(x) > 0.5).astype(np.int64)
             return labels[:, 0] if self.spec.n_out == 1 else labels
         if self.spec.n_out == 1:
             raise ValueError(
                 f"predict_class needs classes; this network has one {self.spec.layers[-1].act.name} output"
             )
-        return np.argmax(self.predict(x), axis=1)
+        return np.argmax(self._predict_numbers(x), axis=1)
+
+    def _predict_numbers(self, x: Any) -> np.ndarray:
+        """`predict`, or ValueError where an output is NaN, and so of no class."""
+        outputs = self.predict(x)
+        if np.isnan(outputs).any():
+            row = int(np.argmax(np.isnan(outputs).any(axis=1)))
+            raise ValueError(f"sample {row} has no class: its outputs are NaN; are x and all parameters of usual size?")
+        return outputs
 
     def forward(self, x: Any) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Every layer's pre-activations z and activations a, samples in rows.
@@ -136,12 +160,18 @@ class MLP(Network):
         x = check_x(x, self.spec.n_in, self.dtype)
         return self._engine.layers(self._engine.binding.view(x))
 
-    def evaluate(self, x: Any, y: Any, metrics: Any = None, *, n_threads: int = 1) -> dict[str, float]:
-        """Mean loss, accuracy where the outputs are classes or labels, and the metrics asked for, by name."""
-        metrics, n_threads = named_metrics(metrics, self.spec.multilabel), check_count(n_threads, "n_threads")
-        x = check_x(x, self.spec.n_in, self.dtype)
-        y = check_y(y, self.spec, len(x), self.dtype)
-        return evaluate_rows(self, x, y, np.arange(len(x)), metrics, n_threads)
+    def evaluate(
+        self, x: Any, y: Any, metrics: Any = None, *, sample_weight: Any = None, n_threads: int = 1
+    ) -> dict[str, float]:
+        """Mean loss, accuracy where the outputs are classes or labels, and the metrics asked for, by name.
+
+        With ``sample_weight`` (n_samples,), numbers of at least 0, they are Σ w v / Σ w. A metric of your own gets the
+        weights if it has a parameter ``sample_weight``.
+        """
+        metrics, n_threads = named_metrics(metrics, self.spec), check_count(n_threads, "n_threads")
+        samples = check_samples(x, y, self.spec, self.dtype, sample_weight)
+        x, y, weights = samples.x, samples.y, samples.weights
+        return evaluate_rows(self, x, y, weights, counted_rows(samples), metrics, n_threads)
 
     def partial_fit(
         self, x: Any, y: Any, *, lr: float = 0.01, optimizer: Any = None, batch_size: int = 1, sample_weight: Any = None

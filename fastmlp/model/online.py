@@ -10,9 +10,12 @@ from ..engine.network import Network
 from ..engine.steps import OptimizerState
 from ..optimizers import LBFGS, Optimizer, get_optimizer
 from .data import check_samples, counted_rows
+from .divergence import remedy
 from .history import DivergenceError, History
 
 __all__ = ["Online"]
+
+_MOST = 1 << 40  # samples in a batch: more never come, and kernels' integers may grow
 
 
 class Online:
@@ -28,7 +31,7 @@ class Online:
         """Train over the samples once, with the arguments of `MLP.partial_fit`, and return their loss and accuracy."""
         network = self._network
         lr = check_number(lr, "lr", 0.0, open_low=True)
-        batch = check_count(batch_size, "batch_size")
+        batch = min(check_count(batch_size, "batch_size"), _MOST)
         optimizer = self._state.optimizer if optimizer is None else get_optimizer(optimizer)
         if isinstance(optimizer, LBFGS):
             raise ValueError("optimizer is lbfgs, which needs all samples at once; use fastmlp.train")
@@ -41,7 +44,7 @@ class Online:
         values = self._runner.run(counted_rows(samples), lr, 0)
         if not values:
             self._begin(optimizer)
-            raise DivergenceError(1, network, History())
+            raise DivergenceError(1, network, History(), remedy(network, samples, lr, batch))
         return values
 
     def _begin(self, optimizer: Optimizer) -> None:

@@ -18,7 +18,7 @@ from ..schedules import ReduceOnPlateau, Schedule
 from ..spec import Spec
 from .callbacks import Callback, check_callbacks
 from .checkpoints import Checkpoint, get_checkpoint
-from .data import check_samples, counted_rows
+from .data import check_samples, check_weights, class_indices, counted_rows
 from .history import History
 from .mlp import MLP
 from .progress import check_progress
@@ -29,7 +29,30 @@ __all__ = ["DEFAULTS", "Options", "TrainingData", "dropout_shares"]
 DEFAULTS = {"lr": 0.01, "batch_size": 1}  # of `train`: lbfgs takes an option with this value as left out
 
 _COMPARED_OTHERWISE = {"spec", "model", "validation_data", "sample_weight", "class_weight"}  # with the data
+_ASKED_AT_ONCE = 10_000  # epochs whose rates a function gives before training begins
 _WITHOUT_EFFECT = {"epochs", "rates", "callbacks", "progress", "checkpoint", "n_threads"}  # on the bits of an epoch
+
+
+class LearningRates:
+    """The learning rate of each epoch, from a number or a function of the epoch.
+
+    A function is asked once for each of the first 10,000 epochs and its answers are checked; later epochs' rates are
+    asked for when these epochs come, so that a run that will be stopped may have any number of them.
+    """
+
+    def __init__(self, lr: Any, epochs: int) -> None:
+        self._lr: Any = lr if callable(lr) else check_number(lr, "lr", 0.0, open_low=True)
+        self._first = [self._asked(epoch) for epoch in range(min(epochs, _ASKED_AT_ONCE))] if callable(lr) else []
+        self.constant = not callable(lr)
+
+    def __call__(self, epoch: int) -> float:
+        """The rate of an epoch, counted from 0."""
+        if not callable(self._lr):
+            return self._lr
+        return self._first[epoch] if epoch < len(self._first) else self._asked(epoch)
+
+    def _asked(self, epoch: int) -> float:
+        return check_number(self._lr(epoch), f"lr({epoch})", 0.0, open_low=True)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -42,10 +65,10 @@ class Options:
         The network's, with the loss that ``loss`` or the spec names.
     model : MLP or None
         The model whose training goes on; None for a new one.
-    rates : list of float
+    rates : LearningRates
         The learning rate of each epoch, as far as it does not depend on the history.
     metrics : dict of functions
-        Functions of (y, y_hat), both (n_samples, n_out), by name.
+        Functions of y and y_hat, both (n_samples, n_out), and ``sample_weight``, by name.
     dropout : list of float
         The share of units left out, for each hidden layer; empty: none.
     validation_data, sample_weight, class_weight
@@ -54,7 +77,7 @@ class Options:
 
     spec: Spec
     model: MLP | None
-    rates: list[float]
+    rates: LearningRates
     lr: float | Schedule | Callable[[int], float]
     epochs: int
     batch_size: int | str
@@ -91,7 +114,7 @@ class Options:
         progress = check_progress(progress)
         shuffle = check_flag(shuffle, "shuffle")
         seed = check_seed(seed)
-        rates = _learning_rates(lr, epochs)
+        rates = LearningRates(lr, epochs)
         early_stopping = get_early_stopping(early_stopping)
         callbacks = check_callbacks(callbacks)
         optimizer = get_optimizer(optimizer)
@@ -105,7 +128,7 @@ class Options:
             _refuse_for_lbfgs(lr, batch_size, checkpoint, step_options)
         model = spec if isinstance(spec, MLP) else None
         spec, dtype = _spec_and_dtype(spec, loss, init, dtype)
-        metrics = named_metrics(metrics, spec.multilabel)
+        metrics = named_metrics(metrics, spec)
         dropout = dropout_shares(dropout, len(spec.layers) - 1)
         batch_size = _check_batch_size(batch_size)
         validation_fraction = check_number(validation_fraction, "validation_fraction", 0.0, 1.0)
@@ -127,7 +150,7 @@ class Options:
 
     def rate(self, epoch: int, history: History) -> float:
         """The learning rate of an epoch, counted from 0, which follows a history."""
-        return self.lr.after(history) if isinstance(self.lr, ReduceOnPlateau) else self.rates[epoch]
+        return self.lr.after(history) if isinstance(self.lr, ReduceOnPlateau) else self.rates(epoch)
 
     def for_checkpoint(self, n_samples: int) -> dict[str, Any]:
         """Every option that changes the bits of an epoch, by name: a checkpoint is refused where one differs."""
@@ -152,18 +175,25 @@ class TrainingData:
     Attributes
     ----------
     samples : Samples
+        Their weights are ``sample_weight`` times ``class_weight``.
     rows : ndarray of int64
         Indices of the samples that count; the others have weight 0.
     n_held_out : int
         The number of rows that `split` holds out for evaluation.
-    validation : (x, y, rows) or None
-        Samples of their own for evaluation.
+    strata : ndarray of int64, (n_samples,), or None
+        The classes of which each has its share of the rows that are held out.
+    sample_weight : ndarray, (n_samples,), or None
+        By which rows that are held out count in evaluation: class weights are for training alone.
+    validation : (samples, rows) or None
+        Samples of their own for evaluation, and those of them that count.
     """
 
     samples: Samples
     rows: np.ndarray
     n_held_out: int
-    validation: tuple[np.ndarray, np.ndarray, np.ndarray] | None
+    strata: np.ndarray | None
+    sample_weight: np.ndarray | None
+    validation: tuple[Samples, np.ndarray] | None
 
     @classmethod
     def checked(cls, x: Any, y: Any, options: Options) -> TrainingData:
@@ -172,21 +202,37 @@ class TrainingData:
         samples = check_samples(x, y, spec, dtype, options.sample_weight, options.class_weight)
         rows = counted_rows(samples)
         n_held_out = _count_held_out(options.validation_fraction, len(rows))
-        return cls(samples, rows, n_held_out, _check_validation_data(options.validation_data, spec, dtype))
+        strata = class_indices(samples.y, spec) if n_held_out and options.shuffle else None
+        weights = check_weights(options.sample_weight, None, samples.y, spec) if n_held_out else None
+        validation = _check_validation_data(options.validation_data, spec, dtype)
+        return cls(samples, rows, n_held_out, strata, weights, validation)
 
-    def split(self, shuffle: bool, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray | None]:
-        """Rows to train on and rows held out, both ascending: drawn, or without ``shuffle`` the last ones."""
+    def split(
+        self, shuffle: bool, rng: np.random.Generator, stratified: bool = True
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Rows to train on and rows held out, both ascending: drawn, where ``stratified`` of each class its share, or
+        without ``shuffle`` the last ones."""
         if self.n_held_out == 0:
             return self.rows, None
         rows = rng.permutation(self.rows) if shuffle else self.rows
-        return np.sort(rows[: -self.n_held_out]), np.sort(rows[-self.n_held_out :])
+        held_out = np.zeros(len(rows), bool)
+        if self.strata is None or not stratified:
+            held_out[-self.n_held_out :] = True
+        else:
+            classes = self.strata[rows]
+            counts, by_class = np.bincount(classes), np.argsort(classes, kind="stable")
+            places = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)  # of each in its class
+            held_out[by_class] = places < np.repeat(_class_shares(counts, self.n_held_out), counts)
+        return np.sort(rows[~held_out]), np.sort(rows[held_out])
 
     def arrays(self) -> dict[str, Any]:
         """Samples, weights and validation samples by name, as a checkpoint takes fingerprints of them."""
-        x, y, _ = self.validation or (None, None, None)
+        samples, validation = self.samples, self.validation[0] if self.validation else None
         return {
-            "x": self.samples.x, "y": self.samples.y, "sample_weight times class_weight": self.samples.weights,
-            "validation x": x, "validation y": y,
+            "x": samples.x, "y": samples.y, "sample_weight times class_weight": samples.weights,
+            "sample_weight of rows held out": self.sample_weight,
+            "validation x": validation and validation.x, "validation y": validation and validation.y,
+            "validation sample_weight": validation and validation.weights,
         }  # fmt: skip
 
 
@@ -238,13 +284,6 @@ def _refuse_for_lbfgs(lr: Any, batch_size: Any, checkpoint: Checkpoint | None, s
             raise ValueError(f"{name} is {value!r}, but lbfgs needs a smooth loss that stays the same; leave it out")
 
 
-def _learning_rates(lr: Any, epochs: int) -> list[float]:
-    """Return the rate of each epoch, from a number or a function of the epoch."""
-    if not callable(lr):
-        return [check_number(lr, "lr", 0.0, open_low=True)] * epochs
-    return [check_number(lr(epoch), f"lr({epoch})", 0.0, open_low=True) for epoch in range(epochs)]
-
-
 def _check_batch_size(batch_size: Any) -> int | str:
     """Return a ``batch_size`` argument: a positive integer, or "full"."""
     if isinstance(batch_size, str):
@@ -262,12 +301,31 @@ def _count_held_out(fraction: float, n: int) -> int:
     return n_held_out
 
 
-def _check_validation_data(data: Any, spec: Spec, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-    """Return x, y and the indices of all their rows; None where no validation data are given."""
+def _class_shares(counts: np.ndarray, n_held_out: int) -> np.ndarray:
+    """How many rows of each class to hold out, of ``counts`` (n_classes,): the same share of each, to a row.
+
+    A class of at least two rows has one on each side, even where that makes more or less than ``n_held_out``; of one
+    that has a single row it is held out last.
+    """
+    several, total = counts > 1, int(counts.sum())
+    lowest, highest = several.astype(np.int64), counts - several
+    shares, remainders = np.divmod(counts * n_held_out, total)  # whole numbers: the same on every machine
+    shares = np.clip(shares, lowest, highest)
+    order = np.lexsort((-remainders, ~several))
+    while shares.sum() < n_held_out and (shares < highest).any():
+        shares[order[(shares < highest)[order]][: n_held_out - shares.sum()]] += 1
+    while shares.sum() > n_held_out and (shares > lowest).any():
+        shares[order[(shares > lowest)[order]][n_held_out - shares.sum() :]] -= 1
+    return shares
+
+
+def _check_validation_data(data: Any, spec: Spec, dtype: np.dtype) -> tuple[Samples, np.ndarray] | None:
+    """Return the samples, and the indices of those whose weight is not 0; None where no validation data are given."""
     if data is None:
         return None
-    if not isinstance(data, (tuple, list)) or len(data) != 2:
-        raise TypeError(f"validation_data must be a pair (x, y), got {type(data).__name__}")
-    x, y = data
-    samples = check_samples(x, y, spec, dtype, name="validation ")
-    return samples.x, samples.y, np.arange(len(samples.x))
+    if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
+        got = f"{len(data)} of them" if isinstance(data, (tuple, list)) else type(data).__name__
+        raise TypeError(f"validation_data must be a pair (x, y), or (x, y, sample_weight), got {got}")
+    x, y, weights = (*data, None)[:3]
+    samples = check_samples(x, y, spec, dtype, weights, name="validation ")
+    return samples, counted_rows(samples)

@@ -8,7 +8,8 @@ from functools import partial
 
 import numpy as np
 
-from ..engine.epochs import EpochRunner
+from ..base.ram import check_memory
+from ..engine.epochs import EpochRunner, Samples
 from ..engine.lbfgs import minimise
 from ..engine.network import evaluate_rows
 from ..engine.steps import OptimizerState
@@ -16,6 +17,7 @@ from ..optimizers import LBFGS
 from ..schedules import ReduceOnPlateau
 from .callbacks import TrainingState
 from .checkpoints import CheckpointFile, RunState, terms
+from .divergence import remedy
 from .history import DivergenceError, History
 from .mlp import MLP
 from .options import Options, TrainingData
@@ -43,6 +45,8 @@ class TrainingRun:
     def __init__(self, options: Options, data: TrainingData) -> None:
         o = options
         self._options, self._data = options, data
+        vectors = 2 + (o.model is None) + o.optimizer.states  # the last finite parameters, a gradient, the parameters
+        check_memory(o.spec.n_params * o.dtype.itemsize * vectors, f"training {o.spec.n_params:,} parameters")
         self.model = MLP(o.spec, init=o.init, seed=o.seed, dtype=o.dtype) if o.model is None else o.model
         self.history = History()
         params, rng = self.model.params, np.random.default_rng(o.seed)
@@ -62,9 +66,11 @@ class TrainingRun:
         if saved is not None:
             self._state.restore(saved)
         rng = self._state.rng if saved is None else saved.first_rng()
-        self._rows, held_out = self._data.split(self._options.shuffle, rng)
+        self._rows, held_out = self._data.split(self._options.shuffle, rng, self._state.stratified)
         samples = self._data.samples
-        self._validation = self._data.validation if held_out is None else (samples.x, samples.y, held_out)
+        self._validation = self._data.validation
+        if held_out is not None:
+            self._validation = Samples(samples.x, samples.y, self._data.sample_weight), held_out
 
     def loop(self) -> None:
         """Train until the last epoch, or until early stopping, a callback or Ctrl-C ends it; DivergenceError when the
@@ -98,9 +104,10 @@ class TrainingRun:
         """
         o, state, epoch = self._options, self._state, self.history.epochs
         if not values:
-            raise DivergenceError(epoch + 1, self.model, self.history)
+            raise self._divergence()
         if self._validation is not None:
-            report = evaluate_rows(self.model, *self._validation, o.metrics, o.n_threads)
+            samples, rows = self._validation
+            report = evaluate_rows(self.model, samples.x, samples.y, samples.weights, rows, o.metrics, o.n_threads)
             values.update((f"val_{name}", value) for name, value in report.items())
         self.history._append(values)
         self._progress.epochs_done(self.history, 1)
@@ -121,9 +128,11 @@ class TrainingRun:
         runner = EpochRunner(self.model, samples, batch, o.metrics, state.optimizer, o.dropout, o.n_threads)
         with closing(runner):
             if self._can_run_epochs_together():
-                for columns in runner.run_all(o.rates, self._orders, self._progress.samples_done):
+                for columns in runner.run_all(
+                    o.epochs, o.rates, o.rates.constant, self._orders, self._progress.samples_done
+                ):
                     if not columns:
-                        raise DivergenceError(self.history.epochs + 1, self.model, self.history)
+                        raise self._divergence()
                     self.history._extend(columns)
                     self._progress.epochs_done(self.history, len(columns["loss"]))
                 return
@@ -133,6 +142,13 @@ class TrainingRun:
                 rate = o.rate(epoch, self.history)
                 if self.end_epoch(runner.run(order, rate, key, partial(self._progress.samples_done, epoch))):
                     break
+
+    def _divergence(self) -> DivergenceError:
+        """The error of the epoch after those in the history."""
+        o, samples, epoch = self._options, self._data.samples, self.history.epochs
+        lr = None if isinstance(o.optimizer, LBFGS) else o.rate(epoch, self.history)
+        advice = remedy(self.model, samples, lr, o.batch(len(samples.x)), first=epoch == 0)
+        return DivergenceError(epoch + 1, self.model, self.history, advice)
 
     def _can_run_epochs_together(self) -> bool:
         """Whether nothing looks at the run between two epochs, so that one call of a kernel may train several."""

@@ -52,7 +52,7 @@ def train(
     seed: int | None = None,
     init: str | Uniform = "auto",
     dtype: Any = None,
-    validation_data: tuple[Any, Any] | None = None,
+    validation_data: tuple[Any, Any] | tuple[Any, Any, Any] | None = None,
     validation_fraction: float = 0.0,
     early_stopping: bool | int | EarlyStopping | None = None,
     sample_weight: Any = None,
@@ -80,7 +80,8 @@ def train(
     spec : list of dict, Spec, or MLP
         The network (see `Spec`). A model goes on training in place.
     lr : float, schedule, or function of the epoch (counted from 0)
-        Learning rate; see `fastmlp.schedules`.
+        Learning rate; see `fastmlp.schedules`. A function is asked for the first 10,000 epochs' rates before training
+        begins, and for later ones as these epochs come.
     epochs : int
     batch_size : int or "full"
         1 is per-sample SGD, each sample seeing the weights the one before it left. A larger batch takes one step along
@@ -92,7 +93,8 @@ def train(
     loss : str or Loss, optional
         Used instead of the spec's ``cost``; both given and different is an error.
     metrics : name, function of (y, y_hat), or list of either, optional
-        Added to the history beside loss and accuracy. They need the epoch's outputs, (n_samples, n_out), in memory.
+        Added to the history beside loss and accuracy, each under a name of its own. They need the epoch's outputs,
+        (n_samples, n_out), in memory. A function with a parameter ``sample_weight`` gets the samples' weights, or None.
     shuffle : bool
         A new random permutation each epoch, ``numpy.random.default_rng(seed).permutation(n_samples)``, or rows as
         they come.
@@ -103,10 +105,11 @@ def train(
         "glorot_…", "lecun_…", "orthogonal".
     dtype : "float32" or "float64", optional
         The dtype of a new network; float32 when left out.
-    validation_data : (x, y), optional
-        Evaluated after each epoch: "val_loss", "val_accuracy", ….
+    validation_data : (x, y) or (x, y, sample_weight), optional
+        Evaluated after each epoch: "val_loss", "val_accuracy", …, with weights Σ w v / Σ w.
     validation_fraction : float
-        Share of the samples held out for that instead: drawn at random, or the last ones without ``shuffle``.
+        Share of the samples held out for that instead: drawn at random, of each class its share and at least one row of
+        two or more; or the last ones without ``shuffle``. They count by their ``sample_weight``.
     l1, l2 : float
         Penalties on weights, not on biases: l1 Σ|w| + ½ l2 Σw² is added to each batch's loss, but not in the history.
     early_stopping : bool, int, or EarlyStopping, optional
@@ -115,9 +118,10 @@ def train(
     sample_weight : array, (n_samples,), optional
         How much each sample counts, 0 or more: a batch's loss is Σ w·loss / Σ w, so that weight 2 in it is two copies;
         with ``batch_size=1`` a sample's step is w times as long. Samples of weight 0 are left out from the beginning.
+        Loss, accuracy and metrics in the history are Σ w v / Σ w.
     class_weight : "balanced" or dict, optional
-        A weight for each class, which multiplies the samples'; "balanced" is n_samples / (n_classes · samples of the
-        class). A class that the dict lacks has 1.
+        A weight for each class, which multiplies the samples' in training, not in validation; "balanced" is
+        Σ w / (n_classes · Σ w of the class), with w the samples' own. A class that the dict lacks has 1.
     dropout : float or list of float, in [0, 1)
         The share of a hidden layer's units that are left out in training, drawn for each sample, while the others are
         scaled up by 1 / (1 - dropout); one for all hidden layers or one each.
@@ -148,8 +152,11 @@ def train(
     ------
     ValueError, TypeError
         For bad input, before anything is changed; among it a checkpoint that is damaged or another run's.
+    MemoryError
+        Before anything is drawn, when network and optimiser would take more memory than is available.
     DivergenceError
-        When the loss is no longer finite; the model keeps the weights of the last finite epoch.
+        When the loss is no longer finite, saying what looks at fault; the model keeps the weights of the last finite
+        epoch.
     RuntimeError
         When a callback trains the model that is being trained. Another thread that does so waits.
 

@@ -16,7 +16,7 @@ from ..base.checks import check_count, check_dtype
 from ..base.extras import require
 from ..engine.epochs import Samples
 from ..losses import Loss, get_loss
-from ..model.data import check_weights, check_x, check_y
+from ..model.data import balanced_weights, check_weights, check_x, check_y
 from ..model.mlp import MLP
 from ..model.options import dropout_shares
 from ..spec import Spec
@@ -186,12 +186,12 @@ class _MLP(BaseEstimator):
             raise ValueError(f"the network to go on with is {self.network_.spec!r}, the parameters ask for {spec!r}")
         x = check_x(X, spec.n_in, dtype, "X")
         targets = check_y(targets, spec, len(x), dtype)
-        weights = check_weights(sample_weight, None, targets, spec)
+        sample_weight = weights = check_weights(sample_weight, None, targets, spec)
         balance = getattr(self, "class_weight", None)
         if balance is not None:
             if incremental and isinstance(balance, str):
                 raise ValueError("class_weight 'balanced' needs all samples; give partial_fit a dict")
-            weights = compute_sample_weight(balance, y) * (1.0 if weights is None else weights)
+            weights = _class_weights(balance, y, weights)
         shares = dropout_shares(self.dropout, len(spec.layers) - 1)
         self.n_outputs_ = n_outputs
         if first:
@@ -199,7 +199,8 @@ class _MLP(BaseEstimator):
         watched = getattr(self, "validation_scores_", None) is not None
         if self.solver in STOCHASTIC and (first or not hasattr(self, "loss_curve_") or watched != self.early_stopping):
             self._begin_to_watch()
-        Fit(self, self._fit_state, Samples(x, targets, weights), shares, random_state, incremental).run()
+        samples = Samples(x, targets, weights)
+        Fit(self, self._fit_state, samples, sample_weight, shares, random_state, incremental).run()
         return self
 
     def _validate(self, X: Any, y: Any, first: bool, incremental: bool) -> tuple[Any, np.ndarray, np.ndarray]:
@@ -230,6 +231,18 @@ class _MLP(BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+
+def _class_weights(balance: Any, y: np.ndarray, sample_weight: np.ndarray | None) -> np.ndarray:
+    """Each sample's weight: its own times its class's, (n_samples,), for y (n_samples,) or labels (n_samples, n)."""
+    if sample_weight is None:
+        return compute_sample_weight(balance, y)
+    if not isinstance(balance, str):
+        return compute_sample_weight(balance, y) * sample_weight
+    weights = sample_weight
+    for column in np.atleast_2d(y.T):  # scikit-learn's function does not count weights
+        weights = weights * balanced_weights(np.unique(column, return_inverse=True)[1], sample_weight)
+    return weights
 
 
 class MLPClassifier(ClassifierMixin, _MLP):

@@ -95,6 +95,8 @@ class Fit:
     fit_state : FitState
         The estimator's own.
     samples : Samples
+    sample_weight : ndarray, (n_samples,), or None
+        By which rows that are held out count in the validation score: without class weights.
     shares : list of float
         The share of units that dropout leaves out, for each hidden layer; empty without dropout.
     random_state : numpy.random.RandomState
@@ -107,11 +109,13 @@ class Fit:
         estimator: Any,
         fit_state: FitState,
         samples: Samples,
+        sample_weight: np.ndarray | None,
         shares: list[float],
         random_state: np.random.RandomState,
         incremental: bool,
     ) -> None:
         self._e, self._fit_state, self._samples, self._shares = estimator, fit_state, samples, shares
+        self._sample_weight = sample_weight
         self._network: MLP = estimator.network_
         self._random_state, self._incremental = random_state, incremental
         self._rows = counted_rows(samples)
@@ -295,7 +299,7 @@ class Fit:
         rows, network, samples = self._held_out, self._network, self._samples
         outputs = np.empty((len(rows), network.spec.n_out), network.dtype)
         network._engine.forward(samples.view(network._engine.binding), rows, outputs, False, self._e.n_threads)
-        weights = None if samples.weights is None else samples.weights[rows]
+        weights = None if self._sample_weight is None else self._sample_weight[rows]
         return float(self._e._score(samples.y[rows], outputs, weights))
 
     def _should_stop(self) -> bool:

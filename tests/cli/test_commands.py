@@ -266,7 +266,7 @@ IRIS = ("train", "iris.csv", "--target", "target")
         (None, (*IRIS, "--hidden", "16,x"), "--hidden must be whole numbers, got 'x'"),
         (None, (*IRIS, "--batch-size", "x"), "--batch-size must be whole numbers, got 'x'"),
         (None, (*IRIS, "--lr", "0"), "lr must be a finite number above 0, got 0.0"),
-        (None, (*IRIS, "--lr", "1e9"), "Try a smaller lr"),
+        (None, (*IRIS, "--lr", "1e9"), "lr of 1e+09 (try a smaller one)"),
         (None, (*IRIS, "--validation", "1"), "--validation must be a finite number at least 0 and below 1"),
         (None, (*IRIS, "--validation", "0.999"), "leaves no rows to train on"),
         (None, (*IRIS, "--seed", "-1"), "seed must be at least 0"),

@@ -48,8 +48,9 @@ def test_every_activation_at_every_depth(act, dtype, network_of, tmp_path):
 
 @pytest.mark.parametrize("act", [act for act in ACTIVATIONS if act != "sine"])
 def test_far_from_zero_in_float64(act, tmp_path):
-    model = fastmlp.MLP([{"n": 1, "act": None}, {"n": 1, "act": act, "bias": False}], dtype="float64")
-    model.weights[0][:] = 1
+    n = 2 if act == "softmax" else 1
+    model = fastmlp.MLP([{"n": 1, "act": None}, {"n": n, "act": act, "bias": False}], dtype="float64")
+    model.weights[0][:, 0] = [1, -1][:n]
     to_onnx(model, tmp_path / "net.onnx")
     x = np.concatenate([np.linspace(-40, 40, 2001), [-1e30, -1e5, 1e5, 1e30]])[:, None]
     y = session(tmp_path / "net.onnx").run(None, {"x": x})[0]  # whose sigmoid becomes 0 at -37

@@ -33,7 +33,7 @@ def test_every_option_of_train_is_a_field_under_its_name():
 def test_defaults():
     options = checked()
     assert options.spec == fastmlp.Spec(SPEC) and options.model is None
-    assert options.optimizer == optimizers.SGD() and options.rates == [0.01] * 10
+    assert options.optimizer == optimizers.SGD() and [options.rates(epoch) for epoch in range(10)] == [0.01] * 10
     assert options.dtype == np.float32 and options.metrics == {} and options.dropout == [] and options.callbacks == []
     assert options.early_stopping is None and options.checkpoint is None
     with pytest.raises(FrozenInstanceError):
@@ -80,7 +80,8 @@ def test_a_batch_is_a_number_of_samples():
 
 
 def test_rates_follow_the_epoch_or_the_history():
-    assert checked(lr=0.5, epochs=2).rates == [0.5, 0.5]
+    constant = checked(lr=0.5, epochs=2).rates
+    assert constant.constant and [constant(0), constant(1)] == [0.5, 0.5]
     step = checked(lr=lambda epoch: 0.1 / (epoch + 1), epochs=3)
     assert [step.rate(epoch, fastmlp.History()) for epoch in range(3)] == [0.1, 0.05, 0.1 / 3]
     plateau = checked(lr=schedules.ReduceOnPlateau(0.4, factor=0.5, patience=1), epochs=5)
@@ -153,12 +154,72 @@ def test_samples_of_weight_0_are_no_rows():
 
 @pytest.mark.parametrize("shuffle", [True, False])
 def test_rows_held_out_and_the_others_are_all_rows(shuffle):
-    training = data(checked(validation_fraction=0.3))
+    numbers = [*SPEC[:-1], {"n": 2, "act": "linear"}]
+    training = data(checked(numbers, validation_fraction=0.3, shuffle=shuffle), y=X[:, :2])
     rows, held_out = training.split(shuffle, np.random.default_rng(5))
     assert sorted([*rows, *held_out]) == list(range(10)) and len(held_out) == 3
     assert (np.diff(rows) > 0).all() and (np.diff(held_out) > 0).all()
     drawn = np.random.default_rng(5).permutation(10)[-3:]
     assert held_out.tolist() == (sorted(drawn) if shuffle else [7, 8, 9])
+
+
+def held_out(y, fraction, seed=0, spec=SPEC, **options):
+    options = checked(spec, validation_fraction=fraction, **options)
+    training = data(options, np.zeros((len(y), 3)), y)
+    rows, held = training.split(options.shuffle, np.random.default_rng(seed))
+    assert sorted([*rows, *held]) == training.rows.tolist()
+    assert (np.diff(rows) > 0).all() and (np.diff(held) > 0).all()
+    return rows, held
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("fraction", [0.02, 0.1, 0.5, 0.9])
+def test_each_class_of_two_rows_or_more_is_on_both_sides(fraction, seed):
+    y = np.random.default_rng(seed).permutation(np.repeat([0, 1], [197, 3]))
+    rows, held = held_out(y, fraction, seed)
+    assert set(y[rows]) == set(y[held]) == {0, 1}
+    assert len(held) == max(2, round(200 * fraction))
+    for label in (0, 1):  # its share, to a row, but for the one that it must have
+        assert abs(np.sum(y[held] == label) - fraction * np.sum(y == label)) <= 1
+    sigmoid = [*SPEC[:-1], {"n": 1, "act": "sigmoid"}]
+    for labels, spec in (
+        (np.eye(2)[y], SPEC),
+        (y.astype(bool), sigmoid),
+    ):
+        np.testing.assert_array_equal(held_out(labels, fraction, seed, spec)[1], held)
+
+
+def test_shares_are_scikit_learns_where_no_class_is_too_small():
+    model_selection = pytest.importorskip("sklearn.model_selection")
+    y = np.repeat([0, 1, 2], [100, 60, 40])
+    splitter = model_selection.StratifiedShuffleSplit(1, test_size=0.15, random_state=0)
+    (_, theirs), *_ = splitter.split(y[:, None], y)
+    spec = [*SPEC[:-1], {"n": 3, "act": "softmax"}]
+    np.testing.assert_array_equal(np.bincount(y[held_out(y, 0.15, spec=spec)[1]]), np.bincount(y[theirs]))
+
+
+def test_classes_of_one_row_and_more_classes_than_rows_to_hold_out():
+    spec = [*SPEC[:-1], {"n": 12, "act": "softmax"}]
+    y = np.array([0] * 20 + [1] * 2 + [2])
+    for seed in range(20):
+        assert 2 in y[held_out(y, 0.2, seed, spec)[0]]
+    pairs = np.repeat(np.arange(12), 2)
+    for fraction in (0.05, 0.95):
+        rows, held = held_out(pairs, fraction, spec=spec)
+        assert pairs[rows].tolist() == pairs[held].tolist() == list(range(12))
+    rows, held = held_out(np.arange(12), 0.25, spec=spec)
+    assert len(held) == 3
+
+
+def test_a_seed_draws_the_same_rows_everywhere():
+    """Written down from one machine; what decides is whole numbers and NumPy's own permutation."""
+    y = np.repeat([0, 1], [15, 5])
+    assert held_out(y, 0.2, seed=7)[1].tolist() == [3, 8, 12, 16]
+    labels = np.stack([y, 1 - y], axis=1)
+    spec = [*SPEC[:-1], {"n": 2, "act": "sigmoid"}]
+    drawn = np.random.default_rng(7).permutation(20)[-4:]
+    assert held_out(labels, 0.2, 7, spec)[1].tolist() == sorted(drawn)  # labels are not stratified
+    assert held_out(y, 0.2, 7, shuffle=False)[1].tolist() == [16, 17, 18, 19]
 
 
 def test_nothing_is_held_out_and_nothing_drawn_without_a_fraction():
@@ -173,7 +234,19 @@ def test_nothing_is_held_out_and_nothing_drawn_without_a_fraction():
     [
         ({"validation_fraction": 0.01}, ValueError, "validation_fraction 0.01 of 10 samples leaves nothing"),
         ({"validation_fraction": 0.99}, ValueError, "validation_fraction 0.99 of 10 samples leaves nothing"),
-        ({"validation_data": X}, TypeError, r"validation_data must be a pair \(x, y\), got ndarray"),
+        (
+            {"validation_data": X},
+            TypeError,
+            r"validation_data must be a pair \(x, y\), or \(x, y, sample_weight\), got ndarray",
+        ),
+        ({"validation_data": (X, Y, Y, Y)}, TypeError, r"\(x, y, sample_weight\), got 4 of them"),
+        ({"validation_data": (X, Y, Y - 1)}, ValueError, r"validation sample_weight must be finite and at least 0"),
+        (
+            {"validation_data": (X, Y, 0 * Y)},
+            ValueError,
+            r"validation sample_weight: the weights of all samples are zero",
+        ),
+        ({"sample_weight": np.full(10, 1e308)}, ValueError, "sample_weight is too large: its sum is infinite"),
         ({"validation_data": (X[:, :2], Y)}, ValueError, "validation x has 2 features, the network takes 3"),
         ({"validation_data": (X, Y + 1)}, ValueError, "validation y must hold class indices 0 to 1"),
         ({"sample_weight": [1.0]}, ValueError, r"sample_weight must have shape \(10,\)"),
@@ -188,4 +261,7 @@ def test_arrays_by_name_for_fingerprints():
     arrays = data(checked(validation_data=(X[:4], Y[:4]), class_weight={1: 3.0})).arrays()
     assert arrays["x"] is X and arrays["validation x"].shape == (4, 3)
     np.testing.assert_array_equal(arrays["sample_weight times class_weight"], 1 + 2.0 * Y)
+    assert arrays["validation sample_weight"] is arrays["sample_weight of rows held out"] is None
+    weighted = data(checked(validation_fraction=0.2, sample_weight=1 + Y, class_weight={1: 3.0})).arrays()
+    np.testing.assert_array_equal(weighted["sample_weight of rows held out"], 1 + Y)
     assert data(checked()).arrays()["validation y"] is None

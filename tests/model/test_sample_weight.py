@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
 
 import fastmlp
 from fastmlp import reference
@@ -73,11 +73,17 @@ def test_a_single_sample_steps_so_much_further(momentum):
         np.testing.assert_allclose(ours, theirs, rtol=1e-10, atol=1e-12)
 
 
+def balanced(y, weights):
+    """scikit-learn's weight of each class; before 1.9 it counts rows, so that these are repeated."""
+    y = np.repeat(y, weights)
+    return compute_class_weight("balanced", classes=np.unique(y), y=y)
+
+
 def test_class_weights_multiply_into_sample_weights():
     x, y, weights = data()
     for class_weight in ("balanced", {0: 2.0, 2: 0.5}):
-        spelt = {0: 2.0, 1: 1.0, 2: 0.5} if class_weight != "balanced" else "balanced"
-        wanted, history = trained(x, y, sample_weight=weights * compute_sample_weight(spelt, y))
+        spelt = [2.0, 1.0, 0.5] if class_weight != "balanced" else balanced(y, weights)
+        wanted, history = trained(x, y, sample_weight=weights * np.take(spelt, y))
         for labels in (y, np.eye(3)[y]):
             model, its_history = trained(x, labels, sample_weight=weights, class_weight=class_weight)
             np.testing.assert_allclose(model.params, wanted.params, rtol=1e-12)

@@ -281,8 +281,8 @@ def test_class_weights_are_sample_weights():
     copied = MLPClassifier(**options).fit(X, labels, sample_weight=np.where(labels == "odd", 3.0, 1.0))
     np.testing.assert_array_equal(weighted.coefs_[0], copied.coefs_[0])
     balanced = MLPClassifier(class_weight="balanced", **options).fit(X, labels, sample_weight=WEIGHTS)
-    counts = {label: np.sum(labels == label) for label in ("odd", "even")}
-    weights = [250 / counts[label] * w for label, w in zip(labels, WEIGHTS, strict=True)]
+    counts = {label: np.sum(WEIGHTS[labels == label]) for label in ("odd", "even")}
+    weights = [np.sum(WEIGHTS) / 2 / counts[label] * w for label, w in zip(labels, WEIGHTS, strict=True)]
     np.testing.assert_allclose(balanced.coefs_[0], MLPClassifier(**options).fit(X, labels, weights).coefs_[0])
     with pytest.raises(ValueError, match="'balanced' needs all samples"):
         balanced.partial_fit(X, labels)

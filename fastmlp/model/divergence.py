@@ -1,0 +1,73 @@
+"""Why a training diverged: which of its numbers are far from what training goes well with."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ..base.sparse import SparseRows
+from ..engine.epochs import Samples
+from ..engine.network import Network
+
+__all__ = ["remedy"]
+
+_USUAL = 100.0  # what inputs, targets and weights of samples reach at most where nobody needs to scale them
+_USUAL_GAIN = 10.0  # of a layer: its weights' root mean square times √n_in, about 1.4 for He's and Glorot's
+_USUAL_LR = 1.0
+
+
+def remedy(network: Network, samples: Samples, lr: float | None, batch: int, first: bool = False) -> str:
+    """Say what looks at fault, worst first, and what to do about it.
+
+    Parameters
+    ----------
+    network : Network
+        With the parameters of before the epoch that diverged.
+    samples : Samples
+    lr : float or None
+        The epoch's learning rate; None where the optimiser finds the steps itself.
+    batch : int
+    first : bool
+        Whether that was a new training's first epoch: later, large parameters are a consequence.
+    """
+    if lr is not None and not np.isfinite(network.params).all():
+        return "The parameters were infinite or NaN before training: begin with finite ones"
+    inputs = _largest_input(network, samples)
+    if not math.isfinite(inputs):
+        return "x has infinite or NaN values that it had not when it was checked: leave it alone during training"
+    suspects = [(inputs / _USUAL, f"inputs up to {inputs:.2g} (scale them: shift and scale of the input layer)")]
+    if samples.y.ndim == 2 and network.spec.loss.any_target:
+        target = float(np.abs(samples.y).max())
+        suspects.append((target / _USUAL, f"targets up to {target:.2g} (scale the target: (y - mean) / deviation)"))
+    if samples.weights is not None and batch == 1:
+        weight = float(samples.weights.max())
+        advice = f"sample weights up to {weight:.2g}, by which steps are longer (divide them by their mean)"
+        suspects.append((weight / _USUAL, advice))
+    if lr is not None:
+        suspects.append((lr / _USUAL_LR, f"lr of {lr:g} (try a smaller one)"))
+    if first:
+        suspects += [(gain / _USUAL_GAIN, f"initial weights of layer {i}, large for its width (try another init)")
+                     for i, gain in enumerate(_gains(network), 1)]  # fmt: skip
+    found = [advice for excess, advice in sorted(suspects, reverse=True) if excess > 1]
+    if found:
+        return f"Likely at fault: {'; '.join(found)}"
+    return "Inputs, targets and weights are of usual size: " + (
+        "look at the loss" if lr is None else f"try an lr smaller than {lr:g}, or clip_norm"
+    )
+
+
+def _largest_input(network: Network, samples: Samples) -> float:
+    """The largest magnitude among the inputs as the network sees them; NaN or infinite where one is."""
+    x, affine = samples.x, network._engine.binding.affine
+    if isinstance(x, SparseRows):
+        values = x.data[: int(x.indptr[-1])]
+        scaled = values if affine is None else values * np.take(affine[1], x.indices[: len(values)], mode="clip")
+        return float(np.abs(scaled).max(initial=0.0))
+    ends = np.array([x.min(axis=0), x.max(axis=0)], np.float64)  # no copy of x, which may be larger than memory
+    return float(np.abs(ends if affine is None else (ends - affine[0]) * affine[1]).max())
+
+
+def _gains(network: Network) -> list[float]:
+    """Each layer's root mean square of weights times √n_in: by how much it widens what comes in."""
+    return [math.sqrt(float(np.mean(w.astype(np.float64) ** 2)) * w.shape[1]) for w in network.weights]
