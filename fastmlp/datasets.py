@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from .base.atomic import write_whole
-from .base.cache import cache_folder
+from .base.cache import cache_folder, make_folder
 from .base.extras import require
 
 __all__ = ["load_digits", "load_mnist"]
@@ -118,7 +118,7 @@ def _download(name: str, digest: str, cache: Path) -> None:
             trouble = error
             continue
         _check(content, digest, mirror + name)
-        cache.mkdir(parents=True, exist_ok=True)
+        make_folder(cache)
         write_whole(cache / name, content)
         return
     raise ConnectionError(

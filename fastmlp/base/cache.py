@@ -1,18 +1,71 @@
-"""The folder for fastmlp's own files on this machine: compiled kernels, downloaded data sets."""
+"""The folder for fastmlp's own files on this machine: compiled kernels, downloaded data sets.
+
+Kernels are code: whoever can write there decides what this process runs. So, as ssh and sudo do with their files, only
+folders and files are used that belong to the user or root, and that nobody else may write to; where there are none, a
+temporary folder that only the user may enter. Windows keeps its users apart by other means, and is not checked.
+"""
 
 from __future__ import annotations
 
+import atexit
+import contextlib
+import functools
 import os
+import stat
 import sys
+import warnings
 from pathlib import Path
 
-__all__ = ["cache_folder"]
+__all__ = ["cache_folder", "make_folder", "unless_unsafe", "why_unsafe"]
 
 
 def cache_folder() -> Path:
-    """The folder FASTMLP_CACHE_DIR, or ``fastmlp`` in the platform's folder for caches; it may not exist yet."""
+    """The folder FASTMLP_CACHE_DIR, or ``fastmlp`` in the platform's folder for caches; it may not exist yet.
+
+    Where there is none, or others may write to it, that is a warning, and a temporary folder.
+    """
+    try:
+        return unless_unsafe(_wanted_folder())
+    except RuntimeError:  # no HOME, and no such user
+        return _instead(None, "no home folder is known")
+
+
+def unless_unsafe(folder: Path) -> Path:
+    """The folder, or after a warning a temporary one where others may write to it."""
+    try:
+        trouble = why_unsafe(os.stat(folder))
+    except OSError:
+        trouble = ""  # nothing is there, or nothing can be read
+    return _instead(folder, trouble) if trouble else folder
+
+
+def why_unsafe(status: os.stat_result) -> str:
+    """Say why others may decide what is in a folder or file with this status; an empty text where none may."""
+    if os.name != "posix":
+        return ""
+    if status.st_uid not in (os.geteuid(), 0):
+        return f"it belongs to another user, {status.st_uid}"
+    if status.st_mode & stat.S_IWOTH:
+        return "all users may write to it"
+    if status.st_mode & stat.S_IWGRP and status.st_gid not in (os.getegid(), 0):
+        return f"another group, {status.st_gid}, may write to it"
+    return ""
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it that there are not, for this user alone; OSError where others may write."""
+    for parent in (*reversed(folder.parents), folder):
+        if not parent.exists():
+            with contextlib.suppress(FileExistsError):  # another process was faster
+                os.mkdir(parent, 0o700)
+    if trouble := why_unsafe(os.stat(folder)):
+        raise PermissionError(f"{folder} is not safe: {trouble}")
+
+
+def _wanted_folder() -> Path:
+    """Where the environment and the platform's customs want the cache; RuntimeError where the home is not known."""
     if os.environ.get("FASTMLP_CACHE_DIR"):
-        return Path(os.environ["FASTMLP_CACHE_DIR"])
+        return Path(os.environ["FASTMLP_CACHE_DIR"]).expanduser()
     if sys.platform == "win32":
         base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
     elif sys.platform == "darwin":
@@ -20,3 +73,32 @@ def cache_folder() -> Path:
     else:
         base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "fastmlp"
+
+
+@functools.cache
+def _instead(folder: Path | None, trouble: str) -> Path:
+    """The temporary folder, after a warning that says why it is taken; once for each reason."""
+    private = _temporary_folder()
+    place = "there is no folder for compiled kernels" if folder is None else f"the cache folder {folder} is not used"
+    warnings.warn(
+        f"{place}: {trouble}. They are kept in {private} until this process ends; set FASTMLP_CACHE_DIR to a folder of "
+        "your own",
+        stacklevel=2,
+    )
+    return private
+
+
+@functools.cache
+def _temporary_folder() -> Path:
+    """A new folder that only this user may enter; removed when the process ends."""
+    import shutil
+    import tempfile
+
+    folder, process = tempfile.mkdtemp(prefix="fastmlp-"), os.getpid()
+
+    def remove() -> None:
+        if os.getpid() == process:  # not a child that was forked
+            shutil.rmtree(folder, ignore_errors=True)
+
+    atexit.register(remove)
+    return Path(folder)

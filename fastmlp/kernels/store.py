@@ -3,8 +3,8 @@
 Why not Numba's own cache: it stamps a kernel by the file it stands in, so an edited callee in another file runs stale
 code; a torn file raises for ever; and even a hit costs the import of Numba and of its typing machinery, 0.4 to 0.5 s.
 Here each kernel has one object file, in a folder named by two digests of all that decides its content: the sources and
-the machine (digest.py). It is written whole or not at all, checked by its SHA-256 when read, and whatever fails that
-check is compiled again. Loading one takes 1.5 ms and llvmlite's import 30 ms.
+the machine (digest.py). It is written whole or not at all, checked by its owner and its SHA-256 when read, and whatever
+fails these checks is compiled again. Loading one takes 1.5 ms and llvmlite's import 30 ms.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ import ctypes
 import functools
 import hashlib
 import importlib
+import os
 import threading
 from pathlib import Path
 from typing import Any
 
 from ..base.atomic import write_whole
-from ..base.cache import cache_folder
+from ..base.cache import cache_folder, make_folder, unless_unsafe, why_unsafe
 from .cpu import target_machine
 from .digest import code_digest, machine_digest
 from .signature import parameters
@@ -56,7 +57,7 @@ def require_writable_cache() -> None:
     """Raise OSError when nothing can be stored in the cache folder."""
     import tempfile
 
-    _folder().mkdir(parents=True, exist_ok=True)
+    make_folder(_folder())
     with tempfile.TemporaryFile(dir=_folder()) as file:
         file.write(b"0")
 
@@ -101,12 +102,17 @@ def _engine() -> Any:
 @functools.cache
 def _folder() -> Path:
     """The cache folder of exactly this code on exactly this machine."""
-    return cache_folder() / f"{code_digest()[:16]}{machine_digest()[:16]}"
+    return unless_unsafe(cache_folder() / f"{code_digest()[:16]}{machine_digest()[:16]}")
 
 
 def _read(symbol: str) -> bytes | None:
     try:
-        content = (_folder() / f"{symbol}.o").read_bytes()
+        path = _folder() / f"{symbol}.o"
+        with open(path, "rb") as file:
+            if why_unsafe(os.fstat(file.fileno())):
+                path.unlink()  # else the new one would have its permissions
+                return None
+            content = file.read()
     except OSError:
         return None
     checksum, code = content[:32], content[32:]
@@ -116,5 +122,5 @@ def _read(symbol: str) -> bytes | None:
 def _write(symbol: str, code: bytes) -> None:
     """Store an object file, whole or not at all; where nothing can be written, the next process compiles again."""
     with contextlib.suppress(OSError):
-        _folder().mkdir(parents=True, exist_ok=True)
+        make_folder(_folder())
         write_whole(_folder() / f"{symbol}.o", hashlib.sha256(code).digest() + code)
