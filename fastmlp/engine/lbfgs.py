@@ -51,9 +51,16 @@ def minimise(
     objective = _Objective(network, samples, rows, metrics, l2, n_threads)
     reached = network.params.astype(np.float64)
 
+    class Ended(Exception):
+        """Carries the StopIteration of a user's function past SciPy, which would take it as the word to stop."""
+
     def callback(intermediate_result: Any) -> None:
         reached[...] = intermediate_result.x
-        if after(objective.values(reached)):
+        try:
+            stop = after(objective.values(reached))
+        except StopIteration as error:
+            raise Ended from error
+        if stop:
             raise StopIteration
 
     options = {
@@ -71,6 +78,8 @@ def minimise(
         if result.nit == 0:  # nothing to gain, or nothing finite
             after(objective.values(reached))
         return result
+    except Ended as error:
+        raise error.__cause__ from None  # type: ignore[misc]
     finally:
         network.params[...] = reached
         objective.close()
