@@ -107,6 +107,14 @@ class Spec:
         """Whether the outputs are classes of which one is right, so that y may hold class indices."""
         return not self.multilabel and (self.layers[-1].act.name == "softmax" or self.loss.classification)
 
+    def check_range(self, dtype: np.dtype) -> None:
+        """Raise a ValueError for a shift, scale or slope that is too large for a network of that dtype."""
+        slopes = {f"spec[{i}]['slope']": (layer.act.slope or 0.0,) for i, layer in enumerate(self.layers, 1)}
+        for where, values in {"spec[0]['shift']": self.shift, "spec[0]['scale']": self.scale, **slopes}.items():
+            largest = max(values or (0.0,), key=abs)
+            if abs(largest) > float(np.finfo(dtype).max):
+                raise ValueError(f"{where} has {largest:g}, which is too large for {dtype}")
+
     def to_list(self) -> list[dict[str, Any]]:
         """The list of dicts this spec can be parsed from again, names where the library knows them."""
         first: dict[str, Any] = {"n": self.n_in, "act": None}

@@ -35,6 +35,7 @@ class Network:
 
     def _build(self, spec: Spec, dtype: np.dtype) -> None:
         """Make the parameters, all zero. Kernels are compiled, or loaded, when the engine is first asked for."""
+        spec.check_range(dtype)
         self._spec, self._dtype = spec, dtype
         self._places, n_params = parameter_places(spec.widths, [layer.bias for layer in spec.layers])
         self._params = aligned(n_params, dtype)
