@@ -19,6 +19,7 @@ import typer
 from ..activations import ACTIVATIONS, get_activation
 from ..base.cache import cache_folder
 from ..base.checks import check_choice, check_count, check_number, check_seed
+from ..base.text import printable
 from ..base.version import __version__
 from ..model.history import History
 from ..model.mlp import MLP, load
@@ -252,11 +253,13 @@ def predict(
     if probabilities and network.spec.layers[-1].act.name != "softmax":
         raise ValueError("--probabilities needs a model with softmax outputs, which this one has not")
     outputs = network.predict(schema.encode(tables.read(data), network.dtype))
-    columns: dict[str, np.ndarray] = {schema.target: outputs[:, 0]}
-    if schema.classes:
-        columns = {schema.target: np.array(schema.classes)[np.argmax(outputs, axis=1)]}
+    shown = printable if out is None and sys.stdout.isatty() else str
+    target, classes = shown(schema.target), [shown(name) for name in schema.classes]
+    columns: dict[str, np.ndarray] = {target: outputs[:, 0]}
+    if classes:
+        columns = {target: np.array(classes)[np.argmax(outputs, axis=1)]}
     if probabilities:
-        columns.update((f"P({name})", outputs[:, k]) for k, name in enumerate(schema.classes))
+        columns.update((f"P({name})", outputs[:, k]) for k, name in enumerate(classes))
     if out is None:
         tables.write_csv(columns, sys.stdout)
     else:
@@ -298,7 +301,7 @@ def info(model: Model) -> None:
         schema = Schema.stored_in(network)
         columns = _table("column", "inputs", "what it takes", text=(0, 2))
         for column in schema.columns[:_MOST_COLUMNS]:
-            columns.add_row(column.name, str(len(column.inputs)), str(column))
+            columns.add_row(printable(column.name), str(len(column.inputs)), str(column))
         _print(columns)
         if len(schema.columns) > _MOST_COLUMNS:
             _print(f"… and {len(schema.columns) - _MOST_COLUMNS} columns more")
@@ -368,9 +371,8 @@ def _report(model: MLP, schema: Schema, x: np.ndarray, y: np.ndarray, what: str)
         classes = _table("class", "rows", "precision", "recall")
         for k, name in enumerate(schema.classes):
             right = np.count_nonzero((predicted == k) & (y == k))
-            classes.add_row(
-                name, str(counts[k]), _ratio(right, np.count_nonzero(predicted == k)), _ratio(right, counts[k])
-            )
+            precision, recall = _ratio(right, np.count_nonzero(predicted == k)), _ratio(right, counts[k])
+            classes.add_row(printable(name), str(counts[k]), precision, recall)
         _print(classes)
 
 
@@ -390,12 +392,12 @@ def _table(*titles: str, text: tuple[int, ...] = (0,)) -> Table:
 
 
 def _print(what: str | Table) -> None:
-    """Print to standard output, in colours on a terminal only; nothing that users wrote is taken as markup."""
+    """Print to standard output, in colours on a terminal only; nothing out of a file is taken as markup or control."""
     from rich.console import Console
 
     console = Console(markup=False, highlight=False, emoji=False)
     if isinstance(what, str):
-        console.print(what, soft_wrap=True)
+        console.print("\n".join(map(printable, what.split("\n"))), soft_wrap=True)
     else:
         console.print("", what, sep="\n")
 

@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..base.text import printable
 from ..base.version import __version__
 from .core import CORE
 
@@ -74,7 +75,7 @@ def _run(arguments: list[str]) -> int:
 
 
 def _say(message: object) -> None:
-    print(f"fastmlp: {' '.join(str(message).split())}", file=sys.stderr)
+    print(f"fastmlp: {printable(' '.join(str(message).split()))}", file=sys.stderr)
 
 
 def _end_output() -> None:

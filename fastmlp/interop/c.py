@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ..base.atomic import write_whole
+from ..base.text import printable
 from ..base.version import __version__
 from ..model.mlp import MLP, check_model
 from .chain import word
@@ -67,13 +68,33 @@ static void NAME_softmax(REAL *z, int n)
 """
 _TAKEN = """
 auto break case char const continue default do double else enum extern float for goto if inline int long register
-restrict return short signed sizeof static struct switch typedef union unsigned void volatile while main
-fpclassify isfinite isinf isnan isnormal signbit isgreater isgreaterequal isless islessequal islessgreater isunordered
-INFINITY NAN HUGE_VAL HUGE_VALF HUGE_VALL MATH_ERRNO MATH_ERREXCEPT math_errhandling float_t double_t
-acos acosh asin asinh atan atan2 atanh cbrt ceil copysign cos cosh erf erfc exp exp2 expm1 fabs fdim floor fma fmax fmin
-fmod frexp hypot ilogb ldexp lgamma llrint llround log log10 log1p log2 logb lrint lround modf nan nearbyint nextafter
-nexttoward pow remainder remquo rint round scalbln scalbn sin sinh sqrt tan tanh tgamma trunc
-"""  # C99's keywords, main, and what math.h has, its functions also with f and l behind
+restrict return short signed sizeof static struct switch typedef union unsigned void volatile while main alignas
+alignof and and_eq asm atomic_cancel atomic_commit atomic_noexcept bitand bitor bool catch class compl concept
+consteval constexpr constinit const_cast co_await co_return co_yield decltype delete dynamic_cast explicit export false
+friend mutable namespace new noexcept not not_eq nullptr operator or or_eq private protected public reflexpr
+reinterpret_cast requires static_assert static_cast synchronized template this thread_local throw true try typeid
+typename typeof typeof_unqual using virtual wchar_t xor xor_eq fpclassify isfinite isinf isnan isnormal signbit
+isgreater isgreaterequal isless islessequal islessgreater isunordered INFINITY NAN HUGE HUGE_VAL HUGE_VALF HUGE_VALL
+MAXFLOAT DOMAIN SING OVERFLOW UNDERFLOW TLOSS PLOSS math_errhandling float_t double_t acos acosh asin asinh atan atan2
+atanh cbrt ceil copysign cos cosh erf erfc exp exp2 expm1 fabs fdim floor fma fmax fmin fmod frexp hypot ilogb ldexp
+lgamma llrint llround log log10 log1p log2 logb lrint lround modf nan nearbyint nextafter nexttoward pow remainder
+remquo rint round scalbln scalbn sin sinh sqrt tan tanh tgamma trunc drem exp10 finite gamma j0 j1 jn lgamma_r pow10
+scalb signgam significand sincos y0 y1 yn linux unix i386 mips sparc sun near far abort abs aligned_alloc alloca assert
+atexit atof atoi atol atoll bcmp bcopy bsearch bzero calloc clearerr cabs carg cimag clock conj cproj creal ctime
+difftime div errno exit fclose feof ferror ffs fflush fgetc fgets fopen fprintf fputc fputs fread free freopen fscanf
+fseek fsetpos ftell fwrite getc getchar getenv gets gmtime index isalnum isalpha isascii isblank iscntrl isdigit
+isgraph islower isprint ispunct isspace isupper isxdigit labs ldiv llabs lldiv localtime longjmp malloc memchr memcmp
+memcpy memmove mempcpy memset mktime perror printf putc putchar puts qsort raise rand realloc remove rename rewind
+rindex scanf setbuf setjmp setlocale setvbuf signal snprintf sprintf srand sscanf stdin stdout stderr stpcpy strcasecmp
+strcat strchr strcmp strcoll strcpy strcspn strdup strerror strftime strlen strncasecmp strncat strncmp strncpy strndup
+strpbrk strrchr strspn strstr strtod strtof strtok strtol strtold strtoll strtoul strtoull strxfrm system time tmpfile
+tmpnam toascii tolower toupper ungetc vfprintf vfscanf vprintf vscanf vsnprintf vsprintf vsscanf cacos cacosh casin
+casinh catan catanh ccos ccosh cexp clog clog10 cpow csin csinh csqrt ctan ctanh roundeven execl execle execlp execv
+execve execvp fork ffsl ffsll posix_memalign stpncpy strnlen fputc_unlocked fputs_unlocked fwrite_unlocked
+putc_unlocked putchar_unlocked iswalnum iswalpha iswblank iswcntrl iswdigit iswgraph iswlower iswprint iswpunct
+iswspace iswupper iswxdigit towlower towupper iscanonical iseqsig issignaling issubnormal iszero
+"""  # keywords of C and C++, main, what math.h has (functions also with f, l and 128 behind), names of the C library
+_TAKEN_BEGINNINGS = ("FP_", "HUGE_VAL", "M_", "MATH_", "SNAN")  # of macros that math.h has, or may have one day
 
 
 def to_c(model: MLP, path: str | os.PathLike[str], name: str = "net_predict", *, note: str = "") -> None:
@@ -118,7 +139,8 @@ def to_c(model: MLP, path: str | os.PathLike[str], name: str = "net_predict", *,
     check_model(model)
     if not isinstance(name, str):
         raise TypeError(f"name must be a string, got {type(name).__name__}")
-    reserved = name in _TAKEN.split() or (name.endswith(("f", "l")) and name[:-1] in _TAKEN.split())
+    stem = re.sub(r"(f|l|f\d+x?)(_r)?$", "", name)
+    reserved = bool({name, stem} & {*_TAKEN.split()}) or name.startswith(_TAKEN_BEGINNINGS)
     if reserved or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
         raise ValueError(f"name must be a C identifier, with a letter first, that C has not taken, got {name!r}")
     real, suffix = ("float", "f") if model.dtype == np.float32 else ("double", "")
@@ -132,11 +154,12 @@ def to_c(model: MLP, path: str | os.PathLike[str], name: str = "net_predict", *,
 
 def _comment(note: str) -> str:
     """Return a note as a comment of C, or nothing."""
-    return "\n/* " + "\n * ".join(_tame(note).splitlines()) + "\n */\n" if note else ""
+    return "\n/* " + "\n * ".join(map(_tame, note.splitlines())) + "\n */\n" if note else ""
 
 
 def _tame(text: str) -> str:
-    """Put blanks into what would begin or end a comment or a trigraph."""
+    """Put blanks into what would begin or end a comment or a trigraph, and make every character one that shows."""
+    text = printable(text)
     return re.sub(r"(?<=[*/?])(?=[*/?])", " ", text)
 
 
@@ -169,8 +192,7 @@ def _arrays(model: MLP) -> dict[str, np.ndarray]:
     arrays = {}
     for key, values in (("shift", spec.shift), ("scale", spec.scale)):
         if values is not None:
-            with np.errstate(over="ignore"):
-                arrays[key] = np.array(values, model.dtype)
+            arrays[key] = np.array(values, model.dtype)
     for i, (layer, weights, biases) in enumerate(zip(spec.layers, model.weights, model.biases, strict=True), 1):
         arrays[f"w{i}"] = weights
         if layer.bias:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..base.suggest import did_you_mean
+from ..base.text import printable
 from ..model.mlp import MLP
 from .reading import Values, pa, pc
 
@@ -43,7 +44,7 @@ class Column:
         """Describe in words what the column takes."""
         if not self.categories:
             return f"a number, {self.mean:.4g} ± {self.std:.4g}"
-        return "one of " + ", ".join("(missing)" if value is None else value for value in self.categories)
+        return "one of " + ", ".join("(missing)" if value is None else printable(value) for value in self.categories)
 
     def fill(self, values: Values, out: np.ndarray) -> None:
         """Write raw numbers, or a 1 for the category of each row, into ``out`` (n_samples, n_inputs), which is zero."""
@@ -212,11 +213,12 @@ class Schema:
         lines = ["inputs, in this order:"]
         for column in self.columns:
             if not column.categories:
-                lines.append(f"  {column.name} (where it is missing: {column.mean:.7g})")
-            lines.extend(f"  1 where {name}, else 0" for name in column.inputs if column.categories)
+                lines.append(f"  {printable(column.name)} (where it is missing: {column.mean:.7g})")
+            lines.extend(f"  1 where {printable(name)}, else 0" for name in column.inputs if column.categories)
         lines.append("outputs, in this order:")
-        lines.extend(f"  {self.target} is {name!r}" for name in self.classes)
-        return lines if self.classes else [*lines, f"  {self.target}"]
+        target = printable(self.target)
+        lines.extend(f"  {target} is {name!r}" for name in self.classes)
+        return lines if self.classes else [*lines, f"  {target}"]
 
     def store(self, model: MLP) -> None:
         """Give a model the names of its columns, categories and classes, which `MLP.save` keeps."""
