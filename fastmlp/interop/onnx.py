@@ -22,6 +22,7 @@ from onnx.reference import ReferenceEvaluator
 
 from ..activations import ACTIVATIONS, Activation
 from ..base.atomic import write_whole
+from ..base.text import refusal
 from ..base.version import __version__
 from ..losses import Loss
 from ..model.mlp import MLP, check_model
@@ -219,7 +220,7 @@ def from_onnx(path: str | os.PathLike[str], *, loss: str | Loss | None = None) -
         if model.spec.multilabel or model.spec.one_of_many:  # the loss may be another
             model.class_names = class_names
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise refusal(path, error) from error
     return model
 
 
@@ -231,7 +232,7 @@ def _read(path: Path) -> onnx.ModelProto:
         onnx.load_external_data_for_model(proto, str(path.parent))
         onnx.checker.check_model(proto)
     except (DecodeError, ValueError, onnx.checker.ValidationError) as error:
-        raise ValueError(f"{path} is not a valid ONNX file: {str(error).strip().splitlines()[0]}") from error
+        raise refusal(path, f"is not a valid ONNX file: {error}") from error
     return proto
 
 

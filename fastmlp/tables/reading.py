@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import csv
+import errno
 import gzip
 import io
+import lzma
+import math
+import os
 import re
+import struct
+import warnings
+import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TextIO
+from typing import IO, Any, TextIO
 
 import numpy as np
 
 from ..base.atomic import write_whole
 from ..base.extras import require
+from ..base.text import refusal
 
 pa = require("pyarrow", "cli", "fastmlp.tables")
 pc = require("pyarrow.compute", "cli", "fastmlp.tables")
@@ -57,8 +65,11 @@ class Values:
 
     @cached_property
     def text(self) -> Any:
-        """An Arrow array of strings, null where the value is missing."""
-        text = self._arrow.cast(pa.string())
+        """An Arrow array of strings, null where the value is missing; a ValueError where the values are no text."""
+        try:
+            text = self._arrow.cast(pa.string())
+        except pa.ArrowException:
+            raise ValueError(f"column {self.name!r} has values of type {self.type}, which are no text") from None
         if self.is_text:
             text = pc.utf8_trim_whitespace(text)
             text = pc.if_else(pc.is_in(text, pa.array(MISSING)), pa.scalar(None, pa.string()), text)
@@ -152,16 +163,16 @@ def read(path: str | Path) -> Table:
     path = Path(path)
     try:
         columns = list(_READERS.get(path.suffix.lower(), _read_csv)(path))
-    except OSError:
-        raise
-    except UnicodeDecodeError:
-        raise ValueError(f"{path}: is not a CSV in UTF-8") from None
-    except (pa.ArrowException, ValueError, csv.Error, EOFError) as error:
-        raise ValueError(f"{path}: {' '.join(str(error).split())}") from None
+    except OSError as error:
+        if error.errno is None:  # Arrow's word for what is damaged
+            raise refusal(path, error) from None
+        raise OSError(error.errno, error.strerror, str(path)) from None
+    except (pa.ArrowException, ValueError, csv.Error) as error:
+        raise refusal(path, error) from None
     table: Table = {}
     for values in columns:
         if values.name in table:
-            raise ValueError(f"{path}: two columns are named {values.name!r}")
+            raise refusal(path, f"two columns are named {values.name!r}")
         if values.name:
             table[values.name] = values
     if len({len(values) for values in table.values()}) > 1:
@@ -200,11 +211,10 @@ def _read_csv(path: Path) -> Iterator[Values]:
             data = gzip.decompress(data)
         except (OSError, EOFError, zlib.error):
             raise ValueError("is no sound gzip file") from None
-    lines = io.TextIOWrapper(io.BytesIO(data), "utf-8-sig", newline="")
-    first = re.sub(r'"[^"]*"', "", next((line for line in lines if line.strip()), ""))
-    delimiter = max(",;\t|", key=first.count)
-    lines.seek(0)
-    header = next((row for row in csv.reader(lines, delimiter=delimiter) if row), [])
+    try:
+        delimiter, header = _csv_header(data)
+    except UnicodeDecodeError:
+        raise ValueError("is not a CSV in UTF-8") from None
     table = arrow_csv.read_csv(
         pa.BufferReader(data),
         read_options=arrow_csv.ReadOptions(use_threads=False),  # with threads, errors do not name the row
@@ -215,36 +225,98 @@ def _read_csv(path: Path) -> Iterator[Values]:
         yield Values(name, values, decimal_comma=delimiter != ",")
 
 
+def _csv_header(data: bytes) -> tuple[str, list[str]]:
+    """Return what separates the columns, and their names."""
+    lines = io.TextIOWrapper(io.BytesIO(data), "utf-8-sig", newline="")
+    first = re.sub(r'"[^"]*"', "", next((line for line in lines if line.strip()), ""))
+    delimiter = max(",;\t|", key=first.count)
+    lines.seek(0)
+    return delimiter, next((row for row in csv.reader(lines, delimiter=delimiter) if row), [])
+
+
 def _read_parquet(path: Path) -> Iterator[Values]:
     with open(path, "rb") as file:
         table = require("pyarrow.parquet", "cli", "reading Parquet").read_table(file)
+    table.validate(full=True)
     return map(Values, table.column_names, table.columns)
 
 
 def _read_npy(path: Path) -> Iterator[Values]:
     with open(path, "rb") as file:
-        array = np.lib.format.read_array(file, allow_pickle=False)
-    if array.dtype.names:
-        return (Values(name, pa.array(array[name])) for name in array.dtype.names)
-    return (Values(str(i), values) for i, values in enumerate(_columns(array)))
+        array = _array(file, os.fstat(file.fileno()).st_size)
+    if array.dtype.names is None:
+        yield from (Values(str(i), values) for i, values in enumerate(_columns(array)))
+    for name in array.dtype.names or ():
+        yield from _named_columns(name, array[name])
 
 
 def _read_npz(path: Path) -> Iterator[Values]:
-    with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-        for key, array in arrays.items():
-            for i, values in enumerate(_columns(array)):
-                yield Values(f"{key}[{i}]" if array.ndim > 1 else key, values)
+    with open(path, "rb") as file:
+        for name, array in _unzipped(file):
+            yield from _named_columns(name, array)
+
+
+def _unzipped(file: IO[bytes]) -> Iterator[tuple[str, np.ndarray]]:
+    """Read the arrays of an archive, with their names."""
+    try:
+        archive = zipfile.ZipFile(file)
+        for member in archive.infolist():
+            with archive.open(member) as content:
+                yield member.filename.removesuffix(".npy"), _array(content, member.file_size)
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError) as error:
+        raise ValueError(f"is no sound zip file: {error}") from None
+    except (NotImplementedError, RuntimeError) as error:  # another way to compress, a password
+        raise ValueError(f"cannot be unpacked: {error}") from None
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        raise ValueError("is no sound zip file: it places a part before its beginning") from None
+
+
+def _named_columns(name: str, array: np.ndarray) -> Iterator[Values]:
+    for i, values in enumerate(_columns(array)):
+        yield Values(f"{name}[{i}]" if array.ndim > 1 else name, values)
+
+
+def _array(file: IO[bytes], size: int) -> np.ndarray:
+    """Read an .npy of ``size`` bytes. No memory is taken for what it declares but has not, and no code is run."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Python's parser warns of some headers
+        shape, dtype = _shape_and_dtype(file)
+        length = math.prod(shape) * dtype.itemsize
+        if dtype.hasobject:
+            raise ValueError("it holds Python objects, which are code; save numbers and text")
+        if any(type(n) is not int or n < 0 for n in shape) or length > size:
+            raise ValueError(f"is damaged: {dtype} of shape {shape} takes {length} bytes, and the file has {size}")
+        file.seek(0)
+        return np.lib.format.read_array(file, allow_pickle=False)
+
+
+def _shape_and_dtype(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
+    """Read what the header of an .npy declares; names of fields may be wrong, as if they were Latin-1."""
+    try:
+        if np.lib.format.read_magic(file) == (1, 0):
+            shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+        else:
+            shape, _, dtype = np.lib.format.read_array_header_2_0(file)
+    except Exception as error:  # the header is a Python expression, which Python's parsers read, and raise what they do
+        raise ValueError("is no .npy file, or its header is damaged") from error
+    return shape, dtype
 
 
 _READERS = {".parquet": _read_parquet, ".npy": _read_npy, ".npz": _read_npz}
 
 
 def _columns(array: np.ndarray) -> list[Any]:
-    if array.ndim == 0 or array.dtype.kind not in "fiubU":
+    kind, itemsize = array.dtype.kind, array.dtype.itemsize
+    if array.ndim == 0 or kind not in "fiubU":
         raise ValueError(f"an array of shape {array.shape} and dtype {array.dtype} is no table")
-    if array.dtype.itemsize == 16 or not array.dtype.isnative:
-        array = array.astype(array.dtype.newbyteorder("=") if array.dtype.itemsize < 16 else np.float64)
-    return [pa.array(np.ascontiguousarray(values)) for values in array.reshape(len(array), -1).T]
+    if kind == "f" and itemsize not in (4, 8):
+        with np.errstate(invalid="ignore"):  # bits that are no number may be in a file
+            array = array.astype(np.float64)
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
+    width = math.prod(array.shape[1:])
+    return [pa.array(np.ascontiguousarray(values)) for values in array.reshape(len(array), width).T]
 
 
 def _with_nan(numbers: Any) -> np.ndarray:
