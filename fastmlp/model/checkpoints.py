@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,11 +15,12 @@ import numpy as np
 
 from ..base.atomic import remove_leftovers, write_whole
 from ..base.checks import check_count
+from ..base.lock import FileLock
 from ..base.sparse import SparseRows
 from ..engine.network import Network
 from ..engine.steps import OptimizerState
 from ..spec import Spec
-from .container import Tensors, entry, reading, to_bytes
+from .container import Tensors, check_finite, entry, reading, to_bytes
 from .history import History
 from .stopping import StoppingWatch
 
@@ -30,6 +31,7 @@ __all__ = ["Checkpoint", "CheckpointFile", "RunState", "fingerprint", "get_check
 
 _TOGETHER = 1 << 20  # elements hashed in one go, so that x is not copied
 _LONGEST = 80  # characters of a value in a message
+_MOST_STEPS = 1 << 53  # that a float64 counts
 
 
 @dataclass(frozen=True)
@@ -134,6 +136,8 @@ class SavedRun(NamedTuple):
 class CheckpointFile:
     """Reads and writes the checkpoint of one run. Nothing is read or written before a method is called.
 
+    From `read` to `close` no other run, in this process or another, may have the same file.
+
     Parameters
     ----------
     checkpoint : Checkpoint
@@ -141,14 +145,19 @@ class CheckpointFile:
         The number of epochs of the whole run.
     terms : dict
         The run's definition (`terms`); a file with other ones is refused.
+    quantities : list of str
+        The names that its history has in every epoch; callbacks may add others.
     """
 
-    def __init__(self, checkpoint: Checkpoint, epochs: int, terms: Mapping[str, Any]) -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, epochs: int, terms: Mapping[str, Any], quantities: Sequence[str]
+    ) -> None:
         from concurrent.futures import ThreadPoolExecutor
 
         self._path, self._every = Path(checkpoint.path).absolute(), checkpoint.every
-        self._epochs, self._terms = epochs, terms
+        self._epochs, self._terms, self._quantities = epochs, terms, quantities
         self._found = False
+        self._lock = FileLock(self._path)
         self._writer = ThreadPoolExecutor(1, "fastmlp-checkpoint")
         self._writing: Future[None] | None = None
 
@@ -157,10 +166,15 @@ class CheckpointFile:
 
         ``state`` only says which vectors there must be. ValueError for a file that is damaged or another run's.
         """
-        remove_leftovers(self._path)
+        if not self._lock.acquire():
+            raise ValueError(f"{self._path}: another run is writing it now (give another file's name?)")
         self._found = self._path.exists()
-        if not self._found:
-            return None
+        saved = self._saved(state) if self._found else None
+        remove_leftovers(self._path)
+        return saved
+
+    def _saved(self, state: RunState) -> SavedRun:
+        """Read the file that there is."""
         with reading(self._path, "checkpoint") as (document, take):
             if differences := list(_differences(self._terms, document)):
                 raise ValueError(f"is another run's checkpoint (give another file's name?): {'; '.join(differences)}")
@@ -168,17 +182,24 @@ class CheckpointFile:
             if n_epochs > self._epochs:
                 raise ValueError(f"has had {n_epochs} epochs already, epochs is {self._epochs}")
             steps = entry(document, "steps", int)
+            if not 0 <= steps <= _MOST_STEPS:
+                raise ValueError("says that it has made a number of steps that cannot be")
             states = entry(document, "random_state", dict)
             first, now = (_check_random_state(states.get(name)) for name in ("first", "now"))
             stratified = "stratified" in document and entry(document, "stratified", bool)
             lengths = entry(document, "history", dict)
+            lengths = {name: entry(lengths, name, int) for name in lengths}
+            for name in self._quantities:
+                if (n_values := lengths.get(name, 0)) != n_epochs:
+                    raise ValueError(f"says that it has had {n_epochs} epochs, and has {n_values} values of {name!r}")
             shapes = {name: (vector.dtype.name, vector.shape) for name, vector in state.vectors().items()}
             shapes |= {f"history.{name}": ("float64", (length,)) for name, length in lengths.items()}
-            if n_epochs != lengths.get("loss", 0):
-                raise ValueError(f"says that it has had {n_epochs} epochs, and has {lengths.get('loss', 0)} losses")
             tensors = take(shapes)
-        history = {name: tensors.pop(f"history.{name}").tolist() for name in lengths}
-        return SavedRun(tensors, history, steps, stopped, first, now, stratified)
+            history = {name: tensors.pop(f"history.{name}") for name in lengths}
+            check_finite(tensors)
+            if n_epochs and not np.isfinite(history["loss"]).all():
+                raise ValueError("has a loss that is NaN or infinite")
+        return SavedRun(tensors, {k: v.tolist() for k, v in history.items()}, steps, stopped, first, now, stratified)
 
     def begin(self, state: RunState) -> None:
         """Write the first file, unless one was read, and wait for it: a file that cannot be written is an error before
@@ -194,11 +215,12 @@ class CheckpointFile:
             self._write(state)
 
     def close(self) -> None:
-        """Wait for the file to be on the disk."""
+        """Wait for the file to be on the disk, and leave it to others."""
         try:
             self._wait()
         finally:
             self._writer.shutdown()
+            self._lock.release()
 
     def _write(self, state: RunState) -> None:
         """Begin to write the file, which holds the state as it is now."""
@@ -283,8 +305,12 @@ def _short(value: Any) -> str:
 
 def _check_random_state(state: Any) -> dict[str, Any]:
     """Return the random state, unless it is not one of the generator that runs draw from, PCG64: ValueError."""
+    generator = np.random.PCG64()
     try:
-        np.random.PCG64().state = state
+        generator.state = state
+        sound = generator.state == state and state["state"]["inc"] % 2 == 1 and state["has_uint32"] in (0, 1)
     except (TypeError, ValueError, KeyError, OverflowError):
-        raise ValueError("its random state is none of NumPy's PCG64") from None
-    return state
+        sound = False
+    if not sound:  # NumPy takes more, and makes something else of it
+        raise ValueError("its random state is none of NumPy's PCG64")
+    return dict(generator.state)

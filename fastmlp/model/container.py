@@ -19,13 +19,13 @@ from typing import Any
 import numpy as np
 
 from ..base.extras import require
+from ..base.text import refusal
 from ..base.version import __version__
 
-__all__ = ["Shapes", "Tensors", "entry", "reading", "to_bytes"]
+__all__ = ["Shapes", "Tensors", "check_finite", "entry", "reading", "to_bytes"]
 
 _FORMAT = 1  # of the files written; all from 1 on can be read
 _LONGEST_HEADER = 1 << 24  # bytes: JSON takes up to 24 times its length in memory
-_LONGEST_MESSAGE = 400  # a hostile file's text is not all repeated
 _DTYPES = {"F32": "float32", "F64": "float64"}  # as safetensors calls them
 
 Tensors = dict[str, np.ndarray]
@@ -61,11 +61,8 @@ def reading(path: str | os.PathLike[str], kind: str) -> Iterator[tuple[dict[str,
             json.loads(header, object_pairs_hook=_without_duplicates)
             document = _document(file.metadata(), kind)
             yield document, lambda shapes: _take(file, document, shapes)
-    except (ValueError, TypeError, RecursionError, safetensors.SafetensorError) as error:
-        trouble = str(error)
-        if len(trouble) > _LONGEST_MESSAGE:
-            trouble = f"{trouble[:_LONGEST_MESSAGE]}…"
-        raise ValueError(f"{path}: {trouble}") from None
+    except (ValueError, TypeError, OverflowError, RecursionError, safetensors.SafetensorError) as error:
+        raise refusal(path, error) from None
 
 
 def entry(document: Mapping[str, Any], name: str, kind: type) -> Any:
@@ -90,6 +87,13 @@ def _header(path: Path) -> bytes:
         if length > _LONGEST_HEADER:
             raise ValueError(f"has a header of {length} bytes; {_LONGEST_HEADER} are the most")
         return file.read(length)
+
+
+def check_finite(tensors: Tensors) -> None:
+    """Refuse parameters, and what goes with them, that no training leaves behind."""
+    for name, values in tensors.items():
+        if not np.isfinite(values).all():
+            raise ValueError(f"{name} holds NaN or infinity; such a network is not kept in a file")
 
 
 def _document(metadata: Mapping[str, str] | None, kind: str) -> dict[str, Any]:

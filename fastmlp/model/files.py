@@ -17,7 +17,7 @@ import numpy as np
 from ..base.atomic import write_whole
 from ..base.checks import check_dtype
 from ..spec import Spec
-from .container import Shapes, Tensors, entry, reading, to_bytes
+from .container import Shapes, Tensors, check_finite, entry, reading, to_bytes
 from .data import check_class_names
 
 __all__ = ["Contents", "named_tensors", "read", "write"]
@@ -42,8 +42,7 @@ def write(
     metadata: dict[str, Any],
 ) -> None:
     """Write a model's file, whole or not at all. ValueError or TypeError before that for what cannot be kept in one."""
-    for name, values in tensors.items():
-        _check_finite(name, values)
+    check_finite(tensors)
     document = {
         "dtype": dtype.name,
         "spec": json.loads(spec.to_json()),
@@ -58,9 +57,9 @@ def read(path: str | os.PathLike[str]) -> Contents:
     with reading(path, "model") as (document, take):
         spec = Spec.restored(entry(document, "spec", list))
         dtype = check_dtype(entry(document, "dtype", str))
+        spec.check_range(dtype)
         tensors = take(_shapes(spec, dtype))
-        for name, values in tensors.items():
-            _check_finite(name, values)
+        check_finite(tensors)
         class_names = document.get("class_names")
         if class_names is not None:
             class_names = check_class_names(class_names, spec)
@@ -85,11 +84,6 @@ def _shapes(spec: Spec, dtype: np.dtype) -> Shapes:
         if layer.bias:
             shapes[f"biases.{i}"] = dtype.name, (layer.n,)
     return shapes
-
-
-def _check_finite(name: str, values: np.ndarray) -> None:
-    if not np.isfinite(values).all():
-        raise ValueError(f"{name} holds NaN or infinity; such a network is not kept in a file")
 
 
 def _check_json(metadata: Any) -> dict[str, Any]:

@@ -158,14 +158,19 @@ class Options:
         as_json = {"batch_size": self.batch(n_samples), "metrics": list(self.metrics), "dtype": self.dtype.name}
         return {name: as_json.get(name, getattr(self, name)) for name in names}
 
-    def _check_monitors(self) -> None:
-        """Refuse early stopping and a plateau's rate that look at something that will not be in the history."""
+    @property
+    def quantities(self) -> list[str]:
+        """The names that the history will have."""
         names = ["loss", *(["accuracy"] if self.spec.multilabel or self.spec.one_of_many else []), *self.metrics]
         if self.validation_data is not None or self.validation_fraction > 0:
             names += [f"val_{name}" for name in names]
+        return names
+
+    def _check_monitors(self) -> None:
+        """Refuse early stopping and a plateau's rate that look at something that will not be in the history."""
         for watcher in (self.early_stopping, self.lr):
             if isinstance(watcher, (EarlyStopping, ReduceOnPlateau)) and watcher.monitor is not None:
-                check_choice(watcher.monitor, "monitor", names)
+                check_choice(watcher.monitor, "monitor", self.quantities)
 
 
 @dataclass(frozen=True, eq=False)

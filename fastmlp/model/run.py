@@ -28,7 +28,7 @@ __all__ = ["TrainingRun"]
 
 
 class TrainingRun:
-    """One call of `train` with checked arguments: `restore` it, then `loop`.
+    """One call of `train` with checked arguments: `restore` it, then `loop`, then `close`.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ class TrainingRun:
         if o.checkpoint is not None:
             first_params = {"the given model's parameters": None if o.model is None else o.model.params}
             run_terms = terms(o.spec, o.for_checkpoint(len(data.samples.x)), data.arrays() | first_params)
-            self._file = CheckpointFile(o.checkpoint, o.epochs, run_terms)
+            self._file = CheckpointFile(o.checkpoint, o.epochs, run_terms, o.quantities)
 
     def restore(self) -> None:
         """Go on from the checkpoint, where there is one, and draw the rows to hold out: those that the run drew when it
@@ -74,8 +74,7 @@ class TrainingRun:
 
     def loop(self) -> None:
         """Train until the last epoch, or until early stopping, a callback or Ctrl-C ends it; DivergenceError when the
-        loss is no longer finite. However it ends, the checkpoint is on the disk, and the model has the parameters that
-        early stopping restores."""
+        loss is no longer finite. However it ends, the model has the parameters that early stopping restores."""
         o, state = self._options, self._state
         self._progress = begin_progress(o.progress, o.epochs, len(self._rows), self.history.epochs)
         try:
@@ -94,8 +93,11 @@ class TrainingRun:
             if state.watch is not None:
                 state.watch.restore_best()
             self._progress.close()
-            if self._file is not None:
-                self._file.close()
+
+    def close(self) -> None:
+        """Wait for the checkpoint to be on the disk, and leave it to others. Also after a `restore` that failed."""
+        if self._file is not None:
+            self._file.close()
 
     def end_epoch(self, values: dict[str, float]) -> bool:
         """Record the epoch's values, run callbacks and checkpoint; True if training should stop.

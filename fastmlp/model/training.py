@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from typing import Any, NamedTuple
 
 from ..init import Uniform
@@ -181,7 +182,7 @@ def train(
         callbacks=callbacks, progress=progress, checkpoint=checkpoint, n_threads=n_threads,
     )  # fmt: skip
     run = TrainingRun(options, TrainingData.checked(x, y, options))
-    with run.model._alone:
+    with run.model._alone, closing(run):
         run.restore()
         run.loop()
     return TrainResult(run.model, run.history)
