@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..kernels.checked import checked, fenced
 from ..kernels.layout import JOB, LAYER, WORKSPACE, Place, aligned, padded
 
 __all__ = ["Functions", "Parameters", "Workspace", "fields", "record_of", "words"]
 
 _ROWS = "z", "a", "d", "delta", "scaled"  # of a layer, ``block`` of each
+_BYTE = np.dtype(np.uint8)
 _MORE = 64  # numbers behind the end of a list that kernels may write to
 
 
@@ -34,8 +36,6 @@ class Parameters:
     ----------
     in_place : bool
         Whether kernels work on the flat vector itself.
-    size : int
-        How many numbers one padded copy takes.
     start : int
         The address of the first parameter.
     offsets : list of (int, int)
@@ -53,30 +53,30 @@ class Parameters:
         lengths = [*(place.n_out for place in places[:-1]), places[-1].shape[1]]
         self.in_place = all(n == padded(n, item) for n in lengths)
         self._alive = params, tuple(states)  # a list could lose one
-        self.offsets = [(place.w * item, place.b * item) for place in places]
-        used = params.size
-        if not self.in_place:
-            self.offsets, used = [], 0
-            for place in places:
-                rows, columns = place.shape
-                size = rows * padded(columns, item)
-                self.offsets.append((used * item, (used + size) * item))
-                used += size + padded(place.n_out, item)
-        self.size = size = padded(used, item) + padded(1, item)  # kernels may read a line beyond the end
-        self._memory = aligned(size * (1 if self.in_place else 2 + len(states)), params.dtype)
-        start = self._memory.ctypes.data
         self.flat_states = np.array([state.ctypes.data for state in states], np.int64)
+        line = padded(1, item)
+        if self.in_place:
+            sizes, copies = [padded(params.size, item) + line], 1  # kernels may read a line beyond the end
+        else:
+            shapes = [(*place.shape, place.n_out) for place in places]
+            pieces = [(rows * padded(columns, item), padded(n_out, item)) for rows, columns, n_out in shapes]
+            sizes, copies = [*(size for piece in pieces for size in piece), line], 2 + len(states)
+        self._sizes = [size * item for size in sizes]
+        self._memory, addresses, distance = _carved(self._sizes, copies)
         if self.in_place:
             self.start = params.ctypes.data
-            self.gradient, self.states = start - self.start, self.flat_states - self.start
+            self.offsets = [(place.w * item, place.b * item) for place in places]
+            self.gradient, self.states = addresses[0] - self.start, self.flat_states - self.start
         else:
-            self.start = start
-            self.gradient, self.states = size * item, (np.arange(len(states)) + 2) * (size * item)
+            self.start = addresses[0]
+            offsets = [address - self.start for address in addresses[:-1]]
+            self.offsets = list(zip(offsets[::2], offsets[1::2], strict=True))
+            self.gradient, self.states = distance, (np.arange(len(states)) + 2) * distance
 
     def extra_gradient(self) -> tuple[np.ndarray, int]:
         """Memory for another gradient, and its distance. Keep the memory as long as the distance is used."""
-        memory = aligned(self.size, self._memory.dtype)
-        return memory, memory.ctypes.data - self.start
+        memory, addresses, _ = _carved(self._sizes)
+        return memory, addresses[0] - self.start
 
 
 class Workspace:
@@ -99,14 +99,16 @@ class Workspace:
         square = padded(block, item)
         matrices = [n_in, *(place.n_out for place in places for _ in _ROWS)]
         sizes = [max(square, *row.values()), square, block * row[n_out], block * square]
-        self._memory, (zeros, ones, targets, gram, x, *rows) = _carved(
-            [*sizes, *(block * row[n] for n in matrices)], aligned, dtype
-        )
+        sizes += [block * row[n] for n in matrices]
         lists = [n_in + _MORE, n_in, max(block, *row), *(place.n_in + _MORE for place in places[1:])]
-        self._lists, (index, slots, identity, *alive) = _carved(lists, np.zeros, np.dtype(np.int64))
-        self._lists[lists[0] : sum(lists[:2])] = -1
-        self._lists[sum(lists[:2]) : sum(lists[:3])] = np.arange(lists[2])
-        self.rows_at(ones, 1, square)[...] = 1
+        self._dtype = dtype
+        self._memory, addresses, _ = _carved([*(size * item for size in sizes), *(8 * size for size in lists)])
+        self._start = self._memory.ctypes.data
+        zeros, ones, targets, gram, x, *rows = addresses[: len(sizes)]
+        index, slots, identity, *alive = addresses[len(sizes) :]
+        self._numbers_at(ones, square, dtype)[:] = 1
+        self._numbers_at(slots, n_in, np.int64)[:] = -1
+        self._numbers_at(identity, lists[2], np.int64)[:] = np.arange(lists[2])
         self._parameters = parameters
         self.layers = np.array(
             _layer_fields(places, parameters, functions, item, row, zeros, x, rows, [0, *alive]), LAYER
@@ -141,9 +143,12 @@ class Workspace:
 
     def rows_at(self, address: int, count: int, n: int) -> np.ndarray:
         """``count`` rows of n numbers that stand at an address of a layer's record, as a view."""
-        stride = padded(n, self._memory.itemsize)
-        start = (address - self._memory.ctypes.data) // self._memory.itemsize
-        return self._memory[start : start + count * stride].reshape(count, stride)[:, :n]
+        stride = padded(n, self._dtype.itemsize)
+        return self._numbers_at(address, count * stride, self._dtype).reshape(count, stride)[:, :n]
+
+    def _numbers_at(self, address: int, n: int, dtype: Any) -> np.ndarray:
+        """The n numbers that stand at an address, as a view."""
+        return np.ndarray(n, dtype, self._memory, address - self._start)
 
 
 def _layer_fields(
@@ -195,13 +200,15 @@ def _layer_fields(
     return result
 
 
-def _carved(
-    sizes: Sequence[int], allocate: Callable[[int, np.dtype], np.ndarray], dtype: np.dtype
-) -> tuple[np.ndarray, list[int]]:
-    """Memory for vectors of these sizes one after the other, all zero, and the address of each."""
-    memory = allocate(sum(sizes), dtype)
+def _carved(sizes: Sequence[int], copies: int = 1) -> tuple[np.ndarray, list[int], int]:
+    """Memory for parts of so many bytes, one after the other, all zero, and the whole ``copies`` times; the address of
+    each part of the first copy; and how many bytes on the next copy has it."""
+    if checked():
+        memory, offsets = fenced(sizes, copies)
+    else:
+        memory, offsets = aligned(sum(sizes) * copies, _BYTE), [0, *accumulate(sizes[:-1])]
     start = memory.ctypes.data
-    return memory, [start + dtype.itemsize * offset for offset in accumulate(sizes[:-1], initial=0)]
+    return memory, [start + offset for offset in offsets], len(memory) // copies
 
 
 def fields(layout: np.dtype, **values: float) -> tuple[float, ...]:

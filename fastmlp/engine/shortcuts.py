@@ -13,6 +13,7 @@ from weakref import ref
 import numpy as np
 
 from ..kernels import catalog
+from ..kernels.layout import aligned
 from .binding import Binding
 from .blocks import BLOCK, part_of_batch
 from .call import KernelCall
@@ -47,7 +48,7 @@ class GradientOfFew:
 
     def __init__(self, binding: Binding) -> None:
         self._binding, self._team = binding, Team(binding)
-        self._gradient = np.zeros(binding.params.size, binding.params.dtype)
+        self._gradient = aligned(binding.params.size, binding.params.dtype)
         self._x = self._y = _NOTHING
         self._form: tuple[Any, ...] = ()
 

@@ -16,6 +16,7 @@ from typing import Any
 import llvmlite.binding as llvm
 from numba import cfunc, types
 
+from .checked import checked
 from .cpu import target_machine
 from .signature import parameters
 
@@ -26,6 +27,7 @@ OPTIONS: dict[str, Any] = {
     "fastmath": {"reassoc", "contract", "nsz", "arcp", "afn"},
     "error_model": "numpy",
     "nogil": True,
+    "boundscheck": bool(checked()),
 }
 # Numba's C wrapper names these for exceptions and for arrays that own memory. A kernel has neither, which
 # _object_code checks: no exception is stored in its code and no allocator is named there.
@@ -89,9 +91,11 @@ def _cfunc(function: Any, signature: str, dtype: str, **options: Any) -> Any:
 
 def _object_code(symbol: str, compiled: Any) -> bytes:
     code = compiled.inspect_llvm().replace(compiled.native_name, symbol)
-    if ".const.pickledata" in code:
+    if ".const.pickledata" in code and not checked():
         raise RuntimeError(f"{symbol}: a kernel must not raise, and this one can")
     code = re.sub(r"^declare (.*@((?:NRT|numba)_\w+)\(.*)$", _bury, code, flags=re.MULTILINE)
+    if checked():
+        code = _aborting(code, symbol)
     module = llvm.parse_assembly(code)
     module.verify()
     return target_machine().emit_object(module)
@@ -103,3 +107,19 @@ def _bury(declaration: re.Match[str]) -> str:
     if name not in _NEVER_CALLED:
         raise RuntimeError(f"a kernel must not allocate, and this one calls {name}")
     return f"define internal {rest} {{ unreachable }}"
+
+
+def _aborting(code: str, symbol: str) -> str:
+    """The code of a checked kernel that says so and aborts where an index is out of bounds.
+
+    Numba's C wrapper calls the same helper before all else when a kernel raised, which only an index can make it do.
+    """
+    text = f"fastmlp: an index is out of bounds in {symbol}\n".encode()
+    escaped = "".join(f"\\{byte:02x}" for byte in text)
+    strings = f"""@out_of_bounds = private constant [{len(text)} x i8] c"{escaped}"
+declare i64 @write(i32, ptr, i64)
+declare void @abort()
+"""
+    body = f"call i64 @write(i32 2, ptr @out_of_bounds, i64 {len(text)}) call void @abort()"
+    stub = re.compile(r"^define internal .*@numba_gil_ensure\(.*\{", re.MULTILINE)
+    return stub.sub(lambda found: f"{strings}{found[0]} {body}", code)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .checked import checked
 from .cpu import cpu_features, cpu_name
 
 __all__ = ["code_digest", "kernel_sources", "machine_digest"]
@@ -29,8 +30,8 @@ _COMMENT = re.compile(rb"#[^\n]*")
 
 @functools.cache
 def code_digest() -> str:
-    """SHA-256 of the kernels' sources."""
-    digest = hashlib.sha256()
+    """SHA-256 of the kernels' sources, and of whether bounds are checked."""
+    digest = hashlib.sha256(b"checked" if checked() else b"")
     for name, content in sorted(kernel_sources(Path(__file__).parents[1]).items()):
         digest.update(f"{name} {len(content)}\n".encode() + content)
     return digest.hexdigest()

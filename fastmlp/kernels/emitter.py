@@ -53,6 +53,12 @@ class Emitter:
     def load(self, address, column=0):
         return self.builder.load(self._place(address, column), align=self.itemsize)
 
+    def load_first(self, count, address):
+        """A vector of the ``count`` numbers at the address; what stands behind them in it means nothing."""
+        kind = ir.VectorType(self.real, count)
+        part = self.builder.load(self.builder.inttoptr(address, kind.as_pointer()), align=self.itemsize)
+        return self.shuffle(part, part, [min(i, count - 1) for i in range(self.lanes)])
+
     def store(self, value, address, column=0):
         self.builder.store(value, self._place(address, column), align=self.itemsize)
 

@@ -19,6 +19,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .checked import checked, fenced
+
 __all__ = [
     "CALL", "DATA", "JOB", "LAYER", "LINEAR", "MEMBER", "NUMBERS", "OPTIONS", "SHARED", "STEP", "TEAM", "TOTALS",
     "WORKSPACE", "Place", "aligned", "padded", "parameter_places",
@@ -220,9 +222,17 @@ def padded(n: int, itemsize: int) -> int:
 
 def aligned(size: int, dtype: np.dtype) -> np.ndarray:
     """A vector of zeros that starts on a cache line and has zeros for another line behind its end."""
+    if checked():
+        return _fenced(size, dtype)
     raw = np.zeros(size * dtype.itemsize + 2 * _LINE, dtype=np.uint8)
     start = -raw.ctypes.data % _LINE
     return raw[start : start + size * dtype.itemsize].view(dtype)
+
+
+def _fenced(size: int, dtype: np.dtype) -> np.ndarray:
+    """`aligned`, with the end of that line, or the beginning, at a page that nobody may touch."""
+    memory, (place,) = fenced([padded(size * dtype.itemsize, 1) + _LINE])
+    return memory[place : place + size * dtype.itemsize].view(dtype)
 
 
 class Place(NamedTuple):

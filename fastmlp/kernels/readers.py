@@ -8,8 +8,6 @@ from .cpu import vector_bytes
 from .decorators import array_at, force_inlined, peek
 from .vectors import prefetch, read_vectors
 
-_ANY = 1 << 40  # the length of a list whose extent the caller knows
-
 
 def build(name: str, dtype: str):
     """The Python function to compile for "reader.uint8" or "sparse_reader.float32.int64"."""
@@ -71,8 +69,8 @@ def _sparse_reader(source, kind, real):
     def read(data, indptr, indices, n_values, n, order, rows, scale, out, out_row, index, slots):
         order = array_at(order, rows, order)
         x = array_at(out, (rows, out_row // out_size), real)
-        index = array_at(index, _ANY, np.int64)
-        slots = array_at(slots, _ANY, np.int64)
+        index = array_at(index, n, np.int64)
+        slots = array_at(slots, n, np.int64)
         found = 0
         for r in range(rows):
             first, end = bounds(indptr, order[r], n_values)
