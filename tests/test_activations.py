@@ -52,7 +52,7 @@ def test_derivative(name):
 @pytest.mark.parametrize("name", ACTIVATIONS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_finite_at_the_extremes_in_numpy_and_in_the_kernels(name, dtype):
-    """One input, two outputs of weights one and zero: the forward pass is the activation, the Jacobian its derivative."""
+    """One input, two outputs of weights one and zero: they are the activation, their Jacobian its derivative."""
     act = ACTIVATIONS[name]
     x = EXTREME.astype(dtype)[:, None]
     z = np.hstack([x, np.zeros_like(x)])

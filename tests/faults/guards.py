@@ -100,7 +100,7 @@ def _spec(number: int, case: Case) -> list[dict]:
     output = [
         {"n": 3, "act": "softmax"},
         {"n": 2, "act": "linear", "cost": "mse"},
-        {"n": 1, "act": "sigmoid", "cost": "cross_entropy"},
+        {"n": 1, "act": "sigmoid", "cost": "bce"},
     ][number // 2 % 3]
     return [first, hidden, output]
 
@@ -140,7 +140,7 @@ def attempt(number: int) -> None:
     outputs = model.predict(x)
     np.testing.assert_array_equal(outputs, model.predict(copy))
     np.testing.assert_allclose(model.predict(x[:1]), outputs[:1], rtol=1e-4, atol=1e-5)
-    model.evaluate(x, y, ["r2"])
+    model.evaluate(x, y, ["r2"], sample_weight=weights)
     model.gradient(x, y)
     model.gradient(x[:3], y[:3])
     model.jacobian(x)
@@ -148,7 +148,7 @@ def attempt(number: int) -> None:
     model.forward(x)
     for batch_size in (1, 32):
         options = {"epochs": 2, "lr": 1e-6, "batch_size": batch_size, "progress": False, "sample_weight": weights}
-        fastmlp.train(x, y, model, validation_data=(x, y), **options)
+        fastmlp.train(x, y, model, validation_data=(x, y, weights), **options)
         model.partial_fit(x, y, lr=1e-6, batch_size=batch_size)
 
 
