@@ -15,9 +15,11 @@ __all__ = [
     "KERNELS",
     "LINEAR",
     "NETWORK",
+    "Variant",
     "activation",
     "dropout",
     "linear",
+    "load",
     "loss",
     "network",
     "reader",
@@ -64,57 +66,75 @@ NETWORK = tuple(name for name, kernel in KERNELS.items() if kernel.signature == 
 LINEAR = tuple(name for name, kernel in KERNELS.items() if kernel.file == "linear")
 
 
-def _load(family: str, variant: str, dtype: str) -> store.Function:
-    kernel = KERNELS[family]
-    name = f"{family}.{variant}" if variant else family
-    return store.load(kernel.file, name, kernel.signature, dtype)
+class Variant(NamedTuple):
+    """One kernel of a family: which of its activations, losses, readers, … (or "" where there is but one)."""
+
+    family: str
+    variant: str
+    dtype: str
+
+    @property
+    def name(self) -> str:
+        """What the family's ``build`` calls it."""
+        return f"{self.family}.{self.variant}" if self.variant else self.family
+
+    @property
+    def symbol(self) -> str:
+        """What object files and libraries call it."""
+        return store.symbol_of(KERNELS[self.family].file, self.name, self.dtype)
+
+
+def load(variant: Variant) -> store.Function:
+    """That kernel, as a C function."""
+    kernel = KERNELS[variant.family]
+    return store.load(kernel.file, variant.name, kernel.signature, variant.dtype)
 
 
 def network(name: str, dtype: str) -> store.Function:
     """A kernel of `NETWORK`, which Python calls, for networks of that dtype."""
-    return _load(name, "", dtype)
+    return load(Variant(name, "", dtype))
 
 
 def run_epochs(dtype: str) -> store.Function:
     """The kernel that runs a training kernel several times (many_epochs.py)."""
-    return _load("run_epochs", "", dtype)
+    return load(Variant("run_epochs", "", dtype))
 
 
 def linear(name: str, dtype: str) -> store.Function:
     """A function of `LINEAR`."""
-    return _load(name, "", dtype)
+    return load(Variant(name, "", dtype))
 
 
 def activation(name: str, dtype: str) -> store.Function:
     """The rows function of an entry of the registry of activations."""
-    return _load("activation", name, dtype)
+    return load(Variant("activation", name, dtype))
 
 
 def loss(name: str, output: str, dtype: str) -> store.Function:
     """The rows function of a loss; ``output`` is the activation it is fused with or ''."""
-    return _load("loss", f"{name}.{output}", dtype)
+    return load(Variant("loss", f"{name}.{output}", dtype))
 
 
 def reader(source: str, dtype: str) -> store.Function:
     """The reader of x or y of that dtype."""
-    return _load("reader", source, dtype)
+    return load(Variant("reader", source, dtype))
 
 
 def sparse_reader(sources: str, dtype: str) -> store.Function:
     """The reader of CSR rows; ``sources`` is the dtypes of the data and of the indices, "float32.int32"."""
-    return _load("sparse_reader", sources, dtype)
+    return load(Variant("sparse_reader", sources, dtype))
 
 
 def step(optimizer: str, states: int, dtype: str) -> store.Function:
     """The step of an optimiser of the registry, with that number of vectors of state."""
-    return _load("step", f"{optimizer}.{states}", dtype)
+    return load(Variant("step", f"{optimizer}.{states}", dtype))
 
 
 def dropout(dtype: str) -> store.Function:
     """The function that leaves units of a hidden layer out."""
-    return _load("dropout", "", dtype)
+    return load(Variant("dropout", "", dtype))
 
 
 def softmax_backward(dtype: str) -> store.Function:
     """The way back through a softmax."""
-    return _load("softmax_backward", "", dtype)
+    return load(Variant("softmax_backward", "", dtype))

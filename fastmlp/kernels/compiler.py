@@ -20,7 +20,7 @@ from .checked import checked
 from .cpu import target_machine
 from .signature import parameters
 
-__all__ = ["OPTIONS", "compile_callback", "compile_kernel"]
+__all__ = ["OPTIONS", "c_function", "compile_callback", "compile_kernel", "no_collection", "object_code"]
 
 # What the compiled function may do with floats. No nnan and no ninf: the checks for NaN and infinity must stay.
 OPTIONS: dict[str, Any] = {
@@ -30,7 +30,7 @@ OPTIONS: dict[str, Any] = {
     "boundscheck": bool(checked()),
 }
 # Numba's C wrapper names these for exceptions and for arrays that own memory. A kernel has neither, which
-# _object_code checks: no exception is stored in its code and no allocator is named there.
+# object_code checks: no exception is stored in its code and no allocator is named there.
 _NEVER_CALLED = {
     "NRT_Free",
     "NRT_MemInfo_call_dtor",
@@ -50,18 +50,18 @@ def compile_kernel(symbol: str, function: Any, signature: str, dtype: str) -> by
     RuntimeError
         When the function can raise or allocate.
     """
-    with _no_collection():
+    with no_collection():
         # Without Numba's runtime (an option that callees inherit): what owns no memory counts no references.
-        return _object_code(symbol, _cfunc(function, signature, dtype, _nrt=False))
+        return _object_code(symbol, c_function(function, signature, dtype, _nrt=False))
 
 
 def compile_callback(function: Any, signature: str, dtype: str) -> Any:
     """Numba's object for a function that may allocate and raise: its ``address`` is valid while the object lives."""
-    return _cfunc(function, signature, dtype)
+    return c_function(function, signature, dtype)
 
 
 @contextlib.contextmanager
-def _no_collection() -> Iterator[None]:
+def no_collection() -> Iterator[None]:
     """Pause the garbage collector: scanning Numba's long-lived objects costs a fifth of the time to compile."""
     was_on = gc.isenabled()
     gc.disable()
@@ -72,7 +72,7 @@ def _no_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _cfunc(function: Any, signature: str, dtype: str, **options: Any) -> Any:
+def c_function(function: Any, signature: str, dtype: str, **options: Any) -> Any:
     """Numba's C function; RuntimeError where the function's arguments have other names than the signature's."""
     real = getattr(types, dtype)
     arguments, names = parameters(signature), list(inspect.signature(function).parameters)
@@ -90,7 +90,17 @@ def _cfunc(function: Any, signature: str, dtype: str, **options: Any) -> Any:
 
 
 def _object_code(symbol: str, compiled: Any) -> bytes:
-    code = compiled.inspect_llvm().replace(compiled.native_name, symbol)
+    return object_code(symbol, compiled.inspect_llvm().replace(compiled.native_name, symbol), target_machine())
+
+
+def object_code(symbol: str, code: str, machine: Any) -> bytes:
+    """The object file of a kernel's optimised LLVM code, by LLVM's code generator for some processor.
+
+    Raises
+    ------
+    RuntimeError
+        When the code can raise or allocate.
+    """
     if ".const.pickledata" in code and not checked():
         raise RuntimeError(f"{symbol}: a kernel must not raise, and this one can")
     code = re.sub(r"^declare (.*@((?:NRT|numba)_\w+)\(.*)$", _bury, code, flags=re.MULTILINE)
@@ -98,7 +108,7 @@ def _object_code(symbol: str, compiled: Any) -> bytes:
         code = _aborting(code, symbol)
     module = llvm.parse_assembly(code)
     module.verify()
-    return target_machine().emit_object(module)
+    return machine.emit_object(module)
 
 
 def _bury(declaration: re.Match[str]) -> str:

@@ -1,4 +1,4 @@
-"""The processor that kernels are compiled for: its name, its features, its vectors, and LLVM's description of it."""
+"""The processor that kernels are compiled for, or run on: its name, features, vectors, and LLVM's description of it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,24 @@ import os
 import platform
 from typing import Any
 
-__all__ = ["cpu_features", "cpu_name", "has_many_registers", "target_machine", "vector_bytes"]
+from .targets import Target
+
+__all__ = [
+    "build_for",
+    "cpu_features",
+    "cpu_name",
+    "has_many_registers",
+    "target_machine",
+    "vector_bytes",
+    "widest_vector_bytes",
+    "x86_levels",
+]
+
+_FEATURES = {  # of each level of x86-64, by NumPy's name and LLVM's; a level has those of the lower ones, too
+    "x86-64-v2": ("X86_V2", "cx16 popcnt sahf sse3 sse4.1 sse4.2 ssse3"),
+    "x86-64-v3": ("X86_V3", "avx avx2 bmi bmi2 f16c fma lzcnt movbe xsave"),
+    "x86-64-v4": ("X86_V4", "avx512f avx512bw avx512cd avx512dq avx512vl"),
+}
 
 
 def cpu_name() -> str:
@@ -17,17 +34,49 @@ def cpu_name() -> str:
     return llvm.get_host_cpu_name()
 
 
+def widest_vector_bytes() -> int:
+    """Bytes of the widest vectors that kernels may use: FASTMLP_VECTOR_BITS, or 512 bits."""
+    wanted = os.environ.get("FASTMLP_VECTOR_BITS", "")
+    return int(wanted) // 8 if wanted in ("128", "256", "512") else 64
+
+
+def x86_levels() -> list[str]:
+    """The levels of x86-64 all of whose features this processor has, the highest first."""
+    from numpy._core._multiarray_umath import __cpu_features__ as by_numpy
+
+    if "X86_V2" in by_numpy:
+        has = {level: by_numpy[name] for level, (name, _) in _FEATURES.items()}
+    else:  # NumPy before 2.4 does not list them all
+        try:
+            by_llvm = _host_features()
+        except ImportError:
+            return []
+        has = {level: all(by_llvm.get(name) for name in names.split()) for level, (_, names) in _FEATURES.items()}
+    return [level for level in reversed(_FEATURES) if all(has[lower] for lower in _FEATURES if lower <= level)]
+
+
+_built_for: Target | None = None
+
+
+def build_for(target: Target) -> None:
+    """Compile for vectors and registers like another processor's from now on, in a process that builds for it alone."""
+    global _built_for
+    _built_for = target
+
+
 @functools.cache
 def vector_bytes() -> int:
     """Bytes of the vectors that the register tiles use: the CPU's, or fewer where FASTMLP_VECTOR_BITS says so."""
+    if _built_for:
+        return _built_for.vector_bytes
     features = _host_features()
-    widest = 64 if features.get("avx512f") else 32 if features.get("avx") else 16
-    wanted = os.environ.get("FASTMLP_VECTOR_BITS", "")
-    return min(widest, int(wanted) // 8) if wanted in ("128", "256", "512") else widest
+    return min(widest_vector_bytes(), 64 if features.get("avx512f") else 32 if features.get("avx") else 16)
 
 
 def has_many_registers() -> bool:
     """Whether there are 32 vector registers, not 16."""
+    if _built_for:
+        return _built_for.many_registers
     return vector_bytes() == 64 or platform.machine().lower() in ("aarch64", "arm64")
 
 

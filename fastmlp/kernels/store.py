@@ -1,4 +1,4 @@
-"""From a kernel's name to a C function: loaded already, or in this user's cache of object files, or compiled now.
+"""From a kernel's name to a C function: loaded already, prebuilt, in this user's cache, or compiled now.
 
 Why not Numba's own cache: it stamps a kernel by the file it stands in, so an edited callee in another file runs stale
 code; a torn file raises for ever; and even a hit costs the import of Numba and of its typing machinery, 0.4 to 0.5 s.
@@ -14,22 +14,27 @@ import ctypes
 import functools
 import hashlib
 import importlib
+import importlib.util
 import os
 import threading
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from ..base.atomic import write_whole
 from ..base.cache import cache_folder, make_folder, unless_unsafe, why_unsafe
+from . import prebuilt
 from .cpu import target_machine
 from .digest import code_digest, machine_digest
 from .signature import parameters
 
-__all__ = ["Function", "compile_private", "load", "require_writable_cache"]
+__all__ = ["Function", "compile_private", "load", "origins", "require_writable_cache", "symbol_of"]
 
 Function = Any  # a ctypes function: pointers go in as integer addresses
 
 _loaded: dict[tuple[str, str, str], Function] = {}
+_origins: dict[str, str] = {}
 _lock = threading.RLock()
 
 
@@ -44,8 +49,19 @@ def load(module: str, name: str, signature: str, dtype: str) -> Function:
     return function
 
 
+def symbol_of(module: str, name: str, dtype: str) -> str:
+    """What object files and libraries call a kernel."""
+    return f"fastmlp.{module}.{name}.{dtype}"
+
+
+def origins() -> Mapping[str, str]:
+    """Where each kernel that this process has came from: "prebuilt", "cache" or "compiled", by symbol."""
+    return MappingProxyType(_origins)
+
+
 def compile_private(function: Any, signature: str, dtype: str) -> tuple[Function, Any]:
     """A function that holds a user's own code: compiled in this process, never stored. Keep the second value alive."""
+    _require_compiler(function.__qualname__)
     from .compiler import compile_callback
 
     with _lock:
@@ -63,25 +79,43 @@ def require_writable_cache() -> None:
 
 
 def _find(module: str, name: str, signature: str, dtype: str) -> Function:
-    """Load the kernel's object file; where there is none that is whole, compile and store it."""
-    symbol = f"fastmlp.{module}.{name}.{dtype}"
-    code = _read(symbol)
-    if code is None:
-        from .compiler import compile_kernel
+    """Load the wheel's kernel, or the cached object file; where neither is there and whole, compile and store it."""
+    symbol = symbol_of(module, name, dtype)
+    address, origin = prebuilt.find(symbol), "prebuilt"
+    if address is None:
+        _require_compiler(symbol)
+        code, origin = _read(symbol), "cache"
+        if code is None:
+            from .compiler import compile_kernel
 
-        source = importlib.import_module(f".{module}", __package__)
-        code = compile_kernel(symbol, source.build(name, dtype), signature, dtype)
-        _write(symbol, code)
-    return _link(symbol, code, signature)
+            origin = "compiled"
+            source = importlib.import_module(f".{module}", __package__)
+            code = compile_kernel(symbol, source.build(name, dtype), signature, dtype)
+            _write(symbol, code)
+        address = _link(symbol, code)
+    _origins[symbol] = origin
+    return _prototype(signature)(address)
 
 
-def _link(symbol: str, code: bytes, signature: str) -> Function:
+def _require_compiler(symbol: str) -> None:
+    """Raise ImportError where Numba is not installed, which kernels need unless they are prebuilt."""
+    if importlib.util.find_spec("numba"):
+        return
+    try:
+        why = f"{prebuilt.in_use().path.name} does not have it"
+    except prebuilt.Unusable as reason:
+        why = f"no prebuilt kernels can be used: {reason}"
+    raise ImportError(f"{symbol} has to be compiled ({why}), which needs Numba: pip install numba", name="numba")
+
+
+def _link(symbol: str, code: bytes) -> int:
+    """The address of the kernel, once its object file is loaded."""
     import llvmlite.binding as llvm
 
     engine = _engine()
     engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()
-    return _prototype(signature)(engine.get_function_address(symbol))
+    return engine.get_function_address(symbol)
 
 
 def _prototype(signature: str) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..base.checks import check_count, check_seed
+from ..base.cores import usable_cores
 from ..base.suggest import did_you_mean
 from ..spec import Spec
 from .history import DivergenceError, History
@@ -117,7 +117,7 @@ def train_many(
     check_progress(progress)
     specs = _parse_specs(specs)
     plans = _plans(len(specs), seeds, grid, options)
-    n_threads = _cores() if n_threads is None else check_count(n_threads, "n_threads")
+    n_threads = usable_cores() if n_threads is None else check_count(n_threads, "n_threads")
     models = [id(spec) for spec in specs if isinstance(spec, MLP)]
     if models and (len(plans) > len(specs) or len(set(models)) < len(models)):
         raise ValueError("specs: several runs would train one model in place; give each a copy, and no seeds or grid")
@@ -255,10 +255,3 @@ def _run_all(
     if troubles:
         raise troubles[0]
     return [trained for trained in results if trained is not None], interrupted
-
-
-def _cores() -> int:
-    """Count the processor's cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

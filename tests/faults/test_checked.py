@@ -35,7 +35,7 @@ def by_address(x, n, i):
 
 function = globals()[sys.argv[1]]
 code = compiler._object_code("probe", compiler._cfunc(function, "x n i", "float64", _nrt=False))
-x, probe = aligned(512, np.dtype(np.float64)), store._link("probe", code, "x n i")
+x, probe = aligned(512, np.dtype(np.float64)), store._prototype("x n i")(store._link("probe", code))
 for number in sys.argv[2:]:
     probe(x.ctypes.data, 512, int(number))
     print(number, flush=True)

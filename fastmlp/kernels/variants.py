@@ -1,0 +1,33 @@
+"""Every kernel that a network of built-in parts can need: what is compiled ahead of time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..activations import ACTIVATIONS
+from ..losses import LOSSES
+from ..optimizers import OPTIMIZERS, SGD
+from .catalog import LINEAR, NETWORK, Variant
+
+__all__ = ["built_in"]
+
+_SOURCES = ("float32", "float64", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64")
+
+
+def built_in() -> Iterator[Variant]:
+    """All families of the catalog for both dtypes, each in all variants of the registries."""
+    for dtype in ("float32", "float64"):
+        for family in (*NETWORK, "run_epochs", *LINEAR, "dropout", "softmax_backward"):
+            yield Variant(family, "", dtype)
+        for source in _SOURCES:
+            yield Variant("reader", source, dtype)
+        for data in ("float32", "float64"):
+            for index in ("int32", "int64"):
+                yield Variant("sparse_reader", f"{data}.{index}", dtype)
+        for name in ACTIVATIONS:
+            yield Variant("activation", name, dtype)
+        for loss in LOSSES.values():
+            for output in (*loss.fused, ""):
+                yield Variant("loss", f"{loss.name}.{output}", dtype)
+        for optimizer in (*(kind() for kind in OPTIMIZERS.values() if kind.rule), SGD(momentum=0.9)):
+            yield Variant("step", f"{optimizer.name}.{optimizer.states}", dtype)
