@@ -8,6 +8,7 @@ from __future__ import annotations
 from . import init, interop, optimizers, schedules
 from .activations import ACTIVATIONS, Activation, get_activation
 from .base.version import __version__ as __version__
+from .kernels.report import show_kernels
 from .losses import LOSSES, Loss
 from .model.callbacks import TrainingState
 from .model.checkpoints import Checkpoint
@@ -22,7 +23,7 @@ from .spec import Spec
 __all__ = [
     "ACTIVATIONS", "LOSSES", "MLP", "Activation", "Checkpoint", "DivergenceError", "EarlyStopping", "GradientCheck",
     "History", "Loss", "Spec", "TrainResult", "Trained", "TrainingState", "check_gradients", "init", "interop", "load",
-    "optimizers", "schedules", "train", "train_many",
+    "optimizers", "schedules", "show_kernels", "train", "train_many",
 ]  # fmt: skip
 
 

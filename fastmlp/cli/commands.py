@@ -282,10 +282,22 @@ def evaluate(model: Model, data: Data) -> None:
 
 
 @app.command()
-def info(model: Model) -> None:
-    """Show what is in a model's file: its layers, columns and classes."""
+def info(
+    model: Annotated[
+        Path | None, typer.Argument(metavar="[MODEL]", help="What train wrote.", show_default=False)
+    ] = None,
+    kernels: Annotated[bool, typer.Option("--kernels", help="Show which kernels are in use, and why.")] = False,
+) -> None:
+    """Show what is in a model's file: its layers, columns and classes; or which kernels are in use."""
+    from ..kernels.report import show_kernels
     from ..tables import Schema
 
+    if kernels:
+        show_kernels()
+    if model is None:
+        if not kernels:
+            raise ValueError("info needs a MODEL, or --kernels")
+        return
     network = load(model)
     spec = network.spec
     layers = _table("layer", "units", "activation", "weights", "parameters", text=(0, 2))

@@ -11,8 +11,8 @@ def warmup() -> None:
     """Compile all kernels now, for an image or a cluster; FASTMLP_CACHE_DIR says where they are kept."""
     from ..kernels.warmup import warm_up
 
-    count, seconds, folder = warm_up()
-    print(f"{count} kernels ready after {seconds:.1f} s, stored in {folder}")
+    count, seconds, place = warm_up()
+    print(f"{count} kernels ready after {seconds:.1f} s, in {place}")
 
 
 def bench(rounds: int = 5, seconds: float = 0.3, out: list[Path] | None = None) -> int:

@@ -9,11 +9,12 @@ import numpy as np
 
 from ..base.alone import Alone
 from ..kernels.layout import aligned, parameter_places
+from ..kernels.report import level
 from ..metrics import Metric, one_hot
 from ..spec import Spec
 from .engine import Engine
 
-__all__ = ["Network", "evaluate_rows", "named_values"]
+__all__ = ["Network", "evaluate_rows", "kernels_level", "named_values"]
 
 _BUSY = (
     "the model is being trained by the call that this one comes from (a callback or a signal handler); "
@@ -94,6 +95,11 @@ class Network:
                 zeros.flags.writeable = False
                 biases.append(zeros)
         return weights, biases
+
+
+def kernels_level() -> str:
+    """What the bits of a network's numbers depend on, beside the version of fastmlp: see `fastmlp.show_kernels`."""
+    return level()
 
 
 def evaluate_rows(

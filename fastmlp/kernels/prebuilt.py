@@ -40,6 +40,11 @@ class Prebuilt(NamedTuple):
     path: Path
     library: Any
 
+    @property
+    def level(self) -> str:
+        """The target without its system: "x86-64-v4"."""
+        return self.target.partition("-")[2]
+
 
 def find(symbol: str) -> int | None:
     """The address of a kernel in the library that fits this process; None where there is no such library or kernel."""
@@ -72,10 +77,11 @@ def _load() -> Prebuilt | str:
         return "bounds are checked"
     try:
         manifest = json.loads((FOLDER / MANIFEST).read_text(encoding="utf-8"))
-        libraries, sources, version = manifest["libraries"], manifest["sources"], manifest["version"]
+        sources, version = manifest["sources"], manifest["version"]
+        files = {target: (entry["file"], entry["sha256"]) for target, entry in manifest["libraries"].items()}
     except FileNotFoundError:
         return "this installation has none"
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return f"their manifest cannot be read ({error!r})"
     try:
         if sources != code_digest():
@@ -83,12 +89,13 @@ def _load() -> Prebuilt | str:
     except OSError:  # an application that is one file has no sources beside it
         if version != __version__:
             return f"they are of fastmlp {version}"
-    target = next((name for name in _fitting() if name in libraries), None)
+    target = next((name for name in _fitting() if name in files), None)
     if target is None:
-        return f"there is none for this processor and system among {', '.join(libraries)}"
-    path = FOLDER / libraries[target]["file"]
+        return f"there is none for this processor and system among {', '.join(files)}"
+    name, digest = files[target]
+    path = FOLDER / str(name)
     try:
-        if hashlib.sha256(path.read_bytes()).hexdigest() != libraries[target]["sha256"]:
+        if hashlib.sha256(path.read_bytes()).hexdigest() != digest:
             return f"{path.name} is damaged"
         return Prebuilt(target, path, ctypes.CDLL(str(path)))
     except OSError as error:

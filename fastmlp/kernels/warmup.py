@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from ..base.cache import cache_folder
-from . import store
+from . import prebuilt, store
 from .catalog import load
 from .variants import built_in
 
@@ -21,8 +21,8 @@ def warm_up() -> tuple[int, float, Path]:
     count : int
         How many kernels they are.
     seconds : float
-    folder : Path
-        Where they are stored; see FASTMLP_CACHE_DIR in the README.
+    place : Path
+        The prebuilt library that has them, or the folder where they are stored; see FASTMLP_CACHE_DIR in the README.
 
     Raises
     ------
@@ -32,11 +32,15 @@ def warm_up() -> tuple[int, float, Path]:
     Examples
     --------
     >>> from fastmlp.kernels.warmup import warm_up
-    >>> count, seconds, folder = warm_up()  # doctest: +SKIP
+    >>> count, seconds, place = warm_up()  # doctest: +SKIP
     """
     begin = time.perf_counter()
-    store.require_writable_cache()
+    try:
+        place = prebuilt.in_use().path
+    except prebuilt.Unusable:
+        store.require_writable_cache()
+        place = cache_folder()
     kernels = list(built_in())
     for kernel in kernels:
         load(kernel)
-    return len(kernels), time.perf_counter() - begin, cache_folder()
+    return len(kernels), time.perf_counter() - begin, place

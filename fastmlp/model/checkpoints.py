@@ -17,7 +17,8 @@ from ..base.atomic import remove_leftovers, write_whole
 from ..base.checks import check_count
 from ..base.lock import FileLock
 from ..base.sparse import SparseRows
-from ..engine.network import Network
+from ..base.version import __version__
+from ..engine.network import Network, kernels_level
 from ..engine.steps import OptimizerState
 from ..spec import Spec
 from .container import Tensors, check_finite, entry, reading, to_bytes
@@ -125,6 +126,7 @@ class SavedRun(NamedTuple):
     first_random_state: dict[str, Any]
     random_state: dict[str, Any]
     stratified: bool
+    kernels: str  # what made it so far, "" where a version wrote the file that did not say
 
     def first_rng(self) -> np.random.Generator:
         """A generator that draws what the run drew first, in the process that began it: the rows to hold out."""
@@ -147,6 +149,11 @@ class CheckpointFile:
         The run's definition (`terms`); a file with other ones is refused.
     quantities : list of str
         The names that its history has in every epoch; callbacks may add others.
+
+    Attributes
+    ----------
+    kernels : str
+        What decides the bits of the epochs that this process makes.
     """
 
     def __init__(
@@ -156,6 +163,7 @@ class CheckpointFile:
 
         self._path, self._every = Path(checkpoint.path).absolute(), checkpoint.every
         self._epochs, self._terms, self._quantities = epochs, terms, quantities
+        self.kernels = f"{kernels_level()}, fastmlp {__version__}"
         self._found = False
         self._lock = FileLock(self._path)
         self._writer = ThreadPoolExecutor(1, "fastmlp-checkpoint")
@@ -187,6 +195,7 @@ class CheckpointFile:
             states = entry(document, "random_state", dict)
             first, now = (_check_random_state(states.get(name)) for name in ("first", "now"))
             stratified = "stratified" in document and entry(document, "stratified", bool)
+            kernels = entry(document, "kernels", str) if "kernels" in document else ""
             lengths = entry(document, "history", dict)
             lengths = {name: entry(lengths, name, int) for name in lengths}
             for name in self._quantities:
@@ -199,7 +208,8 @@ class CheckpointFile:
             check_finite(tensors)
             if n_epochs and not np.isfinite(history["loss"]).all():
                 raise ValueError("has a loss that is NaN or infinite")
-        return SavedRun(tensors, {k: v.tolist() for k, v in history.items()}, steps, stopped, first, now, stratified)
+        lists = {name: values.tolist() for name, values in history.items()}
+        return SavedRun(tensors, lists, steps, stopped, first, now, stratified, kernels)
 
     def begin(self, state: RunState) -> None:
         """Write the first file, unless one was read, and wait for it: a file that cannot be written is an error before
@@ -230,6 +240,7 @@ class CheckpointFile:
             "epochs": state.history.epochs,
             "stopped": state.stopped,
             "stratified": state.stratified,
+            "kernels": self.kernels,
             "steps": state.optimizer.count,
             "random_state": {"first": state.first_random_state, "now": state.rng.bit_generator.state},
             "history": {name: len(values) for name, values in history.items()},

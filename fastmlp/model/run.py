@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 
 from ..base.ram import check_memory
+from ..base.text import printable
 from ..engine.epochs import EpochRunner, Samples
 from ..engine.lbfgs import minimise
 from ..engine.network import evaluate_rows
@@ -65,6 +66,10 @@ class TrainingRun:
         saved = None if self._file is None else self._file.read(self._state)
         if saved is not None:
             self._state.restore(saved)
+            if self._file is not None and saved.kernels not in ("", self._file.kernels):
+                kernels = f"{printable(saved.kernels)}; here {self._file.kernels}"
+                message = f"the checkpoint was made by other kernels ({kernels}): training goes on, with other rounding"
+                warnings.warn(message, UserWarning, stacklevel=3)
         rng = self._state.rng if saved is None else saved.first_rng()
         self._rows, held_out = self._data.split(self._options.shuffle, rng, self._state.stratified)
         samples = self._data.samples

@@ -251,6 +251,17 @@ def test_all_options_but_those_that_change_no_bits_are_compared():
     assert list(options.for_checkpoint(90)) == list(OTHER)
 
 
+def test_a_run_that_goes_on_with_other_kernels_says_so(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("fastmlp.model.checkpoints.kernels_level", lambda: "prebuilt \x1b[31mx86-64-v9")
+        run(tmp_path / "run", epochs=3)
+    words = r"other kernels \(prebuilt \\x1b\[31mx86-64-v9, fastmlp .*; here .*\): training goes on"
+    with pytest.warns(UserWarning, match=words) as warned:
+        assert run(tmp_path / "run") == run()
+    assert warned[0].filename == __file__
+    assert run(tmp_path / "run", epochs=9) == run(epochs=9), "it is said once"
+
+
 def test_a_checkpoint_of_version_1_still_goes_on(tmp_path, monkeypatch):
     """The file was written on another machine, whose last bits may differ.
 
