@@ -34,7 +34,7 @@ def by_address(x, n, i):
     return peek(x + 8 * i, np.float64)
 
 function = globals()[sys.argv[1]]
-code = compiler._object_code("probe", compiler._cfunc(function, "x n i", "float64", _nrt=False))
+code = compiler._object_code("probe", compiler.c_function(function, "x n i", "float64", _nrt=False))
 x, probe = aligned(512, np.dtype(np.float64)), store._prototype("x n i")(store._link("probe", code))
 for number in sys.argv[2:]:
     probe(x.ctypes.data, 512, int(number))

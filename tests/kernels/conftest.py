@@ -43,3 +43,11 @@ def guarded():
     for block, start, end in blocks:
         assert np.all(block[:start] == 0xFF), "a kernel wrote in front of an array"
         assert np.all(block[end:] == 0xFF), "a kernel wrote behind an array"
+
+
+@pytest.fixture(scope="module")
+def compiling():
+    """No prebuilt kernels in the processes that a file's tests start."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FASTMLP_PREBUILT", "0")
+        yield

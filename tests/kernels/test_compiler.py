@@ -22,7 +22,7 @@ def test_kernels_that_allocate_or_raise_are_refused():
 
     for function in (allocates,) if checked() else (raises, allocates):
         with pytest.raises(RuntimeError, match="must not"):
-            compiler._object_code("probe", compiler._cfunc(function, "x:T n", "float64"))
+            compiler._object_code("probe", compiler.c_function(function, "x:T n", "float64"))
 
 
 def test_a_users_function_may_allocate_and_the_loss_too():

@@ -12,6 +12,7 @@ import pytest
 
 import fastmlp
 
+pytestmark = pytest.mark.usefixtures("compiling")
 TRAIN = """
 import fastmlp, sys
 model, _ = fastmlp.train([[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0],

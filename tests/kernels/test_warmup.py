@@ -5,6 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
+pytestmark = pytest.mark.usefixtures("compiling")
+
 
 def test_after_warmup_nothing_is_compiled(process):
     warm = process("warmup")
