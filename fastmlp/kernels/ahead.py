@@ -93,14 +93,12 @@ def _machine(target: Target) -> Any:
 
 
 def _object_code(symbol: str, code: str, target: Target, machine: Any) -> bytes:
-    from .compiler import object_code
+    from .compiler import hide_all_but, object_code
 
     code = re.sub(r"^target triple = .*$", f'target triple = "{target.triple}"', code, flags=re.MULTILINE)
     code = re.sub(r"^target datalayout = .*$", f'target datalayout = "{machine.target_data}"', code, flags=re.MULTILINE)
     module = llvm.parse_assembly(code)
-    for part in (*module.functions, *module.global_variables):
-        if not part.is_declaration and part.name != symbol:
-            part.linkage = "internal"
+    hide_all_but(module, symbol)
     options = llvm.create_pipeline_tuning_options(speed_level=3)
     options.loop_vectorization = options.slp_vectorization = True
     options.loop_unrolling = options.loop_interleaving = True

@@ -20,7 +20,15 @@ from .checked import checked
 from .cpu import target_machine
 from .signature import parameters
 
-__all__ = ["OPTIONS", "c_function", "compile_callback", "compile_kernel", "no_collection", "object_code"]
+__all__ = [
+    "OPTIONS",
+    "c_function",
+    "compile_callback",
+    "compile_kernel",
+    "hide_all_but",
+    "no_collection",
+    "object_code",
+]
 
 # What the compiled function may do with floats. No nnan and no ninf: the checks for NaN and infinity must stay.
 OPTIONS: dict[str, Any] = {
@@ -107,8 +115,20 @@ def object_code(symbol: str, code: str, machine: Any) -> bytes:
     if checked():
         code = _aborting(code, symbol)
     module = llvm.parse_assembly(code)
+    hide_all_but(module, symbol)
     module.verify()
     return machine.emit_object(module)
+
+
+def hide_all_but(module: Any, symbol: str) -> None:
+    """Keep what a module defines, but for the kernel, from other object files.
+
+    Numba tells functions of equal names apart by a count of its process, and where object files of two processes are
+    loaded, one would call the other's.
+    """
+    for part in (*module.functions, *module.global_variables):
+        if not part.is_declaration and part.name != symbol:
+            part.linkage = "internal"
 
 
 def _bury(declaration: re.Match[str]) -> str:
