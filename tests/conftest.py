@@ -22,6 +22,14 @@ if (
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def patience():
+    """Nothing is said of compiling in this process, where it would stand in what a test captures."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("fastmlp.kernels.store._PATIENCE", 1e6)
+        yield
+
+
 @pytest.fixture(scope="session")
 def mnist():
     """The four MNIST arrays, where FASTMLP_DATA says they are."""

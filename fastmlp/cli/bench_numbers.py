@@ -16,7 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from ..base.cores import usable_cores
 from ..datasets import load_mnist
+from ..kernels.report import show_kernels
 from ..model.mlp import MLP
 from ..model.training import train
 
@@ -33,6 +35,16 @@ for epoch in range(20):
     if model.evaluate(x_test, y_test)["accuracy"] >= 0.978:
         break
 print(epoch + 1)
+"""
+_FIRST_TRAINING = """
+import time
+import numpy
+begin = time.perf_counter()
+import fastmlp
+x, y = [[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0]
+spec = [{"n": 2, "act": None}, {"n": 8, "act": "tanh"}, {"n": 1, "act": "sigmoid"}]
+fastmlp.train(x, y, spec, epochs=1, progress=False)
+print(time.perf_counter() - begin)
 """
 _JAX = """
 import numpy as np, jax, jax.numpy as jnp
@@ -111,6 +123,7 @@ def lines(rounds: int = 5) -> Iterator[str]:
     with contextlib.suppress(ConnectionError):  # load_mnist neither found nor fetched it
         load_mnist()
         yield _to_accuracy(min(3, rounds))
+    yield _first_training(rounds)
 
 
 def _share_of_sgemm() -> str:
@@ -232,3 +245,22 @@ def _to_accuracy(rounds: int) -> str:
     line = f"- from process start to 97.8 % on MNIST's test set, 784-128-10: {ours:.1f} s ({epochs} epochs of batch 1)"
     labels = {"jax": "JAX, the same,", "torch": "PyTorch, Adam on batches of 64,"}
     return "; ".join([line, *(f"{labels[name]} {t / ours:.2g}× ({n} epochs)" for name, (t, n) in best.items())])
+
+
+def _first_training(rounds: int) -> str:
+    """Import and first training in a new process, with prebuilt kernels, with the cache's, and compiling them."""
+    with tempfile.TemporaryDirectory() as cache:
+
+        def seconds(prebuilt: str, rounds: int) -> float:
+            environment = {**os.environ, "FASTMLP_CACHE_DIR": cache, "FASTMLP_PREBUILT": prebuilt}
+            command = [sys.executable, "-c", _FIRST_TRAINING]
+            runs = [subprocess.run(command, env=environment, capture_output=True, check=True) for _ in range(rounds)]
+            return min(float(run.stdout) for run in runs)
+
+        figures = []
+        if "library" in show_kernels("dicts")["prebuilt"]:
+            figures.append(f"{seconds('1', rounds):.2f} s with prebuilt kernels")
+        compiled = seconds("0", 1)
+        figures += [f"{seconds('0', rounds):.2f} s with the cache's", f"{compiled:.1f} s where they are compiled"]
+    beyond = "import and first training of a small network, beyond NumPy's import"
+    return f"- {beyond}: {', '.join(figures)} ({usable_cores()} cores)"

@@ -14,6 +14,7 @@ import numpy as np
 from ..activations import Activation
 from ..base.sparse import SparseRows
 from ..kernels import catalog, store
+from ..kernels.catalog import Variant
 from ..kernels.layout import DATA, LINEAR, Place, aligned
 from ..losses import Loss
 from ..optimizers import Optimizer
@@ -21,7 +22,7 @@ from ..spec import Spec
 from .call import KernelCall
 from .memory import Functions, Parameters, Workspace, fields, record_of, words
 
-__all__ = ["Binding", "DataView", "address_of"]
+__all__ = ["Binding", "DataView", "address_of", "prepare_kernels", "reader_of"]
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class Binding:
         self._places, self._dtype = places, params.dtype
         self._real, self._params_at = params.dtype.name, params.ctypes.data  # NumPy takes microseconds to make them
         self._readers: dict[np.dtype, int] = {}
+        prepare_kernels(spec, self._real)
         self._compiled: list[Any] = []  # users' functions, which must outlive their addresses
         self._functions = Functions(
             [self._activation(layer.act) for layer in spec.layers],
@@ -63,11 +65,10 @@ class Binding:
             [0 if layer.act.elementwise else address_of(catalog.softmax_backward(self._real)) for layer in spec.layers],
             _linear_fields(self._real),
         )
-        output = spec.layers[-1].act
-        fused = output.builtin and output.name in spec.loss.fused
+        output = _fused_output(spec)
         loss = np.zeros((), DATA)
-        loss["loss"] = self._loss_rows(spec.loss, output.name if fused else "")
-        loss["fused"], loss["loss_activates"] = fused, fused and not output.elementwise
+        loss["loss"] = self._loss_rows(spec.loss, output)
+        loss["fused"], loss["loss_activates"] = bool(output), bool(output) and not spec.layers[-1].act.elementwise
         loss["score_labels"], loss["score_classes"] = spec.multilabel, spec.one_of_many and not spec.multilabel
         self._loss = words(loss)
         self.affine = _affine(spec, self._dtype)
@@ -97,8 +98,7 @@ class Binding:
             parts = x.data, x.indptr, x.indices
             record["x"], record["x_row"], record["x_column"] = (part.ctypes.data for part in parts)
             record["x_sparse"], record["x_values"] = True, min(len(x.data), len(x.indices))
-            sources = f"{x.data.dtype.name}.{x.indices.dtype.name}"
-            record["x_reader"] = address_of(catalog.sparse_reader(sources, self._real))
+            record["x_reader"] = address_of(catalog.load(reader_of(x, self._real)))
         else:
             record["x"], (record["x_row"], record["x_column"]) = x.ctypes.data, x.strides
             record["x_reader"] = self._reader(x)
@@ -164,12 +164,49 @@ class Binding:
 
     def _reader(self, array: np.ndarray) -> int:
         if array.dtype not in self._readers:
-            self._readers[array.dtype] = address_of(catalog.reader(array.dtype.name, self._real))
+            self._readers[array.dtype] = address_of(catalog.load(reader_of(array, self._real)))
         return self._readers[array.dtype]
 
     def _keep(self, compiled: tuple[store.Function, Any]) -> int:
         self._compiled.append(compiled)
         return address_of(compiled[0])
+
+
+def reader_of(array: np.ndarray | SparseRows, real: str) -> Variant:
+    """The kernel that reads the rows of x, or of y (n_samples, n_out)."""
+    if isinstance(array, SparseRows):
+        return Variant("sparse_reader", f"{array.data.dtype.name}.{array.indices.dtype.name}", real)
+    return Variant("reader", array.dtype.name, real)
+
+
+def prepare_kernels(spec: Spec, real: str, *more: Variant) -> None:
+    """Compile, side by side, what has to be compiled of a spec's kernels and of these."""
+    names = tuple(layer.act.name for layer in spec.layers if layer.act.builtin)
+    loss = f"{spec.loss.name}.{_fused_output(spec)}" if spec.loss.builtin else None
+    _prepare(names, all(layer.act.elementwise for layer in spec.layers), loss, real, more)
+
+
+@cache
+def _prepare(
+    activations: tuple[str, ...], elementwise: bool, loss: str | None, real: str, more: tuple[Variant, ...]
+) -> None:
+    """Once for each kind of network, because it takes longer to ask than to make one."""
+    variants = [*more, *(Variant(name, "", real) for name in catalog.LINEAR)]
+    variants += [Variant("activation", name, real) for name in activations]
+    if not elementwise:
+        variants.append(Variant("softmax_backward", "", real))
+    if loss is not None:
+        variants.append(Variant("loss", loss, real))
+    if not all(map(catalog.is_ready, variants)):
+        from ..kernels.workers import prepare
+
+        prepare(variants)
+
+
+def _fused_output(spec: Spec) -> str:
+    """The output's activation, where it is computed together with the loss, else ''."""
+    output = spec.layers[-1].act
+    return output.name if output.builtin and output.name in spec.loss.fused else ""
 
 
 def address_of(function: store.Function) -> int:

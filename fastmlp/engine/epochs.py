@@ -9,10 +9,11 @@ from functools import partial
 
 import numpy as np
 
+from ..kernels.catalog import Variant
 from ..kernels.layout import NUMBERS
 from ..metrics import Metric
 from . import blocks
-from .binding import Binding, DataView
+from .binding import Binding, DataView, prepare_kernels, reader_of
 from .blocks import BLOCK, part_of_batch
 from .call import KernelCall, TimeSlices
 from .network import Network, named_values
@@ -69,14 +70,18 @@ class EpochRunner:
     ) -> None:
         self._network, self._batch, self._metrics = network, batch, metrics
         self._state, self._slices = state, TimeSlices()
-        self.take(samples)
-        self._finite = network.params.copy()
-        self._team = Team(network._engine.binding, state.vectors, min(n_threads, -(-batch // part_of_batch(batch))))
         self._by_sample = batch == 1 and state.linear
         self._kernel, self._block = "batches", BLOCK
         if self._by_sample:
             self._kernel = "samples" if state.plain else "samples_with_memory"
             self._block = _samples_together(network)
+        real = network.dtype.name
+        readers = [reader_of(array, real) for array in (samples.x, samples.y)[: samples.y.ndim]]
+        kernels = [Variant(name, "", real) for name in (self._kernel, "run_epochs")]
+        prepare_kernels(network.spec, real, *kernels, *readers)
+        self.take(samples)
+        self._finite = network.params.copy()
+        self._team = Team(network._engine.binding, state.vectors, min(n_threads, -(-batch // part_of_batch(batch))))
         self._dropout = bool(dropout)
         binding, simple = network._engine.binding, state.plain and (self._by_sample or batch <= BLOCK)
         self._step = Step(

@@ -18,14 +18,13 @@ __all__ = [
     "Variant",
     "activation",
     "dropout",
+    "is_ready",
     "linear",
     "load",
     "loss",
     "network",
-    "reader",
     "run_epochs",
     "softmax_backward",
-    "sparse_reader",
     "step",
 ]
 
@@ -90,6 +89,11 @@ def load(variant: Variant) -> store.Function:
     return store.load(kernel.file, variant.name, kernel.signature, variant.dtype)
 
 
+def is_ready(variant: Variant) -> bool:
+    """Whether loading that kernel will not compile it."""
+    return store.is_ready(KERNELS[variant.family].file, variant.name, variant.dtype)
+
+
 def network(name: str, dtype: str) -> store.Function:
     """A kernel of `NETWORK`, which Python calls, for networks of that dtype."""
     return load(Variant(name, "", dtype))
@@ -113,16 +117,6 @@ def activation(name: str, dtype: str) -> store.Function:
 def loss(name: str, output: str, dtype: str) -> store.Function:
     """The rows function of a loss; ``output`` is the activation it is fused with or ''."""
     return load(Variant("loss", f"{name}.{output}", dtype))
-
-
-def reader(source: str, dtype: str) -> store.Function:
-    """The reader of x or y of that dtype."""
-    return load(Variant("reader", source, dtype))
-
-
-def sparse_reader(sources: str, dtype: str) -> store.Function:
-    """The reader of CSR rows; ``sources`` is the dtypes of the data and of the indices, "float32.int32"."""
-    return load(Variant("sparse_reader", sources, dtype))
 
 
 def step(optimizer: str, states: int, dtype: str) -> store.Function:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from typing import Any, Literal, overload
 
 from ..base.cache import cache_folder
@@ -82,15 +81,15 @@ def _found() -> dict[str, dict[str, Any]]:
     except prebuilt.Unusable as reason:
         about = {"unused": str(reason)}
     compiler = {package: _version(package) for package in ("numba", "llvmlite")}
-    can_compile = importlib.util.find_spec("numba") is not None
-    if can_compile:
+    usable = store.can_compile() or "library" in about
+    if store.can_compile():
         compiler["target"] = f"{cpu_name()}, {8 * vector_bytes()} bits"
     counts = ", ".join(
         f"{origins.count(origin)} {words}"
         for origin, words in (("prebuilt", "prebuilt"), ("cache", "from the cache"), ("compiled", "compiled"))
     )
     return {
-        "kernels": {"level": level() if can_compile or "library" in about else "none: no Numba", "loaded": counts},
+        "kernels": {"level": level() if usable else "none: no Numba", "loaded": counts},
         "prebuilt": about,
         "compiler": compiler,
         "cache": {"folder": str(cache_folder())},

@@ -16,8 +16,10 @@ import hashlib
 import importlib
 import importlib.util
 import os
+import sys
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -29,13 +31,25 @@ from .cpu import target_machine
 from .digest import code_digest, machine_digest
 from .signature import parameters
 
-__all__ = ["Function", "compile_private", "load", "origins", "require_writable_cache", "symbol_of"]
+__all__ = [
+    "Function",
+    "can_compile",
+    "compile_private",
+    "compiling",
+    "is_ready",
+    "load",
+    "origins",
+    "require_writable_cache",
+    "symbol_of",
+]
 
 Function = Any  # a ctypes function: pointers go in as integer addresses
 
 _loaded: dict[tuple[str, str, str], Function] = {}
 _origins: dict[str, str] = {}
 _lock = threading.RLock()
+_PATIENCE = 1.0  # seconds of compiling that need no word
+_spent = 0.0
 
 
 def load(module: str, name: str, signature: str, dtype: str) -> Function:
@@ -47,6 +61,41 @@ def load(module: str, name: str, signature: str, dtype: str) -> Function:
             function = _loaded.get(key) or _find(module, name, signature, dtype)
             _loaded[key] = function
     return function
+
+
+def is_ready(module: str, name: str, dtype: str) -> bool:
+    """Whether loading that kernel will not compile it, unless its object file turns out to be damaged."""
+    if (module, name, dtype) in _loaded:
+        return True
+    symbol = symbol_of(module, name, dtype)
+    return prebuilt.find(symbol) is not None or (can_compile() and (_folder() / f"{symbol}.o").exists())
+
+
+def can_compile() -> bool:
+    """Whether Numba is installed."""
+    return importlib.util.find_spec("numba") is not None
+
+
+@contextlib.contextmanager
+def compiling() -> Iterator[None]:
+    """Keep other threads from compiling meanwhile, and say on standard error when it takes longer than people wait."""
+    global _spent
+    with _lock:
+        begin = time.monotonic()
+        bell = threading.Timer(max(0.0, _PATIENCE - _spent), _say)
+        bell.daemon = True
+        bell.start()
+        try:
+            yield
+        finally:
+            bell.cancel()
+            _spent += time.monotonic() - begin
+
+
+@functools.cache
+def _say() -> None:
+    if sys.stderr is not None:
+        print("fastmlp: compiling kernels for this machine, once; it takes some seconds", file=sys.stderr, flush=True)
 
 
 def symbol_of(module: str, name: str, dtype: str) -> str:
@@ -86,11 +135,12 @@ def _find(module: str, name: str, signature: str, dtype: str) -> Function:
         _require_compiler(symbol)
         code, origin = _read(symbol), "cache"
         if code is None:
-            from .compiler import compile_kernel
-
             origin = "compiled"
-            source = importlib.import_module(f".{module}", __package__)
-            code = compile_kernel(symbol, source.build(name, dtype), signature, dtype)
+            with compiling():
+                from .compiler import compile_kernel
+
+                source = importlib.import_module(f".{module}", __package__)
+                code = compile_kernel(symbol, source.build(name, dtype), signature, dtype)
             _write(symbol, code)
         address = _link(symbol, code)
     _origins[symbol] = origin
@@ -99,7 +149,7 @@ def _find(module: str, name: str, signature: str, dtype: str) -> Function:
 
 def _require_compiler(symbol: str) -> None:
     """Raise ImportError where Numba is not installed, which kernels need unless they are prebuilt."""
-    if importlib.util.find_spec("numba"):
+    if can_compile():
         return
     try:
         why = f"{prebuilt.in_use().path.name} does not have it"

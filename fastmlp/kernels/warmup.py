@@ -9,6 +9,7 @@ from ..base.cache import cache_folder
 from . import prebuilt, store
 from .catalog import load
 from .variants import built_in
+from .workers import prepare
 
 __all__ = ["warm_up"]
 
@@ -41,6 +42,7 @@ def warm_up() -> tuple[int, float, Path]:
         store.require_writable_cache()
         place = cache_folder()
     kernels = list(built_in())
+    prepare(kernels)
     for kernel in kernels:
         load(kernel)
     return len(kernels), time.perf_counter() - begin, place

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from fastmlp.kernels import catalog
+from fastmlp.kernels.catalog import Variant
 from fastmlp.kernels.cpu import vector_bytes
 
 SOURCES = ["float32", "float64", *(f"{sign}int{bits}" for bits in (8, 16, 32, 64) for sign in ("", "u")), "bool"]
@@ -21,7 +22,7 @@ def naive_reader(x, index, rows, following, n, shift, scale, out):
 
 def reader(x, index, rows, following, n, shift, scale, out):
     x = x.view(np.uint8) if x.dtype == bool else x
-    catalog.reader(x.dtype.name, out.dtype.name)(
+    catalog.load(Variant("reader", x.dtype.name, out.dtype.name))(
         x.ctypes.data, *x.strides, index.ctypes.data, rows, following, n, 0 if shift is None else shift.ctypes.data,
         0 if scale is None else scale.ctypes.data, out.ctypes.data, out.strides[0],
     )  # fmt: skip
@@ -116,7 +117,7 @@ def naive_sparse_reader(data, indptr, indices, n, order, rows, scale, out, index
 
 
 def sparse_reader(data, indptr, indices, n, order, rows, scale, out, index, slots):
-    return catalog.sparse_reader(f"{data.dtype.name}.{indices.dtype.name}", out.dtype.name)(
+    return catalog.load(Variant("sparse_reader", f"{data.dtype.name}.{indices.dtype.name}", out.dtype.name))(
         data.ctypes.data, indptr.ctypes.data, indices.ctypes.data, len(data), n, order.ctypes.data, rows,
         0 if scale is None else scale.ctypes.data, out.ctypes.data, out.strides[0], index.ctypes.data,
         slots.ctypes.data,
@@ -177,7 +178,7 @@ def test_sparse_rows_that_leave_the_matrix_are_left_out(guarded, real):
         out, index, slots = guarded(np.full((2, 5), -7, real)), guarded(np.full(5, -7)), guarded(np.full(5, -1))
         arrays = guarded(np.array(indptr)), guarded(np.array(indices))
         arrays[1][6:] = 1 << 40
-        count = catalog.sparse_reader(f"{data.dtype.name}.int64", out.dtype.name)(
+        count = catalog.load(Variant("sparse_reader", f"{data.dtype.name}.int64", out.dtype.name))(
             data.ctypes.data, *(part.ctypes.data for part in arrays), 6, 5, order.ctypes.data, 2, 0, out.ctypes.data,
             out.strides[0], index.ctypes.data, slots.ctypes.data,
         )  # fmt: skip

@@ -15,6 +15,7 @@ import fastmlp
 pytestmark = pytest.mark.usefixtures("compiling")
 TRAIN = """
 import fastmlp, sys
+sys.executable = ""  # no workers
 model, _ = fastmlp.train([[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0],
                          [{"n": 2, "act": None}, {"n": 4, "act": "tanh"}, {"n": 1, "act": "sigmoid"}], seed=0)
 print(model.params.tobytes().hex(), "numba" in sys.modules)
