@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+
 import numpy as np
 import pytest
 from numba import njit
@@ -127,7 +129,7 @@ def test_aligned_memory_has_a_line_of_zeros_behind_it(dtype):
         raw = vector.base
         end = vector.ctypes.data + vector.nbytes
         assert raw.ctypes.data <= vector.ctypes.data and end + LINE <= raw.ctypes.data + raw.nbytes
-        assert not raw.any()
+        assert not any((ctypes.c_uint8 * (vector.nbytes + LINE)).from_address(vector.ctypes.data))
 
 
 def test_parameters_follow_each_other_layer_by_layer():
