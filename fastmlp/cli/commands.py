@@ -10,6 +10,8 @@ import os
 import sys
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -184,10 +186,12 @@ def train(
         if path is not None:
             _check_folder(path)
     table = tables.read(data)
-    schema = tables.Schema.of(table, target, task, ignore=ignore or (), category=category or ())
+    with _named(data):
+        schema = tables.Schema.of(table, target, task, ignore=ignore or (), category=category or ())
     if loss is not None:
         check_choice(loss, "--loss", _CLASS_LOSSES if schema.classes else _NUMBER_LOSSES)
-    rows = TableRows.of(table, schema, validation, seed, dtype)
+    with _named(data):
+        rows = TableRows.of(table, schema, validation, seed, dtype)
     options = {
         **_step_options(optimizer, lr, batch_size),
         **{"epochs": epochs, "early_stopping": early_stopping or None, "l2": l2, "dropout": dropout},
@@ -208,6 +212,15 @@ def train(
     else:
         _print("\nnot saved; --out FILE.safetensors saves the model")
     return 130 if history.interrupted else 0
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Let errors about a table's columns name its file, too."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def _step_options(optimizer: str, lr: float | None, batch_size: str | None) -> dict[str, Any]:
@@ -252,7 +265,10 @@ def predict(
     schema = Schema.stored_in(network)
     if probabilities and network.spec.layers[-1].act.name != "softmax":
         raise ValueError("--probabilities needs a model with softmax outputs, which this one has not")
-    outputs = network.predict(schema.encode(tables.read(data), network.dtype))
+    table = tables.read(data)
+    with _named(data):
+        x = schema.encode(table, network.dtype)
+    outputs = network.predict(x)
     shown = printable if out is None and sys.stdout.isatty() else str
     target, classes = shown(schema.target), [shown(name) for name in schema.classes]
     columns: dict[str, np.ndarray] = {target: outputs[:, 0]}
@@ -275,10 +291,12 @@ def evaluate(model: Model, data: Data) -> None:
     network = load(model)
     schema = Schema.stored_in(network)
     table = tables.read(data)
-    rows, y = schema.encode_target(table, network.dtype)
-    if not len(rows):
-        raise ValueError(f"{data}: no row has a value in column {schema.target!r}")
-    _report(network, schema, schema.encode(table, network.dtype)[rows], y, "rows")
+    with _named(data):
+        rows, y = schema.encode_target(table, network.dtype)
+        if not len(rows):
+            raise ValueError(f"no row has a value in column {schema.target!r}")
+        x = schema.encode(table, network.dtype)[rows]
+    _report(network, schema, x, y, "rows")
 
 
 @app.command()

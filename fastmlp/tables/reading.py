@@ -33,6 +33,7 @@ __all__ = ["MISSING", "Values", "read", "write", "write_csv"]
 MISSING = ("", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None", "?")
 """Texts that are missing values."""
 _NUMBER = r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$"
+_MUCH, _TIMES = 1 << 28, 200  # what unpacks to more bytes than this, and to so many times its size, is refused
 _COMMA_NUMBER = r"^[-+]?\d*,?\d+$"
 
 
@@ -167,6 +168,8 @@ def read(path: str | Path) -> Table:
         if error.errno is None:  # Arrow's word for what is damaged
             raise refusal(path, error) from None
         raise OSError(error.errno, error.strerror, str(path)) from None
+    except MemoryError:  # Arrow's, too
+        raise refusal(path, "takes more memory than there is") from None
     except (pa.ArrowException, ValueError, csv.Error) as error:
         raise refusal(path, error) from None
     table: Table = {}
@@ -208,7 +211,7 @@ def _read_csv(path: Path) -> Iterator[Values]:
     data = path.read_bytes()
     if path.suffix.lower() == ".gz":
         try:
-            data = gzip.decompress(data)
+            data = _unpacked(data)
         except (OSError, EOFError, zlib.error):
             raise ValueError("is no sound gzip file") from None
     try:
@@ -223,6 +226,23 @@ def _read_csv(path: Path) -> Iterator[Values]:
     )
     for name, values in zip(table.column_names, table.columns, strict=True):
         yield Values(name, values, decimal_comma=delimiter != ",")
+
+
+def _unpacked(data: bytes) -> bytes:
+    """The content of a gzip file."""
+    parts, size = [], 0
+    with gzip.open(io.BytesIO(data)) as file:
+        while part := file.read(1 << 20):
+            size += len(part)
+            _check_unpacked(size, len(data))
+            parts.append(part)
+    return b"".join(parts)
+
+
+def _check_unpacked(size: int, packed: int) -> None:
+    """Raise ValueError for what looks as if it were made to fill the memory."""
+    if size > max(_MUCH, _TIMES * packed):
+        raise ValueError(f"unpacks to more than {_TIMES} times its size; unpack it yourself, if it should be read")
 
 
 def _csv_header(data: bytes) -> tuple[str, list[str]]:
@@ -260,7 +280,9 @@ def _unzipped(file: IO[bytes]) -> Iterator[tuple[str, np.ndarray]]:
     """Read the arrays of an archive, with their names."""
     try:
         archive = zipfile.ZipFile(file)
-        for member in archive.infolist():
+        members = archive.infolist()
+        _check_unpacked(sum(member.file_size for member in members), os.fstat(file.fileno()).st_size)
+        for member in members:
             with archive.open(member) as content:
                 yield member.filename.removesuffix(".npy"), _array(content, member.file_size)
     except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError) as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gzip
+import io
 import json
 import os
 import pickle
@@ -215,6 +216,18 @@ def header(descr="'<f8'", shape="(10,)", order="False"):
     return f"{{'descr': {descr}, 'fortran_order': {order}, 'shape': {shape}, }}"
 
 
+def zip_bomb():
+    """An archive whose three thousand arrays are one, of a megabyte, packed a thousand times."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("x.npy", npy(header(shape="(125000,)"), bytes(1_000_000)))
+    content = buffer.getvalue()
+    start, end = content.rindex(b"PK\1\2"), content.rindex(b"PK\5\6")
+    entries = content[start:end] * 3000
+    counts = (3000).to_bytes(2, "little") * 2 + len(entries).to_bytes(4, "little")
+    return content[:start] + entries + content[end : end + 8] + counts + content[end + 16 :]
+
+
 def damaged_tables(tmp_path):
     np.savez_compressed(tmp_path / "good.npz", x=np.arange(1000.0))
     np.savez(tmp_path / "objects.npz", x=np.array([Bomb()], object))
@@ -239,6 +252,7 @@ def damaged_tables(tmp_path):
         "points.npy": npy(header("'<U1'", "(20,)"), b"\xff" * 80),
         "cut.csv.gz": text[:-9], "half.csv.gz": text[: len(text) // 2], "empty.csv.gz": b"", "empty.csv": b"",
         "flipped.csv.gz": text[:30] + bytes([text[30] ^ 255]) + text[31:],
+        "bomb.csv.gz": gzip.compress(bytes(1 << 20)) * 300, "bomb.npz": zip_bomb(),
         "field.csv": b'"' + b"a" * 300_000, "utf-16.csv": "x,y\n1,2\n".encode("utf-16"),
         "empty.parquet": b"", "magic.parquet": b"PAR1" + b"\xff" * 40 + b"\x20\0\0\0PAR1",
     }.items()  # fmt: skip
@@ -264,7 +278,17 @@ def test_damaged_tables_are_refused_by_name(tmp_path, capfd):
         assert fastmlp.__main__.main(["train", str(path), "-t", "x"]) == 2
         assert capfd.readouterr().err == f"fastmlp: {text}\n"
         n_files += 1
-    assert n_files == 42
+    assert n_files == 44
+
+
+def test_memory_that_is_lacking_is_said_of_the_file(tmp_path, monkeypatch):
+    def lacking(*arguments):
+        raise MemoryError
+
+    monkeypatch.setattr(tables.reading, "_csv_header", lacking)
+    (tmp_path / "t.csv").write_text("x,y\n1,2\n")
+    with pytest.raises(ValueError, match=r"t\.csv: takes more memory than there is$"):
+        tables.read(tmp_path / "t.csv")
 
 
 def test_arrays_of_every_sort_are_read(tmp_path):
