@@ -64,7 +64,7 @@ class KernelCall:
         by_inputs: bool = False,
         checked: bool = False,
     ) -> None:
-        self.order, self.block = order, block
+        self.order, self.block, self.by_inputs = order, block, by_inputs
         self._alive = outputs, gradient, step
         self.numbers = np.array([number, 0.0, 0.0])  # a NUMBERS record
         self.totals = self.numbers[1:]

@@ -113,7 +113,7 @@ class Engine:
         spec, params = self.binding.spec, self.binding.params
         shape = len(view.x), spec.n_out, spec.n_in if by_inputs else params.size
         check_memory(math.prod(shape) * params.itemsize, f"a Jacobian of shape {shape}")
-        jacobian = aligned(math.prod(shape), params.dtype).reshape(shape)
+        jacobian = aligned(math.prod(shape), params.dtype, zeros=False).reshape(shape)
         call = KernelCall(np.arange(len(view.x)), 1, outputs=jacobian, by_inputs=by_inputs)
         for start, count in TimeSlices().slices(len(view.x), 1):
             self.run("jacobian", view, call, start, count)

@@ -10,7 +10,7 @@ import numpy as np
 
 from .decorators import array_at, inlined_source, record_at, size_of
 from .layout import JOB, NUMBERS
-from .packing import clear, last_layer, layer_at, pack, unpack
+from .packing import clear, last_layer, layer_at, pack, unpack_layer
 from .passes import (
     activate_layers,
     all_deltas,
@@ -81,16 +81,20 @@ def _inputs_derivative(job, out, real):
 
 @inlined_source
 def _params_derivative(job, n_columns, out, real):
-    """Write the derivative by the parameters to the address ``out``, (n_params,)."""
+    """Write the derivative by the parameters to the address ``out``, (n_params,), unless the call is told to stop."""
     gradient, one = job.workspace.gradient, real(1)
     for i in range(job.workspace.n_layers):
         layer = layer_at(job, i)
-        clear(layer, gradient, real)
-        scale(layer, 0, 1, one, real)
-        if i > 0:
-            update(job, layer, gradient, 0, 1, real)
-    update_first(job, gradient, 1, n_columns, real)
-    unpack(job, out, gradient, real)
+        if not told_to_stop(job):
+            clear(layer, gradient, real)
+            scale(layer, 0, 1, one, real)
+        if not told_to_stop(job):
+            if i > 0:
+                update(job, layer, gradient, 0, 1, real)
+            else:
+                update_first(job, gradient, 1, n_columns, real)
+        if not told_to_stop(job):
+            unpack_layer(layer, out, gradient, real)
 
 
 def _jacobian(real):

@@ -54,14 +54,19 @@ def pack(job, flat, distance, real):
 @kernel_function
 def unpack(job, flat, distance, real):
     """Write the flat vector at address ``flat`` from the padded rows that stand at a distance behind the parameters."""
-    item = size_of(real)
     for i in range(job.workspace.n_layers):
-        layer = layer_at(job, i)
-        size = layer.w_columns * item
-        for r in range(layer.w_rows):
-            copy(flat + layer.flat_w + r * size, layer.w + distance + r * layer.w_row, size)
-        if layer.has_biases:
-            copy(flat + layer.flat_b, layer.b + distance, layer.n_out * item)
+        unpack_layer(layer_at(job, i), flat, distance, real)
+
+
+@kernel_function
+def unpack_layer(layer, flat, distance, real):
+    """Write one layer's part of the flat vector at address ``flat``."""
+    item = size_of(real)
+    size = layer.w_columns * item
+    for r in range(layer.w_rows):
+        copy(flat + layer.flat_w + r * size, layer.w + distance + r * layer.w_row, size)
+    if layer.has_biases:
+        copy(flat + layer.flat_b, layer.b + distance, layer.n_out * item)
 
 
 @inlined_source
