@@ -151,16 +151,12 @@ class Binding:
     def _activation(self, activation: Activation) -> int:
         if activation.builtin:
             return address_of(catalog.activation(activation.name, self._real))
-        from ..kernels import private
-
-        return self._keep(private.activation(activation.function, activation.derivative_function, self._real))
+        return self._keep(_private().activation(activation.function, activation.derivative_function, self._real))
 
     def _loss_rows(self, loss: Loss, output: str) -> int:
         if loss.builtin:
             return address_of(catalog.loss(loss.name, output, self._real))
-        from ..kernels import private
-
-        return self._keep(private.loss(loss.function, loss.derivative, self._real))
+        return self._keep(_private().loss(loss.function, loss.derivative, self._real))
 
     def _reader(self, array: np.ndarray) -> int:
         if array.dtype not in self._readers:
@@ -207,6 +203,15 @@ def _fused_output(spec: Spec) -> str:
     """The output's activation, where it is computed together with the loss, else ''."""
     output = spec.layers[-1].act
     return output.name if output.builtin and output.name in spec.loss.fused else ""
+
+
+def _private() -> Any:
+    """The module that compiles users' functions; its import is Numba's."""
+    with store.COMPILER.held():
+        store.COMPILER.go_first()
+        from ..kernels import private
+
+    return private
 
 
 def address_of(function: store.Function) -> int:

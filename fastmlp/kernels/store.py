@@ -26,12 +26,14 @@ from typing import Any
 
 from ..base.atomic import write_whole
 from ..base.cache import cache_folder, make_folder, unless_unsafe, why_unsafe
+from ..base.forks import ForkLock
 from . import prebuilt
 from .cpu import target_machine
 from .digest import code_digest, machine_digest
 from .signature import parameters
 
 __all__ = [
+    "COMPILER",
     "Function",
     "can_compile",
     "compile_private",
@@ -47,7 +49,12 @@ Function = Any  # a ctypes function: pointers go in as integer addresses
 
 _loaded: dict[tuple[str, str, str], Function] = {}
 _origins: dict[str, str] = {}
-_lock = threading.RLock()
+# Held by whoever compiles, loads, or imports what compiles: Numba's and LLVM's locks, and Python's of modules, would
+# stay locked in a child that has not the thread.
+COMPILER = ForkLock(
+    "this process was forked while a kernel was being compiled, and can neither compile nor load any itself; "
+    "let processes begin by 'spawn' or 'forkserver' (multiprocessing.set_start_method), or fork when nobody compiles"
+)
 _PATIENCE = 1.0  # seconds of compiling that need no word
 _spent = 0.0
 
@@ -57,7 +64,7 @@ def load(module: str, name: str, signature: str, dtype: str) -> Function:
     key = (module, name, dtype)
     function = _loaded.get(key)
     if function is None:
-        with _lock:
+        with COMPILER.held():
             function = _loaded.get(key) or _find(module, name, signature, dtype)
             _loaded[key] = function
     return function
@@ -80,7 +87,8 @@ def can_compile() -> bool:
 def compiling() -> Iterator[None]:
     """Keep other threads from compiling meanwhile, and say on standard error when it takes longer than people wait."""
     global _spent
-    with _lock:
+    with COMPILER.held():
+        COMPILER.go_first()
         begin = time.monotonic()
         bell = threading.Timer(max(0.0, _PATIENCE - _spent), _say)
         bell.daemon = True
@@ -110,10 +118,10 @@ def origins() -> Mapping[str, str]:
 
 def compile_private(function: Any, signature: str, dtype: str) -> tuple[Function, Any]:
     """A function that holds a user's own code: compiled in this process, never stored. Keep the second value alive."""
-    _require_compiler(function.__qualname__)
-    from .compiler import compile_callback
+    with COMPILER.held():
+        _require_compiler(function.__qualname__)
+        from .compiler import compile_callback
 
-    with _lock:
         compiled = compile_callback(function, signature, dtype)
     return _prototype(signature)(compiled.address), compiled
 

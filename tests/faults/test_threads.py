@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import runpy
 import signal
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -119,3 +122,13 @@ def test_train_many_in_a_daemon_thread_does_not_keep_the_interpreter():
     done = subprocess.run([sys.executable, "-c", DAEMON], capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout) == (0, "end\n"), done.stderr
     assert time.monotonic() - begin < 60
+
+
+FORKS = runpy.run_path(str(Path(__file__).with_name("forks.py"))) if hasattr(os, "fork") else {}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.parametrize("seed", [0, 2], ids=["beside threads", "in handlers"])
+def test_forks_while_kernels_are_compiled(seed):
+    made, _, troubles = FORKS["run"](3, seed)
+    assert made == 3 and not troubles, troubles
