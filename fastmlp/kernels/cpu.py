@@ -10,7 +10,9 @@ from typing import Any
 from .targets import Target
 
 __all__ = [
+    "COMPRESS",
     "build_for",
+    "compressor",
     "cpu_features",
     "cpu_name",
     "has_many_registers",
@@ -25,6 +27,7 @@ _FEATURES = {  # of each level of x86-64, by NumPy's name and LLVM's; a level ha
     "x86-64-v3": ("X86_V3", "avx avx2 bmi bmi2 f16c fma lzcnt movbe xsave"),
     "x86-64-v4": ("X86_V4", "avx512f avx512bw avx512cd avx512dq avx512vl"),
 }
+COMPRESS = "llvm.experimental.vector.compress"
 
 
 def cpu_name() -> str:
@@ -55,6 +58,7 @@ def x86_levels() -> list[str]:
     return [level for level in reversed(_FEATURES) if all(has[lower] for lower in _FEATURES if lower <= level)]
 
 
+_ARM = ("aarch64", "arm64")
 _built_for: Target | None = None
 
 
@@ -77,7 +81,23 @@ def has_many_registers() -> bool:
     """Whether there are 32 vector registers, not 16."""
     if _built_for:
         return _built_for.many_registers
-    return vector_bytes() == 64 or platform.machine().lower() in ("aarch64", "arm64")
+    return vector_bytes() == 64 or platform.machine().lower() in _ARM
+
+
+@functools.cache
+def compressor() -> str | None:
+    """What LLVM calls the instruction that brings chosen numbers of a vector to its front: AVX-512's `COMPRESS`, or a
+    permutation, of 4 bytes each in vectors of 32, of single bytes in vectors of 16. None where there is neither.
+    """
+    if vector_bytes() == 64:
+        return COMPRESS
+    machine = _built_for.triple.partition("-")[0] if _built_for else platform.machine().lower()
+    if machine in _ARM:
+        return "llvm.aarch64.neon.tbl1.v16i8"
+    needed, name = ("ssse3", "llvm.x86.ssse3.pshuf.b.128")
+    if vector_bytes() == 32:
+        needed, name = ("avx2", "llvm.x86.avx2.permd")
+    return name if _built_for or _host_features().get(needed) else None
 
 
 def cpu_features() -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .cpu import has_many_registers, vector_bytes
+from .cpu import compressor, has_many_registers, vector_bytes
 from .decorators import array_at, kernel_function
 from .tiles import (
     backward_and_update,
@@ -236,19 +236,21 @@ def _list_nonzero_columns(real):
     """
     itemsize = np.dtype(real).itemsize
     lanes = VECTOR_BYTES // itemsize
-    can_compress = VECTOR_BYTES == 64
+    can_move = compressor() is not None
 
     def list_nonzero_columns(x, x_row, rows, n, index):
         numbers = array_at(index, n, np.int64)
         vectors = -(-n // lanes)
-        if 4 * nonzero_columns(False, real, x, x_row, 1, vectors, index) > 3 * n:
+        found = nonzero_columns(False, real, x, x_row, 1, vectors, index)
+        if 4 * found > 3 * n:
             for k in range(n):
                 numbers[k] = k
             return float(n)
-        found = nonzero_columns(can_compress, real, x, x_row, rows, vectors, index)
+        if rows > 1:
+            found = nonzero_columns(can_move, real, x, x_row, rows, vectors, index)
         x = array_at(x, (rows, x_row // itemsize), real)
         for r in range(rows):
-            if not can_compress:
+            if rows == 1 or not can_move:
                 for i in range(found):
                     x[r, i] = x[r, numbers[i]]
             for i in range(found, -(-found // lanes) * lanes):

@@ -8,7 +8,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .cpu import vector_bytes
-from .emitter import INT32, INT64, Emitter, llvm_function
+from .emitter import INT64, Emitter, llvm_function
 
 
 @intrinsic
@@ -250,15 +250,14 @@ def prefetch(typingctx, address):
 def nonzero_columns(typingctx, move, real, x, x_row, rows, vectors, index):
     """Write the numbers of the columns that are not zero in all rows to ``index``, int64; return how many they are.
 
-    With ``move`` those columns are moved to the front of x too: one instruction a vector on AVX-512, many elsewhere.
+    With ``move`` those columns are moved to the front of x too: fast where the CPU has a `compressor`.
     ``index`` has room for a vector's worth of numbers behind the last one, which are written but mean nothing.
     """
 
     def codegen(context, builder, signature, args):
         _, _, x, x_row, rows, vectors, index = args
         emit = Emitter(context, builder, real.dtype)
-        bits = ir.VectorType(ir.IntType(1), emit.lanes)
-        numbers = ir.VectorType(INT32, emit.lanes)
+        bits = ir.VectorType(ir.IntType(8 * emit.itemsize), emit.lanes)
         wide = ir.VectorType(INT64, emit.lanes)
 
         def column(k, found):
@@ -266,22 +265,22 @@ def nonzero_columns(typingctx, move, real, x, x_row, rows, vectors, index):
 
             def look(r, seen):
                 values = emit.load(builder.add(emit.offset(x, r, x_row), along))
-                return [builder.or_(seen[0], builder.fcmp_unordered("!=", values, emit.zero))]
+                return [builder.or_(seen[0], builder.bitcast(values, bits))]
 
             def move_row(r, _):
                 row = emit.offset(x, r, x_row)
                 target = emit.offset(row, found[0], INT64(emit.itemsize))
-                emit.store(emit.compress(emit.load(builder.add(row, along)), seen), target)
+                emit.store(emit.compress(emit.load(builder.add(row, along)), mask), target)
                 return []
 
             (seen,) = emit.loop(rows, [bits([0] * emit.lanes)], look)
-            which = builder.trunc(builder.mul(k, INT64(emit.lanes)), INT32)
-            which = builder.add(emit.repeat(which), numbers(list(range(emit.lanes))))
+            # the bits of several numbers make 0 or -0 together only if each is 0 or -0
+            mask = builder.fcmp_unordered("!=", builder.bitcast(seen, emit.vector), emit.zero)
             place = builder.inttoptr(emit.offset(index, found[0], INT64(8)), wide.as_pointer())
-            builder.store(builder.zext(emit.compress(which, seen), wide), place, align=8)
+            builder.store(emit.positions(mask, builder.mul(k, INT64(emit.lanes))), place, align=8)
             if move.literal_value:
                 emit.loop(rows, [], move_row)
-            count = builder.ctpop(builder.bitcast(seen, ir.IntType(emit.lanes)))
+            count = builder.ctpop(builder.bitcast(mask, ir.IntType(emit.lanes)))
             return [builder.add(found[0], builder.zext(count, INT64))]
 
         (found,) = emit.loop(vectors, [INT64(0)], column)

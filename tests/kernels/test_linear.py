@@ -6,10 +6,12 @@ exact in either dtype: so results are compared to the last bit, whatever the ord
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 
-from fastmlp.kernels import catalog
+from fastmlp.kernels import catalog, linear, store
 from fastmlp.kernels.cpu import vector_bytes
 
 MOST = 10  # vectors of a row
@@ -230,9 +232,23 @@ def list_nonzero_columns(x, rows, n, index):
     return catalog.linear("list_nonzero_columns", x.dtype.name)(at(x), x.strides[0], rows, n, at(index))
 
 
+@functools.cache
+def kernel_without_compressor(dtype):
+    """The kernel of a CPU whose vectors can be neither compressed nor permuted, and what keeps it alive."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(linear, "compressor", lambda: None)
+        function = linear.build("list_nonzero_columns", dtype)
+    return store.compile_private(function, catalog.KERNELS["list_nonzero_columns"].signature, dtype)
+
+
+def list_nonzero_columns_without_compressor(x, rows, n, index):
+    return kernel_without_compressor(x.dtype.name)[0](at(x), x.strides[0], rows, n, at(index))
+
+
+@pytest.mark.parametrize("list_nonzero_columns", [list_nonzero_columns, list_nonzero_columns_without_compressor])
 @pytest.mark.parametrize("rows", range(1, 13))
 @pytest.mark.parametrize("n", [1, 2, 7, 8, 9, 16, 31, 33, 100])
-def test_list_of_nonzero_columns(guarded, real, rows, n):
+def test_list_of_nonzero_columns(guarded, real, list_nonzero_columns, rows, n):
     rng = np.random.default_rng(rows)
     width = -(-n // lanes(real)) * lanes(real)
     for share in (0, 0.05, 0.3, 0.7, 0.76, 1):

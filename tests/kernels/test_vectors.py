@@ -148,3 +148,24 @@ def test_nonzero_columns(guarded, real, rows, move):
             np.testing.assert_array_equal(x[rows:], expected[rows:])
         else:
             np.testing.assert_array_equal(x, expected)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 5])
+@pytest.mark.parametrize("move", [False, True])
+def test_nonzero_columns_of_every_mask(guarded, real, rows, move):
+    """One vector after the other, each with other lanes that are not zero, down to the bit."""
+    rng = np.random.default_rng(rows)
+    function = compiled(real).move_nonzero_columns if move else compiled(real).nonzero_columns
+    n_lanes = lanes(real)
+    masks = np.arange(1 << n_lanes)
+    chosen = ((masks[:, np.newaxis] >> np.arange(n_lanes)) & 1).astype(bool).ravel()
+    some = np.array([1, -2, np.nan, np.inf, np.finfo(real).smallest_subnormal, np.finfo(real).max], real)
+    numbers = rng.choice(some, (rows, chosen.size))
+    zeros = rng.choice(np.array([0.0, -0.0], real), (rows, chosen.size))
+    seen_in = rng.integers(rows, size=chosen.size) == np.arange(rows)[:, np.newaxis]  # a row where it is not zero
+    values = np.where(chosen & (seen_in | (rng.random(seen_in.shape) < 0.3)), numbers, zeros)
+    x, index = guarded(values), guarded(np.full(chosen.size, -7))
+    columns = np.flatnonzero(chosen)
+    assert function(at(x), x.strides[0], rows, len(masks), at(index)) == len(columns)
+    np.testing.assert_array_equal(index[: len(columns)], columns)
+    np.testing.assert_array_equal(x[:, : len(columns)] if move else x, values[:, columns] if move else values)
