@@ -47,9 +47,10 @@ class Emitter:
         )
 
     def first(self, n):
-        """A mask of the first n lanes."""
-        positions = ir.VectorType(INT64, self.lanes)(list(range(self.lanes)))
-        return self.builder.icmp_signed("<", positions, self.repeat(n))
+        """A mask of the first n lanes; n fits in int32."""
+        kind = ir.IntType(8 * self.itemsize)  # as wide as the lanes: with int64, float32's `is_largest` took 1.5 times
+        lanes = ir.VectorType(kind, self.lanes)(list(range(self.lanes)))
+        return self.builder.icmp_signed("<", lanes, self.repeat(self.builder.trunc(n, kind)))
 
     def load(self, address, column=0):
         return self.builder.load(self._place(address, column), align=self.itemsize)
