@@ -30,7 +30,7 @@ def run(
     seed: int = 0,
     plots: str | os.PathLike[str] | None = None,
 ) -> None:
-    """Train on scikit-learn's digits or, with ``data="mnist"``, the tutorial's net beside Keras, then all of MNIST.
+    """Train on small digits or, with ``data="mnist"``, the tutorial's net beside Keras, then all of MNIST.
 
     Parameters
     ----------
@@ -129,7 +129,10 @@ def _experiment(
     seed: int,
     **options: Any,
 ) -> tuple[MLP, History]:
-    """Train one hidden layer of relu units on images, print its time and accuracy, and return model and history."""
+    """Train one hidden layer of relu units on images, print its time and accuracy, and return model and history.
+
+    Ctrl-C ends the training: what was trained is reported, and the KeyboardInterrupt goes on.
+    """
     x, y = data
     spec: list[dict[str, Any]] = [
         {"n": x.shape[1], "act": None, "scale": scale},
@@ -138,13 +141,19 @@ def _experiment(
     ]
     print(title, flush=True)
     begin = time.perf_counter()
-    train(x[:2], y[:2], spec, epochs=4, progress=False)
+    if train(x[:2], y[:2], spec, epochs=4, progress=False).history.interrupted:
+        raise KeyboardInterrupt
     ready = time.perf_counter()
     model, history = train(x, y, spec, lr=lr, epochs=epochs, seed=seed, progress=True, **options)
     seconds = time.perf_counter() - ready
     print(model.spec)
     print(f"kernels ready in {ready - begin:.2f} s (compiled on first use, then loaded from the cache)")
-    _report(len(x) * epochs, seconds, model.evaluate(*test)["accuracy"], test)
+    if history.interrupted:
+        print(f"interrupted after {history.epochs:,} of {epochs:,} epochs")
+    if history:
+        _report(len(x) * history.epochs, seconds, model.evaluate(*test)["accuracy"], test)
+    if history.interrupted:
+        raise KeyboardInterrupt
     return model, history
 
 

@@ -64,17 +64,16 @@ class Progress:
         if not (self._live or self._lines):
             return
         end = len(history["loss"])
+        done = end * self._samples
+        speed = self._speed(done)  # one for all of these epochs, which have ended together
         for epoch in range(end - count if self._lines else end - 1, end):
             self._values = "  ".join(f"{name} {values[epoch]:.4f}" for name, values in history.items())
-            done = (epoch + 1) * self._samples
             if self._lines:
-                line = f"epoch {epoch + 1}/{self._epochs}  {self._values}  {self._speed(done)}"
-                print(line, file=self._stream, flush=True)
-                continue
-            now = time.perf_counter()
-            if now - self._drawn >= _REFRESH or epoch + 1 == self._epochs:
-                self._drawn = now
-                self._draw(epoch, done, self._values)
+                print(f"epoch {epoch + 1}/{self._epochs}  {self._values}  {speed}", file=self._stream, flush=True)
+        now = time.perf_counter()
+        if self._live and (now - self._drawn >= _REFRESH or end == self._epochs):
+            self._drawn = now
+            self._draw(end - 1, done, self._values)
 
     def close(self) -> None:
         if self._live and self._drawn:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 
@@ -19,6 +20,42 @@ def test_demo_on_digits(process):
     assert "cross_entropy, 2410 parameters" in result.stdout
     assert "samples/s" in result.stdout
     assert float(re.search(r"unseen images: ([\d.]+) %", result.stdout)[1]) > 95
+
+
+def test_ctrl_c_counts_what_was_trained():
+    command = [sys.executable, "-m", "fastmlp", "demo", "--epochs", "10000000"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as training:
+        said = [training.stderr.readline()]
+        while not said[-1].startswith("epoch 10/"):
+            said.append(training.stderr.readline())
+        training.send_signal(signal.SIGINT)
+        out, rest = training.communicate()
+    assert training.returncode == 130
+    last = re.findall(r"^epoch (\d+)/10000000 ", "".join(said) + rest, re.MULTILINE)[-1]
+    epochs = int(re.search(r"interrupted after ([\d,]+) of 10,000,000 epochs", out)[1].replace(",", ""))
+    samples, seconds, speed = re.search(r"trained on ([\d,]+) samples in ([\d.]+) s: ([\d,]+) samples/s", out).groups()
+    assert int(samples.replace(",", "")) == 1438 * epochs
+    assert int(last) <= epochs < 10_000  # the lines of the last few epochs may have been cut off
+    assert int(speed.replace(",", "")) == pytest.approx(1438 * epochs / float(seconds), rel=0.2)
+    assert "unseen images" in out
+
+
+@pytest.mark.parametrize("ready", [False, True])
+def test_ctrl_c_before_an_epoch_has_ended(ready, monkeypatch, capsys):
+    """Whether the kernels are being made ready, by four epochs of two samples, or the training itself has begun."""
+    from fastmlp.model.run import TrainingRun
+
+    run = TrainingRun._run_epochs
+
+    def interrupted(self):
+        if self._options.epochs != 4 or not ready:
+            raise KeyboardInterrupt
+        run(self)
+
+    monkeypatch.setattr(TrainingRun, "_run_epochs", interrupted)
+    with pytest.warns(RuntimeWarning, match="interrupted"), pytest.raises(KeyboardInterrupt):
+        demo.run(epochs=100)
+    assert "samples" not in capsys.readouterr().out
 
 
 def test_demo_draws(tmp_path):

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
 
 import fastmlp
+from fastmlp.model.progress import Progress
 
 
 def test_progress_lines(capsys):
@@ -23,6 +25,18 @@ def test_progress_lines(capsys):
     assert "accuracy" in lines[2] and "samples/s" in lines[2]
     fastmlp.train(x, y, spec, epochs=3)
     assert capsys.readouterr().err == ""
+
+
+def test_epochs_trained_together_have_one_speed(capsys, monkeypatch):
+    """1,000 samples in two seconds, then 3,000 in four: samples so far ÷ seconds so far, on every line of a block."""
+    clock = iter([0.0, 2.0, 2.0, 4.0, 4.0])
+    monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
+    progress = Progress(True, 40, 100)
+    progress.epochs_done({"loss": [0.5] * 10}, 10)
+    progress.epochs_done({"loss": [0.5] * 30}, 20)
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split()[1] for line in lines] == [f"{epoch}/40" for epoch in range(1, 31)]
+    assert [line.rpartition("  ")[2] for line in lines] == ["500 samples/s"] * 10 + ["750 samples/s"] * 20
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
