@@ -10,24 +10,14 @@ from matplotlib.figure import Figure
 
 import fastmlp
 from fastmlp import plotting, schedules
-from fastmlp.datasets import load_digits, load_mnist
+from fastmlp.datasets import load_digits, load_mnist, make_spirals
 
 IMAGES = Path(__file__).parent / "img"
 
 
-def spirals(n: int = 400, arms: int = 3) -> tuple[np.ndarray, np.ndarray]:
-    """Draw points of arms that wind around each other, and the arm that each belongs to."""
-    rng = np.random.default_rng(0)
-    arm = rng.integers(0, arms, n)
-    radius = np.sqrt(rng.uniform(0.02, 1, n))
-    angle = 6.5 * radius + arm * 2 * np.pi / arms
-    x = radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
-    return x + rng.normal(0, 0.025, x.shape), arm
-
-
 def wind() -> tuple[fastmlp.MLP, np.ndarray, np.ndarray]:
     """A network that tells the arms apart, and their points."""
-    x, y = spirals()
+    x, y = make_spirals(400, noise=0.025, seed=0)
     spec = [{"n": 2, "act": None}, *[{"n": 32, "act": "tanh"}] * 2, {"n": 3, "act": "softmax"}]
     options = {"optimizer": "adam", "lr": schedules.Cosine(0.01, epochs=300), "batch_size": 16}
     model = fastmlp.train(x, y, spec, epochs=300, seed=0, **options).model

@@ -1,4 +1,4 @@
-"""Real data to try things on: MNIST, and scikit-learn's small handwritten digits."""
+"""Data to try things on: spirals drawn here, the small handwritten digits that come with fastmlp, and MNIST."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ import numpy as np
 
 from .base.atomic import write_whole
 from .base.cache import cache_folder, make_folder
-from .base.extras import require
+from .base.checks import check_count, check_number, check_seed
 
-__all__ = ["load_digits", "load_mnist"]
+__all__ = ["load_digits", "load_mnist", "make_spirals"]
 
 Split = tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
+_DIGITS = "09f66e6debdee2cd2b5ae59e0d6abbb73fc2b0e0185d2e1957e9ebb51e23aa22"  # SHA-256 of digits.csv.gz
 _MNIST = {  # SHA-256 of each file
     "train-images-idx3-ubyte.gz": "71524e2cd1ad2968737f7f2f2ff69cbfc32df8ccddff51593f7cb2d4e0eb5b64",
     "train-labels-idx1-ubyte.gz": "ec02e7948609e5754d47881c09b8afdd8dfa60600b9e5388c8c54a67069ec772",
@@ -62,7 +63,17 @@ def load_mnist(folder: str | os.PathLike[str] | None = None) -> Split:
 
 
 def load_digits(test_fraction: float = 0.2, seed: int = 0) -> Split:
-    """scikit-learn's 1,797 handwritten digits of 8 × 8 pixels, shuffled and split.
+    """1,797 handwritten digits of 8 × 8 pixels, shuffled and split.
+
+    They come with fastmlp, and are those of scikit-learn: the test set of E. Alpaydin and C. Kaynak, *Optical
+    Recognition of Handwritten Digits*, UCI Machine Learning Repository, 1998, doi:10.24432/C50P49, under CC BY 4.0.
+
+    Parameters
+    ----------
+    test_fraction : float
+        The share of them that is the test set.
+    seed : int
+        Decides their order.
 
     Returns
     -------
@@ -71,8 +82,8 @@ def load_digits(test_fraction: float = 0.2, seed: int = 0) -> Split:
 
     Raises
     ------
-    ImportError
-        scikit-learn is missing: ``pip install 'fastmlp[demo]'``.
+    ValueError
+        The file is damaged (its SHA-256 differs).
 
     Examples
     --------
@@ -81,11 +92,56 @@ def load_digits(test_fraction: float = 0.2, seed: int = 0) -> Split:
     >>> x.shape, x_test.shape
     ((1438, 64), (359, 64))
     """
-    x, y = require("sklearn.datasets", "demo", "load_digits").load_digits(return_X_y=True)
-    order = np.random.default_rng(seed).permutation(len(x))
-    x, y = x[order].astype(np.float32), y[order].astype(np.int64)
+    path = Path(__file__).with_name("digits.csv.gz")
+    content = path.read_bytes()
+    _check(content, _DIGITS, path)
+    table = np.loadtxt(gzip.decompress(content).decode().splitlines(), np.uint8, delimiter=",")
+    table = table[np.random.default_rng(seed).permutation(len(table))]
+    x, y = table[:, :64].astype(np.float32), table[:, 64].astype(np.int64)
     n_test = round(len(x) * test_fraction)
     return (x[n_test:], y[n_test:]), (x[:n_test], y[:n_test])
+
+
+def make_spirals(
+    n_samples: int = 1000, n_classes: int = 3, noise: float = 0.03, seed: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw points of a plane on spirals that wind around each other, one for each class.
+
+    A point of class k is r (cos φ, sin φ) with φ = 2π (r + k / n_classes), a full turn from the centre to the unit
+    circle, where r² is uniform in [0, 1): as many points where the plane has as much room. Noise is added to both
+    coordinates.
+
+    Parameters
+    ----------
+    n_samples : int
+        The number of points, as many in each class, up to one.
+    n_classes : int
+    noise : float
+        Standard deviation of the normal noise; neighbouring spirals are 1 / n_classes apart on a ray.
+    seed : int, optional
+        Same seed, same points.
+
+    Returns
+    -------
+    x : ndarray, (n_samples, 2), float32
+    y : ndarray, (n_samples,), int64
+        Classes, in random order.
+
+    Examples
+    --------
+    >>> import fastmlp.datasets
+    >>> x, y = fastmlp.datasets.make_spirals(300, seed=0)
+    >>> x.shape, np.bincount(y).tolist()
+    ((300, 2), [100, 100, 100])
+    """
+    n_samples, n_classes = check_count(n_samples, "n_samples"), check_count(n_classes, "n_classes")
+    noise = check_number(noise, "noise", 0.0)
+    rng = np.random.default_rng(check_seed(seed))
+    y = rng.permutation(np.arange(n_samples, dtype=np.int64) % n_classes)
+    radius = np.sqrt(rng.random(n_samples))
+    angle = 2 * np.pi * (radius + y / n_classes)
+    x = radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    return (x + rng.normal(0.0, noise, x.shape)).astype(np.float32), y
 
 
 def _mnist_folder(folder: str | os.PathLike[str] | None) -> Path:
@@ -127,15 +183,15 @@ def _download(name: str, digest: str, cache: Path) -> None:
     )
 
 
-def _check(content: bytes, digest: str, where: str) -> None:
+def _check(content: bytes, digest: str, where: str | Path) -> None:
     if hashlib.sha256(content).hexdigest() != digest:
-        raise ValueError(f"{where} is not MNIST's file: its SHA-256 differs")
+        raise ValueError(f"{where} is not the real file: its SHA-256 differs")
 
 
 def _read_idx(path: Path) -> np.ndarray:
     """Read the array of an idx file: four bytes of kind and rank, a big-endian int32 a dimension, then uint8 values."""
     content = path.read_bytes()
-    _check(content, _MNIST[path.name], str(path))
+    _check(content, _MNIST[path.name], path)
     raw = gzip.decompress(content)
     rank = raw[3]
     shape = np.frombuffer(raw, ">i4", rank, offset=4)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import doctest
+import io
 import re
+from contextlib import redirect_stdout
 from html.parser import HTMLParser
 from inspect import signature
 from pathlib import Path
@@ -20,15 +22,21 @@ BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_examples(page, tmp_path, monkeypatch):
-    """A page's blocks share their names. Those with prompts are doctests, the others need only run."""
+    """A page's blocks share their names, those of the README stand each alone. Those with prompts are doctests; the
+    others run, and each ``print(…)`` of theirs prints what the comment behind it says."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MPLBACKEND", "Agg")
     names: dict = {"__name__": "__main__"}
     text = page.read_text()
     for block in BLOCK.finditer(text):
+        if page.name == "README.md":
+            names = {"__name__": "__main__"}
         line = text.count("\n", 0, block.start(1))
         if ">>>" not in block[1]:
-            exec(compile("\n" * line + block[1], page, "exec"), names)
+            with redirect_stdout(io.StringIO()) as printed:
+                exec(compile("\n" * line + block[1], page, "exec"), names)
+            said = "".join(f"{comment}\n" for comment in re.findall(r"^print\(.*\)  # (.*)$", block[1], re.MULTILINE))
+            assert doctest.OutputChecker().check_output(said, printed.getvalue(), doctest.ELLIPSIS), printed.getvalue()
             continue
         test = doctest.DocTestParser().get_doctest(block[1], names, page.name, str(page), line)
         complaints: list[str] = []
