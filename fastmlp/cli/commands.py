@@ -130,22 +130,6 @@ def _options(
         raise typer.Exit
 
 
-@app.command(rich_help_panel="About fastmlp")
-def demo(
-    data: Annotated[Literal["digits", "mnist"], typer.Option(help="Which handwritten digits.")] = "digits",
-    folder: Annotated[Path | None, typer.Option(help="Where the MNIST files are.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Instead of the experiment's own.")] = None,
-    seed: int = 0,
-    plots: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="A folder for pictures: curves, digits, confusions, weights.")
-    ] = None,
-) -> None:
-    """Train on handwritten digits and show how fast that is; with MNIST, beside Keras where that is installed."""
-    from .demo import run as run_demo
-
-    run_demo(data, None if folder is None else str(folder), epochs, seed, plots)
-
-
 @app.command()
 def train(
     data: Data,

@@ -1,8 +1,9 @@
-"""The commands that need the core alone: measure, and compile ahead of time."""
+"""The commands that need the core alone: measure, show, and compile ahead of time."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 __all__ = ["CORE"]
 
@@ -25,4 +26,21 @@ def bench(rounds: int = 5, seconds: float = 0.3, out: list[Path] | None = None) 
     return measure(rounds, seconds, out or ())
 
 
-CORE = (bench, warmup)
+def demo(
+    data: Literal["digits", "mnist"] = "digits",
+    folder: Path | None = None,
+    epochs: int | None = None,
+    seed: int = 0,
+    plots: Path | None = None,
+) -> None:
+    """Train on handwritten digits and show how fast that is; with MNIST, beside Keras where that is installed.
+
+    FOLDER is where the MNIST files are, EPOCHS a number instead of the experiment's own, PLOTS a folder for pictures:
+    curves, digits, confusions, weights.
+    """
+    from .demo import run
+
+    run(data, None if folder is None else str(folder), epochs, seed, plots)
+
+
+CORE = (bench, demo, warmup)

@@ -12,7 +12,7 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from ..base.text import printable
 from ..base.version import __version__
@@ -65,13 +65,19 @@ def _run(arguments: list[str]) -> int:
     for command in CORE:
         options = commands.add_parser(command.__name__, description=command.__doc__)
         options.set_defaults(command=command)
+        hints = get_type_hints(command)
         for name, parameter in inspect.signature(command).parameters.items():
-            if parameter.default is None:
-                options.add_argument(f"--{name}", type=Path, action="append")
-            else:
-                options.add_argument(f"--{name}", type=type(parameter.default), default=parameter.default)
+            options.add_argument(f"--{name}", default=parameter.default, **_reading(hints[name]))
     options_by_name = vars(parser.parse_args(arguments))
     return options_by_name.pop("command")(**options_by_name) or 0
+
+
+def _reading(hint: Any) -> dict[str, Any]:
+    """Return how argparse reads an option of that type: one of its choices, a value or None, or values of a list."""
+    if get_origin(hint) is Literal:
+        return {"choices": get_args(hint)}
+    kind = next((kind for kind in get_args(hint) if kind is not type(None)), hint)
+    return {"type": get_args(kind)[0], "action": "append"} if get_origin(kind) is list else {"type": kind}
 
 
 def _say(message: object) -> None:

@@ -15,5 +15,5 @@ def test_a_library_that_is_there():
 
 def test_a_missing_library_is_named_with_its_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn", None)
-    with pytest.raises(ImportError, match=r"^load_digits needs scikit-learn: pip install 'fastmlp\[demo\]'$"):
-        require("sklearn.datasets", "demo", "load_digits")
+    with pytest.raises(ImportError, match=r"^fastmlp.sklearn needs scikit-learn: pip install 'fastmlp\[sklearn\]'$"):
+        require("sklearn.base", "sklearn", "fastmlp.sklearn")
