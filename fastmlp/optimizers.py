@@ -27,6 +27,8 @@ __all__ = [
     "RMSprop",
 ]  # fmt: skip
 
+_TINY = 1e-300  # in place of 0, whose logarithm NumPy warns of
+
 
 class Optimizer:
     """The base of all optimisers: immutable settings. Their state is kept beside the parameters that they move."""
@@ -95,9 +97,16 @@ class SGD(Optimizer):
         return self.momentum, float(self.nesterov)
 
 
+def _total_weight(beta, t):
+    """1 - betaᵗ, the sum of the weights of t steps in a running mean: right to its last digits where beta is near 1."""
+    if t * (1.0 - beta) > 40.0:  # betaᵗ is less than exp(-40), and nothing beside 1
+        return 1.0
+    return -np.expm1(t * np.log(np.maximum(beta, _TINY)))
+
+
 def _prepare_adam(lr, t, constants):
     beta1, beta2, eps, decay = constants
-    return lr / (1.0 - beta1**t), 1.0 / np.sqrt(1.0 - beta2**t), beta1, beta2, eps, 1.0 - lr * decay
+    return lr / _total_weight(beta1, t), 1.0 / np.sqrt(_total_weight(beta2, t)), beta1, beta2, eps, 1.0 - lr * decay
 
 
 def _adam(w, g, states, numbers):
@@ -139,8 +148,8 @@ class Adam(Optimizer):
 
 def _prepare_adam_hat(lr, t, constants):
     beta1, beta2, eps, _ = constants
-    unbias = 1.0 / np.sqrt(1.0 - beta2**t)
-    return lr / (1.0 - beta1**t), unbias, beta1, beta2, unbias * eps, 1.0
+    unbias = 1.0 / np.sqrt(_total_weight(beta2, t))
+    return lr / _total_weight(beta1, t), unbias, beta1, beta2, unbias * eps, 1.0
 
 
 @dataclass(frozen=True)
@@ -213,9 +222,10 @@ class AMSGrad(Adam):
 
 def _prepare_nadam(lr, t, constants):
     beta1, beta2, eps, momentum_decay = constants
-    mu = beta1 * (1.0 - 0.5 * 0.96 ** (t * momentum_decay))
-    mu_next = beta1 * (1.0 - 0.5 * 0.96 ** ((t + 1.0) * momentum_decay))
-    return lr, 1.0 / np.sqrt(1.0 - beta2**t), beta1, beta2, eps, mu, mu_next
+    decay = momentum_decay * np.log(0.96)
+    mu = beta1 * (1.0 - 0.5 * np.exp(t * decay))
+    mu_next = beta1 * (1.0 - 0.5 * np.exp((t + 1.0) * decay))
+    return lr, 1.0 / np.sqrt(_total_weight(beta2, t)), beta1, beta2, eps, mu, mu_next
 
 
 def _nadam(w, g, states, numbers):

@@ -105,7 +105,7 @@ def step(optimizer, w, g, states, n, for_weights, made, l1, l2, lr, factor):
 
 @pytest.mark.parametrize("optimizer", SETTINGS, ids=repr)
 @pytest.mark.parametrize("for_weights", [False, True])
-@pytest.mark.parametrize("made", [0, 1, 100])
+@pytest.mark.parametrize("made", [0, 1, 100, 100_000])
 def test_step(guarded, real, optimizer, for_weights, made):
     rng = np.random.default_rng(made)
     tolerance = 8 * np.finfo(real).eps
