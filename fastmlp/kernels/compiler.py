@@ -48,6 +48,11 @@ _NEVER_CALLED = {
     "numba_runtime_build_excinfo_struct",
     "numba_unpickle",
 }
+# What is called and stands elsewhere: functions, but Python's, which Numba's C wrapper names for exceptions, and of
+# LLVM's intrinsics those that become calls of the C library.
+_MATHEMATICS = "a?(?:sin|cos|tan)h?|atan2|exp|exp2|exp10|frexp|ldexp|log|log2|log10|modf|pow|powi|sincos|sincospi"
+_FOREIGN = re.compile(rf"^declare .*@(?!Py|llvm\.(?!(?:{_MATHEMATICS})\.))([\w$.]+)\(", re.MULTILINE)
+_COPYING = {"memcpy", "memmove", "memset"}
 
 
 def compile_kernel(symbol: str, function: Any, signature: str, dtype: str) -> bytes:
@@ -56,7 +61,7 @@ def compile_kernel(symbol: str, function: Any, signature: str, dtype: str) -> by
     Raises
     ------
     RuntimeError
-        When the function can raise or allocate.
+        When the function can raise, allocate or call what is not compiled into it.
     """
     with no_collection():
         # Without Numba's runtime (an option that callees inherit): what owns no memory counts no references.
@@ -107,11 +112,14 @@ def object_code(symbol: str, code: str, machine: Any) -> bytes:
     Raises
     ------
     RuntimeError
-        When the code can raise or allocate.
+        When the code can raise, allocate or call what is not in it: the C library's mathematics has other bits on every
+        system.
     """
     if ".const.pickledata" in code and not checked():
         raise RuntimeError(f"{symbol}: a kernel must not raise, and this one can")
     code = re.sub(r"^declare (.*@((?:NRT|numba)_\w+)\(.*)$", _bury, code, flags=re.MULTILINE)
+    if foreign := set(_FOREIGN.findall(code)) - _COPYING:
+        raise RuntimeError(f"{symbol}: a kernel must not need other libraries, and this one calls {sorted(foreign)}")
     if checked():
         code = _aborting(code, symbol)
     module = llvm.parse_assembly(code)

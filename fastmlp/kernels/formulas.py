@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from types import FunctionType
 
 from .decorators import force_inlined
@@ -11,13 +10,14 @@ from .math import functions
 __all__ = ["for_each", "specialised", "tuple_of"]
 
 
-def specialised(formula, real):
+def specialised(formula, real, near=False):
     """A registry's formula for single numbers of one dtype: ``np`` is kernels/math.py, every constant of that dtype."""
-    names = {"np": functions(real), "erfc": force_inlined(lambda z: math.erfc(z))}
+    np = functions(real, near)
+    names = {"np": np, "normal_cdf": np.normal_cdf, "normal_density": np.normal_density}
     for name in formula.__code__.co_names:
         value = formula.__globals__.get(name)
         if name not in names and value is not None:
-            names[name] = real(value) if isinstance(value, float) else specialised(value, real)
+            names[name] = real(value) if isinstance(value, float) else specialised(value, real, near)
     constants = tuple(real(c) if isinstance(c, float) else c for c in formula.__code__.co_consts)
     return force_inlined(FunctionType(formula.__code__.replace(co_consts=constants), names, formula.__name__))
 

@@ -2,8 +2,9 @@
 
 `functions(real)` makes them for one dtype: float32 in, float32 out. exp, expm1, tanh, log and log1p are polynomials
 after the usual reductions (J.-M. Muller, Elementary Functions, 3rd ed., chapters 11 and 12) with Taylor coefficients,
-which on these short intervals suffice; tests/kernels/test_math.py holds them to 4 units in the last place over the
-whole range. erfc, sin and cos are the C library's, one number at a time.
+which on these short intervals suffice; so are sin and cos. normal_cdf and normal_density are the normal distribution's.
+tests/kernels/test_math.py holds all of them to 4 units in the last place over the whole range. Nothing here is the C
+library's, which is another one on other systems and rounds otherwise; nor may a kernel call it (compiler.py).
 """
 
 from __future__ import annotations
@@ -29,15 +30,21 @@ _FORMATS = {np.float32: (8, 23), np.float64: (11, 52)}  # bits of exponent and m
 _MANY = 100.0  # of two numbers this many powers of two apart, the smaller one does not matter
 
 
-@intrinsic
-def _round(typingctx, x):
-    """The nearest integer, as a real."""
+def _instruction(name):
+    """The LLVM intrinsic of one real that is an instruction on every processor, with no liberties."""
 
-    def codegen(context, builder, signature, args):
-        function = builder.module.declare_intrinsic("llvm.rint", [args[0].type])
-        return builder.call(function, args)
+    @intrinsic
+    def instruction(typingctx, x):
+        def codegen(context, builder, signature, args):
+            return builder.call(builder.module.declare_intrinsic(name, [args[0].type]), args)
 
-    return x(x), codegen
+        return x(x), codegen
+
+    return instruction
+
+
+_round = _instruction("llvm.rint")  # to the nearest integer
+square_root = _instruction("llvm.sqrt")  # math.sqrt would call the C library's for numbers below 0
 
 
 @intrinsic
@@ -99,6 +106,19 @@ def _root_bits(x):
     return int(kind(math.sqrt(0.5)).view(bits))
 
 
+@intrinsic
+def _upper_half(typingctx, x):
+    """x without the lower half of its bits of mantissa: its square is exact."""
+    lost = 12 if x.bitwidth == 32 else 27
+
+    def codegen(context, builder, signature, args):
+        whole = ir.IntType(x.bitwidth)
+        bits = builder.bitcast(args[0], whole)
+        return builder.bitcast(builder.and_(bits, whole(-1 << lost)), args[0].type)
+
+    return x(x), codegen
+
+
 def _split_ln2(real):
     """ln 2 as a sum: a part with so few bits that its product with an exponent is exact, and the rest."""
     bits = _FORMATS[real][1] - 12
@@ -137,11 +157,16 @@ def absolute(z):
 
 
 @functools.cache
-def functions(real):
-    """The namespace that stands for ``np`` in formulas of that dtype."""
+def functions(real, near=False):
+    """The namespace that stands for ``np`` in formulas of that dtype.
+
+    sin and cos of numbers beyond FAR keep a loop from becoming vector code; if ``near``, they are wrong there instead.
+    """
     zero, one = real(0), real(1)
     exp, expm1, tanh = _exponentials(real)
     log, log1p = _logarithms(real)
+    normal_cdf, normal_density = _normal_distribution(real)
+    sin, cos = _sine_and_cosine(real, near)
 
     @force_inlined
     def sign(z):
@@ -150,48 +175,64 @@ def functions(real):
     namespace = ModuleType("np")  # a module, because Numba looks up attributes of nothing else
     for name, function in {
         "exp": exp, "expm1": expm1, "tanh": tanh, "log": log, "log1p": log1p, "abs": absolute, "maximum": maximum,
-        "minimum": minimum, "where": _where, "sign": sign, "sin": _from_libm(math.sin), "cos": _from_libm(math.cos),
-        "sqrt": _from_libm(math.sqrt),
+        "minimum": minimum, "where": _where, "sign": sign, "sin": sin, "cos": cos, "sqrt": square_root,
+        "normal_cdf": normal_cdf, "normal_density": normal_density,
     }.items():  # fmt: skip
         setattr(namespace, name, function)
     return namespace
 
 
+@functools.cache
+def _parts_of_exp(real):
+    """What exponentials of one dtype are made of: exp(c) = (1 + expm1_near(r)) 2ⁿ, where c = n ln 2 + r."""
+    single = real is np.float32
+    log2_e, half = real(1 / math.log(2)), real(0.5)
+    ln2_high, ln2_low = _split_ln2(real)
+    # exp(r) - 1 = r + r² p(r) for |r| <= ln 2 / 2
+    polynomial = _polynomial(real, [1 / math.factorial(k) for k in range(2, 8 if single else 14)])
+
+    @in_order
+    def reduced(c):
+        """r and n."""
+        n = _round(c * log2_e)
+        return (c - n * ln2_high) - n * ln2_low, n
+
+    @in_order
+    def expm1_near(r):
+        return r + r * r * polynomial(r)
+
+    @in_order
+    def scaled(y, n):
+        """y 2ⁿ, in two steps, since 2ⁿ alone may be no normal number."""
+        first = _round(n * half)
+        return y * _power_of_two(first) * _power_of_two(n - first)
+
+    return reduced, expm1_near, scaled
+
+
 def _exponentials(real):
     """exp, expm1 and tanh of one dtype."""
     single = real is np.float32
-    one, two, half, zero = real(1), real(2), real(0.5), real(0)
-    log2_e = real(1 / math.log(2))
-    ln2_high, ln2_low = _split_ln2(real)
+    one, two, zero = real(1), real(2), real(0)
     underflow = real(-104.0 if single else -746.0)
     overflow = real(89.0 if single else 710.0)
     minus_one = real(-18.0 if single else -38.0)  # below, expm1 is -1
-    # exp(r) - 1 = r + r² p(r) for |r| <= ln 2 / 2
-    exp_polynomial = _polynomial(real, [1 / math.factorial(k) for k in range(2, 8 if single else 14)])
+    reduced, expm1_near, scaled = _parts_of_exp(real)
     # tanh(z) = z + z³ t(z²) for |z| <= 1/4, from the Bernoulli numbers
     tanh_polynomial = _polynomial(real, _tanh_coefficients(5 if single else 10))
     near, many = real(0.25), real(_MANY)
 
     @in_order
-    def reduced(c):
-        """exp(r) - 1 and n, where c = n ln 2 + r."""
-        n = _round(c * log2_e)
-        r = (c - n * ln2_high) - n * ln2_low
-        return r + r * r * exp_polynomial(r), n
-
-    @in_order
     def exp(z):
         c = _where(z > underflow, z, underflow)  # NaN too: the last line gives it back
-        p, n = reduced(_where(c < overflow, c, overflow))
-        first = _round(n * half)
-        return _where(z != z, z, (one + p) * _power_of_two(first) * _power_of_two(n - first))
+        r, n = reduced(_where(c < overflow, c, overflow))
+        return _where(z != z, z, scaled(one + expm1_near(r), n))
 
     @in_order
     def expm1(z):
         c = _where(z > minus_one, z, minus_one)
-        p, n = reduced(_where(c < overflow, c, overflow))
-        first = _round(n * half)
-        y = (p + (one - _power_of_two(-minimum(n, many)))) * _power_of_two(first) * _power_of_two(n - first)
+        r, n = reduced(_where(c < overflow, c, overflow))
+        y = scaled(expm1_near(r) + (one - _power_of_two(-minimum(n, many))), n)
         return _where((z != z) | (z == zero), z, y)
 
     @in_order
@@ -205,6 +246,57 @@ def _exponentials(real):
         return _where(z < zero, -y, _where(z == zero, z, y))
 
     return exp, expm1, tanh
+
+
+# exp(a²/2) Φ(-a) (a + 4) as a polynomial in t = (a - 4) / (a + 4), the lowest power first: interpolation at Chebyshev's
+# nodes of 0 <= a <= 15 or 39, as far as float32 and float64 reach. In this t, after M. M. Shepherd and J. G.
+# Laframboise (Mathematics of Computation 36, 1981), one polynomial does for all a. tests/kernels/test_math.py makes the
+# numbers anew.
+NORMAL_TAIL = {
+    np.float32: (15.0, [
+        0.75528514, -0.60789657, 0.3871367, -0.1865233, 0.060406186, -0.0075254026, -0.0035209728, 0.0015668817,
+        0.00018899652, -0.00012555839,
+    ]),
+    np.float64: (39.0, [
+        0.7552851304157515, -0.6078966419718917, 0.38713740074221886, -0.18652185795969417, 0.06039657489069947,
+        -0.007540188965593059, -0.0034796923622425332, 0.0016308184418903596, 0.00013334425401904912,
+        -0.0002310948183193762, -1.9078665316613576e-06, 3.5144181157760973e-05, 7.150055959216099e-07,
+        -5.918892731763236e-06, -6.25132104047868e-07, 1.0198048518135172e-06, 2.6368248576407624e-07,
+        -1.5426320536771075e-07, -7.63808205349045e-08, 1.457859334703646e-08, 1.392402399350171e-08,
+        7.26954547902669e-11, -9.653425420228504e-10,
+    ]),
+}  # fmt: skip
+
+
+def _normal_distribution(real):
+    """Φ(z), the share of a normal distribution that lies below z, and its density φ(z), of one dtype."""
+    one, two, half, zero, pole = real(1), real(2), real(0.5), real(0), real(4)
+    peak = real(1 / math.sqrt(2 * math.pi))
+    beyond, coefficients = NORMAL_TAIL[real]
+    beyond, polynomial = real(beyond), _polynomial(real, coefficients)
+    reduced, expm1_near, scaled = _parts_of_exp(real)
+
+    @in_order
+    def exp_of_half_square(a):
+        """exp(-a²/2) as y 2ⁿ. The part of a² that rounding would lose goes into the exponent's rest."""
+        upper = _upper_half(a)
+        r, n = reduced(-half * upper * upper)
+        return one + expm1_near(r - half * (a - upper) * (a + upper)), n
+
+    @in_order
+    def normal_cdf(z):
+        a = minimum(absolute(z), beyond)
+        y, n = exp_of_half_square(a)
+        w = one / (a + pole)
+        tail = scaled(y * w * polynomial(two * (a * w) - one), n)
+        return _where(z != z, z, _where(z > zero, one - tail, tail))
+
+    @in_order
+    def normal_density(z):
+        y, n = exp_of_half_square(minimum(absolute(z), beyond))
+        return _where(z != z, z, scaled(y * peak, n))
+
+    return normal_cdf, normal_density
 
 
 def _logarithms(real):
@@ -255,8 +347,162 @@ def _logarithms(real):
     return log, log1p
 
 
-def _from_libm(function):
-    return force_inlined(lambda z: function(z))
+FAR = 2.0**26  # angles beyond are reduced by the functions of _far
+_PER_HALF_PI = 2 / math.pi
+
+
+def _sine_and_cosine(real, near):
+    """sin and cos of one dtype; if ``near``, of numbers up to FAR."""
+    single = real is np.float32
+    one, zero, half = real(1), real(0), real(0.5)
+    # sin(r) = r + r³ s(r²), cos(r) = 1 - (r²/2 - r⁴ c(r²)) for |r| <= π/4
+    sine, cosine = (
+        _polynomial(real, [(-1) ** (k // 2) / math.factorial(k) for k in range(first, 11 if single else 18, 2)])
+        for first in (3, 4)
+    )
+    reduced = _reduced_for_float32() if single else _reduced()
+
+    @in_order
+    def around(z):
+        """sin(r), cos(r) and k from -2 to 2, where z = k π/2 + r but for whole turns."""
+        wide = np.float64(z)
+        n, r = reduced(wide)
+        if not near and FAR < absolute(wide) < math.inf:
+            n, r = _far_n(wide), _far_r(wide)
+        k, r = real(n - 4.0 * _round(n * 0.25)), real(r)
+        q = r * r
+        return r + r * q * sine(q), one - (half * q - q * q * cosine(q)), k
+
+    @in_order
+    def sin(z):
+        s, c, k = around(z)
+        y = _where(absolute(k) == one, c, s)
+        return _where(z == zero, z, _where((absolute(k) > one) | (k == -one), -y, y))
+
+    @in_order
+    def cos(z):
+        s, c, k = around(z)
+        y = _where(absolute(k) == one, s, c)
+        return _where((absolute(k) > one) | (k == one), -y, y)
+
+    return sin, cos
+
+
+def _reduced():
+    """The function that finds n and r of z = n π/2 + r, |r| <= π/4, for z up to FAR: by W. J. Cody and W. Waite's
+    reduction (Muller, chapter 11), with what its subtractions round carried along.
+    """
+    first, second, third, last = _parts_of_half_pi(3)
+
+    @in_order
+    def difference(p, q):
+        """p - q, and what it was rounded by (D. E. Knuth, The Art of Computer Programming, 4.2.2, theorem B)."""
+        s = p - q
+        v = s - p
+        return s, (p - (s - v)) - (q + v)
+
+    @in_order
+    def reduced(z):
+        n = _round(z * _PER_HALF_PI)
+        r, lost = difference(z - n * first, n * second)
+        r, lost_too = difference(r, n * third)
+        return n, r + ((lost + lost_too) - n * last)
+
+    return reduced
+
+
+def _reduced_for_float32():
+    """What `_reduced` is, with an r that is right to float32's digits."""
+    first, last = _parts_of_half_pi(1)
+
+    @in_order
+    def reduced(z):
+        n = _round(z * _PER_HALF_PI)
+        return n, (z - n * first) - n * last
+
+    return reduced
+
+
+def _parts_of_half_pi(count):
+    """π/2 as a sum: ``count`` parts of 27 bits, whose products with an n below 2²⁶ are exact, and the rest."""
+    rest, unit = _pi(200), 1 << 201
+    parts = []
+    for k in range(count):
+        place = unit >> (27 * k + 26)
+        parts.append(rest // place * place / unit)
+        rest %= place
+    return *parts, rest / unit
+
+
+def _pi(bits):
+    """π 2^bits as an integer, by Machin's formula π/4 = 4 arctan 1/5 - arctan 1/239."""
+    unit = 4 << (bits + 64)
+    terms = range(1, bits, 2)
+    return sum((2 - k % 4) * (4 * unit // (k * 5**k) - unit // (k * 239**k)) for k in terms) >> 64
+
+
+def _far(wanted):
+    """An intrinsic: n modulo 4, or r, of a z = n π/2 + r beyond FAR, after Payne and Hanek (Muller, chapter 11)."""
+
+    @intrinsic
+    def far(typingctx, z):
+        def codegen(context, builder, signature, args):
+            return builder.call(_far_function(builder.module, wanted), args)
+
+        return types.float64(types.float64), codegen
+
+    return far
+
+
+_far_n, _far_r = _far("n"), _far("r")
+
+
+def _far_function(module, wanted):
+    """The function that `_far` calls. The 53 bits of z's mantissa times 192 bits of 2/π are z 2/π modulo 4, in units of
+    2⁻¹⁹⁰: bits in front of these would add multiples of 4, those behind less than the last digit of any r.
+    """
+    name = f"fastmlp.far_{wanted}"
+    if name in module.globals:
+        return module.globals[name]
+    double, word, wide = ir.DoubleType(), ir.IntType(64), ir.IntType(192)
+    function = ir.Function(module, ir.FunctionType(double, [double]), name)
+    function.linkage = "internal"
+    for attribute in ("noinline", "nounwind", "readnone"):
+        function.attributes.add(attribute)
+    builder = ir.IRBuilder(function.append_basic_block())
+    bits = builder.bitcast(function.args[0], word)
+    exponent = builder.and_(builder.lshr(bits, word(52)), word(2047))
+    mantissa = builder.or_(builder.and_(bits, word((1 << 52) - 1)), word(1 << 52))
+    product = builder.mul(builder.zext(mantissa, wide), _window(builder, exponent, wide))
+    n = builder.lshr(builder.add(product, wide(1 << 189)), wide(190))
+    if wanted == "n":
+        result = builder.uitofp(builder.trunc(n, word), double)
+    else:
+        rest = builder.sub(product, builder.shl(n, wide(190)))
+        below = builder.icmp_signed("<", rest, wide(0))
+        size = builder.select(below, builder.neg(rest), rest)
+        high, low = (builder.uitofp(builder.trunc(builder.lshr(size, wide(k)), word), double) for k in (128, 64))
+        size = builder.fadd(builder.fmul(high, double(2.0**64)), low)
+        size = builder.fmul(size, double(math.pi / 2 * 2.0**-126))
+        result = builder.select(below, builder.fneg(size), size)
+    negative = builder.icmp_signed("<", bits, word(0))
+    builder.ret(builder.select(negative, builder.fneg(result), result))
+    return function
+
+
+def _window(builder, exponent, wide):
+    """The 192 bits of 2/π of which the first, times the last bit of z's mantissa, has the value 2."""
+    count, zeros = 1344, 128  # bits kept, and those in front that are no digits
+    digits = (1 << (2 * count - zeros + 1)) // _pi(count)
+    word, bytes_of_digits = exponent.type, ir.ArrayType(ir.IntType(8), count // 8)
+    table = ir.GlobalVariable(builder.module, bytes_of_digits, builder.module.get_unique_name("two_over_pi"))
+    table.global_constant, table.linkage = True, "internal"
+    table.initializer = bytes_of_digits(bytearray(digits.to_bytes(count // 8, "little")))
+    shift = builder.sub(word(count - 192 - zeros + 1077), exponent)
+    place = builder.gep(table, [word(0), builder.lshr(shift, word(3))])
+    more = ir.IntType(256)
+    found = builder.load(builder.bitcast(place, more.as_pointer()), align=1)
+    return builder.trunc(builder.lshr(found, builder.zext(builder.and_(shift, word(7)), more)), wide)
 
 
 def _tanh_coefficients(count):

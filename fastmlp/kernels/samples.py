@@ -7,13 +7,12 @@ the samples one by one. A call that is told to stop ends between two samples, wi
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from .cpu import vector_bytes
 from .decorators import array_at, call_kernel, inlined_source, kernel_function, peek, record_at, size_of
 from .layout import JOB, NUMBERS, OPTIONS
+from .math import square_root
 from .packing import clear, layer_at, pack_all, squares, step, unpack_all
 from .passes import (
     all_deltas,
@@ -155,7 +154,7 @@ def _clip_factor(job, t, squared_input, limit, real):
             inputs = squares(layer.input + t * layer.in_row, layer.n_in, real)
         delta = squares(layer.delta + t * layer.out_row, layer.n_out, real)
         total += delta * (inputs + (layer.has_biases != 0))
-    return min(1.0, limit / max(math.sqrt(total), limit))
+    return min(1.0, limit / max(square_root(total), limit))
 
 
 @kernel_function

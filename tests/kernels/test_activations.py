@@ -116,6 +116,19 @@ def test_large_numbers(guarded, real, activation):
     assert np.all(a[0, :8] >= activation.traits.low) and np.all(a[0, :8] <= activation.traits.high)
 
 
+@pytest.mark.parametrize("with_derivative", [False, True])
+def test_sines_of_near_and_far_numbers_side_by_side(guarded, real, with_derivative):
+    z = inputs(real, 3, 20)
+    z[0, 5], z[2, [0, 18, 19]] = 1e30, (-3e9, 2.0**26, 1e8)
+    z, a = guarded(z, 33, padding=1e30), guarded(np.zeros((3, 20), real), 33)
+    d = guarded(np.zeros((3, 20), real), 33)
+    activate(ACTIVATIONS["sine"], z, a, d if with_derivative else None, 3, 20, 0.0)
+    exact = z[:, :20].astype(np.longdouble)
+    assert_close(a[:, :20], np.sin(exact), "sine")
+    assert_close(d[:, :20], np.cos(exact) if with_derivative else 0 * exact, "sine")
+    assert np.all(a[:, 20:] == 0)
+
+
 @pytest.mark.parametrize("activation", ACTIVATIONS.values(), ids=ACTIVATIONS)
 def test_nan_stays_in_its_row(guarded, real, activation):
     z = inputs(real, 3, 20)

@@ -1,8 +1,10 @@
-"""Kernels must neither allocate nor raise: the compiler refuses those that could. Functions of users may."""
+"""Kernels must neither allocate nor raise nor call the C library's mathematics: the compiler refuses those that could.
+Functions of users may."""
 
 from __future__ import annotations
 
 import importlib
+import math
 import struct
 import sys
 
@@ -28,6 +30,14 @@ def test_kernels_that_allocate_or_raise_are_refused():
     for function in (allocates,) if checked() else (raises, allocates):
         with pytest.raises(RuntimeError, match="must not"):
             compiler._object_code("probe", compiler.c_function(function, "x:T n", "float64"))
+
+
+def test_kernels_that_call_the_c_library_are_refused():
+    def powers(x, n):
+        return x[0] ** x[1] + math.erf(x[2])
+
+    with pytest.raises(RuntimeError, match=r"erf.*pow"):
+        compiler._object_code("probe", compiler.c_function(powers, "x:T n", "float64"))
 
 
 def test_a_users_function_may_allocate_and_the_loss_too():
