@@ -15,7 +15,7 @@ from types import CodeType, FunctionType, ModuleType
 import pytest
 
 import fastmlp
-from fastmlp.kernels import catalog, compiler, digest, store
+from fastmlp.kernels import catalog, compiler, digest, sources, store
 from fastmlp.kernels.variants import built_in
 
 PACKAGE = Path(fastmlp.__file__).parent
@@ -97,7 +97,7 @@ for name, module in list(sys.modules.items()):
 """
     imported = set(run(script, PACKAGE))
     assert {"kernels/passes.py", "activations.py", "base/suggest.py"} <= imported
-    assert imported <= set(digest.kernel_sources(PACKAGE))
+    assert imported <= set(sources.kernel_sources(PACKAGE))
 
 
 def test_every_function_that_reaches_a_kernel_is_in_a_source(monkeypatch):
@@ -114,7 +114,7 @@ def test_every_function_that_reaches_a_kernel_is_in_a_source(monkeypatch):
     files = {path for path in map(Path, files_reached(functions)) if path.is_relative_to(PACKAGE)}
     names = {path.relative_to(PACKAGE).as_posix() for path in files}
     assert {"activations.py", "losses.py", "optimizers.py", "kernels/tiles.py", "kernels/math.py"} <= names
-    assert names <= set(digest.kernel_sources(PACKAGE))
+    assert names <= set(sources.kernel_sources(PACKAGE))
 
 
 def files_reached(functions: list) -> set[str]:
@@ -152,7 +152,7 @@ def named(code: CodeType, names: dict) -> Iterator[object]:
 
 def found(package: Path, name: str) -> set[str]:
     """The files of the package that those of a file's imports are, as the digest finds them."""
-    files = digest._imported(str(package), name, (package / name).read_bytes())
+    files = sources._imported(str(package), name, (package / name).read_bytes())
     return {file for file in files if (package / file).exists()}
 
 
