@@ -17,6 +17,7 @@ import scipy.sparse
 
 import fastmlp
 from fastmlp import optimizers, schedules
+from fastmlp.kernels import prebuilt
 from fastmlp.kernels.cpu import cpu_name, vector_bytes
 
 FILE = Path(__file__).parent / "data" / "digests.json"
@@ -98,8 +99,13 @@ def digest(name: str) -> str:
 
 def made_by() -> str:
     """What decides the bits, as one line."""
-    compiler = f"numba {version('numba')}, llvmlite {version('llvmlite')}"
-    return f"compiled: {cpu_name()}, {8 * vector_bytes()} bits, {compiler}"
+    try:
+        library = prebuilt.in_use()
+    except prebuilt.Unusable:
+        compiler = f"numba {version('numba')}, llvmlite {version('llvmlite')}"
+        return f"compiled: {cpu_name()}, {8 * vector_bytes()} bits, {compiler}"
+    made = json.loads(library.path.with_name(prebuilt.MANIFEST).read_text())["made_with"]
+    return f"prebuilt: {library.level}, numba {made['numba']}, llvmlite {made['llvmlite']}"
 
 
 def main(arguments: list[str]) -> None:

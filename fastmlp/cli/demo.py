@@ -14,6 +14,7 @@ import numpy as np
 from ..base.extras import require
 from ..datasets import load_digits, load_mnist
 from ..init import Uniform
+from ..kernels.report import level
 from ..model.history import History
 from ..model.mlp import MLP
 from ..model.training import train
@@ -147,7 +148,7 @@ def _experiment(
     model, history = train(x, y, spec, lr=lr, epochs=epochs, seed=seed, progress=True, **options)
     seconds = time.perf_counter() - ready
     print(model.spec)
-    print(f"kernels ready in {ready - begin:.2f} s (compiled on first use, then loaded from the cache)")
+    print(f"kernels ready in {ready - begin:.2f} s ({level()})")
     if history.interrupted:
         print(f"interrupted after {history.epochs:,} of {epochs:,} epochs")
     if history:

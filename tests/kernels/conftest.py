@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+
+import llvmlite.binding as llvm
 import numpy as np
 import pytest
 
@@ -51,3 +54,22 @@ def compiling():
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FASTMLP_PREBUILT", "0")
         yield
+
+
+@pytest.fixture(scope="session")
+def elf_symbols():
+    """A function of an object file: the names that it shows others, and those that it needs of others."""
+    if sys.platform != "linux":
+        pytest.skip("object files are ELF on Linux alone")
+    entry = [("name", "<u4"), ("info", "u1"), ("other", "u1"), ("section", "<u2"), ("value", "<u8"), ("size", "<u8")]
+
+    def elf_symbols(code):
+        sections = {section.name(): section.data() for section in llvm.ObjectFileRef.from_data(code).sections()}
+        shown, needed = set(), set()
+        for symbol in np.frombuffer(sections[b".symtab"], entry):
+            name = sections[b".strtab"][symbol["name"] :].split(b"\0", 1)[0].decode()
+            if name and symbol["info"] >> 4:  # neither a section nor local
+                (shown if symbol["section"] else needed).add(name)
+        return shown, needed
+
+    return elf_symbols

@@ -5,8 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 
-import llvmlite.binding as llvm
-import numpy as np
 import pytest
 
 from fastmlp.kernels import store
@@ -26,23 +24,13 @@ def test_after_warmup_nothing_is_compiled(process):
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
 
 
-def needed(code):
-    """The symbols that an ELF file names and does not have."""
-    sections = {section.name(): section.data() for section in llvm.ObjectFileRef.from_data(code).sections()}
-    entry = [("name", "<u4"), ("info", "u1"), ("other", "u1"), ("section", "<u2"), ("value", "<u8"), ("size", "<u8")]
-    symbols = np.frombuffer(sections[b".symtab"], entry)
-    names = symbols["name"][(symbols["section"] == 0) & (symbols["name"] > 0)]
-    return {sections[b".strtab"][start:].split(b"\0", 1)[0].decode() for start in names}
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="object files are not ELF")
-def test_no_kernel_needs_the_c_librarys_mathematics(process):
+def test_no_kernel_needs_the_c_librarys_mathematics(process, elf_symbols):
     """Not even where LLVM's code generator has no instruction for something."""
     assert process("warmup").returncode == 0
     allowed = {"memcpy", "memmove", "memset", *(("write", "abort") if checked() else ())}
     for kernel in built_in():
         code = store._read(kernel.symbol)
-        assert code and needed(code) <= allowed, kernel
+        assert code and elf_symbols(code)[1] <= allowed, kernel
 
 
 def test_warmup_says_so_when_nothing_can_be_stored(process, tmp_path):
