@@ -29,6 +29,9 @@ X, Y = [[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]], [0.0, 1.0, 1.0, 0.0]
 DONE, REFUSED, PATIENCE = 7, 8, 180
 
 
+WORD = b"fastmlp: compiling kernels for this machine, once; it takes some seconds\n"
+
+
 def train(number: int) -> None:
     """Train a network whose kernels differ from those of other numbers."""
     spec = [{"n": 2, "act": None}, {"n": 3, "act": ACTIVATIONS[number % 8]}, {"n": 1, "act": "linear"}]
@@ -136,6 +139,7 @@ def run(forks: int, seed: int, a_round: int = 8) -> tuple[int, float, list[str]]
                 os.killpg(process.pid, signal.SIGKILL)
                 out, err = process.communicate()
         words = out.decode().split(maxsplit=3)
+        err = err.replace(WORD, b"")
         if process.returncode or err or words[0] != words[1]:
             troubles.append(f"seed {seed}, exit code {process.returncode}: {out.decode()}{err.decode()[-3000:]}")
         made += int(words[0]) if words else a_round

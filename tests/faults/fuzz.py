@@ -518,6 +518,7 @@ def work(loader, folder, seed, first, last, seconds):
         assert trouble == "", f"a whole file is refused: {trouble}"
     limit_memory()
     warnings.simplefilter("error")
+    warnings.filterwarnings("ignore", "the checkpoint was made by other kernels")
     end, i, n_taken = time.monotonic() + seconds, first, 0
     while i < last and time.monotonic() < end:
         rng = random.Random(f"{seed} {loader} {i}")
