@@ -5,6 +5,8 @@ from __future__ import annotations
 import doctest
 import io
 import re
+import subprocess
+import sys
 from contextlib import redirect_stdout
 from html.parser import HTMLParser
 from inspect import signature
@@ -43,6 +45,15 @@ def test_examples(page, tmp_path, monkeypatch):
         doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(test, out=complaints.append, clear_globs=False)
         assert not complaints, "".join(complaints)
         names.update(test.globs)
+
+
+def test_the_code_of_the_readme_needs_the_core_alone(tmp_path):
+    """It runs where of all libraries only NumPy and Numba can be imported."""
+    missing = ("matplotlib", "onnx", "pandas", "pyarrow", "rich", "safetensors", "scipy", "sklearn", "torch", "typer")
+    code = f"import sys\nsys.modules.update(dict.fromkeys({missing}))\n"
+    for block in BLOCK.finditer((ROOT / "README.md").read_text()):
+        code += doctest.script_from_examples(block[1]) if ">>>" in block[1] else block[1]
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
 
 
 def test_every_option_of_train_has_an_example():
