@@ -2,7 +2,7 @@
 
 Each round is a process with an empty cache folder. Threads of it train networks that no other has, and so compile; the
 main thread forks at random moments, by os.fork and by multiprocessing in turn, while another one logs. Every child
-trains, and forks a child that trains. In every third round the main thread itself compiles, and the handler of a timer
+trains one of these networks, and forks a child that trains another. In every third round the main thread itself compiles, and the handler of a timer
 forks in the middle of that; there children may also be refused, in words. One that is not done after minutes hangs.
 """
 
@@ -39,7 +39,7 @@ def train(number: int) -> None:
     fastmlp.train(X, Y, spec, epochs=1, progress=False, **options)
 
 
-def child(number: int) -> None:
+def child(number: int, other: int) -> None:
     """What a child does: it trains, and so does a child of its own. Its exit code is DONE, or REFUSED in words."""
     signal.setitimer(signal.ITIMER_REAL, 0)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
@@ -51,7 +51,7 @@ def child(number: int) -> None:
     grandchild = os.fork()
     if grandchild == 0:
         signal.alarm(PATIENCE)
-        train(number + 1)
+        train(other)
         os._exit(DONE)
     os._exit(os.waitstatus_to_exitcode(os.waitpid(grandchild, 0)[1]))
 
@@ -61,26 +61,27 @@ class Round:
 
     def __init__(self, seed: int, forks: int) -> None:
         self.chance, self.left, self.waits = random.Random(seed), forks, []
+        self.numbers = self.chance.sample(range(32), 3)
         self.children: list[Callable[[], int]] = []
 
     def fork(self) -> None:
-        number, begin = self.chance.randrange(32), time.monotonic()
+        numbers, begin = self.chance.choices(self.numbers, k=2), time.monotonic()
         self.left -= 1
         if self.left % 2:
-            process = multiprocessing.get_context("fork").Process(target=child, args=(number,))
+            process = multiprocessing.get_context("fork").Process(target=child, args=numbers)
             process.start()
             self.children.append(lambda: process.join() or process.exitcode)
         else:
             pid = os.fork()
             if pid == 0:
-                child(number)
+                child(*numbers)
             self.children.append(lambda: os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
         self.waits.append(time.monotonic() - begin)
 
     def beside_threads(self) -> None:
         """Fork while three threads train and one logs."""
-        numbers, busy = self.chance.sample(range(32), 3), True
-        threads = [threading.Thread(target=train, args=(number,)) for number in numbers]
+        busy = True
+        threads = [threading.Thread(target=train, args=(number,)) for number in self.numbers]
 
         def log() -> None:
             while busy:
@@ -107,7 +108,7 @@ class Round:
 
         signal.signal(signal.SIGALRM, handler)
         signal.setitimer(signal.ITIMER_REAL, self.chance.uniform(0.05, 1))
-        for number in self.chance.sample(range(32), 2):
+        for number in self.numbers[:2]:
             train(number)
         signal.setitimer(signal.ITIMER_REAL, 0)
 
