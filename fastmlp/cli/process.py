@@ -57,17 +57,20 @@ def _run(arguments: list[str]) -> int:
             raise
     else:
         return run(arguments)
-    if not arguments or arguments[0] not in {command.__name__ for command in CORE}:
-        command_name = arguments[0] if arguments else "the command line"
-        raise ImportError(f"{command_name} needs typer: pip install 'fastmlp[cli]'")
-    parser = argparse.ArgumentParser(prog="fastmlp")
-    commands = parser.add_subparsers()
+    parser = argparse.ArgumentParser(prog="fastmlp", epilog="There are more: pip install 'fastmlp[cli]'")
+    if arguments and arguments[0] not in ("--help", "-h", *(command.__name__ for command in CORE)):
+        raise ImportError(f"{arguments[0]} needs typer: pip install 'fastmlp[cli]'")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     for command in CORE:
-        options = commands.add_parser(command.__name__, description=command.__doc__)
+        about = inspect.getdoc(command) or ""
+        options = commands.add_parser(command.__name__, description=about, help=about.partition("\n")[0])
         options.set_defaults(command=command)
         hints = get_type_hints(command)
         for name, parameter in inspect.signature(command).parameters.items():
             options.add_argument(f"--{name}", default=parameter.default, **_reading(hints[name]))
+    if not arguments:
+        parser.print_help()
+        return 2
     options_by_name = vars(parser.parse_args(arguments))
     return options_by_name.pop("command")(**options_by_name) or 0
 

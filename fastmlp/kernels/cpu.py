@@ -106,7 +106,9 @@ def cpu_features() -> str:
     for bits, needed in ((512, "avx512f"), (256, "avx")):
         if vector_bytes() * 8 < bits and features.get(needed):
             features[needed] = False
-    return ",".join(f"{'+' if on else '-'}{name}" for name, on in sorted(features.items()))
+    # Those that are off come last: LLVM takes with each what needs it, and with one that is on what that needs.
+    in_order = sorted(features.items(), key=lambda feature: (not feature[1], feature[0]))
+    return ",".join(f"{'+' if on else '-'}{name}" for name, on in in_order)
 
 
 @functools.cache
