@@ -2,8 +2,9 @@
 
 Each round is a process with an empty cache folder. Threads of it train networks that no other has, and so compile; the
 main thread forks at random moments, by os.fork and by multiprocessing in turn, while another one logs. Every child
-trains one of these networks, and forks a child that trains another. In every third round the main thread itself compiles, and the handler of a timer
-forks in the middle of that; there children may also be refused, in words. One that is not done after minutes hangs.
+trains one of these networks, and forks a child that trains another. In every third round the main thread itself
+compiles, and the handler of a timer forks in the middle of that; there children may also be refused, in words. One that
+is not done after minutes hangs.
 """
 
 from __future__ import annotations

@@ -15,7 +15,10 @@ import pytest
 
 import fastmlp
 from fastmlp.kernels import cpu, digest, prebuilt
+from fastmlp.kernels.checked import checked
 from fastmlp.kernels.targets import TARGETS
+
+pytestmark = pytest.mark.skipif(bool(checked()), reason="prebuilt kernels are not of a checked build")
 
 PACKAGE = Path(fastmlp.__file__).parent
 TRAIN = """

@@ -125,7 +125,7 @@ def children_of(pid: int) -> list[int]:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process runs; one that has ended may wait for ever, as a zombie, where nobody asks for its exit code."""
+    """Whether a process runs; one that has ended may stay as a zombie, where nobody asks for its exit code."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
