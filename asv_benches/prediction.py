@@ -1,4 +1,4 @@
-"""How long does a prediction take, of one sample and of a thousand? And a loss with its gradient?"""
+"""How long does a call take: a prediction of one sample, ten or a thousand, a loss with its gradient, a step?"""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .networks import microseconds_a_call, network, samples
 class Prediction:
     """A call of predict."""
 
-    params = (["4-16-2", "8-64-64-2", "784-128-10"], [1, 1000])
+    params = (["4-16-2", "30-100-2", "8-64-64-2", "784-128-10"], [1, 2, 10, 100, 1000])
     param_names = ("size", "rows")
 
     def setup(self, size: str, rows: int) -> None:
@@ -38,5 +38,44 @@ class Gradient:
 
     def track_microseconds(self) -> float:
         return microseconds_a_call(lambda: self.model.gradient(self.x, self.y))
+
+    track_microseconds.unit = "µs a call"  # type: ignore[attr-defined]
+
+
+class PartialFit:
+    """A call of partial_fit with one sample, mse of one linear output."""
+
+    params = (["2-16-1", "8-64-64-1", "784-128-1"], ["sgd", "adam"])
+    param_names = ("size", "optimizer")
+
+    def setup(self, size: str, optimizer: str) -> None:
+        x, _ = samples(size, 1)
+        self.x, self.y = x, np.full(1, 0.5, np.float32)
+        layers = network(size)
+        layers[-1]["act"] = "linear"
+        self.model = fastmlp.MLP(layers, seed=0)
+        if not hasattr(self.model, "partial_fit"):
+            raise NotImplementedError
+        self.model.partial_fit(self.x, self.y, lr=1e-4, optimizer=optimizer)
+
+    def track_microseconds(self, size: str, optimizer: str) -> float:
+        return microseconds_a_call(lambda: self.model.partial_fit(self.x, self.y, lr=1e-4))
+
+    track_microseconds.unit = "µs a call"  # type: ignore[attr-defined]
+
+
+class Evaluate:
+    """A call of evaluate with ten samples and with a thousand."""
+
+    params = (["4-16-2", "784-128-10"], [10, 1000])
+    param_names = ("size", "rows")
+
+    def setup(self, size: str, rows: int) -> None:
+        self.x, self.y = samples(size, rows)
+        self.model = fastmlp.MLP(network(size), seed=0)
+        self.model.evaluate(self.x, self.y)
+
+    def track_microseconds(self, size: str, rows: int) -> float:
+        return microseconds_a_call(lambda: self.model.evaluate(self.x, self.y))
 
     track_microseconds.unit = "µs a call"  # type: ignore[attr-defined]

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -69,7 +70,7 @@ class Loss:
             if not self.builtin and not hasattr(function, "py_func"):
                 raise TypeError(f"Loss {self.name!r}: {role} must be a scalar numba.njit function")
 
-    @property
+    @cached_property
     def any_target(self) -> bool:
         """Whether y may be any finite numbers, and the loss is not finite where y is not."""
         return self.builtin and not self.classification and self.lowest_target == -math.inf

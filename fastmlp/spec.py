@@ -7,6 +7,7 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -75,19 +76,19 @@ class Spec:
             _warn_of_flat_layers(self.layers)
 
     def _set(self, fields: Mapping[str, Any]) -> None:
-        for key, value in fields.items():
-            object.__setattr__(self, key, value)
+        for key in self.__dataclass_fields__:
+            object.__setattr__(self, key, fields[key])
 
     def __setstate__(self, fields: Mapping[str, Any]) -> None:
         self._set(fields)
         self.loss.check_output(self.layers[-1].act, self.n_out)  # an older version may have pickled it
 
-    @property
+    @cached_property
     def n_out(self) -> int:
         """Number of outputs of the last layer."""
         return self.layers[-1].n
 
-    @property
+    @cached_property
     def widths(self) -> tuple[int, ...]:
         """Numbers of units from the input to the output."""
         return (self.n_in, *(layer.n for layer in self.layers))
@@ -97,12 +98,12 @@ class Spec:
         """Number of weights and biases."""
         return sum(self._counts())
 
-    @property
+    @cached_property
     def multilabel(self) -> bool:
         """Whether every output is a yes or no of its own (sigmoid, but not under cross_entropy)."""
         return self.layers[-1].act.name == "sigmoid" and self.loss.name != "cross_entropy"
 
-    @property
+    @cached_property
     def one_of_many(self) -> bool:
         """Whether the outputs are classes of which one is right, so that y may hold class indices."""
         return not self.multilabel and (self.layers[-1].act.name == "softmax" or self.loss.classification)

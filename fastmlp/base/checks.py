@@ -11,7 +11,7 @@ import numpy as np
 
 from .suggest import unknown_name
 
-__all__ = ["check_choice", "check_count", "check_dtype", "check_flag", "check_number", "check_seed"]
+__all__ = ["check_choice", "check_count", "check_dtype", "check_flag", "check_number", "check_out", "check_seed"]
 
 
 def check_dtype(dtype: Any) -> np.dtype:
@@ -50,6 +50,15 @@ def check_count(value: Any, name: str, low: int = 1) -> int:
     if count < low:
         raise ValueError(f"{name} must be at least {low}, got {count}")
     return count
+
+
+def check_out(out: Any, shape: tuple[int, ...], dtype: np.dtype) -> None:
+    """Refuse what cannot take results of that shape and dtype."""
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"out must be an array, got {type(out).__name__}")
+    if out.shape != shape or out.dtype != dtype or not out.flags.writeable:
+        got = "a read-only one" if out.shape == shape and out.dtype == dtype else f"{out.dtype} of shape {out.shape}"
+        raise ValueError(f"out must be an array that can be written to, {dtype} of shape {shape}, got {got}")
 
 
 def check_flag(value: Any, name: str) -> bool:

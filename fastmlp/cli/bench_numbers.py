@@ -114,8 +114,11 @@ def _spec(*widths: int, act: str = "relu", output: str = "softmax") -> list[dict
 def lines(rounds: int = 5) -> Iterator[str]:
     """Yield a Markdown list item for each measurement."""
     yield _share_of_sgemm()
-    for widths in ((4, 16, 2), (784, 128, 10)):
-        yield _one_prediction(*widths)
+    for n in (1, 10, 1000):
+        for widths in ((4, 16, 2), (30, 100, 2), (784, 128, 10)):
+            yield _predictions(n, *widths)
+    for widths in ((2, 16, 1), (784, 128, 1)):
+        yield _one_step(*widths)
     yield _value_and_gradient()
     yield _two_threads()
     if importlib.util.find_spec("sklearn"):
@@ -145,17 +148,71 @@ def _share_of_sgemm() -> str:
     )
 
 
-def _one_prediction(*widths: int) -> str:
-    """Measure one prediction of a network, beside onnxruntime where that is installed."""
+def _predictions(n: int, *widths: int) -> str:
+    """Measure a prediction of n samples, beside NumPy's and, where that is installed, onnxruntime's."""
     model = MLP(_spec(*widths), seed=0)
-    x = np.random.default_rng(0).random((1, widths[0]), dtype=np.float32)
-    ours = _best(lambda: model.predict(x), 2000)
-    line = f"- one prediction of {'-'.join(map(str, widths))}: {ours:.2f} µs"
-    if not (importlib.util.find_spec("onnxruntime") and importlib.util.find_spec("onnx")):
-        return line
-    onnxruntime = _best(_onnxruntime(model, x), 2000)
-    ours = min(ours, _best(lambda: model.predict(x), 2000))
-    return f"- one prediction of {'-'.join(map(str, widths))}: {ours:.2f} µs; onnxruntime {onnxruntime / ours:.2g}×"
+    x = np.random.default_rng(0).random((n, widths[0]), dtype=np.float32)
+    runs = {"fastmlp": lambda: model.predict(x), "NumPy": _numpy_prediction(model, x)}
+    if importlib.util.find_spec("onnxruntime") and importlib.util.find_spec("onnx"):
+        runs["onnxruntime"] = _onnxruntime(model, x)
+    what = "one prediction" if n == 1 else f"predictions of {n:,} samples"
+    return f"- {what}, {'-'.join(map(str, widths))}: {_beside(runs, max(1, 4000 // (n + 1)))}"
+
+
+def _one_step(*widths: int) -> str:
+    """Measure `partial_fit` of one sample by plain SGD, beside the same in NumPy."""
+    model = MLP(_spec(*widths, output="linear"), seed=0)
+    rng = np.random.default_rng(0)
+    x, y = rng.random((1, widths[0]), dtype=np.float32), rng.random(1, dtype=np.float32)
+    runs = {"fastmlp": lambda: model.partial_fit(x, y, lr=1e-4), "NumPy": _numpy_step(model, x[0], y, np.float32(1e-4))}
+    return f"- learning from one sample, {'-'.join(map(str, widths))}: {_beside(runs, 1000)}"
+
+
+def _beside(runs: dict[str, Callable[[], Any]], calls: int) -> str:
+    """Say how long the first of these takes in microseconds, and how many times as long the others, interleaved."""
+    best = dict.fromkeys(runs, float("inf"))
+    for _ in range(5):
+        for name, run in runs.items():
+            best[name] = min(best[name], _best(run, calls, 2))
+    ours, *others = best
+    return f"{best[ours]:.3g} µs; " + ", ".join(f"{name} {best[name] / best[ours]:.2g}×" for name in others)
+
+
+def _numpy_prediction(model: MLP, x: np.ndarray) -> Callable[[], np.ndarray]:
+    """Return a function that predicts x with NumPy: relu layers under softmax."""
+    *hidden, (w_out, b_out) = [(np.ascontiguousarray(w.T), b) for w, b in zip(model.weights, model.biases, strict=True)]
+
+    def predict() -> np.ndarray:
+        a = x
+        for w, b in hidden:
+            a = np.maximum(a @ w + b, 0)
+        z = a @ w_out + b_out
+        e = np.exp(z - z.max(axis=1, keepdims=True))
+        return e / e.sum(axis=1, keepdims=True)
+
+    np.testing.assert_allclose(predict(), model.predict(x), rtol=1e-3, atol=1e-5)
+    return predict
+
+
+def _numpy_step(model: MLP, x: np.ndarray, y: np.ndarray, lr: np.float32) -> Callable[[], float]:
+    """Return a function that makes a step of SGD in NumPy, for a relu layer under one linear output and mse."""
+    w1, w2 = (np.array(w, order="C") for w in model.weights)
+    b1, b2 = (np.array(b) for b in model.biases)
+    change = np.empty_like(w1)  # a new one in every step would take longer
+
+    def step() -> float:
+        z = w1 @ x + b1
+        a = np.maximum(z, 0)
+        delta = w2 @ a + b2 - y
+        of_hidden = (w2.T @ delta) * (z > 0)
+        np.subtract(w2, (lr * delta)[:, None] * a, out=w2)
+        np.subtract(b2, lr * delta, out=b2)
+        np.multiply((lr * of_hidden)[:, None], x, out=change)
+        np.subtract(w1, change, out=w1)
+        np.subtract(b1, lr * of_hidden, out=b1)
+        return float(delta @ delta) / 2
+
+    return step
 
 
 def _onnxruntime(model: MLP, x: np.ndarray) -> Callable[[], Any]:

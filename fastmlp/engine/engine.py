@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from typing import Any
 
 import numpy as np
 
@@ -15,12 +16,13 @@ from ..spec import Spec
 from .binding import Binding, DataView
 from .blocks import BLOCK, part_of_batch
 from .call import KernelCall, TimeSlices
-from .shortcuts import GradientOfFew, PredictOne
+from .shortcuts import GradientOfFew, PredictFew, ScoreFew
 from .team import LONG, Team
 
 __all__ = ["AT_ONCE", "Engine"]
 
 AT_ONCE = 16 * BLOCK  # samples in one call of the forward kernel: the same for any number of threads
+_COPIED = 1 << 13  # numbers of x that are sooner copied than described
 
 
 class Engine:
@@ -30,36 +32,53 @@ class Engine:
     ----------
     binding : Binding
     few : int
-        The most samples that `gradient_of_few` takes.
+        The most samples that the ``…_few`` take: a call of so many does not last.
     """
 
     def __init__(self, spec: Spec, places: Sequence[Place], params: np.ndarray) -> None:
         self.binding = Binding(spec, places, params)
-        self.few = min(AT_ONCE, LONG // params.size)
+        self.few = max(1, min(AT_ONCE, LONG // params.size))
+        copied = max(1, _COPIED // max(spec.widths))
+        self._rooms = [(min(copied, limit), limit) for limit in (1, min(BLOCK, self.few), self.few)]
         self._idle_teams: list[Team] = []
-        self._idle_predictors: list[PredictOne] = []
-        self._idle_gradients: list[GradientOfFew] = []
+        self._idle_kernels: dict[Any, list[Any]] = {}
 
-    def predict_one(self, x: np.ndarray) -> np.ndarray | None:
-        """The outputs (1, n_out) of x (1, n_in), of any real dtype; None when x is not finite."""
-        try:
-            one = self._idle_predictors.pop()
-        except IndexError:
-            one = PredictOne(self.binding)
-        outputs = one(x)
-        self._idle_predictors.append(one)
+    def predict_few(self, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray | None:
+        """The outputs (n, n_out) of x (n, n_in), for up to ``few`` samples of any real dtype, written to ``out`` if
+        that is given; None where x is not finite."""
+        idle, predict = self._lent(PredictFew, len(x))
+        outputs = predict(x, out)
+        idle.append(predict)
         return outputs
 
+    def score_few(self, x: np.ndarray, y: np.ndarray) -> list[float] | None:
+        """The sums of losses and of right answers of up to ``few`` samples: x (n, n_in), y (n, n_out) or class indices
+        (n,). None where x is not finite."""
+        idle, score = self._lent(ScoreFew, len(x), y.ndim == 1)
+        sums = score(x, y)
+        idle.append(score)
+        return sums
+
     def gradient_of_few(self, x: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray]:
-        """The mean loss and its gradient (n_params,), for up to ``few`` samples of x and y that are arrays of the right
-        shape, of any real dtype. Where x or y is not finite, neither is the loss."""
-        try:
-            few = self._idle_gradients.pop()
-        except IndexError:
-            few = GradientOfFew(self.binding)
-        result = few(x, y)
-        self._idle_gradients.append(few)
+        """The mean loss and its gradient (n_params,), for up to ``few`` samples: x (n, n_in), y (n, n_out) or class
+        indices (n,). Where x or y is not finite, neither is the loss."""
+        idle, differentiate = self._lent(GradientOfFew, len(x), y.ndim == 1)
+        result = differentiate(x, y)
+        idle.append(differentiate)
         return result
+
+    def room(self, n: int) -> tuple[int, int]:
+        """How many samples a kernel bound for n samples copies at most, and how many it takes."""
+        return self._rooms[0 if n == 1 else 1 if n <= BLOCK else 2]
+
+    def _lent(self, kind: Callable[..., Any], n: int, *form: bool) -> tuple[list[Any], Any]:
+        """A kernel bound for n samples, for this caller alone, and where to put it afterwards."""
+        room = self.room(n)
+        idle = self._idle_kernels.setdefault((kind, room, form), [])
+        try:
+            return idle, idle.pop()
+        except IndexError:
+            return idle, kind(self.binding, *room, *form)
 
     def forward(
         self, view: DataView, order: np.ndarray, outputs: np.ndarray | None, scored: bool, n_threads: int = 1

@@ -88,6 +88,8 @@ class Workspace:
         Its records ``workspace`` and ``linear`` are filled in; the others are for whoever runs the kernel.
     address : int
         The job's.
+    data, call : ndarray of int64
+        The words of its DATA and CALL records.
     layers : ndarray of LAYER, (n_layers,)
     """
 
@@ -135,11 +137,11 @@ class Workspace:
             gram_row=square * item,
         )
         words(self.job["linear"])[:] = functions.linear
-        self._data, self._call, self._step = (words(self.job[name]) for name in ("data", "call", "step"))
+        self.data, self.call, self._step = (words(self.job[name]) for name in ("data", "call", "step"))
 
     def take(self, data: np.ndarray, call: np.ndarray, step: np.ndarray) -> None:
         """Fill in the words of the records that say what is to be done next."""
-        self._data[:], self._call[:], self._step[:] = data, call, step
+        self.data[:], self.call[:], self._step[:] = data, call, step
 
     def rows_at(self, address: int, count: int, n: int) -> np.ndarray:
         """``count`` rows of n numbers that stand at an address of a layer's record, as a view."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from ..metrics import Metric, one_hot
 from ..spec import Spec
 from .engine import Engine
 
-__all__ = ["Network", "evaluate_rows", "kernels_level", "named_values"]
+__all__ = ["Network", "evaluate_rows", "kernels_level", "mean_values", "named_values"]
 
 _BUSY = (
     "the model is being trained by the call that this one comes from (a callback or a signal handler); "
@@ -118,6 +118,14 @@ def evaluate_rows(
     return named_values(network, totals, y, weights, rows, outputs, metrics)
 
 
+def mean_values(spec: Spec, sums: Sequence[float], weight: float) -> dict[str, float]:
+    """Name the sums of losses and of right answers, divided by the samples' weight together."""
+    values = {"loss": sums[0] / weight}
+    if spec.multilabel or spec.one_of_many:
+        values["accuracy"] = sums[1] / weight
+    return values
+
+
 def named_values(
     network: Network,
     totals: np.ndarray,
@@ -131,9 +139,7 @@ def named_values(
     together, and the metrics of those samples' outputs (n_rows, n_out)."""
     spec, weights = network.spec, None if weights is None else weights[rows]
     weight = len(rows) if weights is None else float(weights.sum())
-    values = {"loss": float(totals[0]) / weight}
-    if spec.multilabel or spec.one_of_many:
-        values["accuracy"] = float(totals[1]) / weight
+    values = mean_values(spec, totals.tolist(), weight)
     if outputs is not None:
         targets = one_hot(y[rows], spec.n_out, network.dtype)
         for name, metric in metrics.items():

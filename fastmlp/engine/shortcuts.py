@@ -1,83 +1,177 @@
-"""The shortest ways into the kernels: everything is bound once, a call fills in what is new.
+"""The shortest ways into the kernels: everything is bound once, a call fills in its samples.
 
-Neither object is thread-safe: the engine lends each caller one of its own.
+No object is thread-safe: the engine lends each caller one of its own.
 """
 
 from __future__ import annotations
 
 import ctypes
+import math
 from functools import partial
 from typing import Any
-from weakref import ref
 
 import numpy as np
 
 from ..kernels import catalog
-from ..kernels.layout import aligned
+from ..kernels.layout import CALL, aligned
 from .binding import Binding
 from .blocks import BLOCK, part_of_batch
 from .call import KernelCall
 from .memory import Workspace
+from .steps import OptimizerState, Step
 from .team import Team
 
-__all__ = ["GradientOfFew", "PredictOne"]
+__all__ = ["GradientOfFew", "LearnFew", "PredictFew", "ScoreFew"]
 
-_NOTHING = ref(np.empty(0))  # to an array that is gone
+# Words of a CALL record.
+_COUNT, _OUTPUTS = (list(CALL.names or ()).index(name) for name in ("count", "outputs"))
 
 
-class PredictOne:
-    """Outputs of one sample."""
+class _FewSamples:
+    """A kernel bound to memory of its own, where a call copies up to ``most`` samples; more are read where they are."""
 
-    def __init__(self, binding: Binding) -> None:
-        self._binding = binding  # the kernel knows only addresses of what it holds
+    def __init__(
+        self,
+        binding: Binding,
+        kernel: str,
+        call: KernelCall,
+        workspace: Workspace,
+        most: int,
+        y_classes: bool | None = None,
+    ) -> None:
+        self._binding, self._call, self._workspace = binding, call, workspace
         spec, dtype = binding.spec, binding.params.dtype
-        self._row, self._out = np.zeros((1, spec.n_in), dtype), np.zeros((1, spec.n_out), dtype)
-        self._view, self._workspace = binding.view(self._row), binding.workspace(1, binding.parameters())
-        self._call = KernelCall(np.zeros(1, np.int64), 1, outputs=self._out, checked=True)
-        self._workspace.take(self._view.words, self._call.words_for(0, 1), self._call.step)
-        self._run = _prepared("forward", binding, self._workspace, self._call)
+        self._x, self._y = np.zeros((most, spec.n_in), dtype), None
+        if y_classes is not None:
+            self._y = np.zeros(most, np.int64) if y_classes else np.zeros((most, spec.n_out), dtype)
+        self._most, self._own = most, binding.view(self._x, self._y)
+        self._bound: Any = None  # what the record tells of samples that are not its own
+        workspace.take(self._own.words, call.words_for(0, most), call.step)
+        self._run = _prepared(kernel, binding, workspace, call)
 
-    def __call__(self, x: np.ndarray) -> np.ndarray | None:
-        """The outputs (1, n_out) of x (1, n_in); None where x is not finite."""
-        self._row[...] = x
-        return None if self._run() else self._out.copy()
+    def _take(self, x: np.ndarray, y: np.ndarray | None = None) -> None:
+        """Let the next run be over these samples: x (n, n_in), y (n, n_out) or class indices (n,)."""
+        n = len(x)
+        if n > self._most:
+            if y is not None:
+                y = np.ascontiguousarray(y, np.int64 if y.ndim == 1 else None)
+            view = self._binding.view(x, y)
+            self._bound = view.pins, y  # x is the caller's, who waits
+            self._workspace.data[:] = view.words
+        else:
+            if self._bound is not None:
+                self._bound = None
+                self._workspace.data[:] = self._own.words
+            _copy(x, self._x, n)
+            if y is not None and self._y is not None:
+                _copy(y, self._y, n)
+        self._workspace.call[_COUNT] = n
 
 
-class GradientOfFew:
+def _copy(samples: np.ndarray, place: np.ndarray, n: int) -> None:
+    """Copy n samples to the first n rows of a place; what is too large for its dtype becomes infinite."""
+    rows = place if n == len(place) else place[:n]
+    if samples.dtype is place.dtype:
+        rows[...] = samples
+    else:
+        with np.errstate(over="ignore"):
+            rows[...] = samples
+
+
+class PredictFew(_FewSamples):
+    """Outputs of a few samples."""
+
+    def __init__(self, binding: Binding, most: int, limit: int) -> None:
+        block = min(limit, BLOCK)
+        self._outputs = np.zeros((most, binding.spec.n_out), binding.params.dtype)
+        call = KernelCall(np.arange(limit), block, outputs=self._outputs, checked=True)
+        super().__init__(binding, "forward", call, binding.workspace(block, binding.parameters()), most)
+        self._address = self._outputs.ctypes.data
+
+    def __call__(self, x: np.ndarray, out: np.ndarray | None) -> np.ndarray | None:
+        """The outputs (n, n_out) of x (n, n_in), written to ``out`` if that is given; None where x is not finite."""
+        n, outputs = len(x), self._outputs
+        self._take(x)
+        if n > self._most:
+            outputs = np.empty((n, outputs.shape[1]), outputs.dtype)
+            self._workspace.call[_OUTPUTS] = outputs.ctypes.data
+            failed = self._run()
+            self._workspace.call[_OUTPUTS] = self._address
+        else:
+            failed = self._run()
+        if failed:
+            return None
+        if out is not None:
+            out[...] = outputs[:n]
+            return out
+        return outputs if n > self._most else outputs[:n].copy()
+
+
+class ScoreFew(_FewSamples):
+    """The losses and right answers of a few samples."""
+
+    def __init__(self, binding: Binding, most: int, limit: int, y_classes: bool) -> None:
+        block = min(limit, BLOCK)
+        call = KernelCall(np.arange(limit), block, scored=True, checked=True)
+        super().__init__(binding, "forward", call, binding.workspace(block, binding.parameters()), most, y_classes)
+
+    def __call__(self, x: np.ndarray, y: np.ndarray) -> list[float] | None:
+        """Their sums; None where x is not finite."""
+        self._take(x, y)
+        self._call.totals[:] = 0.0
+        return None if self._run() else self._call.totals.tolist()
+
+
+class GradientOfFew(_FewSamples):
     """The mean loss of a few samples and its gradient."""
 
-    def __init__(self, binding: Binding) -> None:
-        self._binding, self._team = binding, Team(binding)
-        self._gradient = aligned(binding.params.size, binding.params.dtype)
-        self._x = self._y = _NOTHING
-        self._form: tuple[Any, ...] = ()
+    def __init__(self, binding: Binding, most: int, limit: int, y_classes: bool) -> None:
+        self._team, self._gradient = Team(binding), aligned(binding.params.size, binding.params.dtype)
+        part = part_of_batch(limit)
+        call = KernelCall(np.arange(limit), BLOCK, batch=limit, part=part, gradient=self._gradient, checked=True)
+        call.mark(begins=True, ends=True)
+        super().__init__(binding, "batches", call, self._team.leader, most, y_classes)
 
     def __call__(self, x: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray]:
         """The loss and its gradient (n_params,); both are NaN where a sample is not finite."""
-        if not (self._x() is x and self._y() is y and self._form == _form(x, y)):
-            self._prepare(x, y)
-        self._totals[:] = 0.0
+        n, numbers = len(x), self._call.numbers
+        self._take(x, y)
+        numbers[0] = 1 / n
+        numbers[1] = numbers[2] = 0.0
         self._run()
-        return self._totals.item(0) / len(x), self._gradient.copy()
+        return numbers.item(1) / n, self._gradient.copy()
 
-    def _prepare(self, x: np.ndarray, y: np.ndarray) -> None:
-        """Bind the next calls to these samples, until others come.
 
-        Only weak references are kept: a call compares them with its own arguments, which are alive.
-        """
-        n, part, workspace = len(x), part_of_batch(len(x)), self._team.leader
-        call = KernelCall(np.arange(n), BLOCK, 1 / n, batch=n, part=part, gradient=self._gradient, checked=True)
+class LearnFew(_FewSamples):
+    """One step of an optimiser, made with a block of samples at most."""
+
+    def __init__(self, binding: Binding, most: int, limit: int, y_classes: bool, state: OptimizerState) -> None:
+        self._params, self._finite = binding.params, None if state.plain else binding.params.copy()
+        step = Step(state, 0 if state.plain else binding.step(state.optimizer), 0, ())
+        self._team, part = Team(binding, state.vectors), part_of_batch(limit)
+        call = KernelCall(np.arange(limit), BLOCK, batch=limit, part=part, step=step, checked=True)
         call.mark(begins=True, ends=True)
-        view = self._binding.view(x, y)
-        workspace.take(view.words, call.words_for(0, n), call.step)
-        self._pins = view.pins
-        self._run, self._call, self._totals = _prepared("batches", self._binding, workspace, call), call, call.totals
-        self._x, self._y, self._form = ref(x), ref(y), _form(x, y)
+        super().__init__(binding, "batches", call, self._team.leader, most, y_classes)
 
+    def __call__(self, x: np.ndarray, y: np.ndarray, lr: float) -> list[float] | None:
+        """The sums of losses and of right answers before the step.
 
-def _form(x: np.ndarray, y: np.ndarray) -> tuple[Any, ...]:
-    """What a user may change of an array in place, beside its numbers."""
-    return len(x), x.dtype, x.strides, y.dtype, y.strides
+        None where nothing was done, because a sample or its loss is not finite, or a step of plain SGD might not be;
+        an empty list where the parameters were no longer finite, and are what they were before.
+        """
+        numbers = self._call.numbers
+        self._take(x, y)
+        numbers[0] = lr
+        numbers[1] = numbers[2] = 0.0  # one by one: a tuple takes longer
+        if self._finite is not None:
+            self._finite[...] = self._params
+        if self._run():
+            return None
+        sums = self._call.totals.tolist()
+        if self._finite is not None and not math.isfinite(sums[0]):
+            self._params[...] = self._finite
+            return []
+        return sums
 
 
 def _prepared(kernel: str, binding: Binding, workspace: Workspace, call: KernelCall) -> partial[float]:

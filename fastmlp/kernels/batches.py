@@ -11,7 +11,8 @@ import math
 
 import numpy as np
 
-from .decorators import array_at, inlined_source, kernel_function, peek, record_at, size_of
+from .cpu import vector_bytes
+from .decorators import array_at, call_kernel, inlined_source, kernel_function, peek, record_at, size_of
 from .layout import JOB, MEMBER, NUMBERS, OPTIONS
 from .math import square_root
 from .packing import (
@@ -40,7 +41,9 @@ from .passes import (
     weight_of,
 )
 from .threads import told_to_stop, wait
+from .vectors import are_finite
 
+VECTOR_BYTES = vector_bytes()
 _MEMBER_BYTES = MEMBER.itemsize
 
 
@@ -81,18 +84,52 @@ def _weight(job, start, rows):
     return total
 
 
+@kernel_function
+def _squares(job, rows, address, stride, n, real):
+    """The sum of the squares of n numbers in each of some rows, padded with zeros: infinite where it overflows."""
+    workspace, total = job.workspace, 0.0
+    vectors = (n * size_of(real) + VECTOR_BYTES - 1) // VECTOR_BYTES
+    for r in range(rows):
+        row = address + r * stride
+        arguments = (row, stride, row, stride, workspace.zeros, workspace.gram, workspace.gram_row, 1, 1, vectors)
+        call_kernel("inner_products", job.linear.inner_products, arguments)
+        total += np.float64(peek(workspace.gram, real))
+    return total
+
+
+@kernel_function
+def _stays_finite(job, rows, n_columns, totals, real):
+    """Whether the loss is finite, and a step too short to make finite parameters infinite.
+
+    No weight changes by more than |scaled| |x|, over all rows (Cauchy–Schwarz). Where that is at most 1e30, it is less
+    than half of the distance between float32's largest numbers.
+    """
+    if not math.isfinite(totals.loss):
+        return False
+    for i in range(job.workspace.n_layers):
+        layer = layer_at(job, i)
+        scaled = _squares(job, rows, layer.scaled, layer.out_row, layer.n_out, real)
+        n_inputs = layer.n_in if i > 0 else n_columns
+        inputs = _squares(job, rows, layer.input, layer.in_row, n_inputs, real)
+        if not scaled * (inputs + rows) <= 1e60:
+            return False
+    return True
+
+
 @inlined_source
 def _small_step(job, start, rows, rate, totals, real):
-    """Make a step of plain SGD with a batch of one block, which needs no gradient of its own; true if told to stop."""
+    """Make a step of plain SGD with a batch of one block, which needs no gradient of its own; true if told to stop, or
+    if parameters might not stay finite in a checked call."""
     n_columns = _block_deltas(job, start, rows, totals, real)
     if told_to_stop(job):
         return True
     factor = real(-rate / _weight(job, start, rows))
     for i in range(job.workspace.n_layers):
-        layer = layer_at(job, i)
-        scale(layer, 0, rows, factor, real)
-        if i > 0:
-            update(job, layer, 0, 0, rows, real)
+        scale(layer_at(job, i), 0, rows, factor, real)
+    if job.call.checked and not _stays_finite(job, rows, n_columns, totals, real):
+        return True
+    for i in range(1, job.workspace.n_layers):
+        update(job, layer_at(job, i), 0, 0, rows, real)
     update_first(job, 0, rows, n_columns, real)
     return False
 
@@ -248,7 +285,8 @@ def _batches(real):
     A batch may be spread over several calls, of whole blocks: the first of them begins it, the last ends it. Where the
     call wants a gradient no step is made, and ``call.gradient``, (n_params,), gets ``numbers.rate`` times the sum of
     the samples' gradients. Returns 1 where the team gave up, or the call was told to stop: then the last step is a
-    whole one.
+    whole one. A checked call makes no step where a sample or the loss is not finite, nor one of plain SGD that might
+    make a parameter infinite: the result is 1. After another step that did so, the total of losses is NaN.
     """
 
     def batches(params, job, numbers):
@@ -268,12 +306,18 @@ def _batches(real):
                 continue
             if _add_gradient(job, start, size, numbers.totals, real):
                 return _end_early(job, params, real)
+            if call.checked and not (call.gradient or math.isfinite(numbers.totals.loss)):
+                return _end_early(job, params, real)
             if call.ends and not call.gradient and _step(job, rate, real):
                 return 1.0
         if (call.gradient or not call.ends) and wait(job):
             return 1.0
         if leads:
             _write_back(job, params, rate, real)
+            if call.checked and job.step.rule:
+                vectors = (job.workspace.n_params * size_of(real) + VECTOR_BYTES - 1) // VECTOR_BYTES
+                if not are_finite(real, vectors, params):
+                    numbers.totals.loss = math.nan
         return 0.0
 
     return batches

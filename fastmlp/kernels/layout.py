@@ -149,7 +149,7 @@ CALL = np.dtype(
         ("gradient", "i8"),  # where a gradient goes, or 0: then a step is made
         ("scored", "i8"),  # of the forward kernel: whether it computes losses
         ("by_inputs", "i8"),  # of the Jacobian kernel: whether it derives by the inputs, not the parameters
-        ("checked", "i8"),  # whether the kernel must see to it that the inputs are finite
+        ("checked", "i8"),  # whether the kernel must see to it that the inputs, and what it steps to, are finite
     ],
     align=True,
 )

@@ -37,8 +37,8 @@ def build(name: str, dtype: str):
 def _forward(real):
     """Write the samples' outputs, (count, n_out), where the call wants them; add to the totals where it is scored.
 
-    A checked call is for one sample: nothing is done if it is not finite, and the result is 1. A call that was told to
-    stop returns 1 too.
+    A checked call ends with the result 1 at the first block that has a sample that is not finite. A call that was told
+    to stop returns 1 too.
     """
 
     def forward(params, job, numbers):
@@ -49,7 +49,7 @@ def _forward(real):
             start = i * call.block
             rows = min(call.block, call.count - start)
             n_columns = read_inputs(job, start, rows)
-            if call.checked and not all_finite(job, 1, real):
+            if call.checked and not all_finite(job, rows, real):
                 return 1.0
             first_forward(job, rows, n_columns, real)
             if told_to_stop(job):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 import sys
 from collections.abc import Iterable
@@ -16,9 +17,10 @@ from ..spec import Spec
 
 __all__ = [
     "balanced_weights", "check_class_names", "check_samples", "check_weights", "check_x", "check_y", "class_indices",
-    "counted_rows",
+    "counted_rows", "is_plain", "plain_targets",
 ]  # fmt: skip
 
+_NATIVE = frozenset(np.dtype(kind) for kind in "bBhHiIlLqQfd")
 _TOGETHER = 1 << 20  # elements looked at in one go, so that checking costs no memory to speak of
 
 
@@ -87,6 +89,45 @@ def check_y(y: Any, spec: Spec, n_samples: int, dtype: np.dtype, name: str = "y"
             f"{name} must be at least {lowest:g} for {spec.loss.name}, {name}[{row}, {column}] is {y[row, column]}"
         )
     return y.copy() if y.strides[1] == 0 and n_out > 1 else y
+
+
+def is_plain(values: Any) -> bool:
+    """Whether kernels can read the values as they are, without a copy."""
+    return type(values) is np.ndarray and values.dtype in _NATIVE
+
+
+def plain_targets(y: Any, spec: Spec, n_samples: int) -> np.ndarray | None:
+    """Targets of a few samples, class indices (n_samples,) or numbers (n_samples, n_out), where it is seen at once that
+    they are right; numbers that are not finite pass where they make the loss so. None: `check_y` decides."""
+    if not is_plain(y) or not y.ndim or len(y) != n_samples:
+        return None
+    n_out = spec.n_out
+    choice = spec.one_of_many and n_out > 1
+    if y.ndim == 1 and choice:
+        low, high = _bounds(y)
+        return y if y.dtype.kind != "f" and low >= 0 and high < n_out else None
+    if y.ndim == 1:
+        y = y[:, None]
+    if y.shape[1:] != (n_out,):
+        return None
+    if spec.loss.any_target:
+        return y
+    low, high = _bounds(y)
+    if spec.loss.classification:
+        right = low >= 0 and high <= 1
+    else:
+        right = low >= spec.loss.lowest_target and -math.inf < low and high < math.inf
+    if right and choice:
+        right = np.abs(y.sum(axis=1, dtype=np.float64) - 1).max() <= 1e-3
+    return y if right else None
+
+
+def _bounds(numbers: np.ndarray) -> tuple[float, float]:
+    """The least and the largest of some numbers; NaN if one of them is."""
+    if numbers.size > 8:
+        return numbers.min(), numbers.max()
+    few = numbers.ravel().tolist()  # which is sooner read by Python
+    return (min(few), max(few)) if sum(few) == sum(few) else (math.nan, math.nan)
 
 
 def check_samples(

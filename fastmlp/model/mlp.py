@@ -10,19 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from ..base.checks import check_choice, check_count, check_dtype, check_seed
+from ..base.checks import check_choice, check_count, check_dtype, check_out, check_seed
 from ..base.ram import check_memory
-from ..engine.network import Network, evaluate_rows
+from ..engine.network import Network, evaluate_rows, mean_values
 from ..init import Uniform, initializer
 from ..metrics import named_metrics
 from ..spec import Spec
 from . import files
-from .data import check_class_names, check_samples, check_x, check_y, counted_rows
+from .data import check_class_names, check_samples, check_x, check_y, counted_rows, is_plain, plain_targets
 from .online import Online
 
 __all__ = ["MLP", "check_model", "load"]
-
-_NATIVE = frozenset(np.dtype(kind) for kind in "bBhHiIlLqQfd")
 
 
 class MLP(Network):
@@ -94,7 +92,7 @@ class MLP(Network):
     def _build(self, spec: Spec, dtype: np.dtype) -> None:
         """Make the network, all its parameters zero, without names and metadata."""
         super()._build(spec, dtype)
-        self._one_sample = (1, spec.n_in)
+        self._n_in = spec.n_in
         self._online: Online | None = None
         self._class_names: tuple[str, ...] | None = None
         self.metadata: dict[str, Any] = {}
@@ -108,21 +106,32 @@ class MLP(Network):
     def class_names(self, names: Sequence[str] | None) -> None:
         self._class_names = None if names is None else check_class_names(names, self.spec)
 
-    def predict(self, x: Any, *, n_threads: int = 1) -> np.ndarray:
+    def predict(self, x: Any, *, out: np.ndarray | None = None, n_threads: int = 1) -> np.ndarray:
         """Outputs for x (n_samples, n_in): (n_samples, n_out). Threads share what is more than 1024 samples.
+
+        With ``out``, an array of that shape and of the network's dtype, they are written there, and it is returned.
+        Where x is bad, nothing is written.
 
         A sample's outputs may differ in the last bit, 1e-16 of them in float64 and 1e-7 in float32, with the samples
         beside it: sums are made in another order for one row than for a block of them.
         """
-        if _plain(x) and x.shape == self._one_sample:
-            outputs = self._engine.predict_one(x)
+        if n_threads != 1:
+            n_threads = check_count(n_threads, "n_threads")
+        if self._are_few(x):
+            if out is not None:
+                check_out(out, (len(x), self.spec.n_out), self.dtype)
+            outputs = self._engine.predict_few(x, out)
             if outputs is not None:
                 return outputs
         x = check_x(x, self.spec.n_in, self.dtype)
+        if out is not None:
+            check_out(out, (len(x), self.spec.n_out), self.dtype)
         outputs = np.empty((len(x), self.spec.n_out), self.dtype)
-        n_threads = check_count(n_threads, "n_threads")
         self._engine.forward(self._engine.binding.view(x), np.arange(len(x)), outputs, False, n_threads)
-        return outputs
+        if out is None:
+            return outputs
+        out[...] = outputs
+        return out
 
     def predict_class(self, x: Any) -> np.ndarray:
         """The class of each sample: indices (n_samples,), or a matrix of 0 and 1 where every output is a label.
@@ -168,10 +177,21 @@ class MLP(Network):
         With ``sample_weight`` (n_samples,), numbers of at least 0, they are Σ w v / Σ w. A metric of your own gets the
         weights if it has a parameter ``sample_weight``.
         """
-        metrics, n_threads = named_metrics(metrics, self.spec), check_count(n_threads, "n_threads")
+        if n_threads != 1:
+            n_threads = check_count(n_threads, "n_threads")
+        if metrics is None and sample_weight is None and self._are_few(x):
+            targets = plain_targets(y, self.spec, len(x))
+            sums = None if targets is None else self._engine.score_few(x, targets)
+            if sums is not None and math.isfinite(sums[0]):
+                return mean_values(self.spec, sums, len(x))
+        metrics = named_metrics(metrics, self.spec)
         samples = check_samples(x, y, self.spec, self.dtype, sample_weight)
         x, y, weights = samples.x, samples.y, samples.weights
         return evaluate_rows(self, x, y, weights, counted_rows(samples), metrics, n_threads)
+
+    def _are_few(self, x: Any) -> bool:
+        """Whether x is an array of few samples, of the right shape, that a kernel may be asked to look at as it is."""
+        return is_plain(x) and x.ndim == 2 and x.shape[1] == self._n_in and 0 < len(x) <= self._engine.few
 
     def partial_fit(
         self, x: Any, y: Any, *, lr: float = 0.01, optimizer: Any = None, batch_size: int = 1, sample_weight: Any = None
@@ -220,12 +240,12 @@ class MLP(Network):
 
     def gradient(self, x: Any, y: Any) -> tuple[float, np.ndarray]:
         """The mean loss over the samples, and its gradient in the shape of ``params`` (`unflatten` takes it apart)."""
-        if _plain(x) and x.ndim == 2 and x.shape[1] == self.spec.n_in and 0 < len(x) <= self._engine.few:
-            as_it_is = _plain(y) and y.shape == (len(x), self.spec.n_out) and y.flags.c_contiguous
-            targets = y if as_it_is and self.spec.loss.any_target else check_y(y, self.spec, len(x), self.dtype)
-            loss, gradient = self._engine.gradient_of_few(x, targets)
-            if math.isfinite(loss):
-                return loss, gradient  # else the checks below say why
+        if self._are_few(x):
+            targets = plain_targets(y, self.spec, len(x))
+            if targets is not None:
+                loss, gradient = self._engine.gradient_of_few(x, targets)
+                if math.isfinite(loss):
+                    return loss, gradient  # else the checks below say why
         x = check_x(x, self.spec.n_in, self.dtype)
         y = check_y(y, self.spec, len(x), self.dtype)
         totals, gradient = self._engine.gradient(self._engine.binding.view(x, y), np.arange(len(x)), len(x))
@@ -360,8 +380,3 @@ def check_model(model: Any) -> MLP:
     if not isinstance(model, MLP):
         raise TypeError(f"model must be a fastmlp.MLP, got {type(model).__name__}")
     return model
-
-
-def _plain(values: Any) -> bool:
-    """Whether kernels can read the values as they are, without a copy."""
-    return type(values) is np.ndarray and values.dtype in _NATIVE

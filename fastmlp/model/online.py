@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import TYPE_CHECKING, Any
 
 from ..base.checks import check_count, check_number
-from ..engine.epochs import EpochRunner
-from ..engine.network import Network
+from ..engine.blocks import BLOCK
+from ..engine.epochs import EpochRunner, Samples
+from ..engine.network import mean_values
+from ..engine.shortcuts import LearnFew
 from ..engine.steps import OptimizerState
+from ..engine.team import LONG
 from ..optimizers import LBFGS, Optimizer, get_optimizer
-from .data import check_samples, counted_rows
+from .data import check_samples, counted_rows, plain_targets
 from .divergence import remedy
 from .history import DivergenceError, History
+
+if TYPE_CHECKING:
+    from .mlp import MLP
 
 __all__ = ["Online"]
 
@@ -21,32 +28,67 @@ _MOST = 1 << 40  # samples in a batch: more never come, and kernels' integers ma
 class Online:
     """A network that is being trained piece by piece (`MLP.partial_fit`)."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: MLP) -> None:
         self._network = network
         self._state = OptimizerState.begin(get_optimizer("sgd"), network.params)
         self._runner: EpochRunner | None = None
         self._batch = 0
+        self._steps: dict[tuple[bool, bool], LearnFew] = {}  # by whether there is one sample, and whether y are classes
+        self._last_given: Any = None  # as optimizer
+        self._is_short = 10 * network.params.size <= LONG  # one sample's step, which reads and writes them from memory
 
     def fit(self, x: Any, y: Any, lr: Any, optimizer: Any, batch_size: Any, sample_weight: Any) -> dict[str, float]:
         """Train over the samples once, with the arguments of `MLP.partial_fit`, and return their loss and accuracy."""
+        if sample_weight is None and (optimizer is None or optimizer is self._last_given):
+            values = self._fit_few(x, y, lr, batch_size)
+            if values is not None:
+                return values
         network = self._network
         lr = check_number(lr, "lr", 0.0, open_low=True)
         batch = min(check_count(batch_size, "batch_size"), _MOST)
-        optimizer = self._state.optimizer if optimizer is None else get_optimizer(optimizer)
-        if isinstance(optimizer, LBFGS):
+        new = self._state.optimizer if optimizer is None else get_optimizer(optimizer)
+        if isinstance(new, LBFGS):
             raise ValueError("optimizer is lbfgs, which needs all samples at once; use fastmlp.train")
         samples = check_samples(x, y, network.spec, network.dtype, sample_weight)
-        if optimizer != self._state.optimizer:
-            self._begin(optimizer)
+        if new != self._state.optimizer:
+            self._begin(new)
+        self._last_given = optimizer
         if self._runner is None or batch != self._batch:
             self._runner, self._batch = EpochRunner(network, samples, batch, {}, self._state, [], 1), batch
         self._runner.take(samples)
         values = self._runner.run(counted_rows(samples), lr, 0)
         if not values:
-            self._begin(optimizer)
-            raise DivergenceError(1, network, History(), remedy(network, samples, lr, batch))
+            raise self._divergence(samples, lr, batch)
         return values
+
+    def _fit_few(self, x: Any, y: Any, lr: Any, batch: Any) -> dict[str, float] | None:
+        """`fit` where all is as it mostly is: few samples, that make one step. None, and nothing done, where not."""
+        network = self._network
+        if not (self._is_short and network._are_few(x) and type(lr) is float and 0 < lr < math.inf):
+            return None
+        n = len(x)
+        if type(batch) is not int or n > min(batch, BLOCK):
+            return None
+        targets = plain_targets(y, network.spec, n)
+        if targets is None:
+            return None
+        form = n == 1, targets.ndim == 1
+        step = self._steps.get(form)
+        if step is None:
+            step = self._steps[form] = LearnFew(
+                network._engine.binding, *network._engine.room(n), targets.ndim == 1, self._state
+            )
+        sums = step(x, targets, lr)
+        if sums == []:
+            raise self._divergence(Samples(x, targets), lr, batch)
+        return None if sums is None else mean_values(network.spec, sums, n)
+
+    def _divergence(self, samples: Samples, lr: float, batch: int) -> DivergenceError:
+        """The error of a call that made parameters infinite; the optimiser forgets them."""
+        self._begin(self._state.optimizer)
+        return DivergenceError(1, self._network, History(), remedy(self._network, samples, lr, batch))
 
     def _begin(self, optimizer: Optimizer) -> None:
         """Forget what the optimiser remembered."""
-        self._state, self._runner = OptimizerState.begin(optimizer, self._network.params), None
+        self._state = OptimizerState.begin(optimizer, self._network.params)
+        self._runner, self._steps = None, {}
