@@ -7,7 +7,8 @@ come out, sooner. This module has the estimators, fit.py the loop that trains th
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any
+from operator import is_ as is_same
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from ..base.checks import check_count, check_dtype
 from ..base.extras import require
 from ..engine.epochs import Samples
 from ..losses import Loss, get_loss
-from ..model.data import balanced_weights, check_weights, check_x, check_y
+from ..model.data import balanced_weights, check_weights, check_x, check_y, is_plain, plain_targets
 from ..model.mlp import MLP
 from ..model.options import dropout_shares
 from ..spec import Spec
@@ -40,7 +41,7 @@ _LOSSES = {"squared_error": "mse", "absolute_error": "mae"}  # scikit-learn's na
 _ACTIVATIONS = {"linear": "identity", "sigmoid": "logistic"}  # ours, and scikit-learn's
 # What kernels read as it is; anything else becomes float64.
 _DTYPES = [np.float64, np.float32, *(np.dtype(f"{kind}{size}") for kind in "ui" for size in (1, 2, 4, 8))]
-_CACHES = ("_network", "_views")  # made anew from coefs_ and intercepts_ when they are missing
+_CACHES = ("_network", "_views", "_online")  # made anew when they are missing
 
 
 def _is_stochastic(estimator: Any) -> bool:
@@ -53,6 +54,16 @@ def _gives_probabilities(estimator: Any) -> bool:
     if estimator._loss_name() == "hinge":
         raise AttributeError("under the loss hinge outputs are scores; there are no probabilities")
     return True
+
+
+class _Online(NamedTuple):
+    """What a call of partial_fit with one sample leaves to the next, and what must be the same then."""
+
+    fit: Fit
+    network: MLP
+    names: list[str]
+    values: list[Any]  # the parameters of these names
+    places: dict[Any, int]  # of the classes
 
 
 class _MLP(BaseEstimator):
@@ -200,8 +211,37 @@ class _MLP(BaseEstimator):
         if self.solver in STOCHASTIC and (first or not hasattr(self, "loss_curve_") or watched != self.early_stopping):
             self._begin_to_watch()
         samples = Samples(x, targets, weights)
-        Fit(self, self._fit_state, samples, sample_weight, shares, random_state, incremental).run()
+        self._online: _Online | None = None
+        fit = Fit(self, self._fit_state, samples, sample_weight, shares, random_state, incremental)
+        fit.run()
+        if fit.is_plain and balance is None and not hasattr(self, "feature_names_in_"):
+            self._keep_online(fit)
         return self
+
+    def _keep_online(self, fit: Fit) -> None:
+        """Let `_learn_one` go on from here, if all that decides what it does would be seen to change."""
+        if isinstance(self.hidden_layer_sizes, (int, tuple)) and isinstance(self.activation, str):
+            names = self._get_param_names()
+            values = [getattr(self, name) for name in names]
+            places = {label: i for i, label in enumerate(getattr(self, "classes_", np.empty(0)).tolist())}
+            self._online = _Online(fit, self.network_, names, values, places)
+
+    def _learn_one(self, X: Any, y: Any) -> bool:
+        """`partial_fit` of one sample where the call before was one, too; False, and nothing done, where the long way
+        is needed."""
+        online: _Online | None = vars(self).get("_online")
+        if online is None or not (is_plain(X) and X.shape == (1, online.network.spec.n_in) and is_plain(y)):
+            return False
+        if y.shape != (1,) or self.network_ is not online.network:
+            return False
+        if not all(map(is_same, map(vars(self).get, online.names), online.values)):
+            return False
+        targets = self._one_target(y, online)
+        return targets is not None and online.fit.learn_one(X, targets)
+
+    def _one_target(self, y: np.ndarray, online: _Online) -> np.ndarray | None:
+        """What the network learns of y (1,); None where the long way decides."""
+        raise NotImplementedError
 
     def _validate(self, X: Any, y: Any, first: bool, incremental: bool) -> tuple[Any, np.ndarray, np.ndarray]:
         """Return X and y as scikit-learn checks them, and y as the network learns it."""
@@ -385,7 +425,15 @@ class MLPClassifier(ClassifierMixin, _MLP):
             raise ValueError(
                 f"`classes={classes!r}` is not the same as on last call to partial_fit, was: {self.classes_!r}"
             )
+        if sample_weight is None and classes is None and self._learn_one(X, y):
+            return self
         return self._fit(X, y, sample_weight, incremental=True)
+
+    def _one_target(self, y: np.ndarray, online: _Online) -> np.ndarray | None:
+        place = online.places.get(y.item())
+        if place is None:
+            return None
+        return np.array([place] if self._one_of_many() else [[place]])
 
     def predict(self, X: Any) -> np.ndarray:
         """The class of each sample of X, (n_samples,), or its labels, (n_samples, n_outputs)."""
@@ -506,7 +554,12 @@ class MLPRegressor(RegressorMixin, _MLP):
     @available_if(_is_stochastic)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
         """One more epoch, over these samples; as `fit` otherwise."""
+        if sample_weight is None and self._learn_one(X, y):
+            return self
         return self._fit(X, y, sample_weight, incremental=True)
+
+    def _one_target(self, y: np.ndarray, online: _Online) -> np.ndarray | None:
+        return plain_targets(y, online.network.spec, 1)
 
     def predict(self, X: Any) -> np.ndarray:
         """The value for each sample of X, (n_samples,), or its values, (n_samples, n_outputs)."""

@@ -15,6 +15,7 @@ from sklearn.model_selection import train_test_split
 from ..base.checks import check_choice, check_count, check_dtype, check_flag, check_number
 from ..engine.epochs import EpochRunner, Samples
 from ..engine.lbfgs import minimise
+from ..engine.shortcuts import LearnFew
 from ..engine.steps import OptimizerState
 from ..model.data import counted_rows
 from ..model.mlp import MLP
@@ -123,6 +124,37 @@ class Fit:
         # scikit-learn reports the mean over the outputs of the squared error, but minimises the sum.
         spec = self._network.spec
         self._loss_scale = 1 / spec.n_out if spec.loss.name == "mse" else 1.0
+        self._step: LearnFew | None = None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether `learn_one` may go on where this call, of partial_fit, ended: a sample is a batch like any other."""
+        e = self._e
+        return (
+            self._incremental and e.solver in STOCHASTIC and len(self._samples.x) == 1 and e.batch_size in ("auto", 1)
+            and self._samples.weights is None and not self._shares
+        )  # fmt: skip
+
+    def learn_one(self, x: np.ndarray, y: np.ndarray) -> bool:
+        """Train on one sample more, x (1, n_in) and y as `plain_targets` has it.
+
+        False, and nothing done, where x or the loss is not finite.
+        """
+        e, state = self._e, self._fit_state.optimizer
+        assert state is not None
+        state.set_penalties(e.l1, e.alpha)
+        if self._step is None:
+            self._step = LearnFew(self._network._engine.binding, 1, 1, y.ndim == 1, state)
+        penalty = self._penalty() if e.alpha > 0 or e.l1 > 0 else 0.0
+        sums = self._step(x, y, self._fit_state.learning_rate)
+        if sums is None:
+            return False
+        if not sums:
+            raise ValueError(_NON_FINITE)
+        e.n_iter_ = 0
+        self._record(sums[0] * self._loss_scale + penalty, self._network.params)
+        self._should_stop()
+        return True
 
     def run(self) -> None:
         """Train."""
