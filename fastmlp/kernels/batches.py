@@ -40,6 +40,7 @@ from .passes import (
     update_first,
     weight_of,
 )
+from .subnormals import without_subnormals
 from .threads import told_to_stop, wait
 from .vectors import are_finite
 
@@ -320,4 +321,4 @@ def _batches(real):
                     numbers.totals.loss = math.nan
         return 0.0
 
-    return batches
+    return without_subnormals(batches)

@@ -11,6 +11,7 @@ from .targets import Target
 
 __all__ = [
     "COMPRESS",
+    "architecture",
     "build_for",
     "compressor",
     "cpu_features",
@@ -77,11 +78,17 @@ def vector_bytes() -> int:
     return min(widest_vector_bytes(), 64 if features.get("avx512f") else 32 if features.get("avx") else 16)
 
 
+def architecture() -> str:
+    """The processor's family, which LLVM's names for its instructions begin with: "arm", "x86", or "" for any other."""
+    machine = _built_for.triple.partition("-")[0] if _built_for else platform.machine().lower()
+    return "arm" if machine in _ARM else "x86" if machine in ("x86_64", "amd64") else ""
+
+
 def has_many_registers() -> bool:
     """Whether there are 32 vector registers, not 16."""
     if _built_for:
         return _built_for.many_registers
-    return vector_bytes() == 64 or platform.machine().lower() in _ARM
+    return vector_bytes() == 64 or architecture() == "arm"
 
 
 @functools.cache
@@ -91,8 +98,7 @@ def compressor() -> str | None:
     """
     if vector_bytes() == 64:
         return COMPRESS
-    machine = _built_for.triple.partition("-")[0] if _built_for else platform.machine().lower()
-    if machine in _ARM:
+    if architecture() == "arm":
         return "llvm.aarch64.neon.tbl1.v16i8"
     needed, name = ("ssse3", "llvm.x86.ssse3.pshuf.b.128")
     if vector_bytes() == 32:

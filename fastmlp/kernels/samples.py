@@ -30,6 +30,7 @@ from .passes import (
     update_first,
     update_first_weights,
 )
+from .subnormals import without_subnormals
 from .threads import told_to_stop
 
 VECTOR_BYTES = vector_bytes()
@@ -102,7 +103,7 @@ def _samples(real):
         unpack_all(job, params, real)
         return 0.0
 
-    return samples
+    return without_subnormals(samples)
 
 
 @inlined_source
@@ -265,4 +266,4 @@ def _samples_with_memory(real):
         unpack_all(job, params, real)
         return 0.0
 
-    return samples_with_memory
+    return without_subnormals(samples_with_memory)
