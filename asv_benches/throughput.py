@@ -45,6 +45,25 @@ class Optimizers:
     track_microseconds.unit = "µs a sample"  # type: ignore[attr-defined]
 
 
+class OptimizersBySize:
+    """Microseconds a sample of batch 1 by optimiser and size."""
+
+    params = (["sgd", "momentum", "adam"], ["64-100-10", "8-64-64-2", "784-512-512-10"])
+    param_names = ("optimizer", "size")
+
+    def setup(self, optimizer: str, size: str) -> None:
+        require("optimizers")
+        self.x, self.y = samples(size, 1000)
+        self.model = fastmlp.MLP(network(size), seed=0)
+        self.optimizer = fastmlp.optimizers.SGD(momentum=0.9) if optimizer == "momentum" else optimizer
+        fastmlp.train(self.x[:64], self.y[:64], self.model, epochs=1, optimizer=self.optimizer)
+
+    def track_microseconds(self, optimizer: str, size: str) -> float:
+        return microseconds(self.x, self.y, self.model, optimizer=self.optimizer)
+
+    track_microseconds.unit = "µs a sample"  # type: ignore[attr-defined]
+
+
 class Threads:
     """Two threads' time as a share of one's, in batches of 256."""
 

@@ -140,9 +140,10 @@ class Binding:
         addresses = self._params_at, workspace.address, numbers.ctypes.data, finite.ctypes.data
         return int(catalog.run_epochs(self._real)(*addresses, address_of(catalog.network(kernel, self._real)), epochs))
 
-    def step(self, optimizer: Optimizer) -> int:
-        """The address of an optimiser's step."""
-        return address_of(catalog.step(optimizer.name, optimizer.states, self._real))
+    def step(self, optimizer: Optimizer) -> tuple[int, int]:
+        """The addresses of what prepares an optimiser's step, and of the step."""
+        step = catalog.step(optimizer.name, optimizer.states, self._real)
+        return address_of(catalog.prepare(optimizer.name)), address_of(step)
 
     def dropout(self) -> int:
         """The address of the function that leaves units of a hidden layer out."""

@@ -86,7 +86,7 @@ class EpochRunner:
         binding, simple = network._engine.binding, state.plain and (self._by_sample or batch <= BLOCK)
         self._step = Step(
             state,
-            0 if simple else binding.step(state.optimizer),
+            *((0, 0) if simple else binding.step(state.optimizer)),
             binding.dropout() if dropout else 0,
             [1 - share for share in dropout],
         )

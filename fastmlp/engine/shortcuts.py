@@ -147,7 +147,7 @@ class LearnFew(_FewSamples):
 
     def __init__(self, binding: Binding, most: int, limit: int, y_classes: bool, state: OptimizerState) -> None:
         self._params, self._finite = binding.params, None if state.plain else binding.params.copy()
-        step = Step(state, 0 if state.plain else binding.step(state.optimizer), 0, ())
+        step = Step(state, *((0, 0) if state.plain else binding.step(state.optimizer)), 0, ())
         self._team, part = Team(binding, state.vectors), part_of_batch(limit)
         call = KernelCall(np.arange(limit), BLOCK, batch=limit, part=part, step=step, checked=True)
         call.mark(begins=True, ends=True)

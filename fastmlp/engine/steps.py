@@ -88,8 +88,8 @@ class Step:
     Parameters
     ----------
     state : OptimizerState
-    rule : int
-        The address of the optimiser's function; 0: plain SGD, or the kernel has its own.
+    prepare, rule : int
+        The addresses of the optimiser's functions; 0: plain SGD, or the kernel has its own.
     dropout : int
         The address of the function that leaves units out, or 0.
     kept : sequence of float
@@ -101,13 +101,16 @@ class Step:
         The memory of a STEP record.
     """
 
-    def __init__(self, state: OptimizerState, rule: int, dropout: int, kept: Sequence[float]) -> None:
-        self._constants, self._kept = np.array(state.optimizer.constants, np.float64), np.array(kept, np.float64)
+    def __init__(self, state: OptimizerState, prepare: int, rule: int, dropout: int, kept: Sequence[float]) -> None:
+        optimizer = state.optimizer
+        self._constants, self._kept = np.array(optimizer.constants, np.float64), np.array(kept, np.float64)
+        self._numbers = np.array(optimizer.prepare(1.0, 1.0, optimizer.constants), np.float64)
         self._options, self._coefficients = state.options, np.empty(0)
         self._record = record = np.zeros((), STEP)
         self.words = words(record)
-        record["rule"], record["options"] = rule, state.options.ctypes.data
-        record["constants"], record["dropout"] = self._constants.ctypes.data, dropout
+        record["prepare"], record["rule"], record["options"] = prepare, rule, state.options.ctypes.data
+        record["constants"], record["numbers"] = self._constants.ctypes.data, self._numbers.ctypes.data
+        record["dropout"] = dropout
         record["kept"] = self._kept.ctypes.data
 
     def set_key(self, key: int) -> None:

@@ -20,6 +20,7 @@ from .packing import (
     clear,
     layer_at,
     pack_all,
+    prepare_step,
     scale_gradient,
     squares,
     step,
@@ -36,6 +37,8 @@ from .passes import (
     read_inputs,
     read_targets,
     scale,
+    spread_inputs,
+    step_of_sample,
     update,
     update_first,
     weight_of,
@@ -132,6 +135,24 @@ def _small_step(job, start, rows, rate, totals, real):
     for i in range(1, job.workspace.n_layers):
         update(job, layer_at(job, i), 0, 0, rows, real)
     update_first(job, 0, rows, n_columns, real)
+    return False
+
+
+@inlined_source
+def _sample_step(job, start, rate, totals, real):
+    """Make the optimiser's step with a batch of one sample, whose gradient is never whole; true if told to stop, or if
+    the loss is not finite in a checked call."""
+    n_columns = _block_deltas(job, start, 1, totals, real)
+    if told_to_stop(job) or (job.call.checked and not math.isfinite(totals.loss)):
+        return True
+    prepare_step(job, rate)
+    factor, options = 1 / _weight(job, start, 1), record_at(job.step.options, OPTIONS)
+    for i in range(job.workspace.n_layers):
+        layer = layer_at(job, i)
+        step_of_sample(job, layer, layer.input if i > 0 else spread_inputs(job, n_columns, real), factor, real)
+        if options.max_norm > 0:
+            _limit_norms(layer, options.max_norm, real)
+    options.steps += 1
     return False
 
 
@@ -237,8 +258,9 @@ def _limit_norms(layer, limit, real):
 
 
 @inlined_source
-def _step(job, rate, real):
-    """Make the optimiser's step against the gradient of the batch's mean loss; true when the team gives up."""
+def _step(job, real):
+    """Make the optimiser's step, which the leader prepared, against the gradient of the batch's mean loss; true when
+    the team gives up."""
     team, n_layers = job.team, job.workspace.n_layers
     options = record_at(job.step.options, OPTIONS)
     factor = 1 / _member_at(job, team.member).batch_weight
@@ -248,7 +270,7 @@ def _step(job, rate, real):
         norm = factor * square_root(_squared_norm(job, real))
         factor *= min(1.0, options.clip_norm / max(norm, options.clip_norm))
     for i in range(n_layers):
-        step(job, layer_at(job, i), team.member, team.size, rate, factor, real)
+        step(job, layer_at(job, i), team.member, team.size, factor, real)
     if wait(job):
         return True
     if team.member == 0:  # the others look at these only after the next barrier
@@ -294,6 +316,7 @@ def _batches(real):
         job, numbers = record_at(job, JOB), record_at(numbers, NUMBERS)
         call, rate = job.call, real(numbers.rate)
         leads = job.team.member == 0
+        by_sample = job.step.rule and call.batch == 1 and record_at(job.step.options, OPTIONS).clip_norm == 0
         if leads:
             pack_all(job, params, real)
         if wait(job):
@@ -305,11 +328,17 @@ def _batches(real):
                 if _small_step(job, start, size, rate, numbers.totals, real):
                     return _end_early(job, params, real)
                 continue
+            if by_sample:
+                if _sample_step(job, start, rate, numbers.totals, real):
+                    return _end_early(job, params, real)
+                continue
+            if leads and not call.gradient:
+                prepare_step(job, rate)
             if _add_gradient(job, start, size, numbers.totals, real):
                 return _end_early(job, params, real)
             if call.checked and not (call.gradient or math.isfinite(numbers.totals.loss)):
                 return _end_early(job, params, real)
-            if call.ends and not call.gradient and _step(job, rate, real):
+            if call.ends and not call.gradient and _step(job, real):
                 return 1.0
         if (call.gradient or not call.ends) and wait(job):
             return 1.0

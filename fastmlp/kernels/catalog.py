@@ -23,6 +23,7 @@ __all__ = [
     "load",
     "loss",
     "network",
+    "prepare",
     "run_epochs",
     "softmax_backward",
     "step",
@@ -58,7 +59,8 @@ KERNELS = {
     "activation": Kernel("activations", "z:T a:T d rows n stride slope:d"),
     "softmax_backward": Kernel("activations", "a delta rows n stride"),
     "loss": Kernel("losses", "z:T a:T y:T delta:T rows n stride"),
-    "step": Kernel("steps", "w g states:I n for_weights options constants:D lr:d factor:d"),
+    "prepare": Kernel("steps", "numbers:D options constants:D lr:d"),
+    "step": Kernel("steps", "w x g states:I rows n for_weights options numbers:D factor:d"),
     "dropout": Kernel("dropout", "a:T d whole rows stride key row row_step kept:d"),
 }
 NETWORK = tuple(name for name, kernel in KERNELS.items() if kernel.signature == _OF_NETWORK)
@@ -117,6 +119,11 @@ def activation(name: str, dtype: str) -> store.Function:
 def loss(name: str, output: str, dtype: str) -> store.Function:
     """The rows function of a loss; ``output`` is the activation it is fused with or ''."""
     return load(Variant("loss", f"{name}.{output}", dtype))
+
+
+def prepare(optimizer: str) -> store.Function:
+    """What makes the numbers of a step of an optimiser of the registry; they are float64 for networks of any dtype."""
+    return load(Variant("prepare", optimizer, "float64"))
 
 
 def step(optimizer: str, states: int, dtype: str) -> store.Function:

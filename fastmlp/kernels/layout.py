@@ -157,9 +157,11 @@ CALL = np.dtype(
 # How a step is made: written by engine/steps.py.
 STEP = np.dtype(
     [
-        ("rule", "i8"),  # the optimiser's function; 0: plain SGD
+        ("prepare", "i8"),  # the optimiser's functions: what makes the numbers of a step,
+        ("rule", "i8"),  # and the step; 0: plain SGD
         ("options", "i8"),  # an OPTIONS record
-        ("constants", "i8"),  # the optimiser's own numbers, float64
+        ("constants", "i8"),  # the optimiser's settings, float64
+        ("numbers", "i8"),  # the numbers of a step, float64
         ("coefficients", "i8"),  # what momentum and decay make of a block (docs/blocked-sgd.md), float64
         ("dropout", "i8"),  # the function that leaves units out, or 0
         ("kept", "i8"),  # the layers' shares of units kept, float64

@@ -135,20 +135,29 @@ def scale_gradient(layer, distance, factor, real):
         scale_vectors(real, layer.out_row // VECTOR_BYTES, b, b, factor)
 
 
+@inlined_source
+def prepare_step(job, lr):
+    """Make the numbers of the optimiser's next step, which all members of a team read."""
+    step = job.step
+    call_kernel("prepare", step.prepare, (step.numbers, step.options, step.constants, np.float64(lr)))
+
+
+@inlined_source
+def move(job, w, x, g, rows, n, for_weights, factor):
+    """Make the optimiser's step of (rows, n) parameters against factor · x ⊗ g, once it is prepared."""
+    states, step = job.workspace.states, job.step
+    arguments = (w, x, g, states, rows, n, for_weights, step.options, step.numbers, np.float64(factor))
+    call_kernel("step", step.rule, arguments)
+
+
 @kernel_function
-def step(job, layer, member, team, lr, factor, real):
+def step(job, layer, member, team, factor, real):
     """Make the optimiser's step against factor · the gradient, for one member's share of a layer."""
     begin, end = _share(layer, member, team, real)
-    w = layer.w + begin * size_of(real)
-    workspace, step = job.workspace, job.step
-    with_biases = layer.has_biases and member == 0
-    for biases in range(2 if with_biases else 1):
-        place, n = (layer.b, layer.n_out) if biases else (w, end - begin)
-        call_kernel(
-            "step", step.rule,
-            (place, place + workspace.gradient, workspace.states, n, 1 - biases, step.options, step.constants,
-             np.float64(lr), np.float64(factor)),
-        )  # fmt: skip
+    w, gradient, one = layer.w + begin * size_of(real), job.workspace.gradient, job.workspace.ones
+    move(job, w, one, w + gradient, 1, end - begin, True, factor)
+    if layer.has_biases and member == 0:
+        move(job, layer.b, one, layer.b + gradient, 1, layer.n_out, False, factor)
 
 
 @kernel_function

@@ -13,7 +13,7 @@ import numpy as np
 
 from .cpu import vector_bytes
 from .decorators import array_at, call_kernel, inlined_source, kernel_function, peek, size_of
-from .packing import last_layer, layer_at
+from .packing import last_layer, layer_at, move
 from .vectors import add_rows, are_finite, is_largest, multiply_vectors, nonzero_columns, scale_vectors
 
 VECTOR_BYTES = vector_bytes()
@@ -370,6 +370,30 @@ def all_deltas_and_updates(job, first, factor, real):
         scale(layer, first, 1, factor, real)
         _backward_and_update(job, layer, below, first, real)
         through_activation(below, job.step.dropout != 0, first, 1, real)
+
+
+@inlined_source
+def spread_inputs(job, n_columns, real):
+    """Write the first layer's input of the block's first sample to its second row, with the zeros that were left
+    out; return where it stands."""
+    layer = layer_at(job, 0)
+    n = layer.in_row // size_of(real)
+    x, whole = array_at(layer.input, n, real), array_at(layer.input + layer.in_row, n, real)
+    for k in range(n):
+        whole[k] = 0
+    index = array_at(job.workspace.index, n_columns, np.int64)
+    for i in range(n_columns):
+        whole[index[i]] = x[i]
+    return layer.input + layer.in_row
+
+
+@kernel_function
+def step_of_sample(job, layer, x, factor, real):
+    """Make the optimiser's step against factor · the gradient of the block's first sample, which is never written."""
+    across, along = (x, layer.delta) if layer.by_inputs else (layer.delta, x)
+    move(job, layer.w, across, along, layer.w_rows, layer.w_row // size_of(real), True, factor)
+    if layer.has_biases:
+        move(job, layer.b, job.workspace.ones, layer.delta, 1, layer.n_out, False, factor)
 
 
 @kernel_function

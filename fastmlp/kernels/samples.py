@@ -13,7 +13,7 @@ from .cpu import vector_bytes
 from .decorators import array_at, call_kernel, inlined_source, kernel_function, peek, record_at, size_of
 from .layout import JOB, NUMBERS, OPTIONS
 from .math import square_root
-from .packing import clear, layer_at, pack_all, squares, step, unpack_all
+from .packing import clear, layer_at, pack_all, prepare_step, squares, step, unpack_all
 from .passes import (
     all_deltas,
     all_deltas_and_updates,
@@ -184,7 +184,7 @@ def _weigh_deltas(layer, coefficients, rows, real):
 
 
 @inlined_source
-def _deeper_steps(job, t, rate, factor, real):
+def _deeper_steps(job, t, factor, real):
     """Make sample t's steps in all layers but the first, whose scaled gets factor · delta for later."""
     for j in range(job.workspace.n_layers):
         layer = layer_at(job, j)
@@ -192,7 +192,7 @@ def _deeper_steps(job, t, rate, factor, real):
         if j > 0:
             clear(layer, job.workspace.gradient, real)
             update(job, layer, job.workspace.gradient, t, 1, real)
-            step(job, layer, 0, 1, rate, 1.0, real)
+            step(job, layer, 0, 1, 1.0, real)
 
 
 @inlined_source
@@ -231,6 +231,7 @@ def _samples_with_memory(real):
         options = record_at(job.step.options, OPTIONS)
         coefficients = array_at(job.step.coefficients, (2, 6, call.block + 1), np.float64)
         pack_all(job, params, real)
+        prepare_step(job, rate)  # SGD's numbers are the same in every step
         for i in range(blocks(call.count, call.block)):
             start = i * call.block
             rows = min(call.block, call.count - start)
@@ -255,7 +256,7 @@ def _samples_with_memory(real):
                 factor = 1.0
                 if options.clip_norm > 0:
                     factor = _clip_factor(job, t, squared_input, options.clip_norm, real)
-                _deeper_steps(job, t, rate, factor, real)
+                _deeper_steps(job, t, factor, real)
                 learnt += 1
             _first_step(job, learnt, n_columns, coefficients, real)
             if call.outputs:

@@ -13,20 +13,49 @@ from .vectors import wide_vectors
 
 
 def build(name: str, dtype: str):
-    """The Python function to compile for "step.adam.2", the last being the number of vectors of state."""
-    _, optimizer, states = name.split(".")
-    return _step(OPTIMIZERS[optimizer], int(states), np.dtype(dtype).type)
+    """The Python function to compile for "prepare.adam", or "step.adam.2" with the number of vectors of state."""
+    family, optimizer, *states = name.split(".")
+    if family == "prepare":
+        return _prepare(OPTIMIZERS[optimizer])
+    return _step(OPTIMIZERS[optimizer], int(states[0]), np.dtype(dtype).type)
+
+
+def _count_numbers(optimizer):
+    """How many numbers all parameters share in a step."""
+    return len(optimizer.prepare(1.0, 1.0, optimizer().constants))
+
+
+def _prepare(optimizer):
+    """Write the numbers that all parameters share in the next step: once a step, because Adam's take a logarithm and an
+    exponential each, a twentieth of the time of a small network's sample."""
+    formula = specialised(optimizer.prepare, np.float64)
+    n_constants = len(optimizer().constants)
+    all_constants = tuple_of(n_constants, force_inlined(lambda i, constants: constants[i]))
+
+    @force_inlined
+    def write(i, numbers, values):
+        numbers[i] = values[i]
+
+    n_numbers = _count_numbers(optimizer)
+    write_all = for_each(n_numbers, write)
+
+    def prepare(numbers, options, constants, lr):
+        constants = all_constants(array_at(constants, n_constants, constants))
+        values = formula(lr, record_at(options, OPTIONS).steps + 1, constants)
+        write_all(array_at(numbers, n_numbers, numbers), values)
+        return 0.0
+
+    return prepare
 
 
 def _step(optimizer, n_states, real):
-    """Move n parameters w, and what the optimiser keeps of them, by one step against factor · g, to which penalties add
-    for weights. w and g are (n,) numbers; ``states`` lists the distances of the vectors of state behind w.
+    """Move parameters w, (rows, n), and what the optimiser keeps of them, by one step against factor · x ⊗ g, to which
+    penalties add for weights. x is (rows,), g (n,); ``states`` lists the distances of the vectors of state behind w;
+    ``numbers`` are what `_prepare` made.
     """
-    prepare, rule = specialised(optimizer.prepare, np.float64), specialised(optimizer.rule, real)
+    rule = specialised(optimizer.rule, real)
     sign = functions(real).sign
-    n_constants = len(optimizer().constants)
-    n_numbers = len(optimizer.prepare(1.0, 1.0, optimizer().constants))
-    all_constants = tuple_of(n_constants, force_inlined(lambda i, constants: constants[i]))
+    n_numbers = _count_numbers(optimizer)
     all_numbers = tuple_of(n_numbers, force_inlined(lambda i, numbers: real(numbers[i])))
     all_places = tuple_of(n_states, force_inlined(lambda i, w, states: w + states[i]))
     read_all = tuple_of(n_states, force_inlined(lambda i, places, n, k: array_at(places[i], n, real)[k]))
@@ -37,22 +66,24 @@ def _step(optimizer, n_states, real):
 
     write_all = for_each(n_states, write)
 
-    def step(w, g, states, n, for_weights, options, constants, lr, factor):
+    def step(w, x, g, states, rows, n, for_weights, options, numbers, factor):
         wide_vectors()
         options = record_at(options, OPTIONS)
-        constants = all_constants(array_at(constants, n_constants, constants))
-        numbers = all_numbers(prepare(lr, options.steps + 1, constants))
-        places = all_places(w, array_at(states, n_states, states))
+        numbers = all_numbers(array_at(numbers, n_numbers, numbers))
+        states = array_at(states, n_states, states)
         l1 = real(options.l1 if for_weights else 0)
         l2 = real(options.l2 if for_weights else 0)
         factor = real(factor)
-        w = array_at(w, n, real)
-        g = array_at(g, n, real)
-        for k in range(n):
-            slope = factor * g[k] + l2 * w[k] + l1 * sign(w[k])
-            moved, after = rule(w[k], slope, read_all(places, n, k), numbers)
-            w[k] = moved
-            write_all(places, n, k, after)
+        g, x = array_at(g, n, real), array_at(x, rows, real)
+        for r in range(rows):
+            place = w + r * n * g.itemsize
+            places, row = all_places(place, states), array_at(place, n, real)
+            of_row = factor * x[r]
+            for k in range(n):
+                slope = of_row * g[k] + l2 * row[k] + l1 * sign(row[k])
+                moved, after = rule(row[k], slope, read_all(places, n, k), numbers)
+                row[k] = moved
+                write_all(places, n, k, after)
         return 0.0
 
     return step

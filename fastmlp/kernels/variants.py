@@ -31,3 +31,6 @@ def built_in() -> Iterator[Variant]:
                 yield Variant("loss", f"{loss.name}.{output}", dtype)
         for optimizer in (*(kind() for kind in OPTIMIZERS.values() if kind.rule), SGD(momentum=0.9)):
             yield Variant("step", f"{optimizer.name}.{optimizer.states}", dtype)
+    for kind in OPTIMIZERS.values():
+        if kind.rule:
+            yield Variant("prepare", kind.name, "float64")

@@ -22,6 +22,7 @@ VARIANTS = {
     "sparse_reader": ["float32.int32", "float64.int64"],
     "activation": list(ACTIVATIONS),
     "loss": [f"{loss.name}.{output}" for loss in LOSSES.values() for output in (*loss.fused, "")],
+    "prepare": [name for name, kind in OPTIMIZERS.items() if kind.rule],
     "step": [f"{name}.{kind().states}" for name, kind in OPTIMIZERS.items() if kind.rule] + ["sgd.1"],
 }
 NAMES = [(family, variant) for family in KERNELS for variant in VARIANTS.get(family, [""])]

@@ -81,10 +81,11 @@ def registry_formulas(o, w, g, states, t, lr):
     return o.rule(w, g, states, o.prepare(lr, t, o.constants))
 
 
-def naive_step(optimizer, w, g, states, n, for_weights, made, l1, l2, lr, factor):
-    """The step after ``made`` others, against factor · g, to which weights, not biases, add l1 sign w + l2 w."""
+def naive_step(optimizer, w, x, g, states, rows, n, for_weights, made, l1, l2, lr, factor):
+    """The step after ``made`` others, against factor · x ⊗ g, to which weights, not biases, add l1 sign w + l2 w."""
+    n, g = rows * n, np.outer(x[:rows], g[:n]).ravel()
     parameters = w[:n].copy()
-    slope = factor * g[:n]
+    slope = factor * g
     if for_weights:
         slope = slope + l1 * np.sign(parameters) + l2 * parameters
     rule = TEXTBOOK.get(optimizer.name, registry_formulas)
@@ -93,13 +94,15 @@ def naive_step(optimizer, w, g, states, n, for_weights, made, l1, l2, lr, factor
         state[:n] = value
 
 
-def step(optimizer, w, g, states, n, for_weights, made, l1, l2, lr, factor):
+def step(optimizer, w, x, g, states, rows, n, for_weights, made, l1, l2, lr, factor):
     options = np.array((made, l1, l2, 0.0, 0.0), OPTIONS)
     constants = np.array(optimizer.constants, np.float64)
     distances = np.array([state.ctypes.data - w.ctypes.data for state in states], np.int64)
-    addresses = (array.ctypes.data for array in (w, g, distances))
+    numbers = np.empty(len(optimizer.prepare(lr, 1, optimizer.constants)))
+    addresses = (array.ctypes.data for array in (w, x, g, distances))
+    catalog.prepare(optimizer.name)(numbers.ctypes.data, options.ctypes.data, constants.ctypes.data, lr)
     catalog.step(optimizer.name, optimizer.states, w.dtype.name)(
-        *addresses, n, for_weights, options.ctypes.data, constants.ctypes.data, lr, factor
+        *addresses, rows, n, for_weights, options.ctypes.data, numbers.ctypes.data, factor
     )
 
 
@@ -109,18 +112,19 @@ def step(optimizer, w, g, states, n, for_weights, made, l1, l2, lr, factor):
 def test_step(guarded, real, optimizer, for_weights, made):
     rng = np.random.default_rng(made)
     tolerance = 8 * np.finfo(real).eps
-    for n in (1, 5, 16, 33, 100):
-        w, g, *states = (guarded(rng.normal(size=n).astype(real)) for _ in range(2 + optimizer.states))
+    for rows, n in ((1, 1), (1, 5), (1, 16), (1, 100), (2, 33), (7, 16), (5, 3)):
+        w, *states = (guarded(rng.normal(size=rows * n).astype(real)) for _ in range(1 + optimizer.states))
+        x, g = (guarded(rng.normal(size=size).astype(real)) for size in (rows, n))
         w[0] = 0
         for state in states[1:]:  # a mean square is at least the square of the mean
-            state[:n] = states[0][:n] ** 2 + state[:n] ** 2
+            state[: rows * n] = states[0][: rows * n] ** 2 + state[: rows * n] ** 2
         if isinstance(optimizer, (RMSprop, Adagrad)):
-            states[0][:n] **= 2
+            states[0][: rows * n] **= 2
         if isinstance(optimizer, NAdam):
-            states[2][:n] = 1 - 0.8**made
-        exact = [part.astype(np.longdouble) for part in (w, g, *states)]
-        numbers = n, for_weights, made, 0.003, 0.02, 0.05, 1 / 32
-        naive_step(optimizer, *exact[:2], exact[2:], *numbers)
-        step(optimizer, w, g, states, *numbers)
-        for ours, theirs in zip((w, g, *states), exact, strict=True):
+            states[2][: rows * n] = 1 - 0.8**made
+        exact = [part.astype(np.longdouble) for part in (w, x, g, *states)]
+        numbers = rows, n, for_weights, made, 0.003, 0.02, 0.05, 1 / 32
+        naive_step(optimizer, *exact[:3], exact[3:], *numbers)
+        step(optimizer, w, x, g, states, *numbers)
+        for ours, theirs in zip((w, x, g, *states), exact, strict=True):
             np.testing.assert_allclose(ours, theirs, rtol=tolerance, atol=tolerance)
