@@ -127,6 +127,23 @@ def test_every_block_size_is_sample_by_sample(optimizer, options, block, monkeyp
         compare(network, optimizer, 1, n=40, **options)
 
 
+@pytest.mark.parametrize(
+    ("optimizer", "options"),
+    [
+        (SGD(momentum=0.9999), {}),
+        (SGD(momentum=0.05), {"clip_norm": 0.3}),
+        (SGD(momentum=0.9, nesterov=True), {"l2": 2.0}),
+        (SGD(momentum=0.99), {"l2": L2, "clip_norm": 0.3}),
+        (SGD(), {"l2": 60.0}),
+    ],
+    ids=str,
+)
+def test_any_momentum_and_decay_sample_by_sample(optimizer, options):
+    """With those whose modes are too near or too fast to be taken in blocks; few samples, since such steps diverge."""
+    for network in NETWORKS:
+        compare(network, optimizer, 1, n=40, **options)
+
+
 def test_float32_follows_float64():
     for optimizer in OPTIMIZERS[:3]:
         compare("in place", optimizer, 1, dtype="float32", tolerance=2e-5)

@@ -111,9 +111,9 @@ class Binding:
             record["y_row"], record["y_column"] = y.strides
             record["y_reader"] = self._reader(y)
 
-    def parameters(self, vectors: Sequence[np.ndarray] = ()) -> Parameters:
+    def parameters(self, vectors: Sequence[np.ndarray] = (), copied: bool = False) -> Parameters:
         """Describe the parameters, their gradient, and an optimiser's vectors of state to the kernels."""
-        return Parameters(self._places, self.params, vectors)
+        return Parameters(self._places, self.params, vectors, copied)
 
     def workspace(self, block: int, parameters: Parameters) -> Workspace:
         """Make the memory that one running kernel needs for ``block`` samples."""

@@ -1,14 +1,20 @@
-"""How many samples are taken together, and the coefficients of momentum and decay in a block (docs/blocked-sgd.md)."""
+"""How many samples are taken together, and what momentum and decay make of a block (docs/blocked-sgd.md)."""
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
+from ..kernels.layout import MODES
 from ..optimizers import Optimizer
 
-__all__ = ["BLOCK", "coefficients", "part_of_batch", "sample_block"]
+__all__ = ["BLOCK", "Modes", "part_of_batch", "sample_block"]
 
 BLOCK = 64  # the most samples whose layers are in memory together; more no longer gains, and leaves the L2 cache
+
+_APART = 1e-3  # how far apart the factors of two modes must be: eps / 1e-3 of a step is lost
+_FAST = 0.1  # below, what is divided by the power of a block of 12 might overflow
 
 
 def part_of_batch(batch: int) -> int:
@@ -31,24 +37,44 @@ def sample_block(width: int, itemsize: int) -> int:
     return 4 if width * itemsize <= 64 else 12
 
 
-def coefficients(optimizer: Optimizer, lr: float, l2: float, block: int) -> np.ndarray:
-    """What t steps make of weights W₀ and velocity V₀, and of a gradient k steps ago, for every t and k in a block.
+class Modes:
+    """A step that is linear in the gradient G by its two modes, as kernels see it (docs/blocked-sgd.md).
 
-    Returns
-    -------
-    ndarray of float64, (2, 6, block + 1)
-        For weights, then for biases, which do not decay: [t] of W₀ in W_t, of V₀ in W_t, of W₀ in V_t, of V₀ in V_t;
-        then [k] of the gradient of k samples before the last one in W and in V.
+    A step makes (W, V) to M (W, V) + g G. In the basis of M's eigenvectors, (1, e) and (q, 1), it multiplies each
+    coordinate with an eigenvalue and adds a multiple of G.
+
+    Parameters
+    ----------
+    optimizer : SGD
+    lr, l2 : float
+    block : int
+        The most samples that are taken together.
+
+    Attributes
+    ----------
+    record : ndarray of MODES, ()
+    coefficients : ndarray of float64, (block,)
+        What a step against a gradient leaves in the weights 0, 1, 2, … steps later.
+    apart : bool
+        Whether the coordinates are exact enough, and neither mode fades too fast to be divided by its scale. It is so
+        for momentum from 0.1 to 0.998, but for a strong l2.
     """
-    _, momentum, of_g, of_v = optimizer.prepare(lr, 1, optimizer.constants)
-    result = np.empty((2, 6, block + 1))
-    for out, decay in zip(result, (l2, 0.0), strict=True):
-        # v = momentum v + (g + decay w);  w -= lr (of_g (g + decay w) + of_v v)
-        step = np.array([[1 - lr * decay * (of_g + of_v), -lr * of_v * momentum], [decay, momentum]])
-        power = np.eye(2)
-        of_gradient = np.array([-lr * (of_g + of_v), 1.0])
-        for t in range(block + 1):
-            out[:4, t] = power.ravel()
-            out[4:, t] = of_gradient
-            power, of_gradient = step @ power, step @ of_gradient
-    return result
+
+    def __init__(self, optimizer: Optimizer, lr: float, l2: float, block: int) -> None:
+        _, momentum, of_g, of_v = optimizer.prepare(lr, 1, optimizer.constants)
+        # v = momentum v + (g + l2 w);  w -= lr (of_g (g + l2 w) + of_v v)
+        of_gradient, coupling = -lr * (of_g + of_v), lr * of_v * momentum
+        kept = 1 + l2 * of_gradient
+        distance = math.sqrt(max(0.0, (kept - momentum) ** 2 - 4 * l2 * coupling))
+        r1, r2 = (kept + momentum + distance) / 2, (kept + momentum - distance) / 2
+        if not momentum:
+            r1, r2 = kept, 1.0
+        self.apart = min(r1, r2) > _FAST and (not momentum or distance > _APART)
+        q, e, first, second = 0.0, 0.0, of_gradient, 1.0
+        if momentum and self.apart:
+            q, e = coupling / (kept - r2), l2 / (r1 - momentum)
+            first, second = (of_gradient - q) / (1 - q * e), (1 - e * of_gradient) / (1 - q * e)
+        powers = np.arange(block)
+        self.coefficients = r1**powers * first + q * r2**powers * second
+        self.record = np.zeros((), MODES)
+        self.record[...] = (r1, r2, first, second, q, e, self.coefficients.ctypes.data, 1.0, 1.0)

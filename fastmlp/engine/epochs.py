@@ -14,7 +14,7 @@ from ..kernels.layout import NUMBERS
 from ..metrics import Metric
 from . import blocks
 from .binding import Binding, DataView, prepare_kernels, reader_of
-from .blocks import BLOCK, part_of_batch
+from .blocks import BLOCK, Modes, part_of_batch
 from .call import KernelCall, TimeSlices
 from .network import Network, named_values
 from .steps import OptimizerState, Step
@@ -81,9 +81,10 @@ class EpochRunner:
         prepare_kernels(network.spec, real, *kernels, *readers)
         self.take(samples)
         self._finite = network.params.copy()
-        self._team = Team(network._engine.binding, state.vectors, min(n_threads, -(-batch // part_of_batch(batch))))
+        binding, n_threads = network._engine.binding, min(n_threads, -(-batch // part_of_batch(batch)))
+        self._team = Team(binding, state.vectors, n_threads, copied=self._kernel == "samples_with_memory")
         self._dropout = bool(dropout)
-        binding, simple = network._engine.binding, state.plain and (self._by_sample or batch <= BLOCK)
+        simple = state.plain and (self._by_sample or batch <= BLOCK)
         self._step = Step(
             state,
             *((0, 0) if simple else binding.step(state.optimizer)),
@@ -99,12 +100,12 @@ class EpochRunner:
         network, samples = self._network, self._samples
         self._finite[...] = network.params
         outputs = np.empty((len(order), network.spec.n_out), network.dtype) if self._metrics else None
-        call = self._call(order, lr, key, outputs)
+        kernel, call = self._call(order, lr, key, outputs)
         step = self._block if self._by_sample else self._batch
         at_once = self._team.n_threads * part_of_batch(step)
         for start, count, begins, ends in _slices_of_batches(self._slices, len(order), step, at_once):
             call.mark(begins, ends)
-            self._team.run(self._kernel, self._view, call, start, count)
+            self._team.run(kernel, self._view, call, start, count)
             if report is not None:
                 report(start + count, call.totals[0] / samples.weight(order[: start + count]))
             if not math.isfinite(call.totals[0]):
@@ -129,7 +130,7 @@ class EpochRunner:
         the next k epochs' orders, (k, n_samples).
         """
         alone = self._metrics or self._dropout or self._team.n_threads > 1
-        alone = alone or (self._kernel == "samples_with_memory" and not constant)
+        alone = alone or (self._kernel == "samples_with_memory" and not constant)  # modes are those of one rate
         for first, count in TimeSlices().slices(epochs, 1):
             if alone or count == 1:
                 for epoch in range(first, first + count):
@@ -142,12 +143,12 @@ class EpochRunner:
         """`run_all` for these epochs, orders (epochs, n_samples), in one call of a kernel."""
         network, samples = self._network, self._samples
         self._finite[...] = network.params
-        call = self._call(orders.ravel(), rates[0])
+        kernel, call = self._call(orders.ravel(), rates[0])
         call.mark(begins=True, ends=True)
         numbers = np.zeros(len(rates), NUMBERS)
         numbers["rate"] = rates
         binding = network._engine.binding
-        epochs = binding.run_epochs(self._team.leader, self._kernel, self._view, call, numbers, self._finite)
+        epochs = binding.run_epochs(self._team.leader, kernel, self._view, call, numbers, self._finite)
         weights = orders.shape[1] if samples.weights is None else samples.weights[orders[:epochs]].sum(axis=1)
         totals = [numbers["totals"][name][:epochs] for name in ("loss", "right")]
         names = named_values(network, np.zeros(2), samples.y, None, orders[0], None, {})
@@ -157,13 +158,19 @@ class EpochRunner:
             network.params[...] = self._finite
             yield {}
 
-    def _call(self, order: np.ndarray, lr: float, key: int = 0, outputs: np.ndarray | None = None) -> KernelCall:
+    def _call(
+        self, order: np.ndarray, lr: float, key: int = 0, outputs: np.ndarray | None = None
+    ) -> tuple[str, KernelCall]:
+        """The kernel that trains at this rate, and its call."""
         self._step.set_key(key)
-        if self._kernel == "samples_with_memory":
-            state = self._state
-            self._step.set_coefficients(blocks.coefficients(state.optimizer, lr, state.l2, self._block))
-        part = part_of_batch(self._batch)
-        return KernelCall(order, self._block, lr, batch=self._batch, part=part, outputs=outputs, step=self._step)
+        kernel, part = self._kernel, part_of_batch(self._batch)
+        if kernel == "samples_with_memory":
+            modes = Modes(self._state.optimizer, lr, self._state.l2, self._block)
+            self._step.set_modes(modes)
+            kernel = kernel if modes.apart else "batches"
+        return kernel, KernelCall(
+            order, self._block, lr, batch=self._batch, part=part, outputs=outputs, step=self._step
+        )
 
     def take(self, samples: Samples) -> None:
         """Train on these from now on."""

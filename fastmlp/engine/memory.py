@@ -32,6 +32,14 @@ class Parameters:
 
     Several threads may share one of these; then only one of them packs and unpacks.
 
+    Parameters
+    ----------
+    places : sequence of Place
+    params : ndarray, (n_params,)
+    states : sequence of ndarray, (n_params,) each
+    copied : bool
+        Whether kernels must have a copy of their own, even where they could work on the flat vector.
+
     Attributes
     ----------
     in_place : bool
@@ -48,10 +56,12 @@ class Parameters:
         Their addresses as flat vectors.
     """
 
-    def __init__(self, places: Sequence[Place], params: np.ndarray, states: Sequence[np.ndarray] = ()) -> None:
+    def __init__(
+        self, places: Sequence[Place], params: np.ndarray, states: Sequence[np.ndarray] = (), copied: bool = False
+    ) -> None:
         item = params.itemsize
         lengths = [*(place.n_out for place in places[:-1]), places[-1].shape[1]]
-        self.in_place = all(n == padded(n, item) for n in lengths)
+        self.in_place = not copied and all(n == padded(n, item) for n in lengths)
         self._alive = params, tuple(states)  # a list could lose one
         self.flat_states = np.array([state.ctypes.data for state in states], np.int64)
         line = padded(1, item)

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..kernels.layout import OPTIONS, STEP, aligned
 from ..optimizers import SGD, Optimizer
+from .blocks import Modes
 from .memory import words
 
 __all__ = ["OptimizerState", "Step"]
@@ -105,7 +106,8 @@ class Step:
         optimizer = state.optimizer
         self._constants, self._kept = np.array(optimizer.constants, np.float64), np.array(kept, np.float64)
         self._numbers = np.array(optimizer.prepare(1.0, 1.0, optimizer.constants), np.float64)
-        self._options, self._coefficients = state.options, np.empty(0)
+        self._options = state.options
+        self._modes: Modes | None = None
         self._record = record = np.zeros((), STEP)
         self.words = words(record)
         record["prepare"], record["rule"], record["options"] = prepare, rule, state.options.ctypes.data
@@ -117,7 +119,7 @@ class Step:
         """Let dropout draw by this key from now on."""
         self._record["key"] = key
 
-    def set_coefficients(self, coefficients: np.ndarray) -> None:
-        """Take these coefficients of exact blocks (blocks.py) from now on."""
-        self._coefficients = coefficients
-        self._record["coefficients"] = coefficients.ctypes.data
+    def set_modes(self, modes: Modes) -> None:
+        """Take linear steps by these modes from now on."""
+        self._modes = modes
+        self._record["modes"] = modes.record.ctypes.data

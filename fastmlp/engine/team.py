@@ -30,9 +30,11 @@ class Team:
     It is not thread-safe: whoever calls `run` must have it alone.
     """
 
-    def __init__(self, binding: Binding, vectors: Sequence[np.ndarray] = (), n_threads: int = 1) -> None:
+    def __init__(
+        self, binding: Binding, vectors: Sequence[np.ndarray] = (), n_threads: int = 1, copied: bool = False
+    ) -> None:
         self._binding, self.n_threads = binding, n_threads
-        parameters = binding.parameters(vectors)
+        parameters = binding.parameters(vectors, copied)
         self._workspaces = [binding.workspace(BLOCK, parameters) for _ in range(n_threads)]
         self._shared, self._members = aligned(1, SHARED), aligned(n_threads, MEMBER)
         self._jobs = np.array([workspace.address for workspace in self._workspaces], np.int64)

@@ -22,8 +22,8 @@ import numpy as np
 from .checked import checked, fenced
 
 __all__ = [
-    "CALL", "DATA", "JOB", "LAYER", "LINEAR", "MEMBER", "NUMBERS", "OPTIONS", "SHARED", "STEP", "TEAM", "TOTALS",
-    "WORKSPACE", "Place", "aligned", "padded", "parameter_places",
+    "CALL", "DATA", "JOB", "LAYER", "LINEAR", "MEMBER", "MODES", "NUMBERS", "OPTIONS", "SHARED", "STEP", "TEAM",
+    "TOTALS", "WORKSPACE", "Place", "aligned", "padded", "parameter_places",
 ]  # fmt: skip
 
 # A layer: written by engine/memory.py. ``…_row`` are strides in bytes from row to row.
@@ -162,7 +162,7 @@ STEP = np.dtype(
         ("options", "i8"),  # an OPTIONS record
         ("constants", "i8"),  # the optimiser's settings, float64
         ("numbers", "i8"),  # the numbers of a step, float64
-        ("coefficients", "i8"),  # what momentum and decay make of a block (docs/blocked-sgd.md), float64
+        ("modes", "i8"),  # a MODES record, where a kernel takes linear steps in blocks
         ("dropout", "i8"),  # the function that leaves units out, or 0
         ("kept", "i8"),  # the layers' shares of units kept, float64
         ("key", "i8"),  # what its draws depend on
@@ -190,6 +190,22 @@ NUMBERS = np.dtype([("rate", "f8"), ("totals", TOTALS)], align=True)
 
 # An optimiser's numbers: steps made so far, penalties on weights, limits (0: none).
 OPTIONS = np.dtype([("steps", "f8"), ("l1", "f8"), ("l2", "f8"), ("clip_norm", "f8"), ("max_norm", "f8")], align=True)
+
+# A linear step by its two modes (docs/blocked-sgd.md): written by engine/blocks.py, but for the scales.
+MODES = np.dtype(
+    [
+        ("r1", "f8"),  # what a step multiplies them with,
+        ("r2", "f8"),
+        ("first_of_g", "f8"),  # and adds to them: this times the gradient
+        ("second_of_g", "f8"),
+        ("w_of_second", "f8"),  # weights = first mode + this · second mode,
+        ("v_of_first", "f8"),  # velocity = this · first mode + second mode
+        ("coefficients", "i8"),  # [k] of the gradient of k samples ago in the weights, float64
+        ("scale1", "f8"),  # what kernels keep of the modes is divided by these
+        ("scale2", "f8"),
+    ],
+    align=True,
+)
 
 # What threads share. Two cores that write to one cache line, or to neighbours, wait for each other: so each record has
 # two lines of its own.

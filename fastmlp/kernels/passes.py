@@ -97,7 +97,7 @@ def first_forward(job, rows, n_columns, real):
 
 
 @inlined_source
-def _list_alive(layer, first, with_derivatives, real):
+def list_alive(layer, first, with_derivatives, real):
     """List the inputs of a layer that are not zero, or whose derivative is not: no others matter to one sample."""
     a = layer.input + first * layer.in_row
     to_d = layer.below_d - layer.input
@@ -121,7 +121,7 @@ def _forward(job, layer, first, rows, with_derivatives, real):
     elif rows > 1:
         products(job, layer, 0, layer.b, z, first, rows, job.workspace.identity, layer.n_in, real)
     else:
-        _list_alive(layer, first, with_derivatives, real)
+        list_alive(layer, first, with_derivatives, real)
         call_kernel(
             "weighted_rows", job.linear.weighted_rows,
             (layer.n_alive, x, layer.alive, layer.w, layer.w_row, layer.alive, layer.b, z,
@@ -157,6 +157,15 @@ def _drop(job, i, first, rows, position, real):
 
 
 @inlined_source
+def activate(job, i, first, rows, position, with_derivatives, with_a, real):
+    """Go on from layer i's z to its a, where wanted, and to its derivatives, and leave units out."""
+    if with_a:
+        _activate(layer_at(job, i), first, rows, with_derivatives, real)
+    if with_derivatives and job.step.dropout and i < job.workspace.n_layers - 1:
+        _drop(job, i, first, rows, position, real)
+
+
+@inlined_source
 def activate_layers(job, first, rows, position, with_derivatives, with_outputs, real):
     """Go forward from the first layer's z to the last one's and, with outputs, to its a.
 
@@ -167,10 +176,7 @@ def activate_layers(job, first, rows, position, with_derivatives, with_outputs, 
         layer = layer_at(job, i)
         if i > 0:
             _forward(job, layer, first, rows, with_derivatives, real)
-        if with_outputs or i < last:
-            _activate(layer, first, rows, with_derivatives, real)
-        if with_derivatives and job.step.dropout and i < last:
-            _drop(job, i, first, rows, position, real)
+        activate(job, i, first, rows, position, with_derivatives, with_outputs or i < last, real)
 
 
 @kernel_function
@@ -322,22 +328,21 @@ def _backward(job, layer, below, first, rows, real):
 
 
 @inlined_source
-def _backward_and_update(job, layer, below, first, real):
-    """`_backward` with the old w and `update`, both for one sample in one pass over w."""
-    delta, scaled = layer.delta + first * layer.out_row, layer.scaled + first * layer.out_row
-    x, dx = layer.input + first * layer.in_row, below.delta + first * layer.in_row
+def backward_and_update(job, layer, distance, delta, dx, first, real):
+    """dx = delta w with the old w, and w += scaled ⊗ x, both for one sample in one pass over w, or over what stands at
+    a distance behind it."""
+    scaled, x, w = layer.scaled + first * layer.out_row, layer.input + first * layer.in_row, layer.w + distance
     if layer.by_inputs:
         call_kernel(
             "backward_and_update_by_inputs", job.linear.backward_and_update_by_inputs,
-            (layer.n_alive, layer.alive, layer.n_in, delta, scaled, layer.w, layer.w_row, x, dx,
+            (layer.n_alive, layer.alive, layer.n_in, delta, scaled, w, layer.w_row, x, dx,
              layer.out_row // VECTOR_BYTES),
         )  # fmt: skip
     else:
         call_kernel(
             "backward_and_update", job.linear.backward_and_update,
-            (layer.n_out, delta, scaled, layer.w, layer.w_row, x, dx, layer.in_row // VECTOR_BYTES),
+            (layer.n_out, delta, scaled, w, layer.w_row, x, dx, layer.in_row // VECTOR_BYTES),
         )  # fmt: skip
-    update_biases(layer, 0, first, 1, real)
 
 
 @inlined_source
@@ -348,6 +353,12 @@ def forward_to_loss(job, start, first, rows, totals, real):
     ``start`` is the number in the call of the block's first sample.
     """
     activate_layers(job, first, rows, job.call.position + start, True, not job.data.loss_activates, real)
+    score_to_delta(job, start, first, rows, totals, real)
+
+
+@inlined_source
+def score_to_delta(job, start, first, rows, totals, real):
+    """Add the rows' losses and right answers to the totals, and write the last layer's delta, dL/dz."""
     score_rows(job, start, first, rows, totals, real)
     if not job.data.fused:
         through_activation(last_layer(job), False, first, rows, real)
@@ -367,8 +378,10 @@ def all_deltas_and_updates(job, first, factor, real):
     """`all_deltas` of one sample; the deeper layers' parameters get factor times their gradients on the way."""
     for i in range(job.workspace.n_layers - 1, 0, -1):
         layer, below = layer_at(job, i), layer_at(job, i - 1)
+        skip = first * layer.out_row
         scale(layer, first, 1, factor, real)
-        _backward_and_update(job, layer, below, first, real)
+        backward_and_update(job, layer, 0, layer.delta + skip, below.delta + first * layer.in_row, first, real)
+        update_biases(layer, 0, first, 1, real)
         through_activation(below, job.step.dropout != 0, first, 1, real)
 
 

@@ -11,33 +11,33 @@ import numpy as np
 
 from .cpu import vector_bytes
 from .decorators import array_at, call_kernel, inlined_source, kernel_function, peek, record_at, size_of
-from .layout import JOB, NUMBERS, OPTIONS
+from .layout import JOB, MODES, NUMBERS, OPTIONS
 from .math import square_root
-from .packing import clear, layer_at, pack_all, prepare_step, squares, step, unpack_all
+from .packing import layer_at, move, pack_all, prepare_step, squares, unpack_all
 from .passes import (
-    all_deltas,
+    activate,
     all_deltas_and_updates,
+    backward_and_update,
     blocks,
     copy_outputs,
     first_forward,
     forward_to_loss,
+    list_alive,
     products,
     read_inputs,
     read_targets,
     scale,
-    update,
-    update_biases,
+    score_to_delta,
+    through_activation,
     update_first,
     update_first_weights,
 )
 from .subnormals import without_subnormals
 from .threads import told_to_stop
+from .vectors import add_vectors, copy, scale_vectors
 
 VECTOR_BYTES = vector_bytes()
-# The coefficients of a block, float64 (2, 6, block + 1), for weights, then for biases: [t] of W₀ and V₀ in W_t, [t] of
-# W₀ and V₀ in V_t, and [k] of the gradient of k samples ago in W and in V.
-W_OF_W, W_OF_V, V_OF_W, V_OF_V, W_OF_G, V_OF_G = range(6)
-OF_WEIGHTS, OF_BIASES = range(2)
+_SMALL = 1e-6  # modes whose scale fell below are multiplied with it: an r of 0.9 gets there in eleven blocks
 
 
 def build(name: str, dtype: str):
@@ -107,41 +107,145 @@ def _samples(real):
 
 
 @inlined_source
-def _velocity(job):
-    """The distance of the one vector of state."""
+def _second(job):
+    """The distance of the second mode: of the one vector of state."""
     return peek(job.workspace.states, np.int64)
 
 
 @kernel_function
-def _weigh_z(job, t, coefficients, real):
-    """Multiply z_t and gram[t] with the coefficients of sample t. V₀ x_t stands in the first layer's a, until that is
-    computed."""
+def _mix(job, matrix, real):
+    """Multiply each weight and its state, (w, v), with a matrix of two rows; without state w with its first number."""
+    w_of_w, w_of_v, v_of_w, v_of_v = real(matrix[0]), real(matrix[1]), real(matrix[2]), real(matrix[3])
+    for i in range(job.workspace.n_layers):
+        layer = layer_at(job, i)
+        w = array_at(layer.w, layer.w_rows * (layer.w_row // size_of(real)), real)
+        if job.workspace.n_states:
+            v = array_at(layer.w + _second(job), len(w), real)
+            for k in range(len(w)):
+                old = w[k]
+                w[k] = w_of_w * old + w_of_v * v[k]
+                v[k] = v_of_w * old + v_of_v * v[k]
+        else:
+            for k in range(len(w)):
+                w[k] *= w_of_w
+
+
+@kernel_function
+def _unpack_mixed(job, flat, of_first, of_second, for_biases, real):
+    """Write of_first · the first mode + of_second · the second to the weights of the flat vector at address ``flat``;
+    the biases come from a distance behind them."""
+    of_first, of_second, item = real(of_first), real(of_second), size_of(real)
+    for i in range(job.workspace.n_layers):
+        layer = layer_at(job, i)
+        n = layer.w_columns
+        for r in range(layer.w_rows):
+            place = layer.w + r * layer.w_row
+            first, out = array_at(place, n, real), array_at(flat + layer.flat_w + r * n * item, n, real)
+            second = array_at(place + _second(job) if job.workspace.n_states else place, n, real)
+            for k in range(n):
+                out[k] = of_first * first[k] + of_second * second[k]
+        if layer.has_biases:
+            copy(flat + layer.flat_b, layer.b + for_biases, layer.n_out * item)
+
+
+@inlined_source
+def _begin(job, params, modes, real):
+    """Pack the parameters and the velocity, and turn those of the weights into modes."""
+    pack_all(job, params, real)
+    q, e = modes.w_of_second, modes.v_of_first
+    part = 1 / (1 - q * e)
+    _mix(job, (part, -q * part, -e * part, part), real)
+    modes.scale1 = 1.0
+    modes.scale2 = 1.0
+
+
+@inlined_source
+def _write_back(job, params, modes, real):
+    """Write parameters, to address ``params``, and velocity as they are now; the modes remain."""
+    scale1, scale2 = modes.scale1, modes.scale2
+    _unpack_mixed(job, params, scale1, modes.w_of_second * scale2, 0, real)
+    if job.workspace.n_states:
+        velocity = peek(job.workspace.flat_states, np.int64)
+        _unpack_mixed(job, velocity, modes.v_of_first * scale1, scale2, _second(job), real)
+
+
+@kernel_function
+def _weigh_z(job, t, first, second, coefficients, real):
+    """Turn z_t, the first mode's product with the input, into the pre-activation, but for what the block's gradients
+    add, and weigh gram[t]. The second mode's product stands in the first layer's a, until that is computed."""
     layer, workspace = layer_at(job, 0), job.workspace
     n = layer.out_row // size_of(real)
-    z = array_at(layer.z + t * layer.out_row, n, real)
-    weights, biases = coefficients[OF_WEIGHTS], coefficients[OF_BIASES]
-    of_w = real(weights[W_OF_W, t])
+    z, b = array_at(layer.z + t * layer.out_row, n, real), array_at(layer.b, n, real)
+    first, second = real(first), real(second)
     for k in range(n):
-        z[k] *= of_w
+        z[k] = first * z[k] + b[k]
     if workspace.n_states:
-        vx = array_at(layer.a + t * layer.out_row, n, real)
-        of_v = real(weights[W_OF_V, t])
+        other = array_at(layer.a + t * layer.out_row, n, real)
         for k in range(n):
-            z[k] += of_v * vx[k]
+            z[k] += second * other[k]
     gram = array_at(workspace.gram + t * workspace.gram_row, t, real)
     for i in range(t):
-        gram[i] *= real(weights[W_OF_G, t - 1 - i])
-    if layer.has_biases:
-        b = array_at(layer.b, layer.n_out, real)
-        for k in range(layer.n_out):
-            z[k] += b[k]
-        if workspace.n_states:
-            v = array_at(layer.b + _velocity(job), layer.n_out, real)
-            of_v = real(biases[W_OF_V, t])
-            for k in range(layer.n_out):
-                z[k] += of_v * v[k]
-        for i in range(t):
-            gram[i] += real(biases[W_OF_G, t - 1 - i])
+        gram[i] *= real(coefficients[t - 1 - i])
+
+
+@inlined_source
+def _product(job, layer, t, distance, start, real):
+    """z_t = start + the product of a deeper layer's input and what stands at a distance behind its weights."""
+    x, z = layer.input + t * layer.in_row, layer.z + t * layer.out_row
+    if layer.by_inputs:
+        call_kernel(
+            "weighted_rows", job.linear.weighted_rows,
+            (layer.n_alive, x, layer.alive, layer.w + distance, layer.w_row, layer.alive, start, z,
+             layer.out_row // VECTOR_BYTES),
+        )  # fmt: skip
+    else:
+        call_kernel(
+            "inner_products", job.linear.inner_products,
+            (x, layer.in_row, layer.w + distance, layer.w_row, start, z, layer.out_row, 1, layer.n_out,
+             layer.in_row // VECTOR_BYTES),
+        )  # fmt: skip
+
+
+@kernel_function
+def _forward(job, layer, t, first, second, real):
+    """z_t = (first · the first mode + second · the second one) of a deeper layer times its input, + b."""
+    z, n, start = layer.z + t * layer.out_row, layer.out_row // size_of(real), job.workspace.zeros
+    if layer.by_inputs:
+        list_alive(layer, t, True, real)
+    if job.workspace.n_states:
+        _product(job, layer, t, _second(job), start, real)
+        scale_vectors(real, layer.out_row // VECTOR_BYTES, z, z, real(second / first))
+        start = z
+    _product(job, layer, t, 0, start, real)
+    z, b, first = array_at(z, n, real), array_at(layer.b, n, real), real(first)
+    for k in range(n):
+        z[k] = first * z[k] + b[k]
+
+
+@inlined_source
+def _one_mode(job, layer, dx, t, distance, of_delta, of_gradient, real):
+    """dx = of_delta · delta_t times one mode of a deeper layer, to which of_gradient · sample t's gradient is added."""
+    skip, vectors = t * layer.out_row, layer.out_row // VECTOR_BYTES
+    scale_vectors(real, vectors, layer.z + skip, layer.delta + skip, real(of_delta))
+    scale(layer, t, 1, real(of_gradient), real)
+    backward_and_update(job, layer, distance, layer.z + skip, dx, t, real)
+
+
+@inlined_source
+def _deeper_layers(job, t, weights, steps, with_deltas, real):
+    """Add a step's share of sample t's gradient to both modes of the deeper layers; with deltas, every delta below gets
+    dL/dz on the way, with the weights from before: weights[0] · the first mode + weights[1] · the second."""
+    for i in range(job.workspace.n_layers - 1, 0, -1):
+        layer, below = layer_at(job, i), layer_at(job, i - 1)
+        skip = t * below.out_row
+        dx, other = below.delta + skip if with_deltas else below.scaled + skip, below.scaled + skip
+        _one_mode(job, layer, dx, t, 0, weights[0], steps[0], real)
+        if job.workspace.n_states:
+            _one_mode(job, layer, other, t, _second(job), weights[1], steps[1], real)
+            if with_deltas:
+                add_vectors(real, below.out_row // VECTOR_BYTES, dx, other)
+        if with_deltas:
+            through_activation(below, job.step.dropout != 0, t, 1, real)
 
 
 @kernel_function
@@ -158,80 +262,80 @@ def _clip_factor(job, t, squared_input, limit, real):
     return min(1.0, limit / max(square_root(total), limit))
 
 
-@kernel_function
-def _advance(job, address, n, coefficients, rows, real):
-    """Move n numbers of W or b, and of V behind them, as the block's ``rows`` steps do without gradients."""
-    w = array_at(address, n, real)
-    of_w = real(coefficients[W_OF_W, rows])
-    if job.workspace.n_states:
-        v = array_at(address + _velocity(job), n, real)
-        of_v = real(coefficients[W_OF_V, rows])
-        v_of_w, v_of_v = real(coefficients[V_OF_W, rows]), real(coefficients[V_OF_V, rows])
-        for k in range(n):
-            old = w[k]
-            w[k] = of_w * old + of_v * v[k]
-            v[k] = v_of_w * old + v_of_v * v[k]
+@inlined_source
+def _move_biases(job, t, factor):
+    """Make the optimiser's step of all biases, against factor · delta_t."""
+    for i in range(job.workspace.n_layers):
+        layer = layer_at(job, i)
+        if layer.has_biases:
+            delta = layer.delta + t * layer.out_row
+            move(job, layer.b, job.workspace.ones, delta, 1, layer.n_out, False, factor)
+
+
+@inlined_source
+def _learn(job, start, t, modes, totals, real):
+    """Make the step of the block's sample t, but for the first layer's weights, whose scaled gets the clipped delta."""
+    workspace, options, first = job.workspace, record_at(job.step.options, OPTIONS), layer_at(job, 0)
+    squared_input = np.float64(peek(workspace.gram + t * workspace.gram_row + t * size_of(real), real))
+    weights, last = (modes.scale1, modes.w_of_second * modes.scale2), workspace.n_layers - 1
+    _weigh_z(job, t, weights[0], weights[1], array_at(modes.coefficients, job.call.block, np.float64), real)
+    if t > 0:
+        _correct(job, first, t)
+    for i in range(workspace.n_layers):
+        if i > 0:
+            _forward(job, layer_at(job, i), t, weights[0], weights[1], real)
+        activate(job, i, t, 1, job.call.position + start, True, i < last or not job.data.loss_activates, real)
+    score_to_delta(job, start, t, 1, totals, real)
+    modes.scale1 *= modes.r1
+    modes.scale2 *= modes.r2
+    factor, steps = 1.0, (modes.first_of_g / modes.scale1, modes.second_of_g / modes.scale2)
+    if options.clip_norm > 0:
+        _deeper_layers(job, t, weights, (0.0, 0.0), True, real)
+        factor = _clip_factor(job, t, squared_input, options.clip_norm, real)
+        _deeper_layers(job, t, weights, (factor * steps[0], factor * steps[1]), False, real)
     else:
-        for k in range(n):
-            w[k] *= of_w
+        _deeper_layers(job, t, weights, steps, True, real)
+    _move_biases(job, t, factor)
+    scale(first, t, 1, real(factor), real)
 
 
 @kernel_function
-def _weigh_deltas(layer, coefficients, rows, real):
-    """scaled_i = the coefficient of sample i's gradient after the block · delta_i."""
+def _add_to_first(job, rows, n_columns, of_gradient, r, distance, real):
+    """Add the block's gradients to one mode of the first layer: sample i's times of_gradient / rⁱ, from its delta."""
+    layer = layer_at(job, 0)
     for i in range(rows):
-        scale(layer, i, 1, real(coefficients[rows - 1 - i]), real)
+        scale(layer, i, 1, real(of_gradient), real)
+        of_gradient /= r
+    update_first_weights(job, layer, distance, rows, n_columns, real)
 
 
 @inlined_source
-def _deeper_steps(job, t, factor, real):
-    """Make sample t's steps in all layers but the first, whose scaled gets factor · delta for later."""
-    for j in range(job.workspace.n_layers):
-        layer = layer_at(job, j)
-        scale(layer, t, 1, real(factor), real)
-        if j > 0:
-            clear(layer, job.workspace.gradient, real)
-            update(job, layer, job.workspace.gradient, t, 1, real)
-            step(job, layer, 0, 1, 1.0, real)
-
-
-@inlined_source
-def _first_step(job, rows, n_columns, coefficients, real):
-    """Move the first layer's W, b and V as the block's ``rows`` steps do, with the gradients that scaled has."""
-    first, n_states = layer_at(job, 0), job.workspace.n_states
-    for t in range(rows):
-        delta = array_at(first.delta + t * first.out_row, first.out_row // size_of(real), real)
-        scaled = array_at(first.scaled + t * first.out_row, len(delta), real)
-        for k in range(len(delta)):
-            delta[k] = scaled[k]
-    weights, biases = coefficients[OF_WEIGHTS], coefficients[OF_BIASES]
-    _advance(job, first.w, first.n_in * first.w_row // size_of(real), weights, rows, real)
-    _weigh_deltas(first, weights[W_OF_G], rows, real)
-    update_first_weights(job, first, 0, rows, n_columns, real)
-    if n_states:
-        _weigh_deltas(first, weights[V_OF_G], rows, real)
-        update_first_weights(job, first, _velocity(job), rows, n_columns, real)
-    if first.has_biases:
-        _advance(job, first.b, first.n_out, biases, rows, real)
-        _weigh_deltas(first, biases[W_OF_G], rows, real)
-        update_biases(first, 0, 0, rows, real)
-        if n_states:
-            _weigh_deltas(first, biases[V_OF_G], rows, real)
-            update_biases(first, _velocity(job), 0, rows, real)
+def _first_step(job, rows, n_columns, scale1, scale2, modes, real):
+    """Move the first layer's modes, whose scales were these when the block began, by all of the block's gradients."""
+    layer = layer_at(job, 0)
+    scale_vectors(real, rows * (layer.out_row // VECTOR_BYTES), layer.delta, layer.scaled, real(1))
+    _add_to_first(job, rows, n_columns, modes.first_of_g / (scale1 * modes.r1), modes.r1, 0, real)
+    if job.workspace.n_states:
+        distance = _second(job)
+        _add_to_first(job, rows, n_columns, modes.second_of_g / (scale2 * modes.r2), modes.r2, distance, real)
 
 
 def _samples_with_memory(real):
     """Make a step of SGD with momentum, l2 or clipping, linear in the clipped gradients, for each sample; the call's
-    outputs, where wanted, get those of each as it was seen."""
+    outputs, where wanted, get those of each as it was seen.
+
+    The weights and their velocity are kept as the two modes of a step (docs/blocked-sgd.md), divided by their scales:
+    then what the gradients add is all that changes. They stay so, in the copy of the parameters that only this kernel
+    sees, for all calls of an epoch: its bits do not depend on how many these are.
+    """
 
     def samples_with_memory(params, job, numbers):
         job, numbers = record_at(job, JOB), record_at(numbers, NUMBERS)
-        workspace, call = job.workspace, job.call
-        first, rate = layer_at(job, 0), real(numbers.rate)
-        options = record_at(job.step.options, OPTIONS)
-        coefficients = array_at(job.step.coefficients, (2, 6, call.block + 1), np.float64)
-        pack_all(job, params, real)
-        prepare_step(job, rate)  # SGD's numbers are the same in every step
+        workspace, call, first = job.workspace, job.call, layer_at(job, 0)
+        options, modes = record_at(job.step.options, OPTIONS), record_at(job.step.modes, MODES)
+        prepare_step(job, real(numbers.rate))  # SGD's numbers are the same in every step
+        if call.position == 0:
+            _begin(job, params, modes, real)
         for i in range(blocks(call.count, call.block)):
             start = i * call.block
             rows = min(call.block, call.count - start)
@@ -239,32 +343,26 @@ def _samples_with_memory(real):
             read_targets(job, start, rows, real)
             products(job, first, 0, workspace.zeros, first.z, 0, rows, workspace.index, n_columns, real)
             if workspace.n_states:
-                products(
-                    job, first, _velocity(job), workspace.zeros, first.a, 0, rows, workspace.index, n_columns, real
-                )
+                distance = _second(job)
+                products(job, first, distance, workspace.zeros, first.a, 0, rows, workspace.index, n_columns, real)
             _gram(job, rows, n_columns, workspace.zeros, real)
-            learnt = 0
+            scale1, scale2, learnt = modes.scale1, modes.scale2, 0
             for t in range(rows):
                 if told_to_stop(job):
                     break
-                squared_input = np.float64(peek(workspace.gram + t * workspace.gram_row + t * size_of(real), real))
-                _weigh_z(job, t, coefficients, real)
-                if t > 0:
-                    _correct(job, first, t)
-                forward_to_loss(job, start, t, 1, numbers.totals, real)
-                all_deltas(job, t, 1, real)
-                factor = 1.0
-                if options.clip_norm > 0:
-                    factor = _clip_factor(job, t, squared_input, options.clip_norm, real)
-                _deeper_steps(job, t, factor, real)
+                _learn(job, start, t, modes, numbers.totals, real)
                 learnt += 1
-            _first_step(job, learnt, n_columns, coefficients, real)
+            _first_step(job, learnt, n_columns, scale1, scale2, modes, real)
+            if min(modes.scale1, modes.scale2) < _SMALL:
+                _mix(job, (modes.scale1, 0.0, 0.0, modes.scale2), real)
+                modes.scale1 = 1.0
+                modes.scale2 = 1.0
             if call.outputs:
                 copy_outputs(job, learnt, start, real)
             options.steps += learnt
             if learnt < rows:
                 break
-        unpack_all(job, params, real)
+        _write_back(job, params, modes, real)
         return 0.0
 
     return without_subnormals(samples_with_memory)

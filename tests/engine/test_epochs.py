@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import fastmlp
-from fastmlp.optimizers import OPTIMIZERS
+from fastmlp.engine.call import TimeSlices
+from fastmlp.optimizers import OPTIMIZERS, SGD
 
 SPEC = [{"n": 3, "act": None}, {"n": 5, "act": "tanh"}, {"n": 2, "act": "softmax"}]
 
@@ -17,9 +18,7 @@ def blobs(n=60):
     return rng.normal(size=(n, 3)) + 2 * y[:, None], y
 
 
-@pytest.mark.parametrize(
-    "optimizer", [*sorted(OPTIMIZERS.keys() - {"lbfgs"}), fastmlp.optimizers.SGD(momentum=0.9)], ids=str
-)
+@pytest.mark.parametrize("optimizer", [*sorted(OPTIMIZERS.keys() - {"lbfgs"}), SGD(momentum=0.9)], ids=str)
 @pytest.mark.parametrize("batch", [1, 8, "full"])
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("lr", [0.02, fastmlp.schedules.Cosine(0.02, epochs=100)], ids=["constant", "cosine"])
@@ -30,6 +29,23 @@ def test_short_epochs_run_together_with_the_same_bits(optimizer, batch, weighted
     options = dict(lr=lr, epochs=100, seed=3, optimizer=optimizer, batch_size=batch, sample_weight=weight)
     together = fastmlp.train(x, y, SPEC, **options)
     assert together == fastmlp.train(x, y, SPEC, callbacks=lambda state: None, **options)
+
+
+@pytest.mark.parametrize("options", [{}, {"l2": 0.5}, {"clip_norm": 0.5, "dropout": 0.3}], ids=str)
+@pytest.mark.parametrize("optimizer", [SGD(), SGD(momentum=0.7), "adam"], ids=str)
+@pytest.mark.parametrize("width", [5, 16])
+def test_bits_do_not_depend_on_how_an_epoch_is_sliced(optimizer, options, width, monkeypatch):
+    x, y = blobs(500)
+    spec = [SPEC[0], {"n": width, "act": "relu"}, {"n": 16, "act": "tanh"}, SPEC[-1]]
+    models = []
+    for blocks_at_once in (1, 3, 1000):
+
+        def slices(self, n, step, at_once=blocks_at_once):
+            return ((start, min(at_once * step, n - start)) for start in range(0, n, at_once * step))
+
+        monkeypatch.setattr(TimeSlices, "slices", slices)
+        models.append(fastmlp.train(x, y, spec, lr=0.02, epochs=2, seed=3, optimizer=optimizer, **options).model)
+    assert models[0] == models[1] == models[2]
 
 
 @pytest.mark.parametrize("n_good", [0, 1, 4, 70])
