@@ -133,8 +133,10 @@ class Engine:
         shape = len(view.x), spec.n_out, spec.n_in if by_inputs else params.size
         check_memory(math.prod(shape) * params.itemsize, f"a Jacobian of shape {shape}")
         jacobian = aligned(math.prod(shape), params.dtype, zeros=False).reshape(shape)
-        call = KernelCall(np.arange(len(view.x)), 1, outputs=jacobian, by_inputs=by_inputs)
-        for start, count in TimeSlices().slices(len(view.x), 1):
+        derivatives = min(spec.n_in, spec.n_out) if by_inputs else spec.n_out
+        block = max(1, BLOCK // derivatives)
+        call = KernelCall(np.arange(len(view.x)), block, outputs=jacobian, by_inputs=by_inputs)
+        for start, count in TimeSlices().slices(len(view.x), block):
             self.run("jacobian", view, call, start, count)
         return jacobian
 

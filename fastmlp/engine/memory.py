@@ -131,6 +131,7 @@ class Workspace:
             WORKSPACE,
             n_layers=len(places),
             layers=self.layers.ctypes.data,
+            block=block,
             n_params=sum(place.n_out * (place.n_in + place.has_biases) for place in places),
             in_place=parameters.in_place,
             gradient=parameters.gradient,

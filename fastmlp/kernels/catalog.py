@@ -42,7 +42,7 @@ _BACKWARD = "delta scaled w w_row x dx vectors"
 KERNELS = {
     # What Python calls; params, job and numbers are addresses (layout.py).
     "forward": Kernel("outputs", _OF_NETWORK),
-    "jacobian": Kernel("outputs", _OF_NETWORK),
+    "jacobian": Kernel("jacobians", _OF_NETWORK),
     "samples": Kernel("samples", _OF_NETWORK),
     "samples_with_memory": Kernel("samples", _OF_NETWORK),
     "batches": Kernel("batches", _OF_NETWORK),

@@ -68,6 +68,13 @@ class Emitter:
         part = self.shuffle(value, value, list(range(count)))
         self.builder.store(part, self.builder.inttoptr(address, part.type.as_pointer()), align=self.itemsize)
 
+    def store_where(self, mask, value, address):
+        """Store the numbers whose mask is set, and touch no others."""
+        place = self.builder.inttoptr(address, self.vector.as_pointer())
+        arguments = [self.vector, place.type, INT32, mask.type]
+        function = llvm_function(self.builder, f"llvm.masked.store.{self.suffix}.p0", ir.VoidType(), arguments)
+        self.builder.call(function, [value, place, INT32(self.itemsize), mask])
+
     def broadcast(self, address):
         value = self.builder.load(self.builder.inttoptr(address, self.real.as_pointer()), align=self.itemsize)
         return self.repeat(value)
@@ -160,6 +167,21 @@ class Emitter:
             return []
 
         self.loop(count, [], step)
+
+    def map_first(self, n, out, function, x):
+        """`map` of one padded row for its first n numbers: nothing is written behind them."""
+        whole = self.builder.sdiv(n, INT64(self.lanes))
+        rest = self.builder.sub(n, self.builder.mul(whole, INT64(self.lanes)))
+        skip = self.builder.mul(whole, INT64(vector_bytes()))
+        mask = self.first(rest)
+        self.map(whole, out, function, x)
+
+        def last(_, values):
+            value = function(self.load(self.builder.add(x, skip)))
+            self.store_where(mask, value, self.builder.add(out, skip))
+            return values
+
+        self.loop(self.builder.zext(self.builder.icmp_signed(">", rest, INT64(0)), INT64), [], last)
 
     def loop_with_partial_sums(self, count, sums, step):
         """sums = step(i, sums) for i from 0 to count.

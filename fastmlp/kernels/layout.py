@@ -89,6 +89,7 @@ WORKSPACE = np.dtype(
     [
         ("n_layers", "i8"),
         ("layers", "i8"),  # address of the LAYER records
+        ("block", "i8"),  # how many rows the layers' matrices have
         ("n_params", "i8"),
         ("in_place", "i8"),  # whether the flat parameters are used in place
         ("gradient", "i8"),  # distance of the gradient

@@ -37,6 +37,46 @@ def scale_vectors(typingctx, real, count, out, x, factor):
     return types.void(real, count, out, x, factor), codegen
 
 
+@intrinsic
+def outer_product(typingctx, real, rows, n, factors, x, index, out):
+    """out[index[r], :] = factors[r] · x for rows of n numbers of ``out``, which stand one behind the other."""
+
+    def codegen(context, builder, signature, args):
+        _, rows, n, factors, x, index, out = args
+        emit = Emitter(context, builder, real.dtype)
+        row = builder.mul(n, INT64(emit.itemsize))
+
+        def write(r, _):
+            factor = emit.broadcast(emit.offset(factors, r, INT64(emit.itemsize)))
+            target = emit.offset(out, emit.index(index, r), row)
+            emit.map_first(n, target, lambda value: builder.fmul(factor, value), x)
+            return []
+
+        emit.loop(rows, [], write)
+        return context.get_dummy_value()
+
+    return types.void(real, rows, n, factors, x, index, out), codegen
+
+
+@intrinsic
+def write_rows(typingctx, real, rows, n, x, x_row, out):
+    """Copy rows of n numbers from padded ones to ``out``, where they stand one behind the other."""
+
+    def codegen(context, builder, signature, args):
+        _, rows, n, x, x_row, out = args
+        emit = Emitter(context, builder, real.dtype)
+        row = builder.mul(n, INT64(emit.itemsize))
+
+        def write(r, _):
+            emit.map_first(n, emit.offset(out, r, row), lambda value: value, emit.offset(x, r, x_row))
+            return []
+
+        emit.loop(rows, [], write)
+        return context.get_dummy_value()
+
+    return types.void(real, rows, n, x, x_row, out), codegen
+
+
 def _in_place(operation):
     """An intrinsic that makes out = operation(out, x) for ``count`` vectors."""
 

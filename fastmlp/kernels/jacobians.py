@@ -1,0 +1,272 @@
+"""The kernel of Jacobians: derivatives of every output of every sample, by the parameters or by the inputs.
+
+A block of samples goes forward once. Then every sample has several rows of the layers' ``delta``, one for each of its
+derivatives that are taken together, and all of these rows go through a layer in one product: back from the outputs, or,
+where a derivative by fewer inputs than outputs is wanted, forward from the inputs.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .cpu import vector_bytes
+from .decorators import array_at, call_kernel, inlined_source, kernel_function, record_at, size_of
+from .layout import JOB
+from .packing import last_layer, layer_at, pack
+from .passes import activate_layers, blocks, first_forward, read_inputs
+from .threads import told_to_stop
+from .vectors import clear_behind, copy, multiply_vectors, outer_product, write_rows
+
+VECTOR_BYTES = vector_bytes()
+_ROWS = 64  # of a layer's weights, whose derivatives are written between two looks for Ctrl-C
+
+
+def build(name: str, dtype: str):
+    """The Python function to compile for a kernel's name."""
+    return {"jacobian": _jacobian}[name](np.dtype(dtype).type)
+
+
+@kernel_function
+def _is_narrow(job, layer, real):
+    """Whether the transpose of a layer's weights fits into its ``scaled``."""
+    return layer.by_inputs and layer.in_row <= job.workspace.block * size_of(real)
+
+
+@kernel_function
+def _transpose(layer, real):
+    """Write the weights of a layer that is stored by inputs to its ``scaled``, by outputs: (n_out, padded n_in).
+
+    A product of many rows with that takes two thirds of the time of one with the weights as they are stored.
+    """
+    n_in, n_out, columns = layer.n_in, layer.n_out, layer.in_row // size_of(real)
+    w = array_at(layer.w, (n_in, layer.w_row // size_of(real)), real)
+    transposed = array_at(layer.scaled, (n_out, columns), real)
+    for k in range(n_out):
+        for i in range(n_in):
+            transposed[k, i] = w[i, k]
+        for i in range(n_in, columns):
+            transposed[k, i] = 0
+
+
+@kernel_function
+def _times(job, a, a_row, w, w_row, rows, depth, c, c_row, real):
+    """C = A W for rows of A, whose columns are ``depth`` rows of W."""
+    workspace = job.workspace
+    call_kernel(
+        "product", job.linear.product,
+        (a, a_row, size_of(real), w, w_row, workspace.identity, workspace.zeros, 0, c, c_row, workspace.identity, rows,
+         c_row // VECTOR_BYTES, depth),
+    )  # fmt: skip
+
+
+@kernel_function
+def _times_transposed(job, a, a_row, w, w_row, rows, n_rows, c, c_row):
+    """C = A Wᵀ for rows of A and ``n_rows`` rows of W."""
+    arguments = (a, a_row, w, w_row, job.workspace.zeros, c, c_row, rows, n_rows, a_row // VECTOR_BYTES)
+    call_kernel("inner_products", job.linear.inner_products, arguments)
+
+
+@inlined_source
+def _back(job, layer, rows, out, real):
+    """Write the derivatives by a layer's inputs to the address ``out``, from those by its z."""
+    if _is_narrow(job, layer, real):
+        _times(job, layer.delta, layer.out_row, layer.scaled, layer.in_row, rows, layer.n_out, out, layer.in_row, real)
+    elif layer.by_inputs:
+        _times_transposed(job, layer.delta, layer.out_row, layer.w, layer.w_row, rows, layer.n_in, out, layer.in_row)
+    else:
+        _times(job, layer.delta, layer.out_row, layer.w, layer.w_row, rows, layer.n_out, out, layer.in_row, real)
+
+
+@inlined_source
+def _ahead(job, layer, below, rows, real):
+    """Write the derivatives of a layer's z, from those of the outputs of the layer below."""
+    if layer.by_inputs:
+        _times(job, below.delta, layer.in_row, layer.w, layer.w_row, rows, layer.n_in, layer.delta, layer.out_row, real)
+    else:
+        _times_transposed(
+            job, below.delta, layer.in_row, layer.w, layer.w_row, rows, layer.n_out, layer.delta, layer.out_row
+        )
+
+
+@kernel_function
+def _through_activation(layer, samples, each, real):
+    """Multiply ``each`` rows of delta of every sample with f', or with softmax's Jacobian, which is symmetric: the way
+    back and the way forward are one."""
+    stride = layer.out_row
+    for s in range(samples):
+        for k in range(each):
+            delta = layer.delta + (s * each + k) * stride
+            if layer.softmax_backward:
+                arguments = (layer.a + s * stride, delta, 1, layer.n_out, stride // size_of(real))
+                call_kernel("softmax_backward", layer.softmax_backward, arguments)
+            else:
+                multiply_vectors(real, stride // VECTOR_BYTES, delta, layer.d + s * stride)
+
+
+@kernel_function
+def _seed_outputs(job, samples, start, each, real):
+    """Write the derivatives of outputs start to start + each by themselves, 0 and 1, to the last layer's delta."""
+    last = last_layer(job)
+    delta = array_at(last.delta, (samples * each, last.out_row // size_of(real)), real)
+    for s in range(samples):
+        for k in range(each):
+            row = delta[s * each + k]
+            for j in range(last.n_out):
+                row[j] = 0
+            row[start + k] = 1
+
+
+@kernel_function
+def _seed_inputs(job, samples, start, each, real):
+    """Write the derivatives of the first layer's z by inputs start to start + each, rows of w, to its delta."""
+    first = layer_at(job, 0)
+    for s in range(samples):
+        for i in range(each):
+            copy(first.delta + (s * each + i) * first.out_row, first.w + (start + i) * first.w_row, first.out_row)
+
+
+@kernel_function
+def _write_products(job, rows, factors, x, n, index, out, real):
+    """out[index[r], :] = factors[r] x for n columns, without padding; a call that is told to stop ends early."""
+    for i in range(blocks(rows, _ROWS)):
+        done = i * _ROWS
+        if told_to_stop(job):
+            return
+        outer_product(real, min(_ROWS, rows - done), n, factors + done * size_of(real), x, index + 8 * done, out)
+
+
+@kernel_function
+def _write_zeros(job, out, rows, n, real):
+    """Write ``rows`` rows of n zeros; a call that is told to stop ends early."""
+    for i in range(blocks(rows, _ROWS)):
+        done = i * _ROWS
+        if told_to_stop(job):
+            return
+        zeros = array_at(out + done * n * size_of(real), min(_ROWS, rows - done) * n, real)
+        for k in range(len(zeros)):
+            zeros[k] = 0
+
+
+@kernel_function
+def _write_by_params(job, layer, row, sample, index, n_columns, out, real):
+    """Write the derivatives by a layer's parameters to the flat vector at address ``out``, from a row of delta; its
+    ``n_columns`` inputs that are not left out are those that ``index`` lists."""
+    x, delta, w = layer.input + sample * layer.in_row, layer.delta + row * layer.out_row, out + layer.flat_w
+    if layer.by_inputs:
+        if n_columns < layer.n_in:
+            _write_zeros(job, w, layer.n_in, layer.n_out, real)
+        _write_products(job, n_columns, x, delta, layer.n_out, index, w, real)
+    else:
+        _write_products(job, layer.n_out, delta, x, layer.n_in, job.workspace.identity, w, real)
+    if layer.has_biases:
+        copy(out + layer.flat_b, delta, layer.n_out * size_of(real))
+
+
+@kernel_function
+def _write_by_inputs(job, samples, n_out, start, each, out, real):
+    """Write the derivatives of outputs start to start + each by the inputs as the user gave them, which stand in the
+    first layer's input but for the scale, to the address ``out``: (samples, n_out, n_in)."""
+    first = layer_at(job, 0)
+    vectors, size = first.in_row // VECTOR_BYTES, first.n_in * size_of(real)
+    if job.data.x_shift:
+        for r in range(samples * each):
+            multiply_vectors(real, vectors, first.input + r * first.in_row, job.data.x_scale)
+    for s in range(samples):
+        x = first.input + s * each * first.in_row
+        write_rows(real, each, first.n_in, x, first.in_row, out + (s * n_out + start) * size)
+    if size < first.in_row:
+        for r in range(samples * each):  # where a derivative is not finite, neither is its padding
+            clear_behind(real, first.input + r * first.in_row, first.n_in, vectors)
+
+
+@kernel_function
+def _backward(job, samples, start, each, n_columns, out, real):
+    """Write the derivatives of outputs start to start + each of a block's samples to the address ``out``, which is that
+    of the first sample's first output; true if told to stop."""
+    workspace, call, n_out = job.workspace, job.call, last_layer(job).n_out
+    size = workspace.n_params * size_of(real)
+    _seed_outputs(job, samples, start, each, real)
+    for i in range(workspace.n_layers - 1, -1, -1):
+        layer = layer_at(job, i)
+        _through_activation(layer, samples, each, real)
+        if not call.by_inputs:
+            index, columns = (workspace.identity, layer.n_in) if i > 0 else (workspace.index, n_columns)
+            for r in range(samples * each):
+                s, k = r // each, start + r % each
+                _write_by_params(job, layer, r, s, index, columns, out + (s * n_out + k) * size, real)
+                if told_to_stop(job):
+                    return True
+        if told_to_stop(job):
+            return True
+        if i > 0:
+            _back(job, layer, samples * each, layer_at(job, i - 1).delta, real)
+        elif call.by_inputs:
+            _back(job, layer, samples * each, layer.input, real)
+            _write_by_inputs(job, samples, n_out, start, each, out, real)
+    return False
+
+
+@kernel_function
+def _forward(job, samples, start, each, out, real):
+    """Write the derivatives by inputs start to start + each of a block's samples to the address ``out``, (samples,
+    n_out, n_in); true if told to stop."""
+    data, last, n_in = job.data, last_layer(job), layer_at(job, 0).n_in
+    _seed_inputs(job, samples, start, each, real)
+    for i in range(job.workspace.n_layers):
+        layer = layer_at(job, i)
+        if told_to_stop(job):
+            return True
+        if i > 0:
+            _ahead(job, layer, layer_at(job, i - 1), samples * each, real)
+        _through_activation(layer, samples, each, real)
+    delta = array_at(last.delta, (samples * each, last.out_row // size_of(real)), real)
+    out = array_at(out, (samples, last.n_out, n_in), real)
+    for s in range(samples):
+        for i in range(each):
+            scale = array_at(data.x_scale, n_in, real)[start + i] if data.x_shift else real(1)
+            for k in range(last.n_out):
+                out[s, k, start + i] = delta[s * each + i, k] * scale
+    return False
+
+
+def _jacobian(real):
+    """Write the derivatives of every output of the samples to the call's outputs: (count, n_out, n_params) or, by the
+    inputs, (count, n_out, n_in).
+
+    The call's block leaves a sample room for one row of delta for each of its derivatives, or for as many as the
+    workspace has. Returns 1 where the call was told to stop.
+    """
+
+    def jacobian(params, job, numbers):
+        job = record_at(job, JOB)
+        call, workspace, last = job.call, job.workspace, last_layer(job)
+        n_in, n_out = layer_at(job, 0).n_in, last.n_out
+        forward = call.by_inputs and n_in < n_out
+        derivatives = n_in if forward else n_out
+        each = min(derivatives, workspace.block // call.block)
+        size = n_out * (n_in if call.by_inputs else workspace.n_params) * size_of(real)
+        pack(job, params, 0, real)
+        if not forward:
+            for i in range(workspace.n_layers):
+                if _is_narrow(job, layer_at(job, i), real):
+                    _transpose(layer_at(job, i), real)
+        for i in range(blocks(call.count, call.block)):
+            first = i * call.block
+            samples = min(call.block, call.count - first)
+            n_columns = read_inputs(job, first, samples)
+            first_forward(job, samples, n_columns, real)
+            if told_to_stop(job):
+                return 1.0
+            activate_layers(job, 0, samples, 0, True, True, real)
+            for j in range(blocks(derivatives, each)):
+                start, out = j * each, call.outputs + first * size
+                together = min(each, derivatives - start)
+                if forward:
+                    stopped = _forward(job, samples, start, together, out, real)
+                else:
+                    stopped = _backward(job, samples, start, together, n_columns, out, real)
+                if stopped:
+                    return 1.0
+        return 0.0
+
+    return jacobian
