@@ -16,7 +16,8 @@ from ..spec import Spec
 from .binding import Binding, DataView
 from .blocks import BLOCK, part_of_batch
 from .call import KernelCall, TimeSlices
-from .shortcuts import GradientOfFew, PredictFew, ScoreFew
+from .jacobians import jacobian_block, jacobian_work
+from .shortcuts import GradientOfFew, JacobianOfFew, PredictFew, ScoreFew
 from .team import LONG, Team
 
 __all__ = ["AT_ONCE", "Engine"]
@@ -66,6 +67,16 @@ class Engine:
         result = differentiate(x, y)
         idle.append(differentiate)
         return result
+
+    def jacobian_of_few(self, x: np.ndarray, by_inputs: bool) -> np.ndarray | None:
+        """What `jacobian` makes of x (n, n_in), for up to ``few`` samples of any real dtype; None where x is not
+        finite, or the call would last."""
+        if len(x) * jacobian_work(self.binding.spec, self.binding.params.size, by_inputs) > LONG // 4:
+            return None
+        idle, differentiate = self._lent(JacobianOfFew, len(x), by_inputs)
+        jacobian = differentiate(x)
+        idle.append(differentiate)
+        return jacobian
 
     def room(self, n: int) -> tuple[int, int]:
         """How many samples a kernel bound for n samples copies at most, and how many it takes."""
@@ -129,14 +140,13 @@ class Engine:
 
     def jacobian(self, view: DataView, by_inputs: bool) -> np.ndarray:
         """The Jacobian of every sample's outputs, (n_samples, n_out, n_params), or by the inputs, (…, n_in)."""
-        spec, params = self.binding.spec, self.binding.params
-        shape = len(view.x), spec.n_out, spec.n_in if by_inputs else params.size
+        spec, params, n = self.binding.spec, self.binding.params, len(view.x)
+        shape = n, spec.n_out, spec.n_in if by_inputs else params.size
         check_memory(math.prod(shape) * params.itemsize, f"a Jacobian of shape {shape}")
         jacobian = aligned(math.prod(shape), params.dtype, zeros=False).reshape(shape)
-        derivatives = min(spec.n_in, spec.n_out) if by_inputs else spec.n_out
-        block = max(1, BLOCK // derivatives)
-        call = KernelCall(np.arange(len(view.x)), block, outputs=jacobian, by_inputs=by_inputs)
-        for start, count in TimeSlices().slices(len(view.x), block):
+        block = jacobian_block(spec, by_inputs)
+        call = KernelCall(np.arange(n), block, outputs=jacobian, by_inputs=by_inputs)
+        for start, count in TimeSlices().slices(n, block):
             self.run("jacobian", view, call, start, count)
         return jacobian
 

@@ -17,11 +17,12 @@ from ..kernels.layout import CALL, aligned
 from .binding import Binding
 from .blocks import BLOCK, part_of_batch
 from .call import KernelCall
+from .jacobians import jacobian_block
 from .memory import Workspace
 from .steps import OptimizerState, Step
 from .team import Team
 
-__all__ = ["GradientOfFew", "LearnFew", "PredictFew", "ScoreFew"]
+__all__ = ["GradientOfFew", "JacobianOfFew", "LearnFew", "PredictFew", "ScoreFew"]
 
 # Words of a CALL record.
 _COUNT, _OUTPUTS = (list(CALL.names or ()).index(name) for name in ("count", "outputs"))
@@ -140,6 +141,23 @@ class GradientOfFew(_FewSamples):
         numbers[1] = numbers[2] = 0.0
         self._run()
         return numbers.item(1) / n, self._gradient.copy()
+
+
+class JacobianOfFew(_FewSamples):
+    """The Jacobians of a few samples, by the inputs or by the parameters."""
+
+    def __init__(self, binding: Binding, most: int, limit: int, by_inputs: bool) -> None:
+        spec, params = binding.spec, binding.params
+        self._shape, self._dtype = (spec.n_out, spec.n_in if by_inputs else params.size), params.dtype
+        call = KernelCall(np.arange(limit), jacobian_block(spec, by_inputs), by_inputs=by_inputs, checked=True)
+        super().__init__(binding, "jacobian", call, binding.workspace(BLOCK, binding.parameters()), most)
+
+    def __call__(self, x: np.ndarray) -> np.ndarray | None:
+        """The Jacobians (n, n_out, n_params) or (n, n_out, n_in) of x (n, n_in); None where x is not finite."""
+        self._take(x)
+        jacobian = np.empty((len(x), *self._shape), self._dtype)
+        self._workspace.call[_OUTPUTS] = jacobian.__array_interface__["data"][0]  # sooner than ctypes.data
+        return None if self._run() else jacobian
 
 
 class LearnFew(_FewSamples):

@@ -14,6 +14,7 @@ from ..kernels.layout import MEMBER, SHARED, aligned
 from .binding import Binding, DataView, address_of
 from .blocks import BLOCK
 from .call import KernelCall
+from .jacobians import jacobian_work
 from .memory import Workspace
 
 if TYPE_CHECKING:
@@ -94,14 +95,13 @@ class Team:
         """Whether a call may last longer than people wait for Ctrl-C.
 
         What takes samples one by one reads the parameters from memory for each, ten times the time of multiplying with
-        them; calls for these are cut to 20 ms, but never within a block. A Jacobian by parameters passes over memory
-        several times for each output, and writes most of it for the first time.
+        them; calls for these are cut to 20 ms, but never within a block.
         """
         work = count * self._binding.params.size
         if kernel.startswith("samples"):
             work = 10 * min(count, call.block) * self._binding.params.size
         elif kernel == "jacobian":
-            work *= (10 if call.by_inputs else 100) * self._binding.spec.n_out
+            work = count * jacobian_work(self._binding.spec, self._binding.params.size, call.by_inputs)
         return work > LONG
 
     def _run_aside(self, kernel: str, view: DataView, call: KernelCall, start: int, count: int) -> None:

@@ -168,20 +168,14 @@ class Emitter:
 
         self.loop(count, [], step)
 
-    def map_first(self, n, out, function, x):
-        """`map` of one padded row for its first n numbers: nothing is written behind them."""
+    def whole_and_rest(self, n):
+        """How many vectors n numbers fill, and how many numbers are left."""
         whole = self.builder.sdiv(n, INT64(self.lanes))
-        rest = self.builder.sub(n, self.builder.mul(whole, INT64(self.lanes)))
-        skip = self.builder.mul(whole, INT64(vector_bytes()))
-        mask = self.first(rest)
-        self.map(whole, out, function, x)
+        return whole, self.builder.sub(n, self.builder.mul(whole, INT64(self.lanes)))
 
-        def last(_, values):
-            value = function(self.load(self.builder.add(x, skip)))
-            self.store_where(mask, value, self.builder.add(out, skip))
-            return values
-
-        self.loop(self.builder.zext(self.builder.icmp_signed(">", rest, INT64(0)), INT64), [], last)
+    def is_any(self, n):
+        """1 where n is above 0, else 0."""
+        return self.builder.zext(self.builder.icmp_signed(">", n, INT64(0)), INT64)
 
     def loop_with_partial_sums(self, count, sums, step):
         """sums = step(i, sums) for i from 0 to count.

@@ -13,9 +13,9 @@ from .cpu import vector_bytes
 from .decorators import array_at, call_kernel, inlined_source, kernel_function, record_at, size_of
 from .layout import JOB
 from .packing import last_layer, layer_at, pack
-from .passes import activate_layers, blocks, first_forward, read_inputs
+from .passes import activate_layers, all_finite, blocks, first_forward, read_inputs
 from .threads import told_to_stop
-from .vectors import clear_behind, copy, multiply_vectors, outer_product, write_rows
+from .vectors import copy, move_rows, multiply_vectors, outer_product, scale_vectors
 
 VECTOR_BYTES = vector_bytes()
 _ROWS = 64  # of a layer's weights, whose derivatives are written between two looks for Ctrl-C
@@ -103,9 +103,17 @@ def _through_activation(layer, samples, each, real):
                 multiply_vectors(real, stride // VECTOR_BYTES, delta, layer.d + s * stride)
 
 
+@inlined_source
+def _rows_by_output(job, layer, real):
+    """The address and the stride of what each output takes of a layer's inputs; 0 where that is no row."""
+    if _is_narrow(job, layer, real):
+        return layer.scaled, layer.in_row
+    return 0 if layer.by_inputs else layer.w, layer.w_row
+
+
 @kernel_function
 def _seed_outputs(job, samples, start, each, real):
-    """Write the derivatives of outputs start to start + each by themselves, 0 and 1, to the last layer's delta."""
+    """Write the derivatives of outputs start to start + each by the last layer's z to its delta."""
     last = last_layer(job)
     delta = array_at(last.delta, (samples * each, last.out_row // size_of(real)), real)
     for s in range(samples):
@@ -114,6 +122,18 @@ def _seed_outputs(job, samples, start, each, real):
             for j in range(last.n_out):
                 row[j] = 0
             row[start + k] = 1
+    _through_activation(last, samples, each, real)
+
+
+@kernel_function
+def _back_from_outputs(job, w, w_row, samples, start, each, out, real):
+    """`_back` from outputs start to start + each, whose z are all that they depend on, by their rows of weights."""
+    last = last_layer(job)
+    d = array_at(last.d, (samples, last.out_row // size_of(real)), real)
+    for s in range(samples):
+        for k in range(start, start + each):
+            scale_vectors(real, last.in_row // VECTOR_BYTES, out, w + k * w_row, d[s, k])
+            out += last.in_row
 
 
 @kernel_function
@@ -148,10 +168,10 @@ def _write_zeros(job, out, rows, n, real):
 
 
 @kernel_function
-def _write_by_params(job, layer, row, sample, index, n_columns, out, real):
-    """Write the derivatives by a layer's parameters to the flat vector at address ``out``, from a row of delta; its
-    ``n_columns`` inputs that are not left out are those that ``index`` lists."""
-    x, delta, w = layer.input + sample * layer.in_row, layer.delta + row * layer.out_row, out + layer.flat_w
+def _write_layer(job, layer, delta, x, index, n_columns, out, real):
+    """Write the derivatives by a layer's parameters to their places in the flat vector at address ``out``, from a row
+    of delta and one of inputs: the ``n_columns`` that are not left out, which ``index`` lists."""
+    w = out + layer.flat_w
     if layer.by_inputs:
         if n_columns < layer.n_in:
             _write_zeros(job, w, layer.n_in, layer.n_out, real)
@@ -163,46 +183,56 @@ def _write_by_params(job, layer, row, sample, index, n_columns, out, real):
 
 
 @kernel_function
-def _write_by_inputs(job, samples, n_out, start, each, out, real):
-    """Write the derivatives of outputs start to start + each by the inputs as the user gave them, which stand in the
-    first layer's input but for the scale, to the address ``out``: (samples, n_out, n_in)."""
-    first = layer_at(job, 0)
-    vectors, size = first.in_row // VECTOR_BYTES, first.n_in * size_of(real)
-    if job.data.x_shift:
-        for r in range(samples * each):
-            multiply_vectors(real, vectors, first.input + r * first.in_row, job.data.x_scale)
+def _write_by_params(job, layer, samples, each, index, n_columns, out, real):
+    """Write the derivatives by a layer's parameters, of every row of delta, to the flat vectors at address ``out``."""
+    delta, size = layer.delta, job.workspace.n_params * size_of(real)
     for s in range(samples):
-        x = first.input + s * each * first.in_row
-        write_rows(real, each, first.n_in, x, first.in_row, out + (s * n_out + start) * size)
-    if size < first.in_row:
-        for r in range(samples * each):  # where a derivative is not finite, neither is its padding
-            clear_behind(real, first.input + r * first.in_row, first.n_in, vectors)
+        x = layer.input + s * layer.in_row
+        for _ in range(each):
+            if told_to_stop(job):
+                return
+            _write_layer(job, layer, delta, x, index, n_columns, out, real)
+            delta += layer.out_row
+            out += size
+
+
+@inlined_source
+def _write_by_inputs(job, rows, out, real):
+    """Move the derivatives by the inputs, as the user gave them, from the first layer's input, where only their scale
+    is missing, to the address ``out``."""
+    first = layer_at(job, 0)
+    if job.data.x_shift:
+        for r in range(rows):
+            multiply_vectors(real, first.in_row // VECTOR_BYTES, first.input + r * first.in_row, job.data.x_scale)
+    move_rows(real, rows, first.n_in, first.input, first.in_row, out)
 
 
 @kernel_function
 def _backward(job, samples, start, each, n_columns, out, real):
-    """Write the derivatives of outputs start to start + each of a block's samples to the address ``out``, which is that
-    of the first sample's first output; true if told to stop."""
-    workspace, call, n_out = job.workspace, job.call, last_layer(job).n_out
-    size = workspace.n_params * size_of(real)
-    _seed_outputs(job, samples, start, each, real)
+    """Write the derivatives of outputs start to start + each of a block's samples to the address ``out``: there is but
+    one sample where these are not all. True if told to stop."""
+    workspace, by_inputs, first, last = job.workspace, job.call.by_inputs, layer_at(job, 0), last_layer(job)
+    rows, w, w_row = samples * each, *_rows_by_output(job, last, real)
+    ready = by_inputs and first.in_row == first.n_in * size_of(real) and not job.data.x_shift
+    direct = by_inputs and w and not last.softmax_backward
+    if not direct:
+        _seed_outputs(job, samples, start, each, real)
     for i in range(workspace.n_layers - 1, -1, -1):
         layer = layer_at(job, i)
-        _through_activation(layer, samples, each, real)
-        if not call.by_inputs:
+        if not by_inputs:
             index, columns = (workspace.identity, layer.n_in) if i > 0 else (workspace.index, n_columns)
-            for r in range(samples * each):
-                s, k = r // each, start + r % each
-                _write_by_params(job, layer, r, s, index, columns, out + (s * n_out + k) * size, real)
-                if told_to_stop(job):
-                    return True
+            _write_by_params(job, layer, samples, each, index, columns, out, real)
         if told_to_stop(job):
             return True
+        target = layer_at(job, i - 1).delta if i > 0 else out if ready else layer.input
+        if direct and i == workspace.n_layers - 1:
+            _back_from_outputs(job, w, w_row, samples, start, each, target, real)
+        elif i > 0 or by_inputs:
+            _back(job, layer, rows, target, real)
         if i > 0:
-            _back(job, layer, samples * each, layer_at(job, i - 1).delta, real)
-        elif call.by_inputs:
-            _back(job, layer, samples * each, layer.input, real)
-            _write_by_inputs(job, samples, n_out, start, each, out, real)
+            _through_activation(layer_at(job, i - 1), samples, each, real)
+    if by_inputs and not ready:
+        _write_by_inputs(job, rows, out, real)
     return False
 
 
@@ -234,7 +264,8 @@ def _jacobian(real):
     inputs, (count, n_out, n_in).
 
     The call's block leaves a sample room for one row of delta for each of its derivatives, or for as many as the
-    workspace has. Returns 1 where the call was told to stop.
+    workspace has. A checked call ends with the result 1 at the first block that has a sample that is not finite. A call
+    that was told to stop returns 1 too.
     """
 
     def jacobian(params, job, numbers):
@@ -254,6 +285,8 @@ def _jacobian(real):
             first = i * call.block
             samples = min(call.block, call.count - first)
             n_columns = read_inputs(job, first, samples)
+            if call.checked and not all_finite(job, samples, real):
+                return 1.0
             first_forward(job, samples, n_columns, real)
             if told_to_stop(job):
                 return 1.0
@@ -264,6 +297,7 @@ def _jacobian(real):
                 if forward:
                     stopped = _forward(job, samples, start, together, out, real)
                 else:
+                    out += start * (size // n_out)
                     stopped = _backward(job, samples, start, together, n_columns, out, real)
                 if stopped:
                     return 1.0

@@ -44,12 +44,23 @@ def outer_product(typingctx, real, rows, n, factors, x, index, out):
     def codegen(context, builder, signature, args):
         _, rows, n, factors, x, index, out = args
         emit = Emitter(context, builder, real.dtype)
-        row = builder.mul(n, INT64(emit.itemsize))
+        whole, rest = emit.whole_and_rest(n)
+        mask, size = emit.first(rest), builder.mul(n, INT64(emit.itemsize))
 
         def write(r, _):
             factor = emit.broadcast(emit.offset(factors, r, INT64(emit.itemsize)))
-            target = emit.offset(out, emit.index(index, r), row)
-            emit.map_first(n, target, lambda value: builder.fmul(factor, value), x)
+            target = emit.offset(out, emit.index(index, r), size)
+
+            def product(value):
+                return builder.fmul(factor, value)
+
+            def write_rest(_, values):
+                along = builder.mul(whole, INT64(vector_bytes()))
+                emit.store_where(mask, product(emit.load(builder.add(x, along))), builder.add(target, along))
+                return values
+
+            emit.map(whole, target, product, x)
+            emit.loop(emit.is_any(rest), [], write_rest)
             return []
 
         emit.loop(rows, [], write)
@@ -59,19 +70,40 @@ def outer_product(typingctx, real, rows, n, factors, x, index, out):
 
 
 @intrinsic
-def write_rows(typingctx, real, rows, n, x, x_row, out):
-    """Copy rows of n numbers from padded ones to ``out``, where they stand one behind the other."""
+def move_rows(typingctx, real, rows, n, x, x_row, out):
+    """Copy rows of n numbers from padded ones to ``out``, where they stand one behind the other; the padding, whatever
+    it was, becomes zero."""
 
     def codegen(context, builder, signature, args):
         _, rows, n, x, x_row, out = args
         emit = Emitter(context, builder, real.dtype)
-        row = builder.mul(n, INT64(emit.itemsize))
+        whole, rest = emit.whole_and_rest(n)
+        mask, size = emit.first(rest), builder.mul(n, INT64(emit.itemsize))
+        along = builder.mul(whole, INT64(vector_bytes()))
+        vectors = builder.sdiv(x_row, INT64(vector_bytes()))
+        behind = builder.sub(vectors, builder.add(whole, emit.is_any(rest)))
 
-        def write(r, _):
-            emit.map_first(n, emit.offset(out, r, row), lambda value: value, emit.offset(x, r, x_row))
+        def move(r, _):
+            source, target = emit.offset(x, r, x_row), emit.offset(out, r, size)
+            last = builder.add(source, builder.sub(x_row, INT64(vector_bytes())))
+
+            def move_rest(_, values):
+                place = builder.add(source, along)
+                value = emit.load(place)
+                emit.store_where(mask, value, builder.add(target, along))
+                emit.store(builder.select(mask, value, emit.zero), place)
+                return values
+
+            def clear_last(k, values):
+                emit.store(emit.zero, emit.offset(last, k, INT64(-vector_bytes())))
+                return values
+
+            emit.map(whole, target, lambda value: value, source)
+            emit.loop(emit.is_any(rest), [], move_rest)
+            emit.loop(behind, [], clear_last)
             return []
 
-        emit.loop(rows, [], write)
+        emit.loop(rows, [], move)
         return context.get_dummy_value()
 
     return types.void(real, rows, n, x, x_row, out), codegen

@@ -266,8 +266,13 @@ class MLP(Network):
             given (before shift and scale).
         """
         check_choice(wrt, "wrt", ("params", "inputs"))
+        by_inputs = wrt == "inputs"
+        if self._are_few(x):
+            jacobian = self._engine.jacobian_of_few(x, by_inputs)
+            if jacobian is not None:
+                return jacobian
         x = check_x(x, self.spec.n_in, self.dtype)
-        return self._engine.jacobian(self._engine.binding.view(x), wrt == "inputs")
+        return self._engine.jacobian(self._engine.binding.view(x), by_inputs)
 
     def copy(self) -> MLP:
         """A network of its own with the same spec, parameters, class names and metadata."""

@@ -58,7 +58,10 @@ sys.exit(main())
     ],
 )
 def test_without_the_extra_the_core_s_commands_are_left(arguments, code, out, error):
-    variables = {**os.environ, **({"FASTMLP_CACHE_DIR": __file__} if "warmup" in arguments else {})}
+    variables = {
+        **os.environ,
+        **({"FASTMLP_CACHE_DIR": __file__, "FASTMLP_PREBUILT": "0"} if "warmup" in arguments else {}),
+    }
     result = subprocess.run([sys.executable, "-c", WITHOUT, *arguments], capture_output=True, text=True, env=variables)
     said = result.stderr.removeprefix("fastmlp: compiling kernels for this machine, once; it takes some seconds\n")
     assert result.returncode == code and out in result.stdout and said.startswith(error)

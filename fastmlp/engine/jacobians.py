@@ -1,0 +1,28 @@
+"""Jacobians: how many samples are taken together, and how long they take."""
+
+from __future__ import annotations
+
+from ..spec import Spec
+from .blocks import BLOCK
+
+__all__ = ["jacobian_block", "jacobian_work"]
+
+
+def _derivatives(spec: Spec, by_inputs: bool) -> int:
+    """How many rows of derivatives a sample has: those by its inputs go forward where that makes fewer."""
+    return min(spec.n_in, spec.n_out) if by_inputs else spec.n_out
+
+
+def jacobian_block(spec: Spec, by_inputs: bool) -> int:
+    """How many samples are taken together: their derivatives fill the layers' ``BLOCK`` rows."""
+    return max(1, BLOCK // _derivatives(spec, by_inputs))
+
+
+def jacobian_work(spec: Spec, n_params: int, by_inputs: bool) -> int:
+    """About how many multiply-adds take as long as one sample's Jacobian.
+
+    To read a parameter from memory, which a block does once, takes the time of ten of them; to write a number to new
+    memory that of fifty.
+    """
+    numbers = spec.n_out * (spec.n_in if by_inputs else n_params)
+    return (10 + _derivatives(spec, by_inputs)) * n_params + 50 * numbers
