@@ -1,4 +1,4 @@
-"""How long does a call take: a prediction of one sample, ten or a thousand, a loss with its gradient, a step?"""
+"""How long does a call take: predictions of 1 to 1,000 samples, a loss, its gradient, a Jacobian, a step?"""
 
 from __future__ import annotations
 
@@ -77,5 +77,25 @@ class Evaluate:
 
     def track_microseconds(self, size: str, rows: int) -> float:
         return microseconds_a_call(lambda: self.model.evaluate(self.x, self.y))
+
+    track_microseconds.unit = "µs a call"  # type: ignore[attr-defined]
+
+
+class Jacobian:
+    """A call of jacobian: tanh, linear outputs."""
+
+    params = (["24-8-2 × 200", "8-64-64-2 × 100", "784-128-10 × 10"], ["inputs", "params"], ["float32", "float64"])
+    param_names = ("size", "wrt", "dtype")
+
+    def setup(self, size: str, wrt: str, dtype: str) -> None:
+        widths, rows = size.split(" × ")
+        first, *hidden, last = map(int, widths.split("-"))
+        layers = [{"n": n, "act": "tanh"} for n in hidden]
+        self.model = fastmlp.MLP([{"n": first}, *layers, {"n": last, "act": "linear"}], seed=0, dtype=dtype)
+        self.x = np.random.default_rng(0).normal(size=(int(rows), first)).astype(dtype)
+        self.model.jacobian(self.x, wrt)
+
+    def track_microseconds(self, size: str, wrt: str, dtype: str) -> float:
+        return microseconds_a_call(lambda: self.model.jacobian(self.x, wrt))
 
     track_microseconds.unit = "µs a call"  # type: ignore[attr-defined]

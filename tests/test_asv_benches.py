@@ -27,6 +27,7 @@ def test_every_row_of_the_table_is_tracked(suite):
     [
         ("estimators", "Estimators"),
         ("prediction", "Gradient"),
+        ("prediction", "Jacobian"),
         ("prediction", "Prediction"),
         ("table", "ShareOfPlainNumba"),
         ("table", "Rows"),

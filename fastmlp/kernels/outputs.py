@@ -1,4 +1,4 @@
-"""Kernels that leave the parameters alone: outputs and losses, and Jacobians.
+"""The kernel that leaves the parameters alone: outputs and losses.
 
 Every kernel that Python calls takes three addresses: of the flat parameters; of a JOB record; and of a NUMBERS record,
 to whose totals the losses and right answers are added.

@@ -23,6 +23,10 @@ def compiled(real):
         "add_vectors": lambda count, out, x: intrinsics.add_vectors(real, count, out, x),
         "multiply_vectors": lambda count, out, x: intrinsics.multiply_vectors(real, count, out, x),
         "add_rows": lambda rows, count, out, x, x_row: intrinsics.add_rows(real, rows, count, out, x, x_row),
+        "outer_product": lambda rows, n, factors, x, index, out: intrinsics.outer_product(
+            real, rows, n, factors, x, index, out
+        ),
+        "move_rows": lambda rows, n, x, x_row, out: intrinsics.move_rows(real, rows, n, x, x_row, out),
         "are_finite": lambda count, x: intrinsics.are_finite(real, count, x),
         "clear_behind": lambda x, n, vectors: intrinsics.clear_behind(real, x, n, vectors),
         "is_largest": lambda x, n, which: intrinsics.is_largest(real, x, n, which),
@@ -85,6 +89,27 @@ def test_add_rows(guarded, real, rows):
         expected[:n] += x[:rows, :n].sum(axis=0)
         compiled(real).add_rows(rows, count, at(out), at(x), x.strides[0])
         np.testing.assert_array_equal(out, expected)
+
+
+@pytest.mark.parametrize("n", [1, 2, 4, 7, 8, 15, 16, 17, 40])
+def test_outer_product_without_padding(guarded, real, n):
+    factors, index = integers(0, 6, real=real), np.array([4, 0, 7, 1])
+    x, out = guarded(integers(1, n, real=real)), guarded(integers(2, 8 * n, real=real), padding=3)
+    expected = out.copy()
+    expected[: 8 * n].reshape(8, n)[index] = np.outer(factors[:4], x[:n])
+    compiled(real).outer_product(4, n, at(factors), at(x), at(index), at(out))
+    np.testing.assert_array_equal(out, expected)
+
+
+@pytest.mark.parametrize("n", [1, 2, 4, 7, 8, 15, 16, 17, 40])
+def test_move_rows(guarded, real, n):
+    x, out = guarded(integers(1, 5, n, real=real)), guarded(integers(2, 7 * n, real=real), padding=3)
+    expected, kept = out.copy(), x.copy()
+    expected[: 5 * n] = x[:, :n].ravel()
+    kept[:, n:] = 0
+    compiled(real).move_rows(5, n, at(x), x.strides[0], at(out))
+    np.testing.assert_array_equal(out, expected)
+    np.testing.assert_array_equal(x, kept)
 
 
 @pytest.mark.parametrize("count", range(7))
