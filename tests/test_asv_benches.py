@@ -26,8 +26,11 @@ def test_every_row_of_the_table_is_tracked(suite):
     ("module", "name"),
     [
         ("estimators", "Estimators"),
+        ("estimators", "OneByOne"),
+        ("prediction", "Evaluate"),
         ("prediction", "Gradient"),
         ("prediction", "Jacobian"),
+        ("prediction", "PartialFit"),
         ("prediction", "Prediction"),
         ("table", "ShareOfPlainNumba"),
         ("table", "Rows"),
