@@ -12,7 +12,7 @@ from typing import Any
 
 __all__ = ["ForkLock"]
 
-_PATIENCE = 60.0  # seconds that a fork waits, at most
+_PATIENCE = 300.0  # seconds that a fork waits, at most
 _GIVE_WAY = 10.0
 
 
@@ -24,7 +24,7 @@ class ForkLock:
     first would wait for a thread inside that waits for one of these, as the import of Numba does: for ever. Who does
     such things inside calls `go_first`.
 
-    Others' locks may still be held while somebody forks, so a fork does not wait for longer than a minute. When
+    Others' locks may still be held while somebody forks, so a fork does not wait for longer than five minutes. When
     somebody is inside then, or Ctrl-C ended the waiting, or a signal handler forked in the thread that is inside,
     entering raises RuntimeError(``message``) in the child.
     """

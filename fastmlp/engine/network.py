@@ -14,12 +14,20 @@ from ..metrics import Metric, one_hot
 from ..spec import Spec
 from .engine import Engine
 
-__all__ = ["Network", "evaluate_rows", "kernels_level", "mean_values", "named_values"]
+__all__ = ["Network", "evaluate_rows", "is_plain", "kernels_level", "mean_values", "named_values"]
 
 _BUSY = (
     "the model is being trained by the call that this one comes from (a callback or a signal handler); "
     "train a model.copy(), or wait until that call returns"
 )
+
+
+_NATIVE = frozenset(np.dtype(kind) for kind in "bBhHiIlLqQfd")
+
+
+def is_plain(values: Any) -> bool:
+    """Whether kernels can read the values as they are, without a copy."""
+    return type(values) is np.ndarray and values.dtype in _NATIVE
 
 
 class Network:
@@ -42,6 +50,7 @@ class Network:
         self._params = aligned(n_params, dtype)
         self._weights, self._biases = self.unflatten(self._params)
         self._engine_or_none: Engine | None = None
+        self._n_in = spec.n_in
         self._alone = Alone(_BUSY)
 
     @property
@@ -81,6 +90,10 @@ class Network:
         if self._engine_or_none is None:
             self._engine_or_none = Engine(self.spec, self._places, self._params)
         return self._engine_or_none
+
+    def _are_few(self, x: Any) -> bool:
+        """Whether x is an array of few samples, of the right shape, that a kernel may be asked to look at as it is."""
+        return is_plain(x) and x.ndim == 2 and x.shape[1] == self._n_in and 0 < len(x) <= self._engine.few
 
     def unflatten(self, vector: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Views of a vector shaped like ``params`` (a gradient, say): lists like ``weights`` and ``biases``."""

@@ -43,7 +43,7 @@ from .passes import (
     update_first,
     weight_of,
 )
-from .subnormals import without_subnormals
+from .subnormals import flush_subnormals, restore_subnormals
 from .threads import told_to_stop, wait
 from .vectors import are_finite
 
@@ -102,14 +102,12 @@ def _squares(job, rows, address, stride, n, real):
 
 
 @kernel_function
-def _stays_finite(job, rows, n_columns, totals, real):
-    """Whether the loss is finite, and a step too short to make finite parameters infinite.
+def _stays_finite(job, rows, n_columns, real):
+    """Whether a step is too short to make finite parameters infinite.
 
     No weight changes by more than |scaled| |x|, over all rows (Cauchy–Schwarz). Where that is at most 1e30, it is less
     than half of the distance between float32's largest numbers.
     """
-    if not math.isfinite(totals.loss):
-        return False
     for i in range(job.workspace.n_layers):
         layer = layer_at(job, i)
         scaled = _squares(job, rows, layer.scaled, layer.out_row, layer.n_out, real)
@@ -121,39 +119,45 @@ def _stays_finite(job, rows, n_columns, totals, real):
 
 
 @inlined_source
-def _small_step(job, start, rows, rate, totals, real):
-    """Make a step of plain SGD with a batch of one block, which needs no gradient of its own; true if told to stop, or
-    if parameters might not stay finite in a checked call."""
-    n_columns = _block_deltas(job, start, rows, totals, real)
-    if told_to_stop(job):
-        return True
+def _plain_step(job, start, rows, n_columns, rate, real):
+    """Make a step of plain SGD against the gradient of the block's samples, which is never written; false if parameters
+    might not stay finite in a checked call."""
     factor = real(-rate / _weight(job, start, rows))
     for i in range(job.workspace.n_layers):
         scale(layer_at(job, i), 0, rows, factor, real)
-    if job.call.checked and not _stays_finite(job, rows, n_columns, totals, real):
-        return True
+    if job.call.checked and not _stays_finite(job, rows, n_columns, real):
+        return False
     for i in range(1, job.workspace.n_layers):
         update(job, layer_at(job, i), 0, 0, rows, real)
     update_first(job, 0, rows, n_columns, real)
-    return False
+    return True
 
 
-@inlined_source
-def _sample_step(job, start, rate, totals, real):
-    """Make the optimiser's step with a batch of one sample, whose gradient is never whole; true if told to stop, or if
-    the loss is not finite in a checked call."""
-    n_columns = _block_deltas(job, start, 1, totals, real)
-    if told_to_stop(job) or (job.call.checked and not math.isfinite(totals.loss)):
-        return True
+@kernel_function
+def _sample_step(job, start, n_columns, rate, real):
+    """Make the optimiser's step against the gradient of the block's one sample, which is never written."""
     prepare_step(job, rate)
     factor, options = 1 / _weight(job, start, 1), record_at(job.step.options, OPTIONS)
     for i in range(job.workspace.n_layers):
         layer = layer_at(job, i)
-        step_of_sample(job, layer, layer.input if i > 0 else spread_inputs(job, n_columns, real), factor, real)
+        x = layer.input if i > 0 else spread_inputs(job, n_columns, real)
+        step_of_sample(job, layer, x, factor, real)
         if options.max_norm > 0:
             _limit_norms(layer, options.max_norm, real)
     options.steps += 1
-    return False
+
+
+@inlined_source
+def _small_step(job, start, rows, rate, totals, real):
+    """Make a step with a batch of one block by plain SGD, or of one sample by a rule; true if told to stop, or if the
+    loss or parameters might not stay finite in a checked call."""
+    n_columns = _block_deltas(job, start, rows, totals, real)
+    if told_to_stop(job) or (job.call.checked and not math.isfinite(totals.loss)):
+        return True
+    if job.step.rule:
+        _sample_step(job, start, n_columns, rate, real)
+        return False
+    return not _plain_step(job, start, rows, n_columns, rate, real)
 
 
 @inlined_source
@@ -302,6 +306,43 @@ def _end_early(job, params, real):
     return 1.0
 
 
+@inlined_source
+def _all_batches(job, params, numbers, real):
+    """What `_batches` does and returns."""
+    call, rate, leads = job.call, real(numbers.rate), job.team.member == 0
+    is_small = not call.gradient and not job.step.rule
+    if job.step.rule and call.batch == 1:
+        is_small = record_at(job.step.options, OPTIONS).clip_norm == 0
+    if leads:
+        pack_all(job, params, real)
+    if wait(job):
+        return 1.0
+    for j in range(blocks(call.count, call.batch)):
+        start = j * call.batch
+        size = min(call.batch, call.count - start)
+        if is_small:
+            if _small_step(job, start, size, rate, numbers.totals, real):
+                return _end_early(job, params, real)
+            continue
+        if leads and not call.gradient:
+            prepare_step(job, rate)
+        if _add_gradient(job, start, size, numbers.totals, real):
+            return _end_early(job, params, real)
+        if call.checked and not (call.gradient or math.isfinite(numbers.totals.loss)):
+            return _end_early(job, params, real)
+        if call.ends and not call.gradient and _step(job, real):
+            return 1.0
+    if (call.gradient or not call.ends) and wait(job):
+        return 1.0
+    if leads:
+        _write_back(job, params, rate, real)
+        if call.checked and job.step.rule:
+            vectors = (job.workspace.n_params * size_of(real) + VECTOR_BYTES - 1) // VECTOR_BYTES
+            if not are_finite(real, vectors, params):
+                numbers.totals.loss = math.nan
+    return 0.0
+
+
 def _batches(real):
     """Make a step for each batch of the call's samples, or write the gradient of all of them.
 
@@ -313,41 +354,9 @@ def _batches(real):
     """
 
     def batches(params, job, numbers):
-        job, numbers = record_at(job, JOB), record_at(numbers, NUMBERS)
-        call, rate = job.call, real(numbers.rate)
-        leads = job.team.member == 0
-        by_sample = job.step.rule and call.batch == 1 and record_at(job.step.options, OPTIONS).clip_norm == 0
-        if leads:
-            pack_all(job, params, real)
-        if wait(job):
-            return 1.0
-        for j in range(blocks(call.count, call.batch)):
-            start = j * call.batch
-            size = min(call.batch, call.count - start)
-            if not (job.step.rule or call.gradient):
-                if _small_step(job, start, size, rate, numbers.totals, real):
-                    return _end_early(job, params, real)
-                continue
-            if by_sample:
-                if _sample_step(job, start, rate, numbers.totals, real):
-                    return _end_early(job, params, real)
-                continue
-            if leads and not call.gradient:
-                prepare_step(job, rate)
-            if _add_gradient(job, start, size, numbers.totals, real):
-                return _end_early(job, params, real)
-            if call.checked and not (call.gradient or math.isfinite(numbers.totals.loss)):
-                return _end_early(job, params, real)
-            if call.ends and not call.gradient and _step(job, real):
-                return 1.0
-        if (call.gradient or not call.ends) and wait(job):
-            return 1.0
-        if leads:
-            _write_back(job, params, rate, real)
-            if call.checked and job.step.rule:
-                vectors = (job.workspace.n_params * size_of(real) + VECTOR_BYTES - 1) // VECTOR_BYTES
-                if not are_finite(real, vectors, params):
-                    numbers.totals.loss = math.nan
-        return 0.0
+        job, floats = record_at(job, JOB), flush_subnormals()
+        result = _all_batches(job, params, record_at(numbers, NUMBERS), real)
+        restore_subnormals(floats)
+        return result
 
-    return without_subnormals(batches)
+    return batches

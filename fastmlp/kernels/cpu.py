@@ -107,14 +107,11 @@ def compressor() -> str | None:
 
 
 def cpu_features() -> str:
-    """The host's features as LLVM takes them, without those that are wider than the vectors asked for."""
-    features = dict(_host_features())
-    for bits, needed in ((512, "avx512f"), (256, "avx")):
-        if vector_bytes() * 8 < bits and features.get(needed):
-            features[needed] = False
-    # Those that are off come last: LLVM takes with each what needs it, and with one that is on what that needs.
-    in_order = sorted(features.items(), key=lambda feature: (not feature[1], feature[0]))
-    return ",".join(f"{'+' if on else '-'}{name}" for name, on in in_order)
+    """The host's features as LLVM takes them, then what is wider than the vectors asked for, as taken away: LLVM takes
+    with a feature all that need it, but one that comes later brings back what it needs."""
+    features = [f"{'+' if on else '-'}{name}" for name, on in sorted(_host_features().items())]
+    too_wide = [f"-{name}" for bits, name in ((512, "avx512f"), (256, "avx")) if vector_bytes() * 8 < bits]
+    return ",".join(features + (too_wide if architecture() == "x86" else []))
 
 
 @functools.cache

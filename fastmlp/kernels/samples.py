@@ -32,7 +32,7 @@ from .passes import (
     update_first,
     update_first_weights,
 )
-from .subnormals import without_subnormals
+from .subnormals import flush_subnormals, restore_subnormals
 from .threads import told_to_stop
 from .vectors import add_vectors, copy, scale_vectors
 
@@ -74,7 +74,7 @@ def _samples(real):
     """Make a step of plain SGD for each sample; the call's outputs, where wanted, get those of each as it was seen."""
 
     def samples(params, job, numbers):
-        job, numbers = record_at(job, JOB), record_at(numbers, NUMBERS)
+        job, numbers, floats = record_at(job, JOB), record_at(numbers, NUMBERS), flush_subnormals()
         workspace, call = job.workspace, job.call
         first, rate = layer_at(job, 0), real(numbers.rate)
         pack_all(job, params, real)
@@ -101,9 +101,10 @@ def _samples(real):
             if learnt < rows:
                 break
         unpack_all(job, params, real)
+        restore_subnormals(floats)
         return 0.0
 
-    return without_subnormals(samples)
+    return samples
 
 
 @inlined_source
@@ -231,7 +232,7 @@ def _one_mode(job, layer, dx, t, distance, of_delta, of_gradient, real):
     backward_and_update(job, layer, distance, layer.z + skip, dx, t, real)
 
 
-@inlined_source
+@kernel_function
 def _deeper_layers(job, t, weights, steps, with_deltas, real):
     """Add a step's share of sample t's gradient to both modes of the deeper layers; with deltas, every delta below gets
     dL/dz on the way, with the weights from before: weights[0] · the first mode + weights[1] · the second."""
@@ -330,7 +331,7 @@ def _samples_with_memory(real):
     """
 
     def samples_with_memory(params, job, numbers):
-        job, numbers = record_at(job, JOB), record_at(numbers, NUMBERS)
+        job, numbers, floats = record_at(job, JOB), record_at(numbers, NUMBERS), flush_subnormals()
         workspace, call, first = job.workspace, job.call, layer_at(job, 0)
         options, modes = record_at(job.step.options, OPTIONS), record_at(job.step.modes, MODES)
         prepare_step(job, real(numbers.rate))  # SGD's numbers are the same in every step
@@ -363,6 +364,7 @@ def _samples_with_memory(real):
             if learnt < rows:
                 break
         _write_back(job, params, modes, real)
+        restore_subnormals(floats)
         return 0.0
 
-    return without_subnormals(samples_with_memory)
+    return samples_with_memory

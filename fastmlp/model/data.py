@@ -13,14 +13,14 @@ import numpy as np
 from ..base.checks import check_number
 from ..base.sparse import SparseRows
 from ..engine.epochs import Samples
+from ..engine.network import is_plain
 from ..spec import Spec
 
 __all__ = [
     "balanced_weights", "check_class_names", "check_samples", "check_weights", "check_x", "check_y", "class_indices",
-    "counted_rows", "is_plain", "plain_targets",
+    "counted_rows", "plain_targets",
 ]  # fmt: skip
 
-_NATIVE = frozenset(np.dtype(kind) for kind in "bBhHiIlLqQfd")
 _TOGETHER = 1 << 20  # elements looked at in one go, so that checking costs no memory to speak of
 
 
@@ -89,11 +89,6 @@ def check_y(y: Any, spec: Spec, n_samples: int, dtype: np.dtype, name: str = "y"
             f"{name} must be at least {lowest:g} for {spec.loss.name}, {name}[{row}, {column}] is {y[row, column]}"
         )
     return y.copy() if y.strides[1] == 0 and n_out > 1 else y
-
-
-def is_plain(values: Any) -> bool:
-    """Whether kernels can read the values as they are, without a copy."""
-    return type(values) is np.ndarray and values.dtype in _NATIVE
 
 
 def plain_targets(y: Any, spec: Spec, n_samples: int) -> np.ndarray | None:

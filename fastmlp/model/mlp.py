@@ -17,7 +17,7 @@ from ..init import Uniform, initializer
 from ..metrics import named_metrics
 from ..spec import Spec
 from . import files
-from .data import check_class_names, check_samples, check_x, check_y, counted_rows, is_plain, plain_targets
+from .data import check_class_names, check_samples, check_x, check_y, counted_rows, plain_targets
 from .online import Online
 
 __all__ = ["MLP", "check_model", "load"]
@@ -92,7 +92,6 @@ class MLP(Network):
     def _build(self, spec: Spec, dtype: np.dtype) -> None:
         """Make the network, all its parameters zero, without names and metadata."""
         super()._build(spec, dtype)
-        self._n_in = spec.n_in
         self._online: Online | None = None
         self._class_names: tuple[str, ...] | None = None
         self.metadata: dict[str, Any] = {}
@@ -188,10 +187,6 @@ class MLP(Network):
         samples = check_samples(x, y, self.spec, self.dtype, sample_weight)
         x, y, weights = samples.x, samples.y, samples.weights
         return evaluate_rows(self, x, y, weights, counted_rows(samples), metrics, n_threads)
-
-    def _are_few(self, x: Any) -> bool:
-        """Whether x is an array of few samples, of the right shape, that a kernel may be asked to look at as it is."""
-        return is_plain(x) and x.ndim == 2 and x.shape[1] == self._n_in and 0 < len(x) <= self._engine.few
 
     def partial_fit(
         self, x: Any, y: Any, *, lr: float = 0.01, optimizer: Any = None, batch_size: int = 1, sample_weight: Any = None

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..base.checks import check_count, check_number
 from ..engine.blocks import BLOCK
 from ..engine.epochs import EpochRunner, Samples
-from ..engine.network import mean_values
+from ..engine.network import Network, mean_values
 from ..engine.shortcuts import LearnFew
 from ..engine.steps import OptimizerState
 from ..engine.team import LONG
@@ -16,9 +16,6 @@ from ..optimizers import LBFGS, Optimizer, get_optimizer
 from .data import check_samples, counted_rows, plain_targets
 from .divergence import remedy
 from .history import DivergenceError, History
-
-if TYPE_CHECKING:
-    from .mlp import MLP
 
 __all__ = ["Online"]
 
@@ -28,7 +25,7 @@ _MOST = 1 << 40  # samples in a batch: more never come, and kernels' integers ma
 class Online:
     """A network that is being trained piece by piece (`MLP.partial_fit`)."""
 
-    def __init__(self, network: MLP) -> None:
+    def __init__(self, network: Network) -> None:
         self._network = network
         self._state = OptimizerState.begin(get_optimizer("sgd"), network.params)
         self._runner: EpochRunner | None = None

@@ -16,8 +16,9 @@ from ..activations import get_activation
 from ..base.checks import check_count, check_dtype
 from ..base.extras import require
 from ..engine.epochs import Samples
+from ..engine.network import is_plain
 from ..losses import Loss, get_loss
-from ..model.data import balanced_weights, check_weights, check_x, check_y, is_plain, plain_targets
+from ..model.data import balanced_weights, check_weights, check_x, check_y, plain_targets
 from ..model.mlp import MLP
 from ..model.options import dropout_shares
 from ..spec import Spec
