@@ -17,7 +17,7 @@ from .binding import Binding, DataView
 from .blocks import BLOCK, part_of_batch
 from .call import KernelCall, TimeSlices
 from .jacobians import jacobian_block, jacobian_work
-from .shortcuts import GradientOfFew, JacobianOfFew, PredictFew, ScoreFew
+from .shortcuts import GradientOfFew, JacobianOfFew, PredictFew, PredictOne, ScoreFew
 from .team import LONG, Team
 
 __all__ = ["AT_ONCE", "Engine"]
@@ -42,7 +42,18 @@ class Engine:
         copied = max(1, _COPIED // max(spec.widths))
         self._rooms = [(min(copied, limit), limit) for limit in (1, min(BLOCK, self.few), self.few)]
         self._idle_teams: list[Team] = []
+        self._idle_predictors: list[PredictOne] = []
         self._idle_kernels: dict[Any, list[Any]] = {}
+
+    def predict_one(self, x: np.ndarray) -> np.ndarray | None:
+        """The outputs (1, n_out) of x (1, n_in), of any real dtype; None where x is not finite."""
+        try:
+            one = self._idle_predictors.pop()
+        except IndexError:
+            one = PredictOne(self.binding)
+        outputs = one(x)
+        self._idle_predictors.append(one)
+        return outputs
 
     def predict_few(self, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray | None:
         """The outputs (n, n_out) of x (n, n_in), for up to ``few`` samples of any real dtype, written to ``out`` if

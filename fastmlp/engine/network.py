@@ -50,7 +50,7 @@ class Network:
         self._params = aligned(n_params, dtype)
         self._weights, self._biases = self.unflatten(self._params)
         self._engine_or_none: Engine | None = None
-        self._n_in = spec.n_in
+        self._n_in, self._one_sample = spec.n_in, (1, spec.n_in)
         self._alone = Alone(_BUSY)
 
     @property

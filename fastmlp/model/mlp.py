@@ -12,7 +12,7 @@ import numpy as np
 
 from ..base.checks import check_choice, check_count, check_dtype, check_out, check_seed
 from ..base.ram import check_memory
-from ..engine.network import Network, evaluate_rows, mean_values
+from ..engine.network import Network, evaluate_rows, is_plain, mean_values
 from ..init import Uniform, initializer
 from ..metrics import named_metrics
 from ..spec import Spec
@@ -116,7 +116,11 @@ class MLP(Network):
         """
         if n_threads != 1:
             n_threads = check_count(n_threads, "n_threads")
-        if self._are_few(x):
+        if out is None and is_plain(x) and x.shape == self._one_sample:
+            outputs = self._engine.predict_one(x)
+            if outputs is not None:
+                return outputs
+        elif self._are_few(x):
             if out is not None:
                 check_out(out, (len(x), self.spec.n_out), self.dtype)
             outputs = self._engine.predict_few(x, out)
