@@ -330,12 +330,9 @@ def rows(rounds: int, seconds: float) -> Iterator[str]:
         except ConnectionError:  # load_mnist neither found nor fetched it
             yield f"| {work.name} | no MNIST |" + " |" * len(installed)
             continue
-        ratios = [_times(times[name] / times["fastmlp"]) if name in times else "" for name in installed]
-        yield f"| {work.name} | {times['fastmlp']:.2f} | {' | '.join(ratios)} |"
-
-
-def _times(ratio: float) -> str:
-    return f"{ratio:.3g}×" if ratio < 999.5 else f"{ratio:,.0f}×"
+        ours = times["fastmlp"]
+        ratios = [f"{bench_numbers.figures(times[name] / ours)}×" if name in times else "" for name in installed]
+        yield f"| {work.name} | {ours:.2f} | {' | '.join(ratios)} |"
 
 
 def _machine() -> str:

@@ -22,7 +22,7 @@ from ..kernels.report import show_kernels
 from ..model.mlp import MLP
 from ..model.training import train
 
-__all__ = ["lines"]
+__all__ = ["figures", "lines"]
 
 _FASTMLP = """
 import fastmlp
@@ -175,7 +175,12 @@ def _beside(runs: dict[str, Callable[[], Any]], calls: int) -> str:
         for name, run in runs.items():
             best[name] = min(best[name], _best(run, calls, 2))
     ours, *others = best
-    return f"{best[ours]:.3g} µs; " + ", ".join(f"{name} {best[name] / best[ours]:.2g}×" for name in others)
+    return f"{figures(best[ours])} µs; " + ", ".join(f"{name} {best[name] / best[ours]:.2g}×" for name in others)
+
+
+def figures(value: float) -> str:
+    """Write a number with three figures, or with all that stand before the decimal point."""
+    return f"{value:.3g}" if value < 999.5 else f"{value:,.0f}"
 
 
 def _numpy_prediction(model: MLP, x: np.ndarray) -> Callable[[], np.ndarray]:
@@ -320,4 +325,4 @@ def _first_training(rounds: int) -> str:
         compiled = seconds("0", 1)
         figures += [f"{seconds('0', rounds):.2f} s with the cache's", f"{compiled:.1f} s where they are compiled"]
     beyond = "import and first training of a small network, beyond NumPy's import"
-    return f"- {beyond}: {', '.join(figures)} ({usable_cores()} cores)"
+    return f"- {beyond}: {', '.join(figures)} ({usable_cores()} core{'s' * (usable_cores() > 1)})"
