@@ -465,11 +465,11 @@ print(json.dumps([str(folder), said, mode, len(list(folder.glob("*/*.o"))), "num
 
 
 def cache_of(variables, user=(), remove=("FASTMLP_CACHE_DIR", "XDG_CACHE_HOME")):
-    """What a process in this environment says: folder, warnings, mode, number of kernels, whether it compiled any.
+    """What a process without prebuilt kernels says: folder, warnings, mode, number of kernels, whether it compiled any.
 
     As another user, with a number for itself and its group, it may still read whatever root may: Python may be root's.
     """
-    environment = {key: value for key, value in os.environ.items() if key not in remove}
+    environment = {key: value for key, value in os.environ.items() if key not in remove} | {"FASTMLP_PREBUILT": "0"}
     command = [sys.executable, "-c", COMPILE]
     if user:
         powers = [f"--{kind}-caps=+dac_read_search" for kind in ("inh", "ambient")]
