@@ -33,9 +33,9 @@ KILLER = Path(__file__).parents[1] / "model" / "killer.py"
 
 
 def deaths(chance: random.Random, n: int = 25) -> list[Any]:
-    """When each of n processes dies: after seconds, or at an instant of its write of that number."""
+    """When each of n processes dies: after a share of the run's time, or at an instant of its write of that number."""
     return [
-        chance.uniform(0, 0.15) if chance.random() < 0.6 else [chance.choice(INSTANTS), chance.randint(1, 12)]
+        chance.uniform(0, 0.1) if chance.random() < 0.6 else [chance.choice(INSTANTS), chance.randint(1, 12)]
         for _ in range(n)
     ]
 

@@ -1,8 +1,8 @@
 """Train in processes that are killed: `python killer.py FOLDER PLAN OPTIONS`, for test_checkpoints.py.
 
-First a process trains without a checkpoint. PLAN is a JSON list of the deaths of others: seconds after which one gets
-SIGKILL, or [instant, n]: at that instant of its n-th write. The last process is left alone. Each is a fork of this one,
-which has only loaded the library. Prints what came of it, as JSON.
+First a process trains without a checkpoint, then one with it. PLAN is a JSON list of the deaths of others: the share of
+the latter's time after which one gets SIGKILL, or [instant, n]: at that instant of its n-th write. The last process is
+left alone. Each is a fork of this one, which has only loaded the library. Prints what came of it, as JSON.
 """
 
 from __future__ import annotations
@@ -79,11 +79,15 @@ def main(folder, plan, options):
     checkpoint, answer = folder / "run", folder / "answer"
     killed, reached, leftovers = 0, [], 0
     unbroken = finished(options, answer)
+    begin = time.perf_counter()
+    assert finished(options, answer, checkpoint) == unbroken
+    seconds = time.perf_counter() - begin
+    checkpoint.unlink()
     for death in plan:
         instant = death if isinstance(death, list) else None
         pid = child(options, answer, checkpoint, instant)
         if instant is None:
-            time.sleep(death)
+            time.sleep(death * seconds)
             os.kill(pid, signal.SIGKILL)
         killed += os.WIFSIGNALED(os.waitpid(pid, 0)[1])
         leftovers += any(folder.glob("*.part"))

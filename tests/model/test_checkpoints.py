@@ -463,7 +463,7 @@ def killed(folder, plan, options):
 @pytest.mark.parametrize("name", RUNS)
 def test_killed_at_random_instants(quick_folder, name):
     chance = random.Random(name)
-    plan = [chance.uniform(0, 0.4) for _ in range(6)]
+    plan = [chance.uniform(0, 0.3) for _ in range(6)]
     assert killed(quick_folder, plan, {"epochs": 1200, **RUNS[name]})["killed"] >= 2
 
 
@@ -478,7 +478,7 @@ def test_killed_in_the_middle_of_a_write(tmp_path):
 def test_killed_many_times_while_it_writes(quick_folder):
     """The smallest net: nearly all of its time goes into files."""
     chance = random.Random(0)
-    plan = [chance.uniform(0, 0.1) for _ in range(50)]
+    plan = [chance.uniform(0, 0.05) for _ in range(50)]
     result = killed(quick_folder, plan, {"epochs": 4000, "batch_size": 90, "lr": 0.01, "hidden": 1})
     assert result["killed"] >= 5
 
