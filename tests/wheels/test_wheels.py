@@ -168,7 +168,8 @@ def test_an_sdist_has_no_libraries_and_builds_wheels(built, tmp_path):
     sdist = build(built, "sdist", "win_amd64")
     with tarfile.open(sdist) as file:
         assert not [name for name in file.getnames() if "libraries" in name]
-        file.extractall(tmp_path, filter="data")
+        file.extraction_filter = getattr(tarfile, "data_filter", None)  # new in Python 3.11.4
+        file.extractall(tmp_path)
     root = tmp_path / sdist.name.removesuffix(".tar.gz")
     assert platform_of(build(root)) == "any"
     shutil.copytree(built / "fastmlp" / "kernels" / "libraries", root / "fastmlp" / "kernels" / "libraries")
