@@ -204,6 +204,8 @@ class LaneRunner:
         job["order"], job["count"], job["epochs"] = order.ctypes.data, count, epochs
         job["rates"], job["losses"], job["right"] = (part.ctypes.data for part in (all_rates, losses, right))
         self._train(job.ctypes.data)
+        if self._spec.multilabel:
+            right /= self._spec.n_out
         return losses[:, :n].T, right[:, :n].T
 
     @property

@@ -56,6 +56,7 @@ def _lanes(real):
     lanes = lanes_of(itemsize)
     row = lanes * itemsize
     units, inputs, vectors = UNITS, INPUTS, VECTORS
+    half = real(0.5)
 
     @kernel_function
     def layer_at(job, i):
@@ -65,14 +66,18 @@ def _lanes(real):
     def read_samples(job, step):
         """Copy every lane's sample to the first layer's input and to the targets."""
         first, last = layer_at(job, 0), layer_at(job, job.n_layers - 1)
-        n_in, n_out = first.n_in, last.n_out
+        move(job.order + 8 * step * lanes, job.x, first.n_in, first.input)
+        move(job.order + 8 * step * lanes, job.y, last.n_out, job.targets)
+
+    @kernel_function
+    def move(order, samples, n, to):
+        """Write each lane's sample, n numbers, to its column of n rows."""
+        order = array_at(order, lanes, np.int64)
         for lane in range(lanes):
-            sample = peek(job.order + 8 * (step * lanes + lane), np.int64)
-            x, y = job.x + sample * n_in * itemsize, job.y + sample * n_out * itemsize
-            for k in range(n_in):
-                array_at(first.input + k * row, lanes, real)[lane] = peek(x + k * itemsize, real)
-            for j in range(n_out):
-                array_at(job.targets + j * row, lanes, real)[lane] = peek(y + j * itemsize, real)
+            sample = array_at(samples + order[lane] * n * itemsize, n, real)
+            column = array_at(to + lane * itemsize, n * lanes, real)
+            for k in range(n):
+                column[k * lanes] = sample[k]
 
     @kernel_function
     def forward(layer):
@@ -117,7 +122,7 @@ def _lanes(real):
 
     @kernel_function
     def score(job, epoch):
-        """Add each lane's right answer, or the share of its labels that are right."""
+        """Add each lane's right answer, or how many of its labels are right."""
         wide_vectors()
         layer = layer_at(job, job.n_layers - 1)
         right = array_at(job.right + 8 * epoch * lanes, lanes, np.float64)
@@ -144,8 +149,8 @@ def _lanes(real):
         for j in range(n):
             a, y = array_at(layer.a + j * row, lanes, real), array_at(job.targets + j * row, lanes, real)
             for lane in range(lanes):
-                matches = (a[lane] > 0.5) if y[lane] > 0.5 else (a[lane] <= 0.5)
-                right[lane] += np.float64(matches) / n
+                matches = (a[lane] > half) & (y[lane] > half) | (a[lane] <= half) & (y[lane] <= half)
+                right[lane] += np.float64(1.0 if matches else 0.0)
 
     @force_inlined
     def through_activation(job, layer):
@@ -350,7 +355,7 @@ def _lane_loss(loss, output, real):
             return 0.0
 
         return rows_of_columns
-    one = of_one_output(loss, output, real)
+    one = of_one_output(loss, output, real, real)
 
     def rows_of(z, a, y, delta, losses, n, scratch):
         wide_vectors()

@@ -28,11 +28,11 @@ def build(name: str, dtype: str):
     return _loss_rows(_row_of(of_one_output(loss, output, real)))
 
 
-def of_one_output(loss, output, real):
+def of_one_output(loss, output, real, wide=np.float64):
     """A loss of single outputs, in itself or fused with an activation, as a function of z, a and y: its value, and its
-    derivative by a, or by z where it is fused."""
+    derivative by a, or by z where it is fused. What is fused is computed with numbers of the type ``wide``."""
     if output:
-        return _FUSED[loss, output](real)
+        return _FUSED[loss, output](wide)
     function, derivative = specialised(LOSSES[loss].function, real), specialised(LOSSES[loss].derivative, real)
     return _of_functions(function, derivative)
 
@@ -104,14 +104,14 @@ def _cross_entropy_softmax(real):
 
 def _cross_entropy_sigmoid(real):
     """-y log sigmoid(z) = y softplus(-z); dL/dz = -y sigmoid(-z)."""
-    double = functions(np.float64)
+    np, zero, unit = functions(real), real(0), real(1)
 
     @force_inlined
     def one(z, a, y):
-        wide = np.float64(z)
-        e = double.exp(-double.abs(wide))
-        value = y * (double.maximum(-wide, 0.0) + double.log1p(e))
-        return value, -y * double.where(wide > 0.0, e, 1.0) / (1.0 + e)
+        z = real(z)
+        e = np.exp(-np.abs(z))
+        value = y * (np.maximum(-z, zero) + np.log1p(e))
+        return value, -y * np.where(z > zero, e, unit) / (unit + e)
 
     return one
 
@@ -121,13 +121,12 @@ def _bce_sigmoid(real):
 
     softplus(z) - y z is arranged so that no two large numbers are subtracted.
     """
-    double = functions(np.float64)
+    np, zero, unit = functions(real), real(0), real(1)
 
     @force_inlined
     def one(z, a, y):
-        wide = np.float64(z)
-        value = wide * (double.where(wide > 0.0, 1.0, 0.0) - y) + double.log1p(double.exp(-double.abs(wide)))
-        return value, a - y
+        wide = real(z)
+        return wide * (np.where(wide > zero, unit, zero) - y) + np.log1p(np.exp(-np.abs(wide))), a - y
 
     return one
 
