@@ -8,8 +8,6 @@ import numpy as np
 
 from ..kernels import catalog
 from ..kernels.catalog import Variant
-from ..kernels.lanes import VECTORS
-from ..kernels.cpu import vector_bytes
 from ..kernels.layout import LANE_LAYER, LANES, OPTIONS, aligned, parameter_places
 from ..optimizers import SGD, Optimizer
 from ..spec import Spec
@@ -62,7 +60,10 @@ class LaneRunner:
         self, spec: Spec, dtype: np.dtype, x: np.ndarray, y: np.ndarray, batch: int, optimizer: Optimizer
     ) -> None:
         real = dtype.name
-        self.width = lanes = VECTORS * vector_bytes() // dtype.itemsize
+        _prepare(spec, real, optimizer)
+        self._train = catalog.lanes(real)
+        self._job = np.zeros((), LANES)
+        self.width = lanes = int(self._train(self._job.ctypes.data))
         self._spec, self._dtype, self._alive = spec, dtype, (x, y)
         places, self._n_params = parameter_places(spec.widths, [layer.bias for layer in spec.layers])
         self._flat = np.concatenate([  # where in the flat vector the number of each row stands
@@ -81,7 +82,7 @@ class LaneRunner:
         constants = np.array(optimizer.constants, np.float64)
         n_numbers = len(optimizer.prepare(1.0, 1.0, optimizer.constants))
         n_scratch = max(*widths, _SCRATCH, 4 + optimizer.states + n_numbers)
-        n_rows += n_numbers + 2 + 1 + n_scratch + max(widths)  # the last ones are zeros, in place of biases
+        n_rows += n_numbers + 2 + 3 + n_scratch + max(widths)  # the last ones are zeros, in place of biases
         self._memory = aligned(n_rows * lanes, dtype)
         self._rows = self._memory.reshape(n_rows, lanes)
         address, used = self._memory.ctypes.data, 0
@@ -104,6 +105,8 @@ class LaneRunner:
         numbers, _ = take(n_numbers)
         penalties, self._penalties = take(2)
         factors, _ = take(1)
+        alive, self._lives = take(1)
+        right_so_far, _ = take(1)
         scratch, _ = take(n_scratch)
         zeros, _ = take(max(widths))
         softmax = [address_of(function) for function in catalog.lane_softmax(real)]
@@ -134,8 +137,7 @@ class LaneRunner:
         self._layers = np.array(layers, LANE_LAYER)
         output = fused_output(spec)
         self._options, self._constants = np.zeros((), OPTIONS), constants
-        self._step_numbers, self._lives = np.zeros(n_numbers), np.ones(lanes)
-        self._job = np.zeros((), LANES)
+        self._step_numbers = np.zeros(n_numbers)
         words(self._job)[:] = fields(
             LANES,
             n_layers=len(layers),
@@ -143,7 +145,7 @@ class LaneRunner:
             n_params=self._n_params,
             params=params,
             finite=finite,
-            alive=self._lives.ctypes.data,
+            alive=alive,
             gradient=0 if self._plain else gradient - params,
             n_states=optimizer.states,
             states=self._distances.ctypes.data,
@@ -156,6 +158,7 @@ class LaneRunner:
             rates=0,
             losses=0,
             right=0,
+            right_so_far=right_so_far,
             targets=targets,
             loss=address_of(catalog.lane_loss(spec.loss.name, output, real)),
             prepare=address_of(catalog.prepare(optimizer.name)),
@@ -173,7 +176,6 @@ class LaneRunner:
             factors=factors,
             scratch=scratch,
         )
-        self._train = catalog.lanes(real)
 
     def begin(self, params: np.ndarray, l1: Sequence[float], l2: Sequence[float]) -> None:
         """Take networks, at most ``width``: parameters (n_networks, n_params) in the order of `MLP.params`, and their
@@ -187,7 +189,7 @@ class LaneRunner:
         self._penalties[...] = 0
         self._penalties[0, :n], self._penalties[1, :n] = l1, l2
         self._options["steps"] = 0
-        self._lives[:] = 1
+        self._lives[...] = 1
 
     def run(self, orders: np.ndarray, rates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Train for some epochs: orders (n_networks, epochs, n_samples) of int64, learning rates (n_networks, epochs).
@@ -214,3 +216,11 @@ class LaneRunner:
         result = np.empty((self._count, self._n_params), self._dtype)
         result[:, self._flat] = self._finite[:, : self._count].T
         return result
+
+
+def _prepare(spec: Spec, real: str, optimizer: Optimizer) -> None:
+    """Compile, side by side, what has to be compiled."""
+    kernels = [Variant(name, "", real) for name in catalog.LANES]
+    kernels.append(Variant("lane_loss", f"{spec.loss.name}.{fused_output(spec)}", real))
+    kernels.append(Variant("lane_step", f"{optimizer.name}.{optimizer.states}", real))
+    prepare_kernels(spec, real, *kernels)

@@ -12,7 +12,10 @@ from numba.extending import intrinsic
 from .cpu import vector_bytes
 from .emitter import INT64, Emitter
 
-__all__ = ["lane_backward", "lane_products", "lane_update"]
+__all__ = [
+    "add_label_matches", "add_right_classes", "cross_entropy_rows", "keep_finite", "lane_backward", "lane_products",
+    "lane_update", "scale_rows", "softmax_begin", "softmax_end",
+]  # fmt: skip
 
 
 class _Rows:
@@ -34,6 +37,25 @@ class _Rows:
 
     def multiply_add(self, p, q, r):
         return [self.emit.multiply_add(*operands) for operands in zip(p, q, r, strict=True)]
+
+    def each(self, function, *rows):
+        """A function of vectors, applied to each vector of rows."""
+        return [function(*operands) for operands in zip(*rows, strict=True)]
+
+    def repeated(self, value):
+        """A row of one number."""
+        return [self.emit.vector([value] * self.emit.lanes)] * self.vectors
+
+    def loop(self, n, sums, step):
+        """sums = step(i, sums) for i from 0 to n, where sums are rows."""
+        width = self.vectors
+
+        def flat_step(i, values):
+            parts = [values[k : k + width] for k in range(0, len(values), width)]
+            return [value for part in step(i, *parts) for value in part]
+
+        values = self.emit.loop(n, [value for part in sums for value in part], flat_step)
+        return [values[k : k + width] for k in range(0, len(values), width)]
 
 
 @intrinsic(prefer_literal=True)
@@ -120,3 +142,197 @@ def lane_update(typingctx, inputs, vectors, real, n_in, n_out, scaled, w, x):
         return context.get_dummy_value()
 
     return types.void(inputs, vectors, real, n_in, n_out, scaled, w, x), codegen
+
+
+def _of_rows(vectors, real, context, builder):
+    """Rows of that many vectors, and what emits them."""
+    emit = Emitter(context, builder, real.dtype)
+    return emit, _Rows(emit, vectors.literal_value)
+
+
+@intrinsic(prefer_literal=True)
+def scale_rows(typingctx, vectors, real, n, factors, x, out):
+    """out = factors · x for n rows."""
+
+    def codegen(context, builder, signature, args):
+        _, _, n, factors, x, out = args
+        _emit, rows = _of_rows(vectors, real, context, builder)
+        row_of_factors = rows.load(factors)
+
+        def step(i):
+            rows.store(rows.each(builder.fmul, row_of_factors, rows.load(rows.at(x, i))), rows.at(out, i))
+            return []
+
+        rows.loop(n, [], step)
+        return context.get_dummy_value()
+
+    return types.void(vectors, real, n, factors, x, out), codegen
+
+
+@intrinsic(prefer_literal=True)
+def keep_finite(typingctx, vectors, real, n, loss, params, alive, kept):
+    """Where a lane is alive, and its loss and n parameters are finite, keep these; another is alive no longer.
+
+    ``alive`` has 1, or 0 for the dead.
+    """
+
+    def codegen(context, builder, signature, args):
+        _, _, n, loss, params, alive, kept = args
+        emit, rows = _of_rows(vectors, real, context, builder)
+        zeros, ones = rows.repeated(0.0), rows.repeated(1.0)
+
+        def add_zeros(i, total):
+            return [rows.multiply_add(rows.load(rows.at(params, i)), zeros, total)]
+
+        (total,) = rows.loop(n, [rows.each(builder.fmul, rows.load(loss), zeros)], add_zeros)
+        is_finite = rows.each(lambda value: builder.fcmp_ordered("==", value, emit.zero), total)
+        was_alive = rows.each(lambda value: builder.fcmp_ordered(">", value, emit.zero), rows.load(alive))
+        mask = rows.each(builder.and_, is_finite, was_alive)
+        rows.store(rows.each(builder.select, mask, ones, zeros), alive)
+
+        def keep(i):
+            value, before = rows.load(rows.at(params, i)), rows.load(rows.at(kept, i))
+            rows.store(rows.each(builder.select, mask, value, before), rows.at(kept, i))
+            return []
+
+        rows.loop(n, [], keep)
+        return context.get_dummy_value()
+
+    return types.void(vectors, real, n, loss, params, alive, kept), codegen
+
+
+@intrinsic(prefer_literal=True)
+def add_label_matches(typingctx, vectors, real, n, a, y, right):
+    """right += how many of n labels are on the right side of a half; NaN is on neither."""
+
+    def codegen(context, builder, signature, args):
+        _, _, n, a, y, right = args
+        emit, rows = _of_rows(vectors, real, context, builder)
+        half, ones, zeros = emit.vector([0.5] * emit.lanes), rows.repeated(1.0), rows.repeated(0.0)
+
+        def matches(value, target):
+            both_above, both_below = (
+                builder.and_(builder.fcmp_ordered(sign, value, half), builder.fcmp_ordered(sign, target, half))
+                for sign in (">", "<=")
+            )
+            return builder.or_(both_above, both_below)
+
+        def step(i, total):
+            mask = rows.each(matches, rows.load(rows.at(a, i)), rows.load(rows.at(y, i)))
+            return [rows.each(builder.fadd, total, rows.each(builder.select, mask, ones, zeros))]
+
+        (total,) = rows.loop(n, [rows.load(right)], step)
+        rows.store(total, right)
+        return context.get_dummy_value()
+
+    return types.void(vectors, real, n, a, y, right), codegen
+
+
+@intrinsic(prefer_literal=True)
+def add_right_classes(typingctx, vectors, real, n, a, y, right):
+    """right += 1 where the first of the largest of n outputs is the class of the largest target; with a NaN none is."""
+
+    def codegen(context, builder, signature, args):
+        _, _, n, a, y, right = args
+        _emit, rows = _of_rows(vectors, real, context, builder)
+        ones, zeros = rows.repeated(1.0), rows.repeated(0.0)
+
+        def step(i, target, best, number):
+            value, wanted = rows.load(rows.at(a, i)), rows.load(rows.at(y, i))
+            leads = rows.each(lambda p, q: builder.fcmp_ordered(">", p, q), wanted, target)
+            target = rows.each(builder.select, leads, wanted, target)
+            # whether the largest output so far stands at the class so far: 1, and is the first such
+            wins = rows.each(lambda p, q: builder.fcmp_unordered(">", p, q), value, best)
+            best = rows.each(builder.select, wins, value, best)
+            both = rows.each(lambda p, q: builder.select(builder.and_(p, q), ones[0], zeros[0]), wins, leads)
+            either = rows.each(builder.or_, wins, leads)
+            return [target, best, rows.each(builder.select, either, both, number)]
+
+        lowest = rows.repeated(float("-inf"))
+        _, best, number = rows.loop(n, [lowest, lowest, zeros], step)
+        is_number = rows.each(lambda value: builder.fcmp_ordered("ord", value, value), best)
+        found = rows.each(builder.select, is_number, number, zeros)
+        rows.store(rows.each(builder.fadd, rows.load(right), found), right)
+        return context.get_dummy_value()
+
+    return types.void(vectors, real, n, a, y, right), codegen
+
+
+@intrinsic(prefer_literal=True)
+def softmax_begin(typingctx, vectors, real, n, z, top, below):
+    """``top`` = the largest of n rows of z, lane by lane, and below = z - top."""
+
+    def codegen(context, builder, signature, args):
+        _, _, n, z, top, below = args
+        _emit, rows = _of_rows(vectors, real, context, builder)
+
+        def larger(p, q):
+            return builder.select(builder.fcmp_ordered(">", p, q), p, q)
+
+        (best,) = rows.loop(n, [rows.load(z)], lambda i, best: [rows.each(larger, rows.load(rows.at(z, i)), best)])
+        rows.store(best, top)
+
+        def subtract(i):
+            rows.store(rows.each(builder.fsub, rows.load(rows.at(z, i)), best), rows.at(below, i))
+            return []
+
+        rows.loop(n, [], subtract)
+        return context.get_dummy_value()
+
+    return types.void(vectors, real, n, z, top, below), codegen
+
+
+@intrinsic(prefer_literal=True)
+def softmax_end(typingctx, vectors, real, n, a, total):
+    """Divide n rows of a by their ``total``, lane by lane, and write that."""
+
+    def codegen(context, builder, signature, args):
+        _, _, n, a, total = args
+        _emit, rows = _of_rows(vectors, real, context, builder)
+
+        def add(i, values):
+            return [rows.each(builder.fadd, rows.load(rows.at(a, i)), values)]
+
+        (values,) = rows.loop(n, [rows.repeated(0.0)], add)
+        rows.store(values, total)
+        factors = rows.each(builder.fdiv, rows.repeated(1.0), values)
+
+        def scale(i):
+            rows.store(rows.each(builder.fmul, rows.load(rows.at(a, i)), factors), rows.at(a, i))
+            return []
+
+        rows.loop(n, [], scale)
+        return context.get_dummy_value()
+
+    return types.void(vectors, real, n, a, total), codegen
+
+
+@intrinsic(prefer_literal=True)
+def cross_entropy_rows(typingctx, vectors, real, n, z, a, y, top, mass, loss, delta):
+    """mass = Σ y, loss = Σ y (top - z) where y is not 0, and delta = a mass - y, for n rows, lane by lane."""
+
+    def codegen(context, builder, signature, args):
+        _, _, n, z, a, y, top, mass, loss, delta = args
+        emit, rows = _of_rows(vectors, real, context, builder)
+        largest = rows.load(top)
+
+        def add(i, mass, loss):
+            target = rows.load(rows.at(y, i))
+            below = rows.each(builder.fsub, largest, rows.load(rows.at(z, i)))
+            counts = rows.each(lambda value: builder.fcmp_unordered("!=", value, emit.zero), target)
+            terms = rows.each(builder.select, counts, rows.each(builder.fmul, target, below), rows.repeated(0.0))
+            return [rows.each(builder.fadd, mass, target), rows.each(builder.fadd, loss, terms)]
+
+        total, terms = rows.loop(n, [rows.repeated(0.0), rows.repeated(0.0)], add)
+        rows.store(total, mass)
+        rows.store(terms, loss)
+
+        def write(i):
+            wanted = rows.each(builder.fmul, rows.load(rows.at(a, i)), total)
+            rows.store(rows.each(builder.fsub, wanted, rows.load(rows.at(y, i))), rows.at(delta, i))
+            return []
+
+        rows.loop(n, [], write)
+        return context.get_dummy_value()
+
+    return types.void(vectors, real, n, z, a, y, top, mass, loss, delta), codegen

@@ -16,15 +16,26 @@ import numpy as np
 from ..losses import LOSSES
 from ..optimizers import OPTIMIZERS
 from .cpu import has_many_registers, vector_bytes
-from .decorators import array_at, call_kernel, force_inlined, kernel_function, peek, record_at
+from .decorators import array_at, call_kernel, force_inlined, kernel_function, record_at
 from .formulas import for_each, specialised, tuple_of
-from .lane_tiles import lane_backward, lane_products, lane_update
+from .lane_tiles import (
+    add_label_matches,
+    add_right_classes,
+    cross_entropy_rows,
+    keep_finite,
+    lane_backward,
+    lane_products,
+    lane_update,
+    scale_rows,
+    softmax_begin,
+    softmax_end,
+)
 from .layout import LANE_LAYER, LANES, OPTIONS
 from .losses import ROWWISE, of_one_output
 from .math import functions
 from .steps import count_numbers
 from .subnormals import flush_subnormals, restore_subnormals
-from .vectors import copy, wide_vectors
+from .vectors import add_vectors, copy, multiply_vectors, wide_vectors
 
 VECTORS = 2  # of a row: enough for the sums of one unit not to wait for each other
 UNITS = 4  # whose sums are kept at once; as many inputs on the way back
@@ -51,12 +62,12 @@ def build(name: str, dtype: str):
 
 
 def _lanes(real):
-    """Train all lanes for some epochs, and write each epoch's sums of losses and of right answers."""
+    """Train all lanes for some epochs, and write each epoch's sums of losses and of right answers. Returns how many
+    lanes there are, also for no epochs."""
     itemsize = np.dtype(real).itemsize
     lanes = lanes_of(itemsize)
     row = lanes * itemsize
     units, inputs, vectors = UNITS, INPUTS, VECTORS
-    half = real(0.5)
 
     @kernel_function
     def layer_at(job, i):
@@ -120,51 +131,27 @@ def _lanes(real):
             lane_update(1, vectors, real, layer.n_in, layer.n_out, scaled, layer.w + distance + d, layer.input + d)
             done += 1
 
-    @kernel_function
-    def score(job, epoch):
+    @force_inlined
+    def score(job):
         """Add each lane's right answer, or how many of its labels are right."""
-        wide_vectors()
         layer = layer_at(job, job.n_layers - 1)
-        right = array_at(job.right + 8 * epoch * lanes, lanes, np.float64)
-        n = layer.n_out
         if job.score_classes:
-            found = array_at(job.scratch, 4 * lanes, real)  # the largest a and whether its y is the largest, that y
-            for lane in range(lanes):
-                found[lane] = found[lanes + lane] = real(-np.inf)
-                found[2 * lanes + lane] = real(0)
-            for j in range(n):
-                a, y = array_at(layer.a + j * row, lanes, real), array_at(job.targets + j * row, lanes, real)
-                for lane in range(lanes):
-                    value, target = a[lane], y[lane]
-                    leads = target > found[lanes + lane]  # the right class so far
-                    wins = (value > found[lane]) | (value != value)  # with a NaN no answer is right
-                    both = real(2) * (leads & wins) + (found[2 * lanes + lane] if not (leads | wins) else real(0))
-                    found[2 * lanes + lane] = both
-                    found[lanes + lane] = target if leads else found[lanes + lane]
-                    found[lane] = value if wins else found[lane]
-            for lane in range(lanes):
-                is_number = found[lane] == found[lane]
-                right[lane] += np.float64((found[2 * lanes + lane] == real(2)) & is_number)
-            return
-        for j in range(n):
-            a, y = array_at(layer.a + j * row, lanes, real), array_at(job.targets + j * row, lanes, real)
-            for lane in range(lanes):
-                matches = (a[lane] > half) & (y[lane] > half) | (a[lane] <= half) & (y[lane] <= half)
-                right[lane] += np.float64(1.0 if matches else 0.0)
+            add_right_classes(vectors, real, layer.n_out, layer.a, job.targets, job.right_so_far)
+        else:
+            add_label_matches(vectors, real, layer.n_out, layer.a, job.targets, job.right_so_far)
 
     @force_inlined
     def through_activation(job, layer):
         """Turn dL/da into dL/dz."""
         if layer.softmax_backward:
-            call_kernel("lane_softmax_backward", layer.softmax_backward, (layer.a, layer.delta, layer.n_out, job.scratch))
+            call_kernel(
+                "lane_softmax_backward", layer.softmax_backward, (layer.a, layer.delta, layer.n_out, job.scratch)
+            )
         else:
-            count = layer.n_out * lanes
-            delta, d = array_at(layer.delta, count, real), array_at(layer.d, count, real)
-            for k in range(count // lanes * lanes):
-                delta[k] *= d[k]
+            multiply_vectors(real, layer.n_out * vectors, layer.delta, layer.d)
 
     @force_inlined
-    def of_sample(job, epoch, rates):
+    def of_sample(job, epoch, factors):
         """Forward, loss, back; the gradients are added, times a factor of each lane, to what stands at a distance."""
         last = job.n_layers - 1
         for i in range(job.n_layers):
@@ -181,22 +168,15 @@ def _lanes(real):
         arguments = (layer.z, layer.a, job.targets, layer.delta, losses, layer.n_out, job.scratch)
         call_kernel("lane_loss", job.loss, arguments)
         if job.score_classes or job.score_labels:
-            score(job, epoch)
+            score(job)
         if not job.fused:
             through_activation(job, layer)
         for i in range(last, -1, -1):
             layer = layer_at(job, i)
-            count = layer.n_out * lanes
-            scaled = job.scratch
-            if job.gradient:
-                scaled = layer.delta
-            else:
-                factors, to, of = (
-                    array_at(rates, lanes, real), array_at(scaled, count, real), array_at(layer.delta, count, real)
-                )  # fmt: skip
-                for j in range(layer.n_out):
-                    for lane in range(lanes):
-                        to[j * lanes + lane] = factors[lane] * of[j * lanes + lane]
+            scaled = layer.delta
+            if not job.gradient:
+                scaled = job.scratch
+                scale_rows(vectors, real, layer.n_out, factors, layer.delta, scaled)
             if i > 0:
                 below = layer_at(job, i - 1)
                 backward(layer, below.delta, job.gradient, scaled)
@@ -204,9 +184,7 @@ def _lanes(real):
             else:
                 update(layer, job.gradient, scaled)
             if layer.has_biases:
-                b, steps = array_at(layer.b + job.gradient, count, real), array_at(scaled, count, real)
-                for k in range(count // lanes * lanes):
-                    b[k] += steps[k]
+                add_vectors(real, layer.n_out * vectors, layer.b + job.gradient, scaled)
 
     @kernel_function
     def optimise(job, epoch, factor):
@@ -233,25 +211,14 @@ def _lanes(real):
     @kernel_function
     def end_epoch(job, epoch):
         """Keep the parameters of the lanes whose numbers are finite; the others are alive no longer."""
-        wide_vectors()
-        alive = array_at(job.alive, lanes, np.float64)
         losses = array_at(job.losses + 8 * epoch * lanes, lanes, np.float64)
-        zeros = array_at(job.scratch, lanes, real)
-        n = job.n_params
+        right = array_at(job.right + 8 * epoch * lanes, lanes, np.float64)
+        so_far, loss = array_at(job.right_so_far, lanes, real), array_at(job.scratch, lanes, real)
         for lane in range(lanes):
-            zeros[lane] = real(0)
-        for p in range(n):
-            params = array_at(job.params + p * row, lanes, real)
-            for lane in range(lanes):
-                zeros[lane] += params[lane] * real(0)
-        for lane in range(lanes):
-            is_finite = (zeros[lane] == 0) & (losses[lane] * 0.0 == 0.0)
-            alive[lane] = alive[lane] if is_finite else 0.0
-        for p in range(n):
-            params, kept = array_at(job.params + p * row, lanes, real), array_at(job.finite + p * row, lanes, real)
-            for lane in range(lanes):
-                value, before = params[lane], kept[lane]
-                kept[lane] = value if alive[lane] > 0 else before
+            right[lane] = so_far[lane]
+            so_far[lane] = 0
+            loss[lane] = real(losses[lane] * 0.0)
+        keep_finite(vectors, real, job.n_params, job.scratch, job.params, job.alive, job.finite)
 
     def train(job):
         job = record_at(job, LANES)
@@ -272,7 +239,7 @@ def _lanes(real):
                         left = 0
             end_epoch(job, epoch)
         restore_subnormals(before)
-        return 0.0
+        return float(lanes)
 
     return train
 
@@ -294,25 +261,16 @@ def _softmax(real):
     exp(z - it)."""
     exp = functions(real).exp
     lanes = lanes_of(np.dtype(real).itemsize)
+    row = VECTORS * vector_bytes()
 
     @force_inlined
     def softmax(z, a, n, scratch):
-        z, a = array_at(z, n * lanes, real), array_at(a, n * lanes, real)
-        found = array_at(scratch, 2 * lanes, real)
-        for lane in range(lanes):
-            found[lane], found[lanes + lane] = z[lane], real(0)
-        for j in range(1, n):
-            for lane in range(lanes):
-                value, top = z[j * lanes + lane], found[lane]
-                found[lane] = value if value > top else top
-        for j in range(n):
-            for lane in range(lanes):
-                e = exp(z[j * lanes + lane] - found[lane])
-                a[j * lanes + lane] = e
-                found[lanes + lane] += e
-        for j in range(n):
-            for lane in range(lanes):
-                a[j * lanes + lane] *= real(1) / found[lanes + lane]
+        softmax_begin(VECTORS, real, n, z, scratch, a)
+        count = n * lanes
+        values = array_at(a, count, real)
+        for k in range(count):
+            values[k] = exp(values[k])
+        softmax_end(VECTORS, real, n, a, scratch + row)
 
     return softmax
 
@@ -373,26 +331,16 @@ def _lane_loss(loss, output, real):
 
 def _lane_cross_entropy_softmax(real):
     """`losses._cross_entropy_softmax`, lane by lane."""
-    softmax, log, where = _softmax(real), functions(real).log, functions(real).where
+    softmax, log = _softmax(real), functions(real).log
     lanes = lanes_of(np.dtype(real).itemsize)
+    row = VECTORS * vector_bytes()
 
     def rows_of(z, a, y, delta, losses, n, scratch):
         wide_vectors()
         softmax(z, a, n, scratch)
-        z, a, y = array_at(z, n * lanes, real), array_at(a, n * lanes, real), array_at(y, n * lanes, real)
-        delta, losses = array_at(delta, n * lanes, real), array_at(losses, lanes, np.float64)
-        found = array_at(scratch, 4 * lanes, real)  # the largest z, the sum of exp, Σ y, Σ y (the largest z - z)
-        for lane in range(2 * lanes):
-            found[2 * lanes + lane] = real(0)
-        for j in range(n):
-            for lane in range(lanes):
-                target, below = y[j * lanes + lane], found[lane] - z[j * lanes + lane]
-                found[2 * lanes + lane] += target
-                found[3 * lanes + lane] += where(target != 0, target * below, real(0))
-        for j in range(n):
-            for lane in range(lanes):
-                k = j * lanes + lane
-                delta[k] = a[k] * found[2 * lanes + lane] - y[k]
+        mass, loss = scratch + 2 * row, scratch + 3 * row
+        cross_entropy_rows(VECTORS, real, n, z, a, y, scratch, mass, loss, delta)
+        found, losses = array_at(scratch, 4 * lanes, real), array_at(losses, lanes, np.float64)
         for lane in range(lanes):
             losses[lane] += found[3 * lanes + lane] + found[2 * lanes + lane] * log(found[lanes + lane])
         return 0.0

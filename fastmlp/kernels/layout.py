@@ -22,8 +22,8 @@ import numpy as np
 from .checked import checked, fenced
 
 __all__ = [
-    "CALL", "DATA", "JOB", "LANES", "LANE_LAYER", "LAYER", "LINEAR", "MEMBER", "MODES", "NUMBERS", "OPTIONS", "SHARED", "STEP", "TEAM",
-    "TOTALS", "WORKSPACE", "Place", "aligned", "padded", "parameter_places",
+    "CALL", "DATA", "JOB", "LANES", "LANE_LAYER", "LAYER", "LINEAR", "MEMBER", "MODES", "NUMBERS", "OPTIONS", "SHARED",
+    "STEP", "TEAM", "TOTALS", "WORKSPACE", "Place", "aligned", "padded", "parameter_places",
 ]  # fmt: skip
 
 # A layer: written by engine/memory.py. ``…_row`` are strides in bytes from row to row.
@@ -230,8 +230,8 @@ MEMBER = np.dtype(
     align=True,
 )
 
-# Networks side by side, one in each lane (kernels/lanes.py): written by engine/lanes.py. A row is as many reals as there
-# are lanes; so are rows of float64 numbers.
+# Networks side by side, one in each lane (kernels/lanes.py): written by engine/lanes.py. A row has a real, or a float64,
+# for each lane.
 LANE_LAYER = np.dtype(
     [
         ("n_in", "i8"),
@@ -257,7 +257,7 @@ LANES = np.dtype(
         ("n_params", "i8"),  # rows of parameters
         ("params", "i8"),
         ("finite", "i8"),  # the parameters of each lane's last finite epoch
-        ("alive", "i8"),  # float64: 1, or 0 where the numbers of a lane's epoch were not finite
+        ("alive", "i8"),  # 1, or 0 for lanes whose numbers were not finite
         ("gradient", "i8"),  # distance of the gradient from the parameters in bytes; 0: plain SGD, which needs none
         ("n_states", "i8"),  # vectors of the optimiser's state:
         ("states", "i8"),  # address of their distances, int64
@@ -269,7 +269,8 @@ LANES = np.dtype(
         ("epochs", "i8"),
         ("rates", "i8"),  # float64: learning rates, a row an epoch,
         ("losses", "i8"),  # and where the sums of losses
-        ("right", "i8"),  # and of right answers go
+        ("right", "i8"),  # and of right answers go,
+        ("right_so_far", "i8"),  # counted in this row first
         ("targets", "i8"),  # rows of y
         ("loss", "i8"),  # functions: the loss,
         ("prepare", "i8"),  # what makes the numbers of a step,
