@@ -16,14 +16,15 @@ from .model.gradcheck import GradientCheck, check_gradients
 from .model.history import DivergenceError, History
 from .model.many import Trained, train_many
 from .model.mlp import MLP, load
+from .model.populations import evaluate_many, gradient_many, predict_many
 from .model.stopping import EarlyStopping
 from .model.training import TrainResult, train
 from .spec import Spec
 
 __all__ = [
     "ACTIVATIONS", "LOSSES", "MLP", "Activation", "Checkpoint", "DivergenceError", "EarlyStopping", "GradientCheck",
-    "History", "Loss", "Spec", "TrainResult", "Trained", "TrainingState", "check_gradients", "init", "interop", "load",
-    "optimizers", "schedules", "show_kernels", "train", "train_many",
+    "History", "Loss", "Spec", "TrainResult", "Trained", "TrainingState", "check_gradients", "evaluate_many", "gradient_many", "init", "interop", "load",
+    "optimizers", "predict_many", "schedules", "show_kernels", "train", "train_many",
 ]  # fmt: skip
 
 

@@ -22,7 +22,7 @@ from ..spec import Spec
 from .call import KernelCall
 from .memory import Functions, Parameters, Workspace, fields, record_of, words
 
-__all__ = ["Binding", "DataView", "address_of", "prepare_kernels", "reader_of"]
+__all__ = ["Binding", "DataView", "address_of", "fused_output", "pin", "prepare_kernels", "reader_of"]
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Binding:
         if weights is not None:
             record["weights"] = weights.ctypes.data
         arrays = (x.data, x.indptr, x.indices) if isinstance(x, SparseRows) else (x,)
-        pins = [_pin(array) for array in (*arrays, y, weights) if array is not None]
+        pins = [pin(array) for array in (*arrays, y, weights) if array is not None]
         return DataView(data, x, y, weights, self.affine, pins)
 
     def _describe_x(self, record: np.ndarray, x: np.ndarray | SparseRows) -> None:
@@ -220,7 +220,7 @@ def address_of(function: store.Function) -> int:
     return ctypes.cast(function, ctypes.c_void_p).value or 0
 
 
-def _pin(array: np.ndarray) -> ref[np.ndarray]:
+def pin(array: np.ndarray) -> ref[np.ndarray]:
     """A weak reference to the array that owns an array's memory: NumPy resizes none that has one."""
     while isinstance(array.base, np.ndarray):
         array = array.base

@@ -30,6 +30,7 @@ __all__ = [
     "network",
     "prepare",
     "run_epochs",
+    "run_networks",
     "softmax_backward",
     "step",
 ]
@@ -52,6 +53,9 @@ KERNELS = {
     "samples_with_memory": Kernel("samples", _OF_NETWORK),
     "batches": Kernel("batches", _OF_NETWORK),
     "run_epochs": Kernel("many_epochs", "params job numbers finite kernel epochs"),
+    "run_networks": Kernel(
+        "populations", "params job numbers kernel first networks base params_row x_row y_row result_row"
+    ),
     "lanes": Kernel("lanes", "job"),
     # What those call, by addresses in the job.
     "product": Kernel("linear", "a a_row a_step b b_row b_index start start_row c c_row c_index rows vectors depth"),
@@ -115,6 +119,11 @@ def network(name: str, dtype: str) -> store.Function:
 def run_epochs(dtype: str) -> store.Function:
     """The kernel that runs a training kernel several times (many_epochs.py)."""
     return load(Variant("run_epochs", "", dtype))
+
+
+def run_networks(dtype: str) -> store.Function:
+    """The kernel that runs another one for many vectors of parameters (populations.py)."""
+    return load(Variant("run_networks", "", dtype))
 
 
 def linear(name: str, dtype: str) -> store.Function:

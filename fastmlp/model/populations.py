@@ -1,0 +1,199 @@
+"""Predictions, losses and gradients of many vectors of parameters under one spec, as evolution and sweeps need them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..base.checks import check_count, check_out
+from ..engine.network import mean_values
+from ..engine.population import Population
+from ..spec import Spec
+from .data import check_x, check_y
+
+__all__ = ["evaluate_many", "gradient_many", "predict_many"]
+
+
+def predict_many(
+    spec: Sequence[Mapping[str, Any]] | Spec,
+    params: Any,
+    x: Any,
+    *,
+    out: np.ndarray | None = None,
+    n_threads: int = 1,
+) -> np.ndarray:
+    """Outputs of many networks of one spec: those that `MLP.predict` gives, bit for bit.
+
+    Parameters
+    ----------
+    spec : list of dict, or Spec
+    params : array, (n_networks, n_params)
+        Each row in the order of `MLP.params`; float32 or float64, which is the networks' dtype. Read where it stands.
+    x : array, (n_samples, n_in) or (n_networks, n_samples, n_in)
+        Samples for all networks, or for each its own. Any real dtype. It is not copied, but for samples of each
+        network's own that do not lie evenly in memory.
+    out : ndarray, (n_networks, n_samples, n_out), optional
+        Where the outputs go; it is returned.
+    n_threads : int
+        Threads that share the networks. Any number of them makes the same bits.
+
+    Returns
+    -------
+    ndarray, (n_networks, n_samples, n_out)
+
+    Raises
+    ------
+    ValueError, TypeError
+        For bad input, before anything is written.
+
+    Examples
+    --------
+    >>> import fastmlp, numpy as np
+    >>> spec = [{"n": 2, "act": None}, {"n": 8, "act": "tanh"}, {"n": 1, "act": "linear"}]
+    >>> params = np.array([fastmlp.MLP(spec, seed=seed).params for seed in range(100)])
+    >>> fastmlp.predict_many(spec, params, [[0.5, -1.0]]).shape
+    (100, 1, 1)
+    """
+    samples = _Samples(spec, params, x)
+    shape = len(samples.params), samples.n, samples.spec.n_out
+    if out is None:
+        out = np.empty(shape, samples.params.dtype)
+    else:
+        check_out(out, shape, samples.params.dtype)
+    target = out if out.flags.c_contiguous else np.empty(shape, samples.params.dtype)
+    samples.run(
+        lambda networks, part, view: networks.forward(view, samples.rows, samples.n, target[part], False), n_threads
+    )
+    if target is not out:
+        out[...] = target
+    return out
+
+
+def evaluate_many(
+    spec: Sequence[Mapping[str, Any]] | Spec, params: Any, x: Any, y: Any, *, n_threads: int = 1
+) -> dict[str, np.ndarray]:
+    """Mean loss, and accuracy where the outputs are classes or labels, of many networks of one spec.
+
+    Parameters
+    ----------
+    spec, params, x, n_threads
+        As in `predict_many`.
+    y : array
+        As in `train`, for all networks; with x of (n_networks, n_samples, n_in) also for each its own, with an axis of
+        n_networks in front.
+
+    Returns
+    -------
+    dict of ndarray, (n_networks,)
+        What `MLP.evaluate` returns of each.
+
+    Examples
+    --------
+    >>> import fastmlp, numpy as np
+    >>> spec = [{"n": 2, "act": None}, {"n": 8, "act": "tanh"}, {"n": 1, "act": "sigmoid"}]
+    >>> params = np.array([fastmlp.MLP(spec, seed=seed).params for seed in range(100)])
+    >>> values = fastmlp.evaluate_many(spec, params, [[0, 1], [1, 1]], [1, 0])
+    >>> values["loss"].shape, values["accuracy"].shape
+    ((100,), (100,))
+    """
+    samples = _Samples(spec, params, x, y)
+    totals = samples.run(
+        lambda networks, part, view: networks.forward(view, samples.rows, samples.n, None, True), n_threads
+    )
+    values = [mean_values(samples.spec, sums, samples.n) for sums in totals]
+    return {name: np.array([value[name] for value in values]) for name in values[0]}
+
+
+def gradient_many(
+    spec: Sequence[Mapping[str, Any]] | Spec, params: Any, x: Any, y: Any, *, n_threads: int = 1
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean losses of many networks of one spec, and their gradients.
+
+    Parameters
+    ----------
+    spec, params, x, y, n_threads
+        As in `evaluate_many`.
+
+    Returns
+    -------
+    losses : ndarray of float64, (n_networks,)
+    gradients : ndarray, (n_networks, n_params)
+        In the order of `MLP.params`, and of the dtype of ``params``.
+
+    Examples
+    --------
+    >>> import fastmlp, numpy as np
+    >>> spec = [{"n": 2, "act": None}, {"n": 8, "act": "tanh"}, {"n": 1, "act": "linear"}]
+    >>> params = np.array([fastmlp.MLP(spec, seed=seed).params for seed in range(100)])
+    >>> losses, gradients = fastmlp.gradient_many(spec, params, [[0.5, -1.0]], [2.0])
+    >>> losses.shape, gradients.shape == params.shape
+    ((100,), True)
+    """
+    samples = _Samples(spec, params, x, y)
+    gradients = np.empty_like(samples.params, order="C")
+    totals = samples.run(
+        lambda networks, part, view: networks.gradient(view, samples.rows, samples.n, gradients[part]), n_threads
+    )
+    return totals[:, 0] / samples.n, gradients
+
+
+class _Samples:
+    """Checked parameters, x and y of many networks."""
+
+    def __init__(self, spec: Any, params: Any, x: Any, y: Any = None) -> None:
+        self.spec = spec = spec if isinstance(spec, Spec) else Spec(spec)
+        self.params = params = _check_params(params, spec)
+        dtype, own = params.dtype, not hasattr(x, "tocsr") and np.ndim(x) == 3
+        spec.check_range(dtype)
+        self.x = check_x(_below_one_another(x, len(params), "x") if own else x, spec.n_in, dtype)
+        self.n = len(self.x) // len(params) if own else len(self.x)
+        own_y = own and np.shape(y)[:2] == (len(params), self.n)
+        self.y = None
+        if y is not None:
+            y = _below_one_another(y, len(params), "y") if own_y else y
+            self.y = check_y(y, spec, len(self.x) if own_y else self.n, dtype)
+        x_row = self.n * self.x.strides[0] if own else 0
+        self.rows = x_row, self.n * self.y.strides[0] if own_y and self.y is not None else 0
+
+    def run(self, work: Callable[[Population, slice, Any], np.ndarray], n_threads: int) -> np.ndarray:
+        """Do the work for all networks, on threads, each with a part of them; return its totals, (n_networks, 2)."""
+        n, n_threads = len(self.params), check_count(n_threads, "n_threads")
+        size = -(-n // n_threads)
+        parts = [slice(start, min(start + size, n)) for start in range(0, n, size)]
+
+        def run_part(part: slice) -> np.ndarray:
+            networks = Population(self.spec, self.params[part])
+            x = self.x[part.start * self.n :] if self.rows[0] else self.x
+            y = self.y[part.start * self.n :] if self.y is not None and self.rows[1] else self.y
+            return work(networks, part, networks.binding.view(x, y))
+
+        if len(parts) == 1:
+            return run_part(parts[0])
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(len(parts), "fastmlp") as threads:
+            return np.concatenate(list(threads.map(run_part, parts)))
+
+
+def _check_params(params: Any, spec: Spec) -> np.ndarray:
+    """params as an array whose rows are contiguous, (n_networks, n_params)."""
+    params = np.asarray(params)
+    if params.dtype not in (np.float32, np.float64):
+        raise TypeError(f"params must be float32 or float64, got {params.dtype}; give params.astype(numpy.float32)")
+    if params.ndim != 2 or params.shape[1] != spec.n_params:
+        hint = "; one network is params[None]" if params.shape == (spec.n_params,) else ""
+        raise ValueError(f"params must have shape (n_networks, {spec.n_params}), got {params.shape}{hint}")
+    if not len(params):
+        raise ValueError("params is empty: it has no networks")
+    params = params.astype(params.dtype.newbyteorder("="), copy=False)
+    return params if params.strides[1] == params.itemsize and params.flags.aligned else np.ascontiguousarray(params)
+
+
+def _below_one_another(values: Any, n_networks: int, name: str) -> np.ndarray:
+    """The samples of all networks as rows: (n_networks · n_samples, …) of (n_networks, n_samples, …)."""
+    values = np.asarray(values)
+    if len(values) != n_networks:
+        raise ValueError(f"{name} has samples for {len(values)} networks, params has {n_networks}")
+    return values.reshape(values.shape[0] * values.shape[1], *values.shape[2:])
