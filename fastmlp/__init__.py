@@ -23,8 +23,9 @@ from .spec import Spec
 
 __all__ = [
     "ACTIVATIONS", "LOSSES", "MLP", "Activation", "Checkpoint", "DivergenceError", "EarlyStopping", "GradientCheck",
-    "History", "Loss", "Spec", "TrainResult", "Trained", "TrainingState", "check_gradients", "evaluate_many", "gradient_many", "init", "interop", "load",
-    "optimizers", "predict_many", "schedules", "show_kernels", "train", "train_many",
+    "History", "Loss", "Spec", "TrainResult", "Trained", "TrainingState", "check_gradients", "evaluate_many",
+    "gradient_many", "init", "interop", "load", "optimizers", "predict_many", "schedules", "show_kernels", "train",
+    "train_many",
 ]  # fmt: skip
 
 

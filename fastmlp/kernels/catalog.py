@@ -28,6 +28,7 @@ __all__ = [
     "load",
     "loss",
     "network",
+    "predict_networks",
     "prepare",
     "run_epochs",
     "run_networks",
@@ -56,6 +57,7 @@ KERNELS = {
     "run_networks": Kernel(
         "populations", "params job numbers kernel first networks base params_row x_row y_row result_row"
     ),
+    "predict_networks": Kernel("populations", "params job networks base params_row x_row"),
     "lanes": Kernel("lanes", "job"),
     # What those call, by addresses in the job.
     "product": Kernel("linear", "a a_row a_step b b_row b_index start start_row c c_row c_index rows vectors depth"),
@@ -124,6 +126,11 @@ def run_epochs(dtype: str) -> store.Function:
 def run_networks(dtype: str) -> store.Function:
     """The kernel that runs another one for many vectors of parameters (populations.py)."""
     return load(Variant("run_networks", "", dtype))
+
+
+def predict_networks(dtype: str) -> store.Function:
+    """The kernel that predicts one sample by many networks (populations.py)."""
+    return load(Variant("predict_networks", "", dtype))
 
 
 def linear(name: str, dtype: str) -> store.Function:

@@ -109,7 +109,7 @@ def list_alive(layer, first, with_derivatives, real):
 
 
 @inlined_source
-def _forward(job, layer, first, rows, with_derivatives, real):
+def forward_of_rows(job, layer, first, rows, with_derivatives, real):
     """z = a_below w + b in a deeper layer."""
     x, z = layer.input + first * layer.in_row, layer.z + first * layer.out_row
     if not layer.by_inputs:
@@ -175,7 +175,7 @@ def activate_layers(job, first, rows, position, with_derivatives, with_outputs, 
     for i in range(job.workspace.n_layers):
         layer = layer_at(job, i)
         if i > 0:
-            _forward(job, layer, first, rows, with_derivatives, real)
+            forward_of_rows(job, layer, first, rows, with_derivatives, real)
         activate(job, i, first, rows, position, with_derivatives, with_outputs or i < last, real)
 
 

@@ -5,14 +5,29 @@ from __future__ import annotations
 import numpy as np
 
 from .decorators import call_kernel, kernel_function, record_at
-from .layout import JOB, LAYER, NUMBERS
+from .layout import JOB, NUMBERS
+from .packing import layer_at
+from .passes import activate, copy_outputs, forward_of_rows, products, read_inputs
 
-_NUMBERS_BYTES, _LAYER_BYTES = NUMBERS.itemsize, LAYER.itemsize
+_NUMBERS_BYTES = NUMBERS.itemsize
 
 
 def build(name: str, dtype: str):
     """The Python function to compile for a kernel's name."""
-    return {"run_networks": _run_networks}[name](np.dtype(dtype).type)
+    real = np.dtype(dtype).type
+    return {"run_networks": _run_networks, "predict_networks": _predict_networks}[name](real)
+
+
+@kernel_function
+def move_parameters(job, distance):
+    """Let layers whose parameters are used in place be about those that stand so many bytes on."""
+    for i in range(job.workspace.n_layers):
+        layer = layer_at(job, i)
+        layer.w += distance
+        if layer.has_biases:
+            layer.b += distance
+    job.workspace.gradient -= distance  # the memory that these distances lead to stays where it is
+    job.team.part_gradient -= distance
 
 
 def _run_networks(real):
@@ -34,13 +49,7 @@ def _run_networks(real):
         if job.call.gradient:
             job.call.gradient += result_row
         if job.workspace.in_place:
-            for i in range(job.workspace.n_layers):
-                layer = record_at(job.workspace.layers + i * _LAYER_BYTES, LAYER)
-                layer.w += params_row
-                if layer.has_biases:
-                    layer.b += params_row
-            job.workspace.gradient -= params_row  # the distances stay where they are
-            job.team.part_gradient -= params_row
+            move_parameters(job, params_row)
 
     def run_networks(params, job, numbers, kernel, first, networks, base, params_row, x_row, y_row, result_row):
         record = record_at(job, JOB)
@@ -57,3 +66,44 @@ def _run_networks(real):
         return result
 
     return run_networks
+
+
+def _predict_networks(real):
+    """Write the outputs of one sample by many networks whose parameters are used in place, (networks, n_out).
+
+    A block of networks goes forward layer by layer, each network a row, because activations of many rows take less
+    time: 8-32-32-2 0.3 of that of `run_networks`. Arguments are as there; the sample of network i stands i times
+    ``x_row`` bytes on, or is the same for all.
+    """
+
+    def predict_networks(params, job, networks, base, params_row, x_row):
+        job = record_at(job, JOB)
+        move_parameters(job, params - base)
+        outputs, n_columns, done = job.call.outputs, 0, 0
+        while done < networks:
+            rows = min(job.call.block, networks - done)
+            for i in range(job.workspace.n_layers):
+                layer = layer_at(job, i)
+                w, b = layer.w, layer.b
+                for r in range(rows):
+                    if i > 0:
+                        forward_of_rows(job, layer, r, 1, False, real)
+                    else:
+                        if x_row != 0 or done + r == 0:
+                            n_columns = read_inputs(job, 0, 1)
+                            job.data.x += x_row
+                        z = layer.z + r * layer.out_row
+                        products(job, layer, 0, layer.b, z, 0, 1, job.workspace.index, n_columns, real)
+                    layer.w += params_row
+                    layer.b += params_row * layer.has_biases
+                layer.w, layer.b = w, b
+                activate(job, i, 0, rows, 0, False, True, real)
+            copy_outputs(job, rows, done, real)
+            move_parameters(job, rows * params_row)
+            done += rows
+        job.data.x -= networks * x_row
+        job.call.outputs = outputs
+        move_parameters(job, base - params - done * params_row)
+        return 0.0
+
+    return predict_networks

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..base.checks import check_count, check_out
 from ..engine.network import mean_values
-from ..engine.population import Population
+from ..engine.population import Population, lent
 from ..spec import Spec
 from .data import check_x, check_y
 
@@ -64,7 +64,10 @@ def predict_many(
         check_out(out, shape, samples.params.dtype)
     target = out if out.flags.c_contiguous else np.empty(shape, samples.params.dtype)
     samples.run(
-        lambda networks, part, view: networks.forward(view, samples.rows, samples.n, target[part], False), n_threads
+        lambda networks, part, view: networks.forward(
+            samples.params[part], view, samples.rows, samples.n, target[part], False
+        ),
+        n_threads,
     )
     if target is not out:
         out[...] = target
@@ -100,7 +103,8 @@ def evaluate_many(
     """
     samples = _Samples(spec, params, x, y)
     totals = samples.run(
-        lambda networks, part, view: networks.forward(view, samples.rows, samples.n, None, True), n_threads
+        lambda networks, part, view: networks.forward(samples.params[part], view, samples.rows, samples.n, None, True),
+        n_threads,
     )
     values = [mean_values(samples.spec, sums, samples.n) for sums in totals]
     return {name: np.array([value[name] for value in values]) for name in values[0]}
@@ -134,7 +138,10 @@ def gradient_many(
     samples = _Samples(spec, params, x, y)
     gradients = np.empty_like(samples.params, order="C")
     totals = samples.run(
-        lambda networks, part, view: networks.gradient(view, samples.rows, samples.n, gradients[part]), n_threads
+        lambda networks, part, view: networks.gradient(
+            samples.params[part], view, samples.rows, samples.n, gradients[part]
+        ),
+        n_threads,
     )
     return totals[:, 0] / samples.n, gradients
 
@@ -164,10 +171,10 @@ class _Samples:
         parts = [slice(start, min(start + size, n)) for start in range(0, n, size)]
 
         def run_part(part: slice) -> np.ndarray:
-            networks = Population(self.spec, self.params[part])
             x = self.x[part.start * self.n :] if self.rows[0] else self.x
             y = self.y[part.start * self.n :] if self.y is not None and self.rows[1] else self.y
-            return work(networks, part, networks.binding.view(x, y))
+            with lent(self.spec, self.params.dtype) as population:
+                return work(population, part, population.binding.view(x, y))
 
         if len(parts) == 1:
             return run_part(parts[0])
