@@ -95,6 +95,7 @@ class LaneRunner:
         params, self._params = take(self._n_params)
         finite, self._finite = take(self._n_params)
         gradient, _ = take(self._n_params)
+        self._gradient = gradient - params
         self._states = take(self._n_params * optimizer.states)[1]
         distances = [gradient - params + (i + 1) * self._n_params * row for i in range(optimizer.states)]
         self._distances = np.array(distances, np.int64)
@@ -146,7 +147,7 @@ class LaneRunner:
             params=params,
             finite=finite,
             alive=alive,
-            gradient=0 if self._plain else gradient - params,
+            gradient=0,
             n_states=optimizer.states,
             states=self._distances.ctypes.data,
             x=x.ctypes.data,
@@ -188,6 +189,7 @@ class LaneRunner:
         self._states[...] = 0
         self._penalties[...] = 0
         self._penalties[0, :n], self._penalties[1, :n] = l1, l2
+        self._job["gradient"] = 0 if self._plain and not self._penalties.any() else self._gradient
         self._options["steps"] = 0
         self._lives[...] = 1
 

@@ -89,8 +89,8 @@ def lane_products(typingctx, units, vectors, real, n_in, a, w, b, z):
 
 @intrinsic(prefer_literal=True)
 def lane_backward(typingctx, inputs, vectors, real, n_in, n_out, distance, delta, scaled, w, x, dx):
-    """dx[k] = Σ_j delta[j] w[j, k], and w[j, k] += scaled[j] x[k] or what stands at a distance behind w, for some inputs
-    k; w, x and dx begin with the first of them."""
+    """dx[k] = Σ_j delta[j] w[j, k], and w[j, k] += scaled[j] x[k], or what stands at a distance behind w, for some
+    inputs k; w, x and dx begin with the first of them."""
     count, width = inputs.literal_value, vectors.literal_value
 
     def codegen(context, builder, signature, args):

@@ -177,14 +177,14 @@ def _lanes(real):
             if not job.gradient:
                 scaled = job.scratch
                 scale_rows(vectors, real, layer.n_out, factors, layer.delta, scaled)
+            if layer.has_biases:
+                add_vectors(real, layer.n_out * vectors, layer.b + job.gradient, scaled)
             if i > 0:
                 below = layer_at(job, i - 1)
                 backward(layer, below.delta, job.gradient, scaled)
                 through_activation(job, below)
             else:
                 update(layer, job.gradient, scaled)
-            if layer.has_biases:
-                add_vectors(real, layer.n_out * vectors, layer.b + job.gradient, scaled)
 
     @kernel_function
     def optimise(job, epoch, factor):

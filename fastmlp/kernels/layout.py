@@ -230,8 +230,8 @@ MEMBER = np.dtype(
     align=True,
 )
 
-# Networks side by side, one in each lane (kernels/lanes.py): written by engine/lanes.py. A row has a real, or a float64,
-# for each lane.
+# Networks side by side, one in each lane (kernels/lanes.py): written by engine/lanes.py. A row has a number for each
+# lane: a real, where nothing else is said.
 LANE_LAYER = np.dtype(
     [
         ("n_in", "i8"),

@@ -25,6 +25,7 @@ VARIANTS = {
     "prepare": [name for name, kind in OPTIMIZERS.items() if kind.rule],
     "step": [f"{name}.{kind().states}" for name, kind in OPTIMIZERS.items() if kind.rule] + ["sgd.1"],
 }
+VARIANTS |= {f"lane_{family}": VARIANTS[family] for family in ("loss", "step")}
 NAMES = [(family, variant) for family in KERNELS for variant in VARIANTS.get(family, [""])]
 
 
