@@ -80,8 +80,8 @@ class Population:
         steps = params.strides[0], *rows, 0 if results is None else results.strides[0]
         workspace.take(view.words, call.words_for(0, len(call.order)), call.step)
         job, places = workspace.address, (params.ctypes.data, numbers.ctypes.data)
-        one_sample = kernel == "forward" and results is not None and len(call.order) == 1
-        if one_sample and workspace.job["workspace"]["in_place"]:
+        in_place = workspace.job["workspace"]["in_place"]
+        if kernel == "forward" and results is not None and len(call.order) == 1 and in_place:
             for start, count in TimeSlices().slices(n - 1, BLOCK):
                 workspace.call[_OUTPUTS] = results.ctypes.data + start * steps[3]
                 workspace.data[_X] = view.words[_X] + start * steps[1]

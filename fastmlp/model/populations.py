@@ -187,7 +187,7 @@ class _Samples:
 def _check_params(params: Any, spec: Spec) -> np.ndarray:
     """params as an array whose rows are contiguous, (n_networks, n_params)."""
     params = np.asarray(params)
-    if params.dtype not in (np.float32, np.float64):
+    if params.dtype.newbyteorder("=") not in (np.float32, np.float64):
         raise TypeError(f"params must be float32 or float64, got {params.dtype}; give params.astype(numpy.float32)")
     if params.ndim != 2 or params.shape[1] != spec.n_params:
         hint = "; one network is params[None]" if params.shape == (spec.n_params,) else ""
