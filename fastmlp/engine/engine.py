@@ -23,7 +23,7 @@ from .team import LONG, Team
 __all__ = ["AT_ONCE", "Engine"]
 
 AT_ONCE = 16 * BLOCK  # samples in one call of the forward kernel: the same for any number of threads
-_COPIED = 1 << 13  # numbers of x that are sooner copied than described
+_COPIED = 1 << 15  # numbers of x and of outputs that are sooner copied than described
 
 
 class Engine:
@@ -39,7 +39,7 @@ class Engine:
     def __init__(self, spec: Spec, places: Sequence[Place], params: np.ndarray) -> None:
         self.binding = Binding(spec, places, params)
         self.few = max(1, min(AT_ONCE, LONG // params.size))
-        copied = max(1, _COPIED // max(spec.widths))
+        copied = max(1, _COPIED // (spec.n_in + spec.n_out))
         self._rooms = [(min(copied, limit), limit) for limit in (1, min(BLOCK, self.few), self.few)]
         self._idle_teams: list[Team] = []
         self._idle_predictors: list[PredictOne] = []

@@ -91,6 +91,11 @@ def has_many_registers() -> bool:
     return vector_bytes() == 64 or architecture() == "arm"
 
 
+def has_masks() -> bool:
+    """Whether loads and stores of some numbers of a vector are single instructions, for numbers of any size."""
+    return vector_bytes() == 64
+
+
 @functools.cache
 def compressor() -> str | None:
     """What LLVM calls the instruction that brings chosen numbers of a vector to its front: AVX-512's `COMPRESS`, or a

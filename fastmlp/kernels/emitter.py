@@ -68,6 +68,13 @@ class Emitter:
         part = self.shuffle(value, value, list(range(count)))
         self.builder.store(part, self.builder.inttoptr(address, part.type.as_pointer()), align=self.itemsize)
 
+    def load_where(self, mask, place, kind):
+        """A vector of type ``kind``: the numbers whose mask is set, and zeros; no others are read."""
+        item = {"float": "f32", "double": "f64"}.get(str(kind.element), str(kind.element))
+        arguments = [place.type, INT32, mask.type, kind]
+        function = llvm_function(self.builder, f"llvm.masked.load.v{self.lanes}{item}.p0", kind, arguments)
+        return self.builder.call(function, [place, INT32(1), mask, kind(None)])
+
     def store_where(self, mask, value, address):
         """Store the numbers whose mask is set, and touch no others."""
         place = self.builder.inttoptr(address, self.vector.as_pointer())
@@ -135,6 +142,19 @@ class Emitter:
     def multiply_add(self, p, q, r):
         function = llvm_function(self.builder, f"llvm.fmuladd.{self.suffix}", self.vector, [self.vector] * 3)
         return self.builder.call(function, [p, q, r])
+
+    def larger(self, p, q):
+        """The larger of each two numbers."""
+        return self.builder.select(self.builder.fcmp_ordered(">", p, q), p, q)
+
+    def within(self, value, operation, width):
+        """What an operation of two makes of each ``width`` numbers, a power of two, in the place of every one."""
+        distance = width // 2
+        while distance:
+            turned = [i // width * width + (i + distance) % width for i in range(self.lanes)]
+            value = operation(value, self.shuffle(value, value, turned))
+            distance //= 2
+        return value
 
     def sums_within(self, vectors):
         """One vector whose number j is the sum over vectors[j]; as many vectors as a power of two up to the lanes."""

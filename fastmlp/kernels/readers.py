@@ -6,7 +6,7 @@ import numpy as np
 
 from .cpu import vector_bytes
 from .decorators import array_at, force_inlined, peek
-from .vectors import prefetch, read_vectors
+from .vectors import prefetch, read_row
 
 
 def build(name: str, dtype: str):
@@ -25,7 +25,6 @@ def _reader(source, real):
     ``following`` ones, which are only fetched into the cache.
     """
     size, out_size = np.dtype(source).itemsize, np.dtype(real).itemsize
-    lanes = vector_bytes() // out_size
 
     def read(data, row_stride, column_stride, index, rows, following, n, shift, scale, out, out_row):
         index = array_at(index, rows + following, index)
@@ -33,8 +32,7 @@ def _reader(source, real):
             row = data + index[r] * row_stride
             done = 0
             if column_stride == size:
-                read_vectors(real, source, row, n // lanes, shift, scale, out + r * out_row)
-                done = n // lanes * lanes
+                done = read_row(real, source, row, n, shift, scale, out + r * out_row)
             for k in range(done, n):
                 value = real(peek(row + k * column_stride, source))
                 if shift:

@@ -7,7 +7,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .cpu import vector_bytes
+from .cpu import has_masks, vector_bytes
 from .emitter import INT64, Emitter, llvm_function
 
 
@@ -222,46 +222,62 @@ def is_largest(typingctx, real, x, n, which):
 
 
 @intrinsic
-def read_vectors(typingctx, real, source, data, count, shift, scale, out):
-    """out = (data - shift) · scale for ``count`` vectors of reals, from numbers of any NumPy type and alignment.
+def read_row(typingctx, real, source, data, n, shift, scale, out):
+    """out = (data - shift) · scale for n reals, from numbers of any NumPy type and alignment; return how many it was.
 
-    Shift and scale are vectors too; where the address of shift is 0 numbers are only converted.
+    Shift, scale and out are rows of whole vectors; where the address of shift is 0 numbers are only converted. Without
+    AVX-512's masks, numbers that do not fill a vector are left to the caller.
     """
     kind = source.dtype
 
     def codegen(context, builder, signature, args):
-        _, _, data, count, shift, scale, out = args
+        _, _, data, n, shift, scale, out = args
         emit = Emitter(context, builder, real.dtype)
         given = ir.VectorType(context.get_data_type(kind), emit.lanes)
         size = INT64(emit.lanes * kind.bitwidth // 8)
+        whole, rest = emit.whole_and_rest(n)
 
-        def read(k):
-            place = builder.inttoptr(emit.offset(data, k, size), given.as_pointer())
-            value = builder.load(place, align=1)
+        def place(k):
+            return builder.inttoptr(emit.offset(data, k, size), given.as_pointer())
+
+        def converted(value):
             if isinstance(kind, types.Integer):
                 return (builder.sitofp if kind.signed else builder.uitofp)(value, emit.vector)
             if kind.bitwidth > real.dtype.bitwidth:
                 return builder.fptrunc(value, emit.vector)
             return value if kind == real.dtype else builder.fpext(value, emit.vector)
 
-        def convert(k, _):
-            emit.store(read(k), emit.offset(out, k, INT64(vector_bytes())))
-            return []
+        def plain(value, along):
+            return value
 
-        def convert_and_scale(k, _):
-            along = builder.mul(k, INT64(vector_bytes()))
-            moved = builder.fsub(read(k), emit.load(builder.add(shift, along)))
-            emit.store(builder.fmul(moved, emit.load(builder.add(scale, along))), builder.add(out, along))
-            return []
+        def scaled(value, along):
+            moved = builder.fsub(value, emit.load(builder.add(shift, along)))
+            return builder.fmul(moved, emit.load(builder.add(scale, along)))
 
-        with builder.if_else(builder.icmp_signed("==", shift, INT64(0))) as (plain, scaled):
-            with plain:
-                emit.loop(count, [], convert)
-            with scaled:
-                emit.loop(count, [], convert_and_scale)
-        return context.get_dummy_value()
+        def read_all(change):
+            def step(k, _):
+                along = builder.mul(k, INT64(vector_bytes()))
+                emit.store(change(converted(builder.load(place(k), align=1)), along), builder.add(out, along))
+                return []
 
-    return types.void(real, source, data, count, shift, scale, out), codegen
+            def read_rest(_, values):
+                mask, along = emit.first(rest), builder.mul(whole, INT64(vector_bytes()))
+                value = converted(emit.load_where(mask, place(whole), given))
+                emit.store_where(mask, change(value, along), builder.add(out, along))
+                return values
+
+            emit.loop(whole, [], step)
+            if has_masks():
+                emit.loop(emit.is_any(rest), [], read_rest)
+
+        with builder.if_else(builder.icmp_signed("==", shift, INT64(0))) as (is_plain, is_scaled):
+            with is_plain:
+                read_all(plain)
+            with is_scaled:
+                read_all(scaled)
+        return n if has_masks() else builder.mul(whole, INT64(emit.lanes))
+
+    return types.int64(real, source, data, n, shift, scale, out), codegen
 
 
 @intrinsic
@@ -274,22 +290,91 @@ def largest(typingctx, real, x, n):
         lowest = emit.vector([float("-inf")] * emit.lanes)
         vectors = builder.sdiv(builder.add(n, INT64(emit.lanes - 1)), INT64(emit.lanes))
 
-        def larger(p, q):
-            return builder.select(builder.fcmp_ordered(">", p, q), p, q)
-
         def step(k, best):
             inside = emit.first(builder.sub(n, builder.mul(k, INT64(emit.lanes))))
             values = emit.load(emit.offset(x, k, INT64(vector_bytes())))
-            return [larger(builder.select(inside, values, lowest), best[0])]
+            return [emit.larger(builder.select(inside, values, lowest), best[0])]
 
         (best,) = emit.loop(vectors, [lowest], step)
-        distance = emit.lanes // 2
-        while distance:
-            best = larger(best, emit.shuffle(best, best, [(i + distance) % emit.lanes for i in range(emit.lanes)]))
-            distance //= 2
+        best = emit.within(best, emit.larger, emit.lanes)
         return builder.extract_element(best, INT64(0))
 
     return real.dtype(real, x, n), codegen
+
+
+@intrinsic(prefer_literal=True)
+def gather_narrow(typingctx, width, real, groups, rows, n, x, row, out):
+    """Write rows of n <= ``width`` numbers, less the largest of each, side by side to ``out``: as many to a vector as
+    fit, which makes ``groups`` vectors, the last one with its last row several times. Behind n numbers stands -inf.
+
+    ``row`` is how many bytes rows of x are apart.
+    """
+    size = width.literal_value
+
+    def codegen(context, builder, signature, args):
+        _, _, groups, rows, n, x, row, out = args
+        emit = Emitter(context, builder, real.dtype)
+        height, last = emit.lanes // size, builder.sub(rows, INT64(1))
+        kind = ir.VectorType(ir.IntType(8 * emit.itemsize), emit.lanes)
+        column = kind([i % size for i in range(emit.lanes)])
+        inside = builder.icmp_signed("<", column, emit.repeat(builder.trunc(n, kind.element)))
+        lowest = emit.vector([float("-inf")] * emit.lanes)
+
+        def group(k, _):
+            first = builder.mul(k, INT64(height))
+            values = None
+            for r in range(height):
+                number = builder.add(first, INT64(r))
+                number = builder.select(builder.icmp_signed("<", number, last), number, last)
+                part = emit.load_first(size, emit.offset(x, number, row))
+                order = [emit.lanes + i % size if i // size == r else i for i in range(emit.lanes)]
+                values = part if values is None else emit.shuffle(values, part, order)
+            values = builder.select(inside, values, lowest)
+            below = builder.fsub(values, emit.within(values, emit.larger, size))
+            emit.store(builder.select(inside, below, lowest), emit.offset(out, k, INT64(vector_bytes())))
+            return []
+
+        emit.loop(groups, [], group)
+        return context.get_dummy_value()
+
+    return types.void(width, real, groups, rows, n, x, row, out), codegen
+
+
+@intrinsic(prefer_literal=True)
+def spread_narrow(typingctx, width, real, groups, rows, x, row):
+    """Undo `gather_narrow` in its place: divide each row by its sum and write it, with zeros behind, ``row`` bytes
+    from the one before. The last rows come first, because no row then falls on numbers that are still to be read."""
+    size = width.literal_value
+
+    def codegen(context, builder, signature, args):
+        _, _, groups, rows, x, row = args
+        emit = Emitter(context, builder, real.dtype)
+        height, last = emit.lanes // size, builder.sub(rows, INT64(1))
+        vectors = builder.sdiv(row, INT64(vector_bytes()))
+        ones = emit.vector([1.0] * emit.lanes)
+
+        def group(k, _):
+            k = builder.sub(builder.sub(groups, INT64(1)), k)
+            values = emit.load(emit.offset(x, k, INT64(vector_bytes())))
+            values = builder.fmul(values, builder.fdiv(ones, emit.within(values, builder.fadd, size)))
+            for r in range(height):
+                number = builder.add(builder.mul(k, INT64(height)), INT64(r))
+                number = builder.select(builder.icmp_signed("<", number, last), number, last)
+                place = emit.offset(x, number, row)
+                order = [r * size + i if i < size else emit.lanes for i in range(emit.lanes)]
+                emit.store(emit.shuffle(values, emit.zero, order), place)
+
+                def clear(j, _, place=place):
+                    emit.store(emit.zero, emit.offset(place, builder.add(j, INT64(1)), INT64(vector_bytes())))
+                    return []
+
+                emit.loop(builder.sub(vectors, INT64(1)), [], clear)
+            return []
+
+        emit.loop(groups, [], group)
+        return context.get_dummy_value()
+
+    return types.void(width, real, groups, rows, x, row), codegen
 
 
 @intrinsic

@@ -90,7 +90,9 @@ def assert_close(ours, exact, name):
 @pytest.mark.parametrize("activation", ACTIVATIONS.values(), ids=ACTIVATIONS)
 def test_activation(guarded, real, activation, with_derivative):
     slope = 0.3
-    for rows, n, columns in ((1, 1, 1), (1, 16, 16), (3, 7, 7), (4, 33, 33), (5, 20, 60), (64, 10, 10)):
+    for rows, n, columns in (
+        (1, 1, 1), (1, 16, 16), (3, 7, 7), (4, 33, 33), (5, 20, 60), (64, 10, 10), (7, 2, 2), (2, 3, 3), (63, 4, 20),
+    ):  # fmt: skip
         z = guarded(inputs(real, rows, n), columns)
         a, d = (guarded(np.full((rows + 1, n), -7, real), columns) for _ in range(2))
         before = d.copy()
