@@ -14,6 +14,7 @@ from .decorators import array_at, kernel_function
 from .tiles import (
     backward_and_update,
     backward_and_update_by_inputs,
+    fetch_rows,
     sum_of_inner_products,
     sum_of_outer_products,
     sum_of_weighted_rows,
@@ -27,6 +28,7 @@ TILES = ((4, (6, 2, 1)), (2, (12, 4, 1)), (1, (12, 4, 1))) if has_many_registers
 SHARED_ROWS = 8 if has_many_registers() else 6  # after a multiple of these, rows can be cut and no bit changes: tiles of
 # less than four sums, which sum in parts (`Emitter.loop_with_partial_sums`), are needed for the last rows alone
 DEPTH = 192  # this many rows of B, a tile wide, stay in the L1 cache for all rows of A: a tenth off 784-512-512-10
+FETCHED = 32  # the depth from which on a tile fetches the next one's rows of C
 INNER_ROWS = 3  # with 8 rows of W, 176 GFLOP/s; one row 120
 WIDEST = 8 if has_many_registers() else 4  # vectors of one row, or rows of W, whose sums are kept at once
 
@@ -55,6 +57,8 @@ def _product(real):
         def as_many_as_fit(a, a_row, a_step, b, b_row, b_index, start, start_row, c, c_row, c_index, rows, depth):
             done = 0
             while done + height <= rows:
+                if depth >= FETCHED and done + 2 * height <= rows:
+                    fetch_rows(height, width, real, c, c_row, c_index + 8 * (done + height))
                 sum_of_outer_products(
                     height, width, real, depth, a + done * a_row, a_row, a_step, b, b_row, b_index,
                     start, start_row, c, c_row, c_index + 8 * done,
