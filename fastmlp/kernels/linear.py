@@ -73,12 +73,13 @@ def _product(real):
 
         @kernel_function
         def strips(a, a_row, a_step, b, b_row, b_index, start, start_row, c, c_row, c_index, rows, vectors, depth):
-            done = 0
+            done, slices = 0, max(1, (depth + DEPTH - 1) // DEPTH)
+            slice_depth = (depth + slices - 1) // slices
             while done + width <= vectors:
                 d = done * VECTOR_BYTES
                 source, source_row, k = start + d, start_row, 0
                 while True:
-                    deep = min(DEPTH, depth - k)
+                    deep = min(slice_depth, depth - k)
                     r = tall(
                         a + k * a_step, a_row, a_step, b + d, b_row, b_index + 8 * k,
                         source, source_row, c + d, c_row, c_index, rows, deep,
