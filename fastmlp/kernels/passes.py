@@ -50,6 +50,12 @@ def all_finite(job, rows, real):
     return are_finite(real, rows * (layer.in_row // VECTOR_BYTES), layer.input)
 
 
+@inlined_source
+def _label_of(job, sample):
+    """The class of the sample that has this number in the call; whatever y says now, which may be the user's."""
+    return peek(job.data.y + 8 * peek(job.call.order + 8 * sample, np.int64), np.int64)
+
+
 @kernel_function
 def read_targets(job, start, rows, real):
     """Write rows of y to the workspace's targets: as they are, or one-hot where y is class indices."""
@@ -60,8 +66,7 @@ def read_targets(job, start, rows, real):
         for r in range(rows):
             for k in range(last.n_out):
                 y[r, k] = 0
-            number = peek(order + 8 * r, np.int64)
-            label = peek(data.y + 8 * number, np.int64)
+            label = _label_of(job, start + r)
             if 0 <= label < last.n_out:  # it was; but y may be the user's, who may write to it meanwhile
                 y[r, label] = 1
     else:
@@ -182,15 +187,19 @@ def activate_layers(job, first, rows, position, with_derivatives, with_outputs, 
 
 
 @kernel_function
-def _share_right(job, layer, r, real):
+def _share_right(job, layer, start, r, real):
     """Whether row r's answer is right, 0 or 1, or the share of its labels that are."""
     n = layer.n_out
     a = array_at(layer.a + r * layer.out_row, n, real)
     y = array_at(job.workspace.targets + r * layer.out_row, n, real)
     if job.data.score_classes:
         right = 0
-        for k in range(1, n):
-            right = k if y[k] > y[right] else right
+        if job.data.y_classes:
+            label = _label_of(job, start + r)
+            right = label if 0 <= label < n else 0
+        else:
+            for k in range(1, n):
+                right = k if y[k] > y[right] else right
         return np.float64(is_largest(real, layer.a + r * layer.out_row, n, right))
     matches = 0
     for k in range(n):
@@ -199,7 +208,7 @@ def _share_right(job, layer, r, real):
 
 
 @inlined_source
-def _score_rows(job, layer, first, rows, totals, real):
+def _score_rows(job, layer, start, first, rows, totals, real):
     """Add the rows' losses and right answers to the totals; delta gets dL/da, or dL/dz where the loss is fused."""
     skip = first * layer.out_row
     totals.loss += call_kernel(
@@ -209,7 +218,7 @@ def _score_rows(job, layer, first, rows, totals, real):
     )  # fmt: skip
     if job.data.score_classes or job.data.score_labels:
         for r in range(first, first + rows):
-            totals.right += _share_right(job, layer, r, real)
+            totals.right += _share_right(job, layer, start, r, real)
 
 
 @kernel_function
@@ -225,13 +234,13 @@ def score_rows(job, start, first, rows, totals, real):
     dL/da, or dL/dz where the loss is fused."""
     layer = last_layer(job)
     if not job.data.weights:
-        _score_rows(job, layer, first, rows, totals, real)
+        _score_rows(job, layer, start, first, rows, totals, real)
         return
     for r in range(first, first + rows):
         loss, right = totals.loss, totals.right
         totals.loss = 0.0
         totals.right = 0.0
-        _score_rows(job, layer, r, 1, totals, real)
+        _score_rows(job, layer, start, r, 1, totals, real)
         weight = weight_of(job, start + r)
         totals.loss = loss + weight * totals.loss
         totals.right = right + weight * totals.right
