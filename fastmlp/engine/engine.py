@@ -109,7 +109,9 @@ class Engine:
         losses and of right answers, where they are scored."""
         slices = [slice(start, start + AT_ONCE) for start in range(0, len(order), AT_ONCE)]
         calls = [
-            KernelCall(order[rows], self.binding.block, outputs=None if outputs is None else outputs[rows], scored=scored)
+            KernelCall(
+                order[rows], self.binding.block, outputs=None if outputs is None else outputs[rows], scored=scored
+            )
             for rows in slices
         ]
 

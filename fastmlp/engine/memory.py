@@ -10,7 +10,7 @@ import numpy as np
 
 from ..kernels.checked import checked, fenced
 from ..kernels.layout import JOB, LAYER, TOTALS, WORKSPACE, Place, aligned, padded
-from .blocks import GROUPED
+from .blocks import BLOCK, GROUPED
 
 __all__ = ["Functions", "Parameters", "Workspace", "fields", "record_of", "words"]
 
@@ -117,9 +117,10 @@ class Workspace:
     ) -> None:
         item, n_in, n_out = dtype.itemsize, places[0].n_in, places[-1].n_out
         row = {0: 0, **{n: padded(n, item) for place in places for n in place[:2]}}
-        square = padded(block, item)
+        square, n_gram = padded(block, item), min(block, BLOCK)
+        gram_row = padded(n_gram, item)
         matrices = [n_in, *(0 if leader else place.n_out for place in places for _ in _ROWS)]
-        sizes = [max(square, *row.values()), square, block * row[n_out], block * square]
+        sizes = [max(square, *row.values()), square, block * row[n_out], n_gram * gram_row]
         sizes += [block * row[n] for n in matrices]
         n_params = sum(place.n_out * (place.n_in + place.has_biases) for place in places)
         scores = block * TOTALS.itemsize // 8 if n_params >= GROUPED and not leader else 0
@@ -129,7 +130,8 @@ class Workspace:
         self._start = self._memory.ctypes.data
         zeros, ones, targets, gram, x, *rows = addresses[: len(sizes)]
         index, slots, identity, score, *alive = addresses[len(sizes) :]
-        self._score, self._rows = (score if scores else 0, rows) if leader is None else (leader._score, leader._rows)
+        self._rows: Sequence[int] = leader._rows if leader else rows
+        self._score: int = leader._score if leader else score if scores else 0
         self._numbers_at(ones, square, dtype)[:] = 1
         self._numbers_at(slots, n_in, np.int64)[:] = -1
         self._numbers_at(identity, lists[2], np.int64)[:] = np.arange(lists[2])
@@ -157,7 +159,7 @@ class Workspace:
             zeros=zeros,
             ones=ones,
             gram=gram,
-            gram_row=square * item,
+            gram_row=gram_row * item,
             scores=self._score,
         )
         words(self.job["linear"])[:] = functions.linear

@@ -146,7 +146,9 @@ class GradientOfFew(_FewSamples):
     def __init__(self, binding: Binding, most: int, limit: int, y_classes: bool) -> None:
         self._team, self._gradient = Team(binding), aligned(binding.params.size, binding.params.dtype)
         part = part_of_batch(limit, binding.block)
-        call = KernelCall(np.arange(limit), binding.block, batch=limit, part=part, gradient=self._gradient, checked=True)
+        call = KernelCall(
+            np.arange(limit), binding.block, batch=limit, part=part, gradient=self._gradient, checked=True
+        )
         call.mark(begins=True, ends=True)
         super().__init__(binding, "batches", call, self._team.leader, most, y_classes)
 

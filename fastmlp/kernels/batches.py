@@ -2,9 +2,9 @@
 
 A batch is taken in parts, a part in blocks. Each thread (a member of the team) makes the gradients of parts of its own,
 in a workspace of its own; then all add them up, in the parts' order, each member its share of every layer. Where a
-batch is but one part, the team shares its blocks: a member takes some rows of a block forward and back, in matrices that
-all have together, and then makes some rows of each layer's gradient, from all of the block. Either way the numbers do
-not depend on how many threads there are, and little moves between the cores.
+batch is but one part, the team shares its blocks: each member takes some rows of a block forward and back, in matrices
+that all have together, and then makes some rows of each layer's gradient, from all of the block. Either way the numbers
+do not depend on how many threads there are, and little moves between the cores.
 """
 
 from __future__ import annotations
@@ -233,17 +233,16 @@ def _member_at(job, member):
 
 @inlined_source
 def _part_gradient(job, start, size, distance, mine, real):
-    """Write the gradient of a part's samples to a distance behind the parameters, add to the member's numbers; true when
-    the team gives up, or the call is told to stop."""
-    team, block, sharers = job.team, job.call.block, 1
-    if team.together:
-        sharers = team.size
+    """Write the gradient of a part's samples to a distance behind the parameters, and add to the member's numbers; true
+    when the team gives up, or the call is told to stop."""
+    team, block = job.team, job.call.block
+    sharers = team.size if team.together else 1
     for j in range(blocks(size, block)):
         first = start + j * block
         rows = min(block, start + size - first)
         n_columns = _block_deltas(job, first, rows, mine.totals, real)
         if j == 0 and n_columns < layer_at(job, 0).n_in:
-            clear(layer_at(job, 0), distance, team.member % sharers, sharers, real)
+            clear(layer_at(job, 0), distance, team.member % sharers, sharers, real)  # for what is not written below
         if _complete_block(job, first, rows, mine.totals, real) or told_to_stop(job):
             return True
         mine.weight += _weight(job, first, rows)

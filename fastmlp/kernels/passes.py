@@ -297,8 +297,9 @@ def update_first(job, distance, rows, n_columns, real):
 
 @kernel_function
 def update(job, i, distance, deltas, rows, n_columns, writes, real):
-    """w += deltasᵀ x and b += Σ deltas of the block in layer i, or what stands at a distance behind them; with ``writes``
-    this takes the place of what was there, but in the rows of w whose columns of x were left out.
+    """w += deltasᵀ x and b += Σ deltas over a block in layer i, or what stands at a distance behind them.
+
+    With ``writes`` the sums take the place of what was there, but in the rows of w whose columns of x were left out.
 
     ``deltas`` is the address of rows like the layer's delta. A member takes its share of the rows of w.
     """

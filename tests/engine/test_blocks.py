@@ -11,7 +11,8 @@ from fastmlp.engine.blocks import BLOCK, GROUPED, part_of_batch, sharers, wide_b
 
 
 @pytest.mark.parametrize(
-    ("n_params", "itemsize", "block"), [(1, 4, 64), (2**17 - 1, 4, 64), (2**17, 4, 256), (2**16, 8, 256), (10**8, 4, 256)]
+    ("n_params", "itemsize", "block"),
+    [(1, 4, 64), (2**17 - 1, 4, 64), (2**17, 4, 256), (2**16, 8, 256), (10**8, 4, 256)],
 )
 def test_more_samples_are_taken_together_where_half_a_mebibyte_is_passed(n_params, itemsize, block):
     assert wide_block(n_params, itemsize) == block
@@ -60,7 +61,9 @@ def test_large_blocks_train_like_the_reference(batch, zeros):
     options = {"lr": 0.3, "epochs": 2, "batch_size": batch, "shuffle": False}
     history = fastmlp.train(x, y, model, **options).history
     orders = [np.arange(900)] * 2
-    weights, biases, losses = reference.train(model.spec, *start, x, reference.targets(model.spec, y), 0.3, 2, batch, orders)
+    weights, biases, losses = reference.train(
+        model.spec, *start, x, reference.targets(model.spec, y), 0.3, 2, batch, orders
+    )
     for ours, theirs in zip([*model.weights, *model.biases], [*weights, *biases], strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-10, atol=1e-10)
     np.testing.assert_allclose(history["loss"], losses, rtol=1e-10)
