@@ -12,9 +12,9 @@ from fastmlp.engine.blocks import BLOCK, GROUPED, part_of_batch, sharers, wide_b
 
 @pytest.mark.parametrize(
     ("n_params", "itemsize", "block"),
-    [(1, 4, 64), (2**17 - 1, 4, 64), (2**17, 4, 256), (2**16, 8, 256), (10**8, 4, 256)],
+    [(1, 4, 64), (2**18 - 1, 4, 64), (2**18, 4, 256), (2**17, 8, 256), (10**8, 4, 256)],
 )
-def test_more_samples_are_taken_together_where_half_a_mebibyte_is_passed(n_params, itemsize, block):
+def test_more_samples_are_taken_together_from_a_mebibyte_on(n_params, itemsize, block):
     assert wide_block(n_params, itemsize) == block
 
 
@@ -54,7 +54,7 @@ def test_large_blocks_train_like_the_reference(batch, zeros):
     x[:, rng.random(200) < zeros / 2] = 0
     x[:256, :50], x[256:, 50:100] = 0, 0
     y = rng.integers(0, 10, 900)
-    spec = [{"n": 200, "act": None}, *({"n": n, "act": "tanh"} for n in (250, 96)), {"n": 10, "act": "softmax"}]
+    spec = [{"n": 200, "act": None}, *({"n": n, "act": "tanh"} for n in (420, 120)), {"n": 10, "act": "softmax"}]
     model = fastmlp.MLP(spec, seed=0, dtype="float64")
     assert model._engine.binding.block > BLOCK
     start = [w.copy() for w in model.weights], [b.copy() for b in model.biases]

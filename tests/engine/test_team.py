@@ -90,7 +90,7 @@ def test_blocks_are_shared_of_a_full_gradient(monkeypatch, n_threads):
     sizes = _teams_together(monkeypatch)
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(400, 300)), rng.integers(0, 5, 400)
-    spec = [{"n": 300, "act": None}, {"n": 500, "act": "tanh"}, {"n": 5, "act": "softmax"}]
+    spec = [{"n": 300, "act": None}, {"n": 900, "act": "tanh"}, {"n": 5, "act": "softmax"}]
     model = fastmlp.train(x, y, spec, seed=0, optimizer="lbfgs", epochs=3, n_threads=n_threads).model
     assert model == fastmlp.train(x, y, spec, seed=0, optimizer="lbfgs", epochs=3).model
     assert max(sizes) == n_threads
