@@ -107,6 +107,8 @@ def _block_deltas(job, start, rows, totals, real):
         totals.loss = math.nan
     read_targets(job, start, rows, real)
     begin, end = share_of_rows(job, rows)
+    if begin == end:  # a short block has no rows for some members, and passes take none for one
+        return n_columns
     first_forward(job, begin, end - begin, n_columns, real)
     if not told_to_stop(job):
         position, with_outputs = job.call.position + start, not job.data.loss_activates
