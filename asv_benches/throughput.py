@@ -64,6 +64,43 @@ class OptimizersBySize:
     track_microseconds.unit = "µs a sample"  # type: ignore[attr-defined]
 
 
+class Wide:
+    """Microseconds a sample of networks whose weights exceed the L2 cache, and of one with many outputs, by batch."""
+
+    params = (["784-512-512-10", "784-1024-1024-1024-10", "4096-1024-100", "100-128-1000"], [128, 512])
+    param_names = ("size", "batch")
+
+    def setup(self, size: str, batch: int) -> None:
+        self.x, self.y = samples(size, 2048)
+        self.model = fastmlp.MLP(network(size), seed=0)
+        fastmlp.train(self.x[:batch], self.y[:batch], self.model, epochs=1, batch_size=batch)
+
+    def track_microseconds(self, size: str, batch: int) -> float:
+        return microseconds(self.x, self.y, self.model, batch_size=batch)
+
+    track_microseconds.unit = "µs a sample"  # type: ignore[attr-defined]
+
+
+class ThreadsOfSmallBatches:
+    """Two threads' time as a share of one's, in batches that they share block by block."""
+
+    params = (["784-128-10", "784-512-512-10"], [32, 64, 128])
+    param_names = ("size", "batch")
+
+    def setup(self, size: str, batch: int) -> None:
+        require_option("n_threads")
+        self.x, self.y = samples(size, 4096)
+        self.model = fastmlp.MLP(network(size), seed=0)
+        fastmlp.train(self.x, self.y, self.model, epochs=1, batch_size=batch, n_threads=2, lr=1e-3)
+
+    def track_share_of_two_threads(self, size: str, batch: int) -> float:
+        options = {"clock": perf_counter, "batch_size": batch}
+        one, two = (microseconds(self.x, self.y, self.model, n_threads=n, **options) for n in (1, 2))
+        return short(two / one)
+
+    track_share_of_two_threads.unit = "of one thread's time"  # type: ignore[attr-defined]
+
+
 class Threads:
     """Two threads' time as a share of one's, in batches of 256."""
 

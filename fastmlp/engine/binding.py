@@ -19,6 +19,7 @@ from ..kernels.layout import DATA, LINEAR, Place, aligned
 from ..losses import Loss
 from ..optimizers import Optimizer
 from ..spec import Spec
+from .blocks import wide_block
 from .call import KernelCall
 from .memory import Functions, Parameters, Workspace, fields, record_of, words
 
@@ -48,6 +49,8 @@ class Binding:
     ----------
     spec : Spec
     params : ndarray, (n_params,)
+    block : int
+        How many samples of a batch are taken together.
     affine : pair of ndarray, (n_in,), or None
         The input's shift and scale; kernels may read a cache line beyond them.
     """
@@ -55,6 +58,7 @@ class Binding:
     def __init__(self, spec: Spec, places: Sequence[Place], params: np.ndarray) -> None:
         self.spec, self.params = spec, params
         self._places, self._dtype = places, params.dtype
+        self.block = wide_block(params.size, params.itemsize)
         self._real, self._params_at = params.dtype.name, params.ctypes.data  # NumPy takes microseconds to make them
         self._readers: dict[np.dtype, int] = {}
         prepare_kernels(spec, self._real)
@@ -115,9 +119,9 @@ class Binding:
         """Describe the parameters, their gradient, and an optimiser's vectors of state to the kernels."""
         return Parameters(self._places, self.params, vectors, copied)
 
-    def workspace(self, block: int, parameters: Parameters) -> Workspace:
-        """Make the memory that one running kernel needs for ``block`` samples."""
-        return Workspace(self._places, block, parameters, self._dtype, self._functions)
+    def workspace(self, block: int, parameters: Parameters, leader: Workspace | None = None) -> Workspace:
+        """Make the memory that one running kernel needs for ``block`` samples, which it shares with a leader's."""
+        return Workspace(self._places, block, parameters, self._dtype, self._functions, leader)
 
     def run(self, workspace: Workspace, kernel: str, view: DataView, call: KernelCall, start: int, count: int) -> None:
         """Run a kernel over ``call.order[start:start + count]``."""

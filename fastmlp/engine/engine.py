@@ -109,7 +109,9 @@ class Engine:
         losses and of right answers, where they are scored."""
         slices = [slice(start, start + AT_ONCE) for start in range(0, len(order), AT_ONCE)]
         calls = [
-            KernelCall(order[rows], BLOCK, outputs=None if outputs is None else outputs[rows], scored=scored)
+            KernelCall(
+                order[rows], self.binding.block, outputs=None if outputs is None else outputs[rows], scored=scored
+            )
             for rows in slices
         ]
 
@@ -141,8 +143,9 @@ class Engine:
         """The sums of losses and of right answers over the samples in ``order``, of that weight together, and the
         gradient (n_params,) of their mean loss."""
         gradient, n = aligned(self.binding.params.size, self.binding.params.dtype), len(order)
-        part = part_of_batch(n)
-        call = KernelCall(order, BLOCK, 1 / weight, batch=n, part=part, outputs=outputs, gradient=gradient)
+        block = self.binding.block
+        part = part_of_batch(n, block)
+        call = KernelCall(order, block, 1 / weight, batch=n, part=part, outputs=outputs, gradient=gradient)
         with nullcontext(team) if team else self._lent_team() as members:
             for start, count in TimeSlices().slices(n, members.n_threads * (AT_ONCE // part * part)):
                 call.mark(begins=start == 0, ends=start + count == n)
@@ -166,11 +169,12 @@ class Engine:
         n, widths, dtype = len(view.x), self.binding.spec.widths, self.binding.params.dtype
         zs = [np.empty((n, width), dtype) for width in widths[1:]]
         activations = [np.empty((n, width), dtype) for width in widths[1:]]
-        call = KernelCall(np.arange(n), BLOCK)
+        block = self.binding.block
+        call = KernelCall(np.arange(n), block)
         with self._lent_team() as team:
             workspace = team.leader
-            for start in range(0, n, BLOCK):
-                count = min(BLOCK, n - start)
+            for start in range(0, n, block):
+                count = min(block, n - start)
                 team.run("forward", view, call, start, count)
                 for layer, z, a in zip(workspace.layers, zs, activations, strict=True):
                     z[start : start + count] = workspace.rows_at(layer["z"], count, z.shape[1])

@@ -14,7 +14,7 @@ from ..kernels.layout import NUMBERS
 from ..metrics import Metric
 from . import blocks
 from .binding import Binding, DataView, prepare_kernels, reader_of
-from .blocks import BLOCK, Modes, part_of_batch
+from .blocks import BLOCK, Modes, part_of_batch, sharers
 from .call import KernelCall, TimeSlices
 from .network import Network, named_values
 from .steps import OptimizerState, Step
@@ -23,6 +23,7 @@ from .team import Team
 __all__ = ["EpochRunner", "Samples", "sgd_pass"]
 
 _LARGE = 64 * BLOCK  # samples a batch, from which on a kernel call may be for a part of it
+_SHORT = 1 << 25  # multiply-adds forward of an epoch, which take a millisecond: to start threads takes a tenth of that
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,8 @@ class EpochRunner:
         self._network, self._batch, self._metrics = network, batch, metrics
         self._state, self._slices = state, TimeSlices()
         self._by_sample = batch == 1 and state.linear
-        self._kernel, self._block = "batches", BLOCK
+        binding = network._engine.binding
+        self._kernel, self._block = "batches", binding.block
         if self._by_sample:
             self._kernel = "samples" if state.plain else "samples_with_memory"
             self._block = _samples_together(network)
@@ -81,10 +83,14 @@ class EpochRunner:
         prepare_kernels(network.spec, real, *kernels, *readers)
         self.take(samples)
         self._finite = network.params.copy()
-        binding, n_threads = network._engine.binding, min(n_threads, -(-batch // part_of_batch(batch)))
-        self._team = Team(binding, state.vectors, n_threads, copied=self._kernel == "samples_with_memory")
+        self._part = part_of_batch(batch, binding.block)
+        if len(samples.y) * network.params.size < _SHORT:
+            n_threads = 1
+        n_threads, together = sharers(batch, binding.block, network.params.size, n_threads)
+        copied = self._kernel == "samples_with_memory"
+        self._team = Team(binding, state.vectors, n_threads, copied, self._block, together)
         self._dropout = bool(dropout)
-        simple = state.plain and (self._by_sample or batch <= BLOCK)
+        simple = state.plain and (self._by_sample or batch <= self._block)
         self._step = Step(
             state,
             *((0, 0) if simple else binding.step(state.optimizer)),
@@ -102,7 +108,7 @@ class EpochRunner:
         outputs = np.empty((len(order), network.spec.n_out), network.dtype) if self._metrics else None
         kernel, call = self._call(order, lr, key, outputs)
         step = self._block if self._by_sample else self._batch
-        at_once = self._team.n_threads * part_of_batch(step)
+        at_once = self._team.n_threads * self._part
         for start, count, begins, ends in _slices_of_batches(self._slices, len(order), step, at_once):
             call.mark(begins, ends)
             self._team.run(kernel, self._view, call, start, count)
@@ -163,13 +169,13 @@ class EpochRunner:
     ) -> tuple[str, KernelCall]:
         """The kernel that trains at this rate, and its call."""
         self._step.set_key(key)
-        kernel, part = self._kernel, part_of_batch(self._batch)
+        kernel = self._kernel
         if kernel == "samples_with_memory":
             modes = Modes(self._state.optimizer, lr, self._state.l2, self._block)
             self._step.set_modes(modes)
             kernel = kernel if modes.apart else "batches"
         return kernel, KernelCall(
-            order, self._block, lr, batch=self._batch, part=part, outputs=outputs, step=self._step
+            order, self._block, lr, batch=self._batch, part=self._part, outputs=outputs, step=self._step
         )
 
     def take(self, samples: Samples) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from ..base.extras import require
 from ..metrics import Metric
 from ..optimizers import LBFGS
-from .blocks import part_of_batch
+from .blocks import sharers
 from .epochs import Samples
 from .network import Network, named_values
 from .team import Team
@@ -103,7 +103,9 @@ class _Objective:
         self._decay = np.zeros(network.params.size)
         for weights in network.unflatten(self._decay)[0]:
             weights[...] = l2
-        self._team = Team(network._engine.binding, (), min(n_threads, -(-len(rows) // part_of_batch(len(rows)))))
+        binding = network._engine.binding
+        n_threads, together = sharers(len(rows), binding.block, network.params.size, n_threads)
+        self._team = Team(binding, (), n_threads, together=together)
         self._seen = np.full(network.params.size, np.nan)
         self._totals = np.zeros(2)
 

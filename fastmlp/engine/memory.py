@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..kernels.checked import checked, fenced
-from ..kernels.layout import JOB, LAYER, WORKSPACE, Place, aligned, padded
+from ..kernels.layout import JOB, LAYER, TOTALS, WORKSPACE, Place, aligned, padded
+from .blocks import BLOCK, GROUPED
 
 __all__ = ["Functions", "Parameters", "Workspace", "fields", "record_of", "words"]
 
@@ -92,6 +93,8 @@ class Parameters:
 class Workspace:
     """The memory of one running kernel for ``block`` samples.
 
+    One that is given a ``leader`` shares the rows of all layers, but for x, and their scores with that.
+
     Attributes
     ----------
     job : ndarray of JOB, ()
@@ -104,26 +107,37 @@ class Workspace:
     """
 
     def __init__(
-        self, places: Sequence[Place], block: int, parameters: Parameters, dtype: np.dtype, functions: Functions
+        self,
+        places: Sequence[Place],
+        block: int,
+        parameters: Parameters,
+        dtype: np.dtype,
+        functions: Functions,
+        leader: Workspace | None = None,
     ) -> None:
         item, n_in, n_out = dtype.itemsize, places[0].n_in, places[-1].n_out
-        row = {n: padded(n, item) for place in places for n in place[:2]}
-        square = padded(block, item)
-        matrices = [n_in, *(place.n_out for place in places for _ in _ROWS)]
-        sizes = [max(square, *row.values()), square, block * row[n_out], block * square]
+        row = {0: 0, **{n: padded(n, item) for place in places for n in place[:2]}}
+        square, n_gram = padded(block, item), min(block, BLOCK)
+        gram_row = padded(n_gram, item)
+        matrices = [n_in, *(0 if leader else place.n_out for place in places for _ in _ROWS)]
+        sizes = [max(square, *row.values()), square, block * row[n_out], n_gram * gram_row]
         sizes += [block * row[n] for n in matrices]
-        lists = [n_in + _MORE, n_in, max(block, *row), *(place.n_in + _MORE for place in places[1:])]
+        n_params = sum(place.n_out * (place.n_in + place.has_biases) for place in places)
+        scores = block * TOTALS.itemsize // 8 if n_params >= GROUPED and not leader else 0
+        lists = [n_in + _MORE, n_in, max(block, *row), scores, *(place.n_in + _MORE for place in places[1:])]
         self._dtype = dtype
         self._memory, addresses, _ = _carved([*(size * item for size in sizes), *(8 * size for size in lists)])
         self._start = self._memory.ctypes.data
         zeros, ones, targets, gram, x, *rows = addresses[: len(sizes)]
-        index, slots, identity, *alive = addresses[len(sizes) :]
+        index, slots, identity, score, *alive = addresses[len(sizes) :]
+        self._rows: Sequence[int] = leader._rows if leader else rows
+        self._score: int = leader._score if leader else score if scores else 0
         self._numbers_at(ones, square, dtype)[:] = 1
         self._numbers_at(slots, n_in, np.int64)[:] = -1
         self._numbers_at(identity, lists[2], np.int64)[:] = np.arange(lists[2])
         self._parameters = parameters
         self.layers = np.array(
-            _layer_fields(places, parameters, functions, item, row, zeros, x, rows, [0, *alive]), LAYER
+            _layer_fields(places, parameters, functions, item, row, zeros, x, self._rows, [0, *alive]), LAYER
         )
         self.job = np.zeros((), JOB)
         self.address = self.job.ctypes.data
@@ -132,7 +146,7 @@ class Workspace:
             n_layers=len(places),
             layers=self.layers.ctypes.data,
             block=block,
-            n_params=sum(place.n_out * (place.n_in + place.has_biases) for place in places),
+            n_params=n_params,
             in_place=parameters.in_place,
             gradient=parameters.gradient,
             n_states=len(parameters.states),
@@ -145,7 +159,8 @@ class Workspace:
             zeros=zeros,
             ones=ones,
             gram=gram,
-            gram_row=square * item,
+            gram_row=gram_row * item,
+            scores=self._score,
         )
         words(self.job["linear"])[:] = functions.linear
         self.data, self.call, self._step = (words(self.job[name]) for name in ("data", "call", "step"))

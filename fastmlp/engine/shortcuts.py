@@ -15,7 +15,7 @@ import numpy as np
 from ..kernels import catalog
 from ..kernels.layout import CALL, aligned
 from .binding import Binding
-from .blocks import BLOCK, part_of_batch
+from .blocks import part_of_batch
 from .call import KernelCall
 from .jacobians import jacobian_block
 from .memory import Workspace
@@ -100,7 +100,7 @@ class PredictFew(_FewSamples):
     """Outputs of a few samples."""
 
     def __init__(self, binding: Binding, most: int, limit: int) -> None:
-        block = min(limit, BLOCK)
+        block = min(limit, binding.block)
         self._outputs = np.zeros((most, binding.spec.n_out), binding.params.dtype)
         call = KernelCall(np.arange(limit), block, outputs=self._outputs, checked=True)
         super().__init__(binding, "forward", call, binding.workspace(block, binding.parameters()), most)
@@ -129,7 +129,7 @@ class ScoreFew(_FewSamples):
     """The losses and right answers of a few samples."""
 
     def __init__(self, binding: Binding, most: int, limit: int, y_classes: bool) -> None:
-        block = min(limit, BLOCK)
+        block = min(limit, binding.block)
         call = KernelCall(np.arange(limit), block, scored=True, checked=True)
         super().__init__(binding, "forward", call, binding.workspace(block, binding.parameters()), most, y_classes)
 
@@ -145,8 +145,10 @@ class GradientOfFew(_FewSamples):
 
     def __init__(self, binding: Binding, most: int, limit: int, y_classes: bool) -> None:
         self._team, self._gradient = Team(binding), aligned(binding.params.size, binding.params.dtype)
-        part = part_of_batch(limit)
-        call = KernelCall(np.arange(limit), BLOCK, batch=limit, part=part, gradient=self._gradient, checked=True)
+        part = part_of_batch(limit, binding.block)
+        call = KernelCall(
+            np.arange(limit), binding.block, batch=limit, part=part, gradient=self._gradient, checked=True
+        )
         call.mark(begins=True, ends=True)
         super().__init__(binding, "batches", call, self._team.leader, most, y_classes)
 
@@ -167,7 +169,7 @@ class JacobianOfFew(_FewSamples):
         spec, params = binding.spec, binding.params
         self._shape, self._dtype = (spec.n_out, spec.n_in if by_inputs else params.size), params.dtype
         call = KernelCall(np.arange(limit), jacobian_block(spec, by_inputs), by_inputs=by_inputs, checked=True)
-        super().__init__(binding, "jacobian", call, binding.workspace(BLOCK, binding.parameters()), most)
+        super().__init__(binding, "jacobian", call, binding.workspace(binding.block, binding.parameters()), most)
 
     def __call__(self, x: np.ndarray) -> np.ndarray | None:
         """The Jacobians (n, n_out, n_params) or (n, n_out, n_in) of x (n, n_in); None where x is not finite."""
@@ -183,8 +185,8 @@ class LearnFew(_FewSamples):
     def __init__(self, binding: Binding, most: int, limit: int, y_classes: bool, state: OptimizerState) -> None:
         self._params, self._finite = binding.params, None if state.plain else binding.params.copy()
         step = Step(state, *((0, 0) if state.plain else binding.step(state.optimizer)), 0, ())
-        self._team, part = Team(binding, state.vectors), part_of_batch(limit)
-        call = KernelCall(np.arange(limit), BLOCK, batch=limit, part=part, step=step, checked=True)
+        self._team, part = Team(binding, state.vectors), part_of_batch(limit, binding.block)
+        call = KernelCall(np.arange(limit), binding.block, batch=limit, part=part, step=step, checked=True)
         call.mark(begins=True, ends=True)
         super().__init__(binding, "batches", call, self._team.leader, most, y_classes)
 

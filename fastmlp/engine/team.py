@@ -12,7 +12,6 @@ import numpy as np
 
 from ..kernels.layout import MEMBER, SHARED, aligned
 from .binding import Binding, DataView, address_of
-from .blocks import BLOCK
 from .call import KernelCall
 from .jacobians import jacobian_work
 from .memory import Workspace
@@ -29,14 +28,36 @@ class Team:
     """Threads that run a kernel together: each has a workspace, all have the same parameters and optimiser's state.
 
     It is not thread-safe: whoever calls `run` must have it alone.
+
+    Parameters
+    ----------
+    binding : Binding
+    vectors : sequence of ndarray, (n_params,) each
+        The optimiser's state.
+    n_threads : int
+    copied : bool
+        Whether kernels must have a copy of the parameters.
+    block : int, optional
+        How many samples a kernel takes together at most; default: as many as of a batch.
+    together : bool
+        Whether the threads share every block, not the parts of a batch.
     """
 
     def __init__(
-        self, binding: Binding, vectors: Sequence[np.ndarray] = (), n_threads: int = 1, copied: bool = False
+        self,
+        binding: Binding,
+        vectors: Sequence[np.ndarray] = (),
+        n_threads: int = 1,
+        copied: bool = False,
+        block: int | None = None,
+        together: bool = False,
     ) -> None:
         self._binding, self.n_threads = binding, n_threads
         parameters = binding.parameters(vectors, copied)
-        self._workspaces = [binding.workspace(BLOCK, parameters) for _ in range(n_threads)]
+        self._workspaces = [binding.workspace(block or binding.block, parameters)]
+        leader = self.leader if together else None
+        while len(self._workspaces) < n_threads:
+            self._workspaces.append(binding.workspace(block or binding.block, parameters, leader))
         self._shared, self._members = aligned(1, SHARED), aligned(n_threads, MEMBER)
         self._jobs = np.array([workspace.address for workspace in self._workspaces], np.int64)
         self._gradients = [parameters.extra_gradient() for _ in range(n_threads)]
@@ -45,6 +66,7 @@ class Team:
             record["size"], record["member"], record["part_gradient"] = n_threads, i, distance
             record["jobs"], record["shared"] = self._jobs.ctypes.data, self._shared.ctypes.data
             record["members"], record["yield_thread"] = self._members.ctypes.data, _yield_thread()
+            record["together"] = together
         self._others: ThreadPoolExecutor | None = None
 
     @property

@@ -1,8 +1,10 @@
 """Mini-batches: gradients, every optimiser's steps, and the threads that share them.
 
 A batch is taken in parts, a part in blocks. Each thread (a member of the team) makes the gradients of parts of its own,
-in a workspace of its own; then all add them up, in the parts' order, each member its share of every layer. So the
-numbers do not depend on how many threads there are, and little moves between the cores.
+in a workspace of its own; then all add them up, in the parts' order, each member its share of every layer. Where a
+batch is but one part, the team shares its blocks: each member takes some rows of a block forward and back, in matrices
+that all have together, and then makes some rows of each layer's gradient, from all of the block. Either way the numbers
+do not depend on how many threads there are, and little moves between the cores.
 """
 
 from __future__ import annotations
@@ -13,7 +15,8 @@ import numpy as np
 
 from .cpu import vector_bytes
 from .decorators import array_at, call_kernel, inlined_source, kernel_function, peek, record_at, size_of
-from .layout import JOB, MEMBER, NUMBERS, OPTIONS
+from .layout import JOB, MEMBER, NUMBERS, OPTIONS, TOTALS
+from .linear import SHARED_ROWS
 from .math import square_root
 from .packing import (
     add,
@@ -28,27 +31,27 @@ from .packing import (
     unpack_all,
 )
 from .passes import (
+    activate_layers,
     all_deltas,
     all_finite,
     blocks,
     copy_outputs,
     first_forward,
-    forward_to_loss,
     read_inputs,
     read_targets,
     scale,
+    score_to_delta,
     spread_inputs,
     step_of_sample,
     update,
-    update_first,
     weight_of,
 )
 from .subnormals import flush_subnormals, restore_subnormals
-from .threads import told_to_stop, wait
+from .threads import leads_block, share_of_rows, told_to_stop, wait, wait_for_block
 from .vectors import are_finite
 
 VECTOR_BYTES = vector_bytes()
-_MEMBER_BYTES = MEMBER.itemsize
+_MEMBER_BYTES, _TOTALS_BYTES = MEMBER.itemsize, TOTALS.itemsize
 
 
 def build(name: str, dtype: str):
@@ -56,25 +59,80 @@ def build(name: str, dtype: str):
     return {"batches": _batches}[name](np.dtype(dtype).type)
 
 
+@inlined_source
+def _scores_at(job, group):
+    """The TOTALS record of a group of a block's rows."""
+    return record_at(job.workspace.scores + group * _TOTALS_BYTES, TOTALS)
+
+
+@inlined_source
+def _groups(rows):
+    """How many groups a block's rows make: of SHARED_ROWS each, but the last one has what is left over, too."""
+    return max(1, rows // SHARED_ROWS)
+
+
+@kernel_function
+def _score_groups(job, start, rows, begin, end, real):
+    """Write the last layer's delta of rows begin to end, which are whole groups, and the groups' losses and right
+    answers: added up group by group, they make the same totals, whoever wrote them."""
+    while begin < end:
+        group = begin // SHARED_ROWS
+        following = end if group == _groups(rows) - 1 else begin + SHARED_ROWS
+        scores = _scores_at(job, group)
+        scores.loss = 0.0
+        scores.right = 0.0
+        score_to_delta(job, start, begin, following - begin, scores, real)
+        begin = following
+
+
+@inlined_source
+def _add_scores(job, rows, totals):
+    """Add what the groups of a block were scored to the totals."""
+    for group in range(_groups(rows)):
+        scores = _scores_at(job, group)
+        totals.loss += scores.loss
+        totals.right += scores.right
+
+
 @kernel_function
 def _block_deltas(job, start, rows, totals, real):
-    """Read a block of samples, write the deltas of all layers, add to the totals; return n_columns. A call that is told
-    to stop writes no deltas.
+    """Read a block of samples, write the deltas of all layers, add to the totals, where the workspace has no scores of
+    groups; return n_columns. A call that is told to stop writes no deltas.
 
+    Where the team shares the block, this is done to the member's rows.
     In a checked call the total of losses becomes NaN where a sample is not finite: an activation may hide it.
     """
     n_columns = read_inputs(job, start, rows)
     if job.call.checked and not all_finite(job, rows, real):
         totals.loss = math.nan
     read_targets(job, start, rows, real)
-    first_forward(job, rows, n_columns, real)
+    begin, end = share_of_rows(job, rows)
+    if begin == end:  # a short block has no rows for some members, and passes take none for one
+        return n_columns
+    first_forward(job, begin, end - begin, n_columns, real)
     if not told_to_stop(job):
-        forward_to_loss(job, start, 0, rows, totals, real)
+        position, with_outputs = job.call.position + start, not job.data.loss_activates
+        activate_layers(job, begin, end - begin, position, True, with_outputs, real)
+        if job.workspace.scores:
+            _score_groups(job, start, rows, begin, end, real)
+        else:
+            score_to_delta(job, start, begin, end - begin, totals, real)
     if not told_to_stop(job):
-        all_deltas(job, 0, rows, real)
-    if job.call.outputs:
-        copy_outputs(job, rows, start, real)
+        all_deltas(job, begin, end - begin, real)
     return n_columns
+
+
+@kernel_function
+def _complete_block(job, start, rows, totals, real):
+    """Wait for the deltas of all of a block's rows, and do what is done once for it; true when the team gives up."""
+    if wait_for_block(job):
+        return True
+    if leads_block(job):
+        if job.workspace.scores:
+            _add_scores(job, rows, totals)
+        if job.call.outputs:
+            copy_outputs(job, rows, start, real)
+    return False
 
 
 @kernel_function
@@ -119,18 +177,23 @@ def _stays_finite(job, rows, n_columns, real):
 
 
 @inlined_source
-def _plain_step(job, start, rows, n_columns, rate, real):
-    """Make a step of plain SGD against the gradient of the block's samples, which is never written; false if parameters
-    might not stay finite in a checked call."""
+def _scale_deltas(job, start, rows, rate, real):
+    """Write every layer's ``scaled``: what a step of plain SGD at that rate multiplies with the layer's input."""
+    begin, end = share_of_rows(job, rows)
     factor = real(-rate / _weight(job, start, rows))
     for i in range(job.workspace.n_layers):
-        scale(layer_at(job, i), 0, rows, factor, real)
+        scale(layer_at(job, i), begin, end - begin, factor, real)
+
+
+@inlined_source
+def _plain_step(job, rows, n_columns, real):
+    """Make a step of plain SGD against the gradient of the block's samples, which is never written, from their
+    ``scaled``; true if parameters might not stay finite in a checked call, or when the team gives up."""
     if job.call.checked and not _stays_finite(job, rows, n_columns, real):
-        return False
-    for i in range(1, job.workspace.n_layers):
-        update(job, layer_at(job, i), 0, 0, rows, real)
-    update_first(job, 0, rows, n_columns, real)
-    return True
+        return True
+    for i in range(job.workspace.n_layers - 1, -1, -1):
+        update(job, i, 0, layer_at(job, i).scaled, rows, n_columns, False, real)
+    return wait_for_block(job)
 
 
 @kernel_function
@@ -152,12 +215,16 @@ def _small_step(job, start, rows, rate, totals, real):
     """Make a step with a batch of one block by plain SGD, or of one sample by a rule; true if told to stop, or if the
     loss or parameters might not stay finite in a checked call."""
     n_columns = _block_deltas(job, start, rows, totals, real)
-    if told_to_stop(job) or (job.call.checked and not math.isfinite(totals.loss)):
+    if not job.step.rule:
+        _scale_deltas(job, start, rows, rate, real)
+    if _complete_block(job, start, rows, totals, real) or told_to_stop(job):
+        return True
+    if job.call.checked and not math.isfinite(totals.loss):
         return True
     if job.step.rule:
         _sample_step(job, start, n_columns, rate, real)
         return False
-    return not _plain_step(job, start, rows, n_columns, rate, real)
+    return _plain_step(job, rows, n_columns, real)
 
 
 @inlined_source
@@ -168,23 +235,24 @@ def _member_at(job, member):
 
 @inlined_source
 def _part_gradient(job, start, size, distance, mine, real):
-    """Write the gradient of a part's samples to a distance behind the parameters; add to the member's numbers."""
-    one, block = real(1), job.call.block
-    for i in range(job.workspace.n_layers):
-        clear(layer_at(job, i), distance, real)
+    """Write the gradient of a part's samples to a distance behind the parameters, and add to the member's numbers; true
+    when the team gives up, or the call is told to stop."""
+    team, block = job.team, job.call.block
+    sharers = team.size if team.together else 1
     for j in range(blocks(size, block)):
         first = start + j * block
         rows = min(block, start + size - first)
         n_columns = _block_deltas(job, first, rows, mine.totals, real)
-        if told_to_stop(job):
-            break
+        if j == 0 and n_columns < layer_at(job, 0).n_in:
+            clear(layer_at(job, 0), distance, team.member % sharers, sharers, real)  # for what is not written below
+        if _complete_block(job, first, rows, mine.totals, real) or told_to_stop(job):
+            return True
         mine.weight += _weight(job, first, rows)
-        for i in range(job.workspace.n_layers):
-            layer = layer_at(job, i)
-            scale(layer, 0, rows, one, real)
-            if i > 0:
-                update(job, layer, distance, 0, rows, real)
-        update_first(job, distance, rows, n_columns, real)
+        for i in range(job.workspace.n_layers - 1, -1, -1):
+            update(job, i, distance, layer_at(job, i).delta, rows, n_columns, j == 0, real)
+        if wait_for_block(job):
+            return True
+    return False
 
 
 @inlined_source
@@ -200,15 +268,16 @@ def _add_gradient(job, start, size, totals, real):
     for group in range(blocks(size, call.part * team.size)):
         if group > 0 and wait(job):  # others may still read my part
             return True
-        first = (group * team.size + team.member) * call.part
+        first = 0 if team.together else (group * team.size + team.member) * call.part
         mine.totals.loss = 0.0
         mine.totals.right = 0.0
         mine.weight = 0.0
         if first < size:
             begins = first == 0 and call.begins  # the first part needs no adding
             place = workspace.gradient if begins else team.part_gradient
-            _part_gradient(job, start + first, min(call.part, size - first), place, mine, real)
-        if wait(job) or told_to_stop(job):
+            if _part_gradient(job, start + first, min(call.part, size - first), place, mine, real):
+                return True
+        if wait(job):
             return True
         for member in range(min(team.size, blocks(size, call.part) - group * team.size)):
             their_job = record_at(peek(team.jobs + 8 * member, np.int64), JOB)

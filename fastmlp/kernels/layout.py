@@ -104,6 +104,7 @@ WORKSPACE = np.dtype(
         ("ones", "i8"),  # and one of ones
         ("gram", "i8"),  # x_t · x_i of the samples of a block,
         ("gram_row", "i8"),  # and its stride
+        ("scores", "i8"),  # TOTALS of each group of a block's rows, or 0: then they are added up at once
     ],
     align=True,
 )
@@ -131,6 +132,7 @@ TEAM = np.dtype(
         ("members", "i8"),  # the MEMBER records
         ("yield_thread", "i8"),  # a function that lets other threads run
         ("part_gradient", "i8"),  # distance of the gradient of this member's part of a batch
+        ("together", "i8"),  # whether the members share each block, not the parts of a batch
     ],
     align=True,
 )

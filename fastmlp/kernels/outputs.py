@@ -46,7 +46,7 @@ def _forward(real):
             n_columns = read_inputs(job, start, rows)
             if call.checked and not all_finite(job, rows, real):
                 return 1.0
-            first_forward(job, rows, n_columns, real)
+            first_forward(job, 0, rows, n_columns, real)
             if told_to_stop(job):
                 return 1.0
             activate_layers(job, 0, rows, 0, False, True, real)

@@ -105,15 +105,12 @@ def _share(layer, member, team, real):
 
 
 @kernel_function
-def clear(layer, distance, real):
-    """Write zeros behind all of a layer's parameters."""
-    w = array_at(layer.w + distance, layer.w_rows * (layer.w_row // size_of(real)), real)
+def clear(layer, distance, member, team, real):
+    """Write zeros behind a layer's weights, for one member's share of them."""
+    begin, end = _share(layer, member, team, real)
+    w = array_at(layer.w + distance + begin * size_of(real), end - begin, real)
     for k in range(len(w)):
         w[k] = 0
-    if layer.has_biases:
-        b = array_at(layer.b + distance, layer.n_out, real)
-        for k in range(len(b)):
-            b[k] = 0
 
 
 @kernel_function

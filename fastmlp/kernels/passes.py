@@ -14,6 +14,7 @@ import numpy as np
 from .cpu import vector_bytes
 from .decorators import array_at, call_kernel, inlined_source, kernel_function, peek, size_of
 from .packing import last_layer, layer_at, move
+from .threads import leads_block, share_of_rows
 from .vectors import add_rows, are_finite, is_largest, multiply_vectors, nonzero_columns, scale_vectors
 
 VECTOR_BYTES = vector_bytes()
@@ -49,6 +50,12 @@ def all_finite(job, rows, real):
     return are_finite(real, rows * (layer.in_row // VECTOR_BYTES), layer.input)
 
 
+@inlined_source
+def _label_of(job, sample):
+    """The class of the sample that has this number in the call; whatever y says now, which may be the user's."""
+    return peek(job.data.y + 8 * peek(job.call.order + 8 * sample, np.int64), np.int64)
+
+
 @kernel_function
 def read_targets(job, start, rows, real):
     """Write rows of y to the workspace's targets: as they are, or one-hot where y is class indices."""
@@ -59,8 +66,7 @@ def read_targets(job, start, rows, real):
         for r in range(rows):
             for k in range(last.n_out):
                 y[r, k] = 0
-            number = peek(order + 8 * r, np.int64)
-            label = peek(data.y + 8 * number, np.int64)
+            label = _label_of(job, start + r)
             if 0 <= label < last.n_out:  # it was; but y may be the user's, who may write to it meanwhile
                 y[r, label] = 1
     else:
@@ -90,10 +96,11 @@ def products(job, layer, distance, start, target, first, rows, index, depth, rea
 
 
 @inlined_source
-def first_forward(job, rows, n_columns, real):
+def first_forward(job, first, rows, n_columns, real):
     """z = x w + b in the first layer."""
     layer = layer_at(job, 0)
-    products(job, layer, 0, layer.b, layer.z, 0, rows, job.workspace.index, n_columns, real)
+    z = layer.z + first * layer.out_row
+    products(job, layer, 0, layer.b, z, first, rows, job.workspace.index, n_columns, real)
 
 
 @inlined_source
@@ -180,15 +187,19 @@ def activate_layers(job, first, rows, position, with_derivatives, with_outputs, 
 
 
 @kernel_function
-def _share_right(job, layer, r, real):
+def _share_right(job, layer, start, r, real):
     """Whether row r's answer is right, 0 or 1, or the share of its labels that are."""
     n = layer.n_out
     a = array_at(layer.a + r * layer.out_row, n, real)
     y = array_at(job.workspace.targets + r * layer.out_row, n, real)
     if job.data.score_classes:
         right = 0
-        for k in range(1, n):
-            right = k if y[k] > y[right] else right
+        if job.data.y_classes:
+            label = _label_of(job, start + r)
+            right = label if 0 <= label < n else 0
+        else:
+            for k in range(1, n):
+                right = k if y[k] > y[right] else right
         return np.float64(is_largest(real, layer.a + r * layer.out_row, n, right))
     matches = 0
     for k in range(n):
@@ -197,7 +208,7 @@ def _share_right(job, layer, r, real):
 
 
 @inlined_source
-def _score_rows(job, layer, first, rows, totals, real):
+def _score_rows(job, layer, start, first, rows, totals, real):
     """Add the rows' losses and right answers to the totals; delta gets dL/da, or dL/dz where the loss is fused."""
     skip = first * layer.out_row
     totals.loss += call_kernel(
@@ -207,7 +218,7 @@ def _score_rows(job, layer, first, rows, totals, real):
     )  # fmt: skip
     if job.data.score_classes or job.data.score_labels:
         for r in range(first, first + rows):
-            totals.right += _share_right(job, layer, r, real)
+            totals.right += _share_right(job, layer, start, r, real)
 
 
 @kernel_function
@@ -223,13 +234,13 @@ def score_rows(job, start, first, rows, totals, real):
     dL/da, or dL/dz where the loss is fused."""
     layer = last_layer(job)
     if not job.data.weights:
-        _score_rows(job, layer, first, rows, totals, real)
+        _score_rows(job, layer, start, first, rows, totals, real)
         return
     for r in range(first, first + rows):
         loss, right = totals.loss, totals.right
         totals.loss = 0.0
         totals.right = 0.0
-        _score_rows(job, layer, r, 1, totals, real)
+        _score_rows(job, layer, start, r, 1, totals, real)
         weight = weight_of(job, start + r)
         totals.loss = loss + weight * totals.loss
         totals.right = right + weight * totals.right
@@ -266,21 +277,14 @@ def update_biases(layer, distance, first, rows, real):
 
 
 @inlined_source
-def _update_by_inputs(job, layer, distance, first, rows, index, depth, real):
-    """w += xᵀ scaled in a layer stored by inputs, for the ``depth`` rows of w that ``index`` lists."""
+def update_first_weights(job, layer, distance, rows, n_columns, real):
+    """w += xᵀ scaled in the first layer, or what stands at a distance behind w."""
     w = layer.w + distance
     call_kernel(
         "product", job.linear.product,
-        (layer.input + first * layer.in_row, size_of(real), layer.in_row, layer.scaled + first * layer.out_row,
-         layer.out_row, job.workspace.identity, w, layer.w_row, w, layer.w_row, index, depth,
-         layer.out_row // VECTOR_BYTES, rows),
+        (layer.input, size_of(real), layer.in_row, layer.scaled, layer.out_row, job.workspace.identity, w, layer.w_row,
+         w, layer.w_row, job.workspace.index, n_columns, layer.out_row // VECTOR_BYTES, rows),
     )  # fmt: skip
-
-
-@inlined_source
-def update_first_weights(job, layer, distance, rows, n_columns, real):
-    """w += xᵀ scaled in the first layer, or what stands at a distance behind w."""
-    _update_by_inputs(job, layer, distance, 0, rows, job.workspace.index, n_columns, real)
 
 
 @inlined_source
@@ -292,20 +296,33 @@ def update_first(job, distance, rows, n_columns, real):
 
 
 @kernel_function
-def update(job, layer, distance, first, rows, real):
-    """w += scaledᵀ a_below and b += Σ scaled in a deeper layer, or what stands at a distance behind them."""
-    identity = job.workspace.identity
+def update(job, i, distance, deltas, rows, n_columns, writes, real):
+    """w += deltasᵀ x and b += Σ deltas over a block in layer i, or what stands at a distance behind them.
+
+    With ``writes`` the sums take the place of what was there, but in the rows of w whose columns of x were left out.
+
+    ``deltas`` is the address of rows like the layer's delta. A member takes its share of the rows of w.
+    """
+    layer, workspace = layer_at(job, i), job.workspace
+    index, n, w = workspace.identity, layer.w_rows, layer.w + distance
+    if i == 0:
+        index, n = workspace.index, n_columns
+    a, a_step, b, b_row = deltas, layer.out_row, layer.input, layer.in_row
     if layer.by_inputs:
-        _update_by_inputs(job, layer, distance, first, rows, identity, layer.n_in, real)
-    else:
-        w = layer.w + distance
-        call_kernel(
-            "product", job.linear.product,
-            (layer.scaled + first * layer.out_row, size_of(real), layer.out_row, layer.input + first * layer.in_row,
-             layer.in_row, identity, w, layer.w_row, w, layer.w_row, identity, layer.n_out,
-             layer.in_row // VECTOR_BYTES, rows),
-        )  # fmt: skip
-    update_biases(layer, distance, first, rows, real)
+        a, a_step, b, b_row = layer.input, layer.in_row, deltas, layer.out_row
+    start, start_row = (workspace.zeros, 0) if writes else (w, layer.w_row)
+    begin, end = share_of_rows(job, n)
+    call_kernel(
+        "product", job.linear.product,
+        (a + begin * size_of(real), size_of(real), a_step, b, b_row, workspace.identity, start, start_row,
+         w, layer.w_row, index + 8 * begin, end - begin, layer.w_row // VECTOR_BYTES, rows),
+    )  # fmt: skip
+    if layer.has_biases and leads_block(job):
+        biases = array_at(layer.b + distance, layer.n_out, real)
+        if writes:
+            for k in range(layer.n_out):
+                biases[k] = 0
+        add_rows(real, rows, layer.out_row // VECTOR_BYTES, layer.b + distance, deltas, layer.out_row)
 
 
 @kernel_function
@@ -411,7 +428,7 @@ def step_of_sample(job, layer, x, factor, real):
 
 @kernel_function
 def copy_outputs(job, rows, start, real):
-    """Write the block's outputs to the caller's array, (count, n_out), from row ``start`` on."""
+    """Write the outputs of the block's first rows to the caller's array, (count, n_out), from row ``start`` on."""
     layer = last_layer(job)
     a = array_at(layer.a, (rows, layer.out_row // size_of(real)), real)
     out = array_at(job.call.outputs, (start + rows, layer.n_out), real)

@@ -83,7 +83,7 @@ def _samples(real):
             rows = min(call.block, call.count - start)
             n_columns = read_inputs(job, start, rows)
             read_targets(job, start, rows, real)
-            first_forward(job, rows, n_columns, real)
+            first_forward(job, 0, rows, n_columns, real)
             _gram(job, rows, n_columns, workspace.ones if first.has_biases else workspace.zeros, real)
             learnt = 0
             for t in range(rows):

@@ -9,8 +9,9 @@ from numba.extending import intrinsic
 from .decorators import inlined_source, kernel_function
 from .emitter import INT64
 from .layout import SHARED
+from .linear import SHARED_ROWS
 
-__all__ = ["atomic_add", "atomic_load", "told_to_stop", "wait"]
+__all__ = ["atomic_add", "atomic_load", "leads_block", "share_of_rows", "told_to_stop", "wait", "wait_for_block"]
 
 _ARRIVALS, _GIVE_UP = (SHARED.fields[name][1] for name in ("arrivals", "give_up"))
 _LOOKS = 2000  # before a waiting member lets other threads run
@@ -71,3 +72,25 @@ def wait(job):
         if looks > _LOOKS and team.yield_thread:
             _call_system(team.yield_thread)
     return False
+
+
+@inlined_source
+def leads_block(job):
+    """Whether this member does what is done once for each block that it works on."""
+    return not job.team.together or job.team.member == 0
+
+
+@inlined_source
+def wait_for_block(job):
+    """`wait`, where the team shares blocks."""
+    return job.team.together != 0 and wait(job)
+
+
+@kernel_function
+def share_of_rows(job, n):
+    """Begin and end of this member's share of the n rows of a matrix: all of them, where the team shares no blocks."""
+    if not job.team.together:
+        return 0, n
+    member, size, groups = job.team.member, job.team.size, n // SHARED_ROWS
+    begin, end = groups * member // size * SHARED_ROWS, groups * (member + 1) // size * SHARED_ROWS
+    return begin, n if member == size - 1 else end

@@ -15,6 +15,7 @@ from .emitter import INT64, Emitter
 __all__ = [
     "backward_and_update",
     "backward_and_update_by_inputs",
+    "fetch_rows",
     "sum_of_inner_products",
     "sum_of_outer_products",
     "sum_of_weighted_rows",
@@ -59,6 +60,20 @@ def sum_of_outer_products(
 
     arguments = m, n, real, depth, a, a_row, a_step, b, b_row, b_index, start, start_row, c, c_row, c_index
     return types.void(*arguments), codegen
+
+
+@intrinsic(prefer_literal=True)
+def fetch_rows(typingctx, m, n, real, c, c_row, c_index):
+    """Have n vectors of m rows C[c_index[r]] brought to the cache, for a tile that is to come."""
+
+    def codegen(context, builder, signature, args):
+        _, _, _, c, c_row, c_index = args
+        emit = Emitter(context, builder, real.dtype)
+        for r in range(m.literal_value):
+            emit.fetch(emit.offset(c, emit.index(c_index, INT64(r)), c_row), n.literal_value * vector_bytes())
+        return context.get_dummy_value()
+
+    return types.void(m, n, real, c, c_row, c_index), codegen
 
 
 @intrinsic(prefer_literal=True)

@@ -140,8 +140,8 @@ def train(
         it, and ends with the same bits as without an interruption. A run that ended is returned at once; more
         ``epochs`` continue it. Needs ``pip install 'fastmlp[files]'``.
     n_threads : int
-        Threads that share each batch, where it has more than 128 samples, and the evaluation of validation data. Any
-        number of them makes the same bits.
+        Threads that share each batch, where it has enough work for them (docs/how-to/speed.md), and the evaluation of
+        validation data. Any number of them makes the same bits.
 
     Returns
     -------

@@ -8,6 +8,7 @@ import weakref
 
 import numpy as np
 import pytest
+import scipy.sparse
 
 import fastmlp
 from fastmlp.engine import team as teams
@@ -34,6 +35,65 @@ def test_same_bits_for_any_number_of_threads(optimizer, widths):
     many, labels = np.tile(x, (5, 1)), np.tile(y, 5)
     np.testing.assert_array_equal(model.predict(many, n_threads=3), model.predict(many))
     assert model.evaluate(many, labels, n_threads=3) == model.evaluate(many, labels)
+
+
+def _teams_together(monkeypatch):
+    """A list to which every team that is made adds how many threads share its blocks."""
+    sizes, make = [], teams.Team.__init__
+
+    def made(self, *arguments, **options):
+        make(self, *arguments, **options)
+        sizes.append(int(self.leader.job["team"]["size"]) if self.leader.job["team"]["together"] else 1)
+
+    monkeypatch.setattr(teams.Team, "__init__", made)
+    return sizes
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"optimizer": SGD(momentum=0.9), "l2": 1e-3},
+        {"optimizer": Adam(), "clip_norm": 0.1},
+        {"optimizer": "rmsprop", "max_norm": 1.0, "dropout": [0.2, 0.5]},
+        {"sample_weight": np.where(np.arange(700) % 3, 1.0, 0.3), "metrics": ["accuracy"]},
+    ],
+    ids=["sgd", "momentum, l2", "adam, clipping", "rmsprop, max_norm, dropout", "weights, a metric"],
+)
+@pytest.mark.parametrize("widths", [(180, 256, 96, 10), (180, 250, 90, 7)], ids=str)
+@pytest.mark.parametrize("kind", ["dense", "zeros", "sparse"])
+def test_same_bits_for_any_number_of_threads_that_share_blocks(monkeypatch, options, widths, kind):
+    """Batches of one part, of one block or two; the last one is short, and leaves most of many threads without rows."""
+    sizes = _teams_together(monkeypatch)
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(700, widths[0])), rng.integers(0, widths[-1], 700)
+    if kind != "dense":
+        x *= rng.random(x.shape) < 0.1
+    x = scipy.sparse.csr_array(x) if kind == "sparse" else x
+    hidden = ("relu", "softmax") if kind == "sparse" else ("relu", "tanh")
+    spec = [
+        {"n": widths[0], "act": None},
+        *({"n": n, "act": act} for n, act in zip(widths[1:-1], hidden, strict=True)),
+        {"n": widths[-1], "act": "softmax"},
+    ]
+    for batch in (45, 64, 90):
+        runs = [
+            fastmlp.train(x, y, spec, seed=0, epochs=2, batch_size=batch, n_threads=n_threads, **options)
+            for n_threads in (1, 2, 3)
+        ]
+        assert runs[0] == runs[1] == runs[2]
+    assert sizes.count(2) >= 3 and max(sizes) == 3
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_blocks_are_shared_of_a_full_gradient(monkeypatch, n_threads):
+    sizes = _teams_together(monkeypatch)
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(400, 300)), rng.integers(0, 5, 400)
+    spec = [{"n": 300, "act": None}, {"n": 900, "act": "tanh"}, {"n": 5, "act": "softmax"}]
+    model = fastmlp.train(x, y, spec, seed=0, optimizer="lbfgs", epochs=3, n_threads=n_threads).model
+    assert model == fastmlp.train(x, y, spec, seed=0, optimizer="lbfgs", epochs=3).model
+    assert max(sizes) == n_threads
 
 
 def test_a_thread_that_nobody_awaits_holds_the_memory_of_its_team(monkeypatch):

@@ -74,6 +74,30 @@ def test_product_of_every_tile(guarded, real, start_is, a_is, depth):
             np.testing.assert_array_equal(c, expected, f"{rows} rows, {vectors} vectors")
 
 
+@pytest.mark.parametrize("depth", [5, 200])
+def test_rows_cut_for_two_threads_have_the_bits_of_rows_together(guarded, real, depth):
+    rng = np.random.default_rng(depth)
+    most_rows, columns = 5 * linear.SHARED_ROWS + 3, 7 * lanes(real)
+    a, b, start = (guarded(rng.normal(size=n).astype(real)) for n in ((most_rows, depth), (depth, columns), columns))
+    w = guarded(rng.normal(size=(20, depth)).astype(real), padding=0)
+    bias, order, identity = guarded(np.zeros(32, real)), guarded(np.arange(depth)), guarded(np.arange(most_rows))
+    start = np.broadcast_to(start, (most_rows, start.size))
+    a = guarded(a[:, :depth], padding=0)
+    steps = -(-depth // lanes(real))
+    for rows in range(2 * linear.SHARED_ROWS, most_rows + 1):
+        for vectors in range(1, 8):
+            whole, parts = (guarded(np.zeros((most_rows, columns), real)) for _ in range(2))
+            product(a, b, order, start, whole, identity, rows, vectors, depth)
+            for first, end in ((0, linear.SHARED_ROWS), (linear.SHARED_ROWS, rows)):
+                product(a[first:], b, order, start, parts[first:], identity, end - first, vectors, depth)
+            np.testing.assert_array_equal(parts, whole, f"{rows} rows, {vectors} vectors")
+        whole, parts = (guarded(np.zeros((most_rows, 32), real)) for _ in range(2))
+        inner_products(a, w, bias, whole, rows, 20, steps)
+        for first, end in ((0, linear.SHARED_ROWS), (linear.SHARED_ROWS, rows)):
+            inner_products(a[first:], w, bias, parts[first:], end - first, 20, steps)
+        np.testing.assert_array_equal(parts, whole, f"{rows} rows")
+
+
 def test_product_rounds_as_its_dtype_does(guarded, real):
     rng = np.random.default_rng(0)
     rows, depth, vectors = 13, 400, 7

@@ -22,7 +22,9 @@ NETWORKS = [
 ]
 _pack = njit(lambda job, flat, distance, real: packing.pack(record_at(job, JOB), flat, distance, real))
 _unpack = njit(lambda job, flat, distance, real: packing.unpack(record_at(job, JOB), flat, distance, real))
-_clear = njit(lambda layer, distance, real: packing.clear(record_at(layer, LAYER), distance, real))
+_clear = njit(
+    lambda layer, distance, member, team, real: packing.clear(record_at(layer, LAYER), distance, member, team, real)
+)
 _add = njit(
     lambda layer, distance, other, member, team, real: packing.add(
         record_at(layer, LAYER), distance, other, member, team, real
@@ -130,9 +132,10 @@ def layers_of(workspace):
     return [workspace.layers.ctypes.data + i * LAYER.itemsize for i in range(len(workspace.layers))]
 
 
+@pytest.mark.parametrize("team", [1, 2, 5])
 @pytest.mark.parametrize("copy", [0, 1])
-def test_clear(packed, copy):
-    """Weights with their padding, and biases: theirs is never read back."""
+def test_clear(packed, copy, team):
+    """Weights with their padding, but not biases, by the members of a team."""
     places, flat, memory, size, workspace = packed
     expected = memory.copy()
     parts = padded_parts(places, flat, expected[copy * size :])
@@ -140,10 +143,10 @@ def test_clear(packed, copy):
         _, weights = next(parts)
         weights[...] = 0
         if place.has_biases:
-            _, biases = next(parts)
-            biases[:, : place.n_out] = 0
+            next(parts)
     for layer in layers_of(workspace):
-        _clear(layer, copy * size * flat.itemsize, flat.dtype.type)
+        for member in range(team):
+            _clear(layer, copy * size * flat.itemsize, member, team, flat.dtype.type)
     np.testing.assert_array_equal(memory, expected)
 
 
