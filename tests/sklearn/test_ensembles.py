@@ -36,7 +36,7 @@ REGRESSOR = MLPRegressor(hidden_layer_sizes=6, max_iter=30, learning_rate_init=0
     [
         EnsembleClassifier(MLPClassifier(max_iter=100), n_estimators=3),
         EnsembleRegressor(MLPRegressor(max_iter=100), n_estimators=3),
-        EnsembleClassifier(MLPClassifier(8, solver="lbfgs", max_iter=50), n_threads=2),
+        EnsembleClassifier(MLPClassifier(8, solver="lbfgs", max_iter=20), n_threads=2),
     ]
 )
 @pytest.mark.filterwarnings("ignore")
@@ -91,7 +91,7 @@ def test_a_bootstrap_gives_each_member_the_samples_drawn_for_it():
         assert member.random_state == states.randint(np.iinfo(np.int32).max)
         rows = states.randint(len(X), size=len(X))
         solution = np.linalg.lstsq(design[rows], NUMBERS[rows, 0], rcond=None)[0]
-        np.testing.assert_allclose(member.coefs_[0][:, 0], solution[:-1], atol=1e-4)
+        np.testing.assert_allclose(member.coefs_[0][:, 0], solution[:-1], atol=1e-3)
     # the textbook's standard error of a mean prediction, s √(x'(X'X)⁻¹x), which bootstraps estimate
     _, std = ensemble.predict(X, return_std=True)
     residuals = NUMBERS[:, 0] - design @ np.linalg.lstsq(design, NUMBERS[:, 0], rcond=None)[0]
@@ -128,7 +128,7 @@ def test_text_labels_two_classes_several_labels_and_scores():
     x, y = make_multilabel_classification(n_samples=200, random_state=0)
     labels = EnsembleClassifier(CLASSIFIER, 3, random_state=0).fit(x, y)
     assert labels.predict(x).shape == labels.predict_proba(x).shape == labels.votes(x).shape == y.shape
-    assert labels.votes(x).max() == 3
+    np.testing.assert_array_equal(labels.votes(x), np.sum([one.predict(x) for one in labels.estimators_], axis=0))
     scores = EnsembleClassifier(clone(CLASSIFIER).set_params(loss="hinge"), 3, random_state=0)
     assert not hasattr(scores, "predict_proba") and scores.fit(X, Y).score(X, Y) > 0.9
 
