@@ -1,9 +1,8 @@
 """Balance a pole on a cart without a single gradient: evolve the parameter vector of a small network.
 
 The cart-pole of Barto, Sutton and Anderson (1983), simulated under Numba for all policies and trials at once. The
-strategy is the evolution strategies of Salimans et al. ("Evolution strategies as a scalable alternative to reinforcement
-learning", 2017): try the parameters with noise added and taken away, rank what came of it, and move towards the noise
-that did well, by Adam.
+strategy is that of Salimans et al. ("Evolution strategies as a scalable alternative to reinforcement learning", 2017):
+try the parameters with noise added and taken away, rank what came of it, and move towards the noise that did well.
 """
 
 import time
@@ -16,6 +15,8 @@ import fastmlp
 STEPS = 500  # ten seconds
 GRAVITY, CART, POLE, HALF_LENGTH, FORCE, DT = 9.8, 1.0, 0.1, 0.5, 10.0, 0.02
 SPEC = [{"n": 4, "act": None}, {"n": 8, "act": "tanh"}, {"n": 1, "act": "tanh"}]
+PAIRS = 32  # of policies in a generation
+NETWORKS = [fastmlp.MLP(SPEC) for _ in range(2 * PAIRS)]
 
 
 @numba.njit
@@ -41,18 +42,23 @@ def push(states, outputs, up, scores):
 
 def balanced(policies, rng, n_trials=4):
     """The steps for which each policy keeps the pole up, the mean of trials that begin alike for all: (n_policies,)."""
+    for network, params in zip(NETWORKS, policies, strict=False):
+        network.params = params
     states = np.tile(rng.uniform(-0.1, 0.1, (n_trials, 4)).astype(np.float32), (len(policies), 1, 1))
+    outputs = np.empty((len(policies), n_trials, 1), np.float32)
     up, scores = np.ones(states.shape[:2], bool), np.zeros(len(policies))
     for _ in range(STEPS):
-        if not push(states, fastmlp.predict_many(SPEC, policies, states), up, scores):
+        for network, state, output in zip(NETWORKS, states, outputs, strict=False):
+            network.predict(state, out=output)
+        if not push(states, outputs, up, scores):
             break
     return scores / n_trials
 
 
 class OpenAIES:
-    """Evolution strategies as of Salimans et al. (2017): ask for policies, tell their scores, and `mean` gets better."""
+    """Evolution strategies of Salimans et al., with Adam: ask for policies, tell their scores; `mean` gets better."""
 
-    def __init__(self, mean, n_pairs=32, noise=0.2, lr=0.1, seed=0):
+    def __init__(self, mean, n_pairs, noise=0.2, lr=0.1, seed=0):
         self.mean, self.n_pairs, self.noise, self.lr = mean.astype(np.float64), n_pairs, noise, lr
         self.rng = np.random.default_rng(seed)
         self.momentum, self.square, self.steps = np.zeros(mean.size), np.zeros(mean.size), 0
@@ -76,10 +82,10 @@ class OpenAIES:
         self.mean += size * self.momentum / (np.sqrt(self.square) + 1e-8)
 
 
-strategy = OpenAIES(fastmlp.MLP(SPEC, seed=0).params)
+strategy = OpenAIES(fastmlp.MLP(SPEC, seed=0).params, PAIRS)
 rng = np.random.default_rng(0)
 balanced(strategy.ask(), rng)  # Numba compiles the simulator
-print(f"{strategy.mean.size} parameters, {2 * strategy.n_pairs} policies a generation")
+print(f"{strategy.mean.size} parameters, {2 * PAIRS} policies a generation")
 for generation in range(100):
     start = time.perf_counter()
     policies = strategy.ask()
