@@ -13,7 +13,7 @@ x = np.concatenate([rng.uniform(-3, -1, 150), rng.uniform(1, 3, 150)])[:, None] 
 y = np.sin(2 * x[:, 0]) + 0.1 * rng.normal(size=len(x))
 
 spec = [{"n": 1, "act": None}, {"n": 32, "act": "tanh"}, {"n": 32, "act": "tanh"}, {"n": 1, "act": "linear"}]
-ensemble = fastmlp.train_many(
+trained = fastmlp.train_many(
     x,
     y,
     spec,
@@ -23,10 +23,10 @@ ensemble = fastmlp.train_many(
     epochs=300,
     lr=fastmlp.schedules.Cosine(0.01, epochs=300),
 )
+ensemble = fastmlp.Ensemble(one.model for one in trained)
 
 grid = np.linspace(-4, 4, 17)[:, None]
-predictions = np.stack([one.model.predict(grid)[:, 0] for one in ensemble])
-mean, spread = predictions.mean(axis=0), predictions.std(axis=0)
+mean, spread = (values[:, 0] for values in ensemble.predict(grid, return_std=True))
 print("    x   truth    mean ± spread   of 16 networks")
 for point, value, doubt in zip(grid[:, 0], mean, spread, strict=True):
     print(f"{point:5.1f}  {np.sin(2 * point):6.2f}  {value:6.2f} ± {doubt:.2f}  {'█' * round(40 * doubt)}")

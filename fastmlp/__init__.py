@@ -12,20 +12,23 @@ from .kernels.report import show_kernels
 from .losses import LOSSES, Loss
 from .model.callbacks import TrainingState
 from .model.checkpoints import Checkpoint
+from .model.ensemble import Ensemble
 from .model.gradcheck import GradientCheck, check_gradients
 from .model.history import DivergenceError, History
+from .model.loading import load
 from .model.many import Trained, train_many
 from .model.mlp import MLP, load
 from .model.populations import evaluate_many, gradient_many, predict_many
+from .model.mlp import MLP
 from .model.stopping import EarlyStopping
 from .model.training import TrainResult, train
 from .spec import Spec
 
 __all__ = [
-    "ACTIVATIONS", "LOSSES", "MLP", "Activation", "Checkpoint", "DivergenceError", "EarlyStopping", "GradientCheck",
-    "History", "Loss", "Spec", "TrainResult", "Trained", "TrainingState", "check_gradients", "evaluate_many",
-    "gradient_many", "init", "interop", "load", "optimizers", "predict_many", "schedules", "show_kernels", "train",
-    "train_many",
+    "ACTIVATIONS", "LOSSES", "MLP", "Activation", "Checkpoint", "DivergenceError", "EarlyStopping", "Ensemble",
+    "GradientCheck", "History", "Loss", "Spec", "TrainResult", "Trained", "TrainingState", "check_gradients",
+    "evaluate_many", "gradient_many", "init", "interop", "load", "optimizers", "predict_many", "schedules",
+    "show_kernels", "train", "train_many",
 ]  # fmt: skip
 
 

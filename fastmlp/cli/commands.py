@@ -24,7 +24,8 @@ from ..base.checks import check_choice, check_count, check_number, check_seed
 from ..base.text import printable
 from ..base.version import __version__
 from ..model.history import History
-from ..model.mlp import MLP, load
+from ..model.loading import load_model
+from ..model.mlp import MLP
 from ..optimizers import OPTIMIZERS
 from .core import CORE
 
@@ -245,7 +246,7 @@ def predict(
 
     if out is not None:
         _check_folder(out)
-    network = load(model)
+    network = load_model(model)
     schema = Schema.stored_in(network)
     if probabilities and network.spec.layers[-1].act.name != "softmax":
         raise ValueError("--probabilities needs a model with softmax outputs, which this one has not")
@@ -272,7 +273,7 @@ def evaluate(model: Model, data: Data) -> None:
     from .. import tables
     from ..tables import Schema
 
-    network = load(model)
+    network = load_model(model)
     schema = Schema.stored_in(network)
     table = tables.read(data)
     with _named(data):
@@ -300,7 +301,7 @@ def info(
         if not kernels:
             raise ValueError("info needs a MODEL, or --kernels")
         return
-    network = load(model)
+    network = load_model(model)
     spec = network.spec
     layers = _table("layer", "units", "activation", "weights", "parameters", text=(0, 2))
     layers.add_row("input", str(spec.n_in), "", "", "")
@@ -340,7 +341,7 @@ def export(
     from ..tables import Schema
 
     _check_folder(out)
-    network = load(model)
+    network = load_model(model)
     lines = Schema.stored_in(network).caption() if "table" in network.metadata else []
     if to == "onnx":
         interop.to_onnx(network, out, note="\n".join(lines))

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -48,8 +48,9 @@ def to_bytes(kind: str, document: Mapping[str, Any], tensors: Tensors) -> bytes:
 
 
 @contextmanager
-def reading(path: str | os.PathLike[str], kind: str) -> Iterator[tuple[dict[str, Any], Callable[[Shapes], Tensors]]]:
-    """Open a file and yield its JSON document, with a function that reads tensors of the dtypes and shapes given to it.
+def reading(path: str | os.PathLike[str], *kinds: str) -> Iterator[tuple[dict[str, Any], Callable[[Shapes], Tensors]]]:
+    """Open a file that is of one of the kinds and yield its JSON document, with a function that reads tensors of the
+    dtypes and shapes given to it.
 
     Trouble with the content, in here or in the ``with`` statement, becomes a ValueError that names the file.
     """
@@ -59,7 +60,7 @@ def reading(path: str | os.PathLike[str], kind: str) -> Iterator[tuple[dict[str,
         header = _header(path)
         with safetensors.safe_open(path, framework="numpy") as file:
             json.loads(header, object_pairs_hook=_without_duplicates)
-            document = _document(file.metadata(), kind)
+            document = _document(file.metadata(), kinds)
             yield document, lambda shapes: _take(file, document, shapes)
     except (ValueError, TypeError, OverflowError, RecursionError, safetensors.SafetensorError) as error:
         raise refusal(path, error) from None
@@ -96,15 +97,16 @@ def check_finite(tensors: Tensors) -> None:
             raise ValueError(f"{name} holds NaN or infinity; such a network is not kept in a file")
 
 
-def _document(metadata: Mapping[str, str] | None, kind: str) -> dict[str, Any]:
-    """Parse the JSON object in the metadata, which must be of this kind and of a format that can be read."""
+def _document(metadata: Mapping[str, str] | None, kinds: Sequence[str]) -> dict[str, Any]:
+    """Parse the JSON object in the metadata, which must be of one of the kinds and of a format that can be read."""
     if metadata is None or "fastmlp" not in metadata:
         raise ValueError("is a safetensors file, but not one that fastmlp wrote")
     document = json.loads(metadata["fastmlp"], object_pairs_hook=_without_duplicates, parse_constant=_refuse_constant)
     if not isinstance(document, dict):
         raise ValueError(f"its description must be a JSON object, got {type(document).__name__}")
-    if entry(document, "kind", str) != kind:
-        raise ValueError(f"is a {document['kind']}, not a {kind}")
+    kind = entry(document, "kind", str)
+    if kind not in kinds:
+        raise ValueError(f"is {'an' if kind == 'ensemble' else 'a'} {kind}, not a {' or an '.join(kinds)}")
     number = entry(document, "format", int)
     if number < 1:
         raise ValueError(f"has format {number}; they count from 1")

@@ -1,14 +1,14 @@
-"""Files of models: a network's spec, parameters, class names and metadata, written and read. mlp.py makes the network.
+"""Files of models and ensembles: spec, parameters, class names and metadata of each network, written and read.
 
-The tensors that a file declares are held against its spec, as in container.py against the file's size, before a network
-is built.
+loading.py makes the networks. The tensors that a file declares are held against its specs, as in container.py against
+the file's size, before a network is built.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,11 +20,11 @@ from ..spec import Spec
 from .container import Shapes, Tensors, check_finite, entry, reading, to_bytes
 from .data import check_class_names
 
-__all__ = ["Contents", "named_tensors", "read", "write"]
+__all__ = ["Contents", "named_tensors", "read", "write", "write_ensemble"]
 
 
 class Contents(NamedTuple):
-    """The checked contents of a model's file; ``tensors`` has the names of `named_tensors`."""
+    """All that a file keeps of a network; ``tensors`` has the names of `named_tensors`."""
 
     spec: Spec
     dtype: np.dtype
@@ -33,37 +33,77 @@ class Contents(NamedTuple):
     metadata: dict[str, Any]
 
 
-def write(
-    path: str | os.PathLike[str],
-    spec: Spec,
-    dtype: np.dtype,
-    tensors: Tensors,
-    class_names: Sequence[str] | None,
-    metadata: dict[str, Any],
-) -> None:
+def write(path: str | os.PathLike[str], contents: Contents) -> None:
     """Write a model's file, whole or not at all. ValueError or TypeError before that for what cannot be kept in one."""
-    check_finite(tensors)
-    document = {
-        "dtype": dtype.name,
-        "spec": json.loads(spec.to_json()),
-        "class_names": class_names,
-        "metadata": _check_json(metadata),
-    }
-    write_whole(Path(path), to_bytes("model", document, tensors))
+    write_whole(Path(path), to_bytes("model", _document(contents), contents.tensors))
 
 
-def read(path: str | os.PathLike[str]) -> Contents:
-    """Read a model's file. ValueError for whatever is not a whole and sound one, naming the file and the trouble."""
-    with reading(path, "model") as (document, take):
-        spec = Spec.restored(entry(document, "spec", list))
-        dtype = check_dtype(entry(document, "dtype", str))
-        spec.check_range(dtype)
-        tensors = take(_shapes(spec, dtype))
-        check_finite(tensors)
+def write_ensemble(path: str | os.PathLike[str], members: Sequence[Contents]) -> None:
+    """Write the file of an ensemble, as `write` does that of a model: the names of tensors begin with "models.1."."""
+    documents, tensors = [], {}
+    for i, contents in enumerate(members):
+        try:
+            documents.append(_document(contents))
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"models[{i}]: {error}") from None
+        tensors.update({_prefix(i) + name: values for name, values in contents.tensors.items()})
+    write_whole(Path(path), to_bytes("ensemble", {"models": documents}, tensors))
+
+
+def read(path: str | os.PathLike[str]) -> Contents | list[Contents]:
+    """Read a model's file, or the networks of an ensemble's.
+
+    ValueError for whatever is not a whole and sound one, naming the file and the trouble.
+    """
+    with reading(path, "model", "ensemble") as (document, take):
+        if document["kind"] == "model":
+            return _members([document], [""], take)[0]
+        documents = entry(document, "models", list)
+        return _members(documents, [_prefix(i) for i in range(len(documents))], take)
+
+
+def _prefix(i: int) -> str:
+    """What the names of the tensors of an ensemble's network i, counted from 0, begin with."""
+    return f"models.{i + 1}."
+
+
+def _members(documents: list[Any], prefixes: list[str], take: Callable[[Shapes], Tensors]) -> list[Contents]:
+    """Check the networks that the documents describe, and take their tensors, whose names begin with the prefixes."""
+    kinds = [_spec_and_dtype(document) for document in documents]
+    shapes: dict[str, tuple[str, tuple[int, ...]]] = {}
+    for prefix, kind in zip(prefixes, kinds, strict=True):
+        shapes.update({prefix + name: shape for name, shape in _shapes(*kind).items()})
+    all_tensors = take(shapes)
+    check_finite(all_tensors)
+    members = []
+    for document, prefix, (spec, dtype) in zip(documents, prefixes, kinds, strict=True):
+        tensors = {name: all_tensors[prefix + name] for name in _shapes(spec, dtype)}
         class_names = document.get("class_names")
         if class_names is not None:
             class_names = check_class_names(class_names, spec)
-        return Contents(spec, dtype, tensors, class_names, entry(document, "metadata", dict))
+        members.append(Contents(spec, dtype, tensors, class_names, entry(document, "metadata", dict)))
+    return members
+
+
+def _spec_and_dtype(document: Any) -> tuple[Spec, np.dtype]:
+    """The spec and the dtype of the network that a JSON value describes."""
+    if not isinstance(document, dict):
+        raise ValueError(f"a network must be described by a dict, got {type(document).__name__}")
+    spec = Spec.restored(entry(document, "spec", list))
+    dtype = check_dtype(entry(document, "dtype", str))
+    spec.check_range(dtype)
+    return spec, dtype
+
+
+def _document(contents: Contents) -> dict[str, Any]:
+    """Describe a network in JSON; ValueError or TypeError for one that cannot be kept in a file."""
+    check_finite(contents.tensors)
+    return {
+        "dtype": contents.dtype.name,
+        "spec": json.loads(contents.spec.to_json()),
+        "class_names": contents.class_names,
+        "metadata": _check_json(contents.metadata),
+    }
 
 
 def named_tensors(spec: Spec, weights: Sequence[np.ndarray], biases: Sequence[np.ndarray]) -> Tensors:

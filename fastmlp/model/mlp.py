@@ -20,7 +20,7 @@ from . import files
 from .data import check_class_names, check_samples, check_x, check_y, counted_rows, plain_targets
 from .online import Online
 
-__all__ = ["MLP", "check_model", "load"]
+__all__ = ["MLP", "check_classes", "check_model", "classes_of", "restored"]
 
 
 class MLP(Network):
@@ -142,22 +142,8 @@ class MLP(Network):
         One sigmoid output gives 0 or 1 a sample, (n_samples,). A single output of another kind has no classes, nor has
         a sample whose outputs are NaN: ValueError.
         """
-        if self.spec.multilabel:
-            labels = (self._predict_numbers(x) > 0.5).astype(np.int64)
-            return labels[:, 0] if self.spec.n_out == 1 else labels
-        if self.spec.n_out == 1:
-            raise ValueError(
-                f"predict_class needs classes; this network has one {self.spec.layers[-1].act.name} output"
-            )
-        return np.argmax(self._predict_numbers(x), axis=1)
-
-    def _predict_numbers(self, x: Any) -> np.ndarray:
-        """`predict`, or ValueError where an output is NaN, and so of no class."""
-        outputs = self.predict(x)
-        if np.isnan(outputs).any():
-            row = int(np.argmax(np.isnan(outputs).any(axis=1)))
-            raise ValueError(f"sample {row} has no class: its outputs are NaN; are x and all parameters of usual size?")
-        return outputs
+        check_classes(self.spec)
+        return classes_of(self.predict(x), self.spec)
 
     def forward(self, x: Any) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Every layer's pre-activations z and activations a, samples in rows.
@@ -312,8 +298,12 @@ class MLP(Network):
         ...     fastmlp.load(f"{folder}/iris.safetensors").class_names
         ('setosa', 'versicolor', 'virginica')
         """
+        files.write(path, self._contents())
+
+    def _contents(self) -> files.Contents:
+        """What a file keeps of the network; the tensors are views of its parameters."""
         tensors = files.named_tensors(self.spec, self.weights, self.biases)
-        files.write(path, self.spec, self.dtype, tensors, self.class_names, self.metadata)
+        return files.Contents(self.spec, self.dtype, tensors, self.class_names, self.metadata)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, MLP):
@@ -339,44 +329,31 @@ class MLP(Network):
         self.metadata = state["metadata"]
 
 
-def load(path: str | os.PathLike[str]) -> MLP:
-    """Read a model that `MLP.save` wrote, of this version of fastmlp or an older one.
-
-    Parameters
-    ----------
-    path : str or path
-
-    Returns
-    -------
-    MLP
-        The model that was saved, bit for bit, with its ``class_names`` and ``metadata``.
-
-    Raises
-    ------
-    FileNotFoundError
-    ValueError
-        For whatever is not a whole and sound model file, naming the file and the trouble. Nothing in a file is
-        executed, and what it declares takes no memory before it is known to be there.
-    ImportError
-        safetensors is missing: ``pip install 'fastmlp[files]'``.
-
-    Examples
-    --------
-    >>> import fastmlp, tempfile
-    >>> model = fastmlp.MLP([{"n": 2, "act": None}, {"n": 3, "act": "tanh"}, {"n": 1, "act": "linear"}], seed=0)
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     model.save(f"{folder}/net.safetensors")
-    ...     again = fastmlp.load(f"{folder}/net.safetensors")
-    >>> again == model
-    True
-    """
-    contents = files.read(path)
+def restored(contents: files.Contents) -> MLP:
+    """Make the network that a file keeps."""
     model = MLP.__new__(MLP)
     model._build(contents.spec, contents.dtype)
     for name, values in files.named_tensors(model.spec, model.weights, model.biases).items():
         values[...] = contents.tensors[name]
     model.class_names, model.metadata = contents.class_names, contents.metadata
     return model
+
+
+def check_classes(spec: Spec) -> None:
+    """Raise ValueError for a network whose output has no classes: a single one that is no sigmoid."""
+    if spec.n_out == 1 and not spec.multilabel:
+        raise ValueError(f"predict_class needs classes; this network has one {spec.layers[-1].act.name} output")
+
+
+def classes_of(outputs: np.ndarray, spec: Spec) -> np.ndarray:
+    """The classes that `MLP.predict_class` gives for outputs (n_samples, n_out); ValueError where one is NaN."""
+    if np.isnan(outputs).any():
+        row = int(np.argmax(np.isnan(outputs).any(axis=1)))
+        raise ValueError(f"sample {row} has no class: its outputs are NaN; are x and all parameters of usual size?")
+    if not spec.multilabel:
+        return np.argmax(outputs, axis=1)
+    labels = (outputs > 0.5).astype(np.int64)
+    return labels[:, 0] if spec.n_out == 1 else labels
 
 
 def check_model(model: Any) -> MLP:

@@ -36,12 +36,12 @@ from sklearn.utils.validation import check_is_fitted, validate_data  # noqa: E40
 
 from .fit import STOCHASTIC, Fit, FitState, check_parameters  # noqa: E402
 
-__all__ = ["MLPClassifier", "MLPRegressor"]
+__all__ = ["DTYPES", "MLPClassifier", "MLPRegressor", "gives_probabilities"]
 
 _LOSSES = {"squared_error": "mse", "absolute_error": "mae"}  # scikit-learn's names
 _ACTIVATIONS = {"linear": "identity", "sigmoid": "logistic"}  # ours, and scikit-learn's
 # What kernels read as it is; anything else becomes float64.
-_DTYPES = [np.float64, np.float32, *(np.dtype(f"{kind}{size}") for kind in "ui" for size in (1, 2, 4, 8))]
+DTYPES = [np.float64, np.float32, *(np.dtype(f"{kind}{size}") for kind in "ui" for size in (1, 2, 4, 8))]
 _CACHES = ("_network", "_views", "_online")  # made anew when they are missing
 
 
@@ -51,7 +51,8 @@ def _is_stochastic(estimator: Any) -> bool:
     return True
 
 
-def _gives_probabilities(estimator: Any) -> bool:
+def gives_probabilities(estimator: Any) -> bool:
+    """Return True, or raise AttributeError for a classifier whose outputs are scores."""
     if estimator._loss_name() == "hinge":
         raise AttributeError("under the loss hinge outputs are scores; there are no probabilities")
     return True
@@ -257,7 +258,7 @@ class _MLP(BaseEstimator):
 
     def _outputs(self, X: Any) -> np.ndarray:
         check_is_fitted(self)
-        X = validate_data(self, X, accept_sparse=["csr", "csc"], dtype=_DTYPES, reset=False)
+        X = validate_data(self, X, accept_sparse=["csr", "csc"], dtype=DTYPES, reset=False)
         return self.network_.predict(X, n_threads=self.n_threads)
 
     def _predictions(self, outputs: np.ndarray) -> np.ndarray:
@@ -370,7 +371,7 @@ class MLPClassifier(ClassifierMixin, _MLP):
         return act, None if loss == "log_loss" else get_loss(loss, "loss")
 
     def _validate(self, X: Any, y: Any, first: bool, incremental: bool) -> tuple[Any, np.ndarray, np.ndarray]:
-        X, y = validate_data(self, X, y, accept_sparse=["csr", "csc"], multi_output=True, dtype=_DTYPES, reset=first)
+        X, y = validate_data(self, X, y, accept_sparse=["csr", "csc"], multi_output=True, dtype=DTYPES, reset=first)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         if not hasattr(self, "classes_") or not (self.warm_start or incremental):
@@ -451,13 +452,13 @@ class MLPClassifier(ClassifierMixin, _MLP):
         y = self.classes_[targets] if targets.ndim == 1 else self._label_binarizer.inverse_transform(targets)
         return accuracy_score(y, self._predictions(outputs), sample_weight=weights)
 
-    @available_if(_gives_probabilities)
+    @available_if(gives_probabilities)
     def predict_proba(self, X: Any) -> np.ndarray:
         """The probability of each class in the order of ``classes_``, (n_samples, n_classes)."""
         outputs = self._outputs(X)
         return np.hstack([1 - outputs, outputs]) if self.n_outputs_ == 1 else outputs
 
-    @available_if(_gives_probabilities)
+    @available_if(gives_probabilities)
     def predict_log_proba(self, X: Any) -> np.ndarray:
         """The logarithms of `predict_proba`."""
         probabilities = self.predict_proba(X)
@@ -546,7 +547,7 @@ class MLPRegressor(RegressorMixin, _MLP):
 
     def _validate(self, X: Any, y: Any, first: bool, incremental: bool) -> tuple[Any, np.ndarray, np.ndarray]:
         X, y = validate_data(
-            self, X, y, accept_sparse=["csr", "csc"], multi_output=True, y_numeric=True, dtype=_DTYPES, reset=first
+            self, X, y, accept_sparse=["csr", "csc"], multi_output=True, y_numeric=True, dtype=DTYPES, reset=first
         )
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)

@@ -347,15 +347,17 @@ def originals_model(folder):
     model.class_names, model.metadata = ["a", "b", "c"], {"table": {"target": "y", "columns": []}}
     model.save(folder / "model")
     fastmlp.MLP([*SPEC[:2], {"n": 2, "act": "linear", "bias": False}], seed=1, dtype="float64").save(folder / "other")
-    return [(folder / "model").read_bytes(), (folder / "other").read_bytes()]
+    fastmlp.Ensemble([model, fastmlp.load(folder / "model")]).save(folder / "ensemble")
+    return [(folder / name).read_bytes() for name in ("model", "other", "ensemble")]
 
 
 def load_model(path):
     import fastmlp
 
     model = fastmlp.load(path)
-    assert np.isfinite(model.params).all()
-    model.predict(np.zeros((2, model.spec.n_in)))
+    for one in model if isinstance(model, fastmlp.Ensemble) else [model]:
+        assert np.isfinite(one.params).all()
+        one.predict(np.zeros((2, one.spec.n_in)))
 
 
 def trained(path, model, epochs):

@@ -29,6 +29,12 @@ def saved(tmp_path):
     return path
 
 
+def saved_ensemble(tmp_path):
+    path = tmp_path / "three.safetensors"
+    fastmlp.Ensemble(fastmlp.MLP(SPEC, seed=seed) for seed in range(3)).save(path)
+    return path
+
+
 class Bomb:
     def __reduce__(self):
         return os._exit, (77,)
@@ -91,7 +97,7 @@ def loads(path: Path, content: bytes | bytearray) -> bool:
     except ValueError as error:
         trouble = error
     else:
-        return bool(np.isfinite(model.params).all())
+        return all(np.isfinite(one.params).all() for one in (model if isinstance(model, fastmlp.Ensemble) else [model]))
     assert type(trouble) is ValueError and str(path) in str(trouble)
     return False
 
@@ -101,13 +107,14 @@ N_MUTATIONS = int(os.environ.get("FASTMLP_FUZZ", 20_000))
 
 def test_mutations_load_or_are_refused(tmp_path):
     """FASTMLP_FUZZ=1000000 makes as many as one has patience for."""
-    originals = [saved(tmp_path).read_bytes(), (DATA / "version-1.safetensors").read_bytes()]
+    paths = saved(tmp_path), DATA / "version-1.safetensors", saved_ensemble(tmp_path)
+    originals = [path.read_bytes() for path in paths]
     path, rng = tmp_path / "mutated.safetensors", random.Random(int(os.environ.get("FASTMLP_FUZZ_SEED", 0)))
     loaded = 0
     for i in range(N_MUTATIONS):
-        content = bytearray(originals[i % 2])
+        content = bytearray(originals[i % 3])
         for _ in range(rng.choice((1, 1, 2, 8))):
-            MUTATIONS[rng.randrange(len(MUTATIONS))](content, rng, originals[(i + 1) % 2])
+            MUTATIONS[rng.randrange(len(MUTATIONS))](content, rng, originals[(i + 1) % 3])
         loaded += loads(path, content)
     assert loaded < N_MUTATIONS / 10
 
@@ -154,8 +161,9 @@ def new_length(content, rng, other):
 WORDS = [
     b"F32", b"F64", b"BF16", b"I64", b"F4", b"[5,7]", b"[5]", b"[0]", b"[]", b"[1e9]", b"[-1]", b"NaN", b"null",
     b"weights.1", b"weights.2", b"biases.1", b"biases.3", b"__metadata__", b"fastmlp", b"data_offsets", b"shape",
-    b"dtype", b"softmax", b"relu", b"float32", b"float64", b"sha256", b"spec", b"kind", b"model", b"true", b"\\\"",
-    b"\"", b"{", b"}", b"[", b"]", b",", b":", b"[0,20]", b"[20,32]", b"9" * 20, b"\xff", b"\\ud800", b"\\u0000",
+    b"dtype", b"softmax", b"relu", b"float32", b"float64", b"sha256", b"spec", b"kind", b"model", b"ensemble",
+    b"true", b"\\\"", b"\"", b"{", b"}", b"[", b"]", b",", b":", b"[0,20]", b"[20,32]", b"9" * 20,
+    b"\xff", b"\\ud800", b"\\u0000",
 ]  # fmt: skip
 
 
@@ -164,16 +172,18 @@ MUTATIONS = [flip_a_bit, flip_a_bit_of_the_header, cut, cut_out, splice, edit, e
 
 def test_mutated_documents_under_a_right_checksum(tmp_path, sealed):
     """Values in the JSON exchanged for others, under a right checksum."""
-    path = saved(tmp_path)
-    with safe_open(path, framework="numpy") as file:
-        document = json.loads(file.metadata()["fastmlp"])
-    del document["sha256"]
-    tensors, rng = safetensors.numpy.load_file(path), random.Random(1)
+    originals, rng = [], random.Random(1)
+    for path in (saved(tmp_path), saved_ensemble(tmp_path)):
+        with safe_open(path, framework="numpy") as file:
+            document = json.loads(file.metadata()["fastmlp"])
+        del document["sha256"]
+        originals.append((document, safetensors.numpy.load_file(path)))
     values = [
         None, True, 0, -1, 1, 5, 7, 10**9, 10**30, 10**400, 0.5, 1e308, "", "relu", "softmax", "model", "float64",
         "x" * 999, [], [1], [[1]], [None], {}, {"n": 3}, [{"n": 7}, {"n": 3}], ["a", "b", "c"],
     ]  # fmt: skip
-    for _ in range(N_MUTATIONS // 10):
+    for i in range(N_MUTATIONS // 10):
+        document, tensors = originals[i % 2]
         changed = json.loads(json.dumps(document))
         for _ in range(rng.choice((1, 1, 2))):
             place = changed
