@@ -229,8 +229,7 @@ def train(
     widths = _widths(hidden)
     _announce_compiling()
     begin = time.perf_counter()
-    with _named(data):
-        found = fit_rows(rows, widths, activation, loss, dtype, balanced=balanced, threshold=threshold, **options)
+    found = fit_rows(rows, widths, activation, loss, dtype, balanced=balanced, threshold=threshold, **options)
     seconds = time.perf_counter() - begin
     if not found.history:
         warnings.warn("interrupted in the first epoch, so that there is nothing to keep", stacklevel=1)

@@ -59,7 +59,8 @@ def show_scores(found: TableModel, scores: dict[str, Any], what: str, baseline: 
     constant, linear = baseline.get("constant", {}), baseline.get("linear")
     classes = found.classes
     always = f"always {max(scores['counts'], key=scores['counts'].get)!r}" if classes else "always the mean"
-    names = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "loss": "loss (cross_entropy)"}
+    loss = f"loss ({found.model.spec.loss.name})"
+    names = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "loss": loss}
     names |= {"r2": "r²", "mae": "mean absolute error", "rmse": "root mean squared error"}
     titles = ["network", *(["linear"] if linear else []), *([always] if constant else [])]
     table = _table(f"{scores['rows']} {what}", *titles)
@@ -99,8 +100,8 @@ def _show_advice(found: TableModel, scores: dict[str, Any], baseline: dict[str, 
     mine, theirs = scores.get(key), linear.get(key)
     if mine is not None and theirs is not None and mine < theirs:
         show(
-            '\nA linear model does better here: --hidden "" makes the network one. Smaller hidden layers, --l2 or more rows '
-            "may help, too"
+            '\nA linear model does better here: --hidden "" makes the network one. Smaller hidden layers, --l2 or more '
+            "rows may help, too"
         )
 
 

@@ -11,9 +11,9 @@ __all__ = ["date_formats", "days"]
 _LOOKS = re.compile(r"(?i)\d[\d\s]*[-/.:]\s*[\da-z]|\d{1,2}(st|nd|rd|th)?\s+[a-z]{3}|[a-z]{3,9}\.?[ -]\d|\d{4}q[1-4]")
 _LONGEST = 40
 _DATES = [
-    "%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%d.%m.%y", "%d/%m/%y",
-    "%m/%d/%y", "%d-%m-%y", "%d-%b-%Y", "%d-%b-%y", "%Y-%b-%d", "%b-%Y", "%b-%y", "%Y-%m", "%m/%Y", "%d %b %Y", "%d %B %Y",
-    "%b %d, %Y", "%B %d, %Y", "%b %d %Y", "%b %Y", "%B %Y", "%a, %d %b %Y",
+    "%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%d.%m.%y",
+    "%d/%m/%y", "%m/%d/%y", "%d-%m-%y", "%d-%b-%Y", "%d-%b-%y", "%Y-%b-%d", "%b-%Y", "%b-%y", "%Y-%m", "%m/%Y",
+    "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%b %d %Y", "%b %Y", "%B %Y", "%a, %d %b %Y",
 ]  # fmt: skip
 _TIMES = ["%H:%M", "%H:%M:%S", "%H:%M:%S.%f", "%I:%M %p", "%I:%M:%S %p", "%I:%M%p"]
 _QUARTER = re.compile(r"(?i)(\d{4})[- ]?q([1-4])")

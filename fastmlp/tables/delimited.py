@@ -24,6 +24,7 @@ _SEPARATORS = ("\t", ";", "|", ",")  # the likelier one first, where a file coul
 _RARE = ":^~#&!\x01\x1f"
 _BLANKS = " "
 _SAMPLE = 200  # lines that the separator is found by
+_TELLING = 12  # bytes beyond ASCII, below which nothing can be told of an encoding
 _TOGETHER = 1 << 14  # rows that are Python's strings at a time
 _OTHER_THAN_WESTERN = ["cp1252", "cp1251", "cp1253", "cp932", "gb18030", "cp949", "big5"]
 _BOMS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32"}
@@ -86,15 +87,22 @@ def _guessed(data: bytes) -> str:
     lines = b"\n".join([line for line in data.split(b"\n") if not line.isascii()][:_SAMPLE])
     if sum(byte < 32 and byte not in b"\t\r\n\x0c" for byte in lines[:4096]) > 4:
         raise ValueError("is no text: it has bytes that no table of text has")
-    detect = require("charset_normalizer", "cli", "text that is not in UTF-8, without an encoding,").from_bytes
-    best = detect(lines, cp_isolation=_OTHER_THAN_WESTERN).best()
-    encoding = best.encoding if best is not None else "cp1252"
+    encoding = "cp1252" if sum(byte > 127 for byte in lines) < _TELLING else _detected(lines)
     try:
         text = data.decode(encoding)
     except UnicodeDecodeError:
         encoding, text = "cp1252", data.decode("cp1252", "replace")
-    warnings.warn(f"is not in UTF-8 and was read as {encoding}; if letters are wrong, give its encoding", stacklevel=2)
+    warnings.warn(
+        f"the text is not in UTF-8 and was read as {encoding}; where letters are wrong, give its encoding", stacklevel=2
+    )
     return text
+
+
+def _detected(lines: bytes) -> str:
+    """The encoding of lines of text, cp1252 where nothing else is likelier."""
+    detect = require("charset_normalizer", "cli", "text that is not in UTF-8, without an encoding,").from_bytes
+    best = detect(lines, cp_isolation=_OTHER_THAN_WESTERN).best()
+    return best.encoding if best is not None else "cp1252"
 
 
 def _records(lines: Iterable[str], separator: str) -> Iterator[list[str]]:
@@ -144,7 +152,9 @@ def columns_of_rows(rows: Iterable[Sequence[Any]], header: bool, cells: Callable
     if header:
         at = _header_at(ahead, width)
         if at:
-            warnings.warn(f"has {at} line{'s' if at > 1 else ''} above the columns' names, left out", stacklevel=2)
+            warnings.warn(
+                f"the table has {at} line{'s' if at > 1 else ''} above the columns' names, left out", stacklevel=2
+            )
         names = [*ahead[at][1]]
         del ahead[: at + 1]
         if str(names[0]).startswith("#"):

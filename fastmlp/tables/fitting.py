@@ -79,6 +79,8 @@ class TableRows:
             weights = weights / weights.mean()
         training, validation = split(y, len(schema.classes), validation_fraction, seed)
         schema = schema.fitted(table, rows[training], dtype)
+        if schema.classes:
+            schema.warn_of_rare_classes(y)
         return cls(schema, schema.encode(table, dtype)[rows], y, weights, training, validation)
 
     @property

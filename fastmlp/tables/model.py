@@ -119,8 +119,10 @@ class TableModel:
     def scores_of(self, x: np.ndarray, y: np.ndarray, weights: np.ndarray | None = None) -> dict[str, Any]:
         """Measure the model on encoded rows."""
         outputs = self.outputs_of(x)
-        chosen = self.choose(outputs) if self.classes else None
-        return scores(self.schema, outputs, y, weights, self.model.spec.loss.name, chosen)
+        if not self.classes:
+            return scores(self.schema, outputs, y, weights, "")
+        found = scores(self.schema, outputs, y, weights, self.model.spec.loss.name, self.choose(outputs))
+        return found | {"loss": self.model.evaluate(x, y, sample_weight=weights)["loss"]}
 
     def with_threshold(self, threshold: float) -> TableModel:
         """The same model, which predicts its rarer class, or of two the second, from another probability on."""

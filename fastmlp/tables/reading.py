@@ -229,7 +229,7 @@ def _columns(data: bytes, name: str, reading: Reading, depth: int = 0) -> tuple[
     if data.startswith((b"PK\3\4", b"PK\5\6")):
         return _read_zip(data, name, reading, depth)
     if suffix in _MUST_BE:
-        raise ValueError(f"is no {_MUST_BE[suffix]} file, or it is damaged")
+        raise ValueError(f"is no sound {_MUST_BE[suffix]} file")
     text = decoded(data, reading.encoding)
     start = text.lstrip()[:200]
     if start[:1] in ("{", "[") and (
@@ -253,16 +253,16 @@ def _read_zip(data: bytes, name: str, reading: Reading, depth: int) -> tuple[Ite
     """Read a zip archive: Excel's, NumPy's, or one with a table in it."""
     names: list[str] = []
     tables: list[tuple[str, Any]] = []
-    for member, file, size in members(data):
+    for member, content in members(data):
         names.append(member)
         if member == "xl/workbook.xml":
             return _read_xlsx(data, reading), ""
         if member == "mimetype":
             raise ValueError("is an OpenDocument file (.ods): save it as .xlsx or CSV")
         if member.endswith(".npy"):
-            tables.append((member, read_array(file, size)))
+            tables.append((member, read_array(io.BytesIO(content), len(content))))
         elif not member.startswith(("__MACOSX", "[Content", "_rels", "docProps", "xl/")) and "/." not in f"/{member}":
-            tables.append((member, file.read()))
+            tables.append((member, content))
     if tables and all(isinstance(table, np.ndarray) for _, table in tables):
         return [
             column for member, array in tables for column in columns_of_array(member.removesuffix(".npy"), array)
@@ -272,10 +272,10 @@ def _read_zip(data: bytes, name: str, reading: Reading, depth: int) -> tuple[Ite
         raise ValueError(
             f"has {len(names)} files in it ({shown}): unpack the one that is the table" if names else "is empty"
         )
-    member, content = tables[0]
-    if not isinstance(content, bytes):
+    member, table = tables[0]
+    if not isinstance(table, bytes):
         raise ValueError("is an archive of several kinds of files: unpack the one that is the table")
-    return _columns(content, member, reading, depth + 1)
+    return _columns(table, member, reading, depth + 1)
 
 
 def _read_xlsx(data: bytes, reading: Reading) -> list[tuple[str, Any]]:

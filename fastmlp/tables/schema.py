@@ -26,6 +26,7 @@ _ID_NAME = re.compile(
 _CODE = re.compile(r"(?=.*\d)[\w.:/#-]+")
 _FEW_ROWS = 10  # below which numbers in order may well be no row numbers
 _RARE = 5  # rows of a class, below which there is little to learn it from
+_MANY = 20  # classes
 
 
 class RefusedColumns(ValueError):
@@ -342,6 +343,18 @@ class Schema:
         left_out = (*self.left_out, *((column.name, "nothing varies in it") for column in constant))
         return replace(self, columns=tuple(columns), left_out=left_out)
 
+    def warn_of_rare_classes(self, y: np.ndarray) -> None:
+        """Say so where classes are many, or have few rows to learn them from."""
+        counts = np.bincount(y, minlength=len(self.classes))
+        rare = [name for name, count in zip(self.classes, counts, strict=True) if count < _RARE]
+        if rare or len(self.classes) > _MANY:
+            warnings.warn(
+                f"column {self.target!r} has {len(self.classes)} classes"
+                + (f", {len(rare)} of them in fewer than {_RARE} rows: {_listed(rare)}" if rare else "")
+                + ("; are these what you want to predict?" if len(self.classes) > _MANY else ""),
+                stacklevel=3,
+            )
+
     def report(self, table: Mapping[str, Values]) -> tuple[ColumnReport, ...]:
         """Say of each column of the table what became of it."""
         taken = {column.name: column for column in self.columns}
@@ -580,18 +593,11 @@ def _classes(values: Values, task: str) -> tuple[str, ...]:
         raise ValueError(
             f"column {values.name!r} has {n_values} different values in {n_rows} rows, too many for classes"
         )
-    counts = np.bincount(values.codes[values.codes >= 0])
-    n_rare = int(np.count_nonzero(counts < _RARE))
-    if n_values > 20 or n_rare:
-        rare = [values.distinct[code] for code in np.flatnonzero(counts < _RARE)]
-        warnings.warn(
-            f"column {values.name!r} has {n_values} classes"
-            + (f", {n_rare} of them with fewer than {_RARE} rows to learn from: {_listed(rare)}" if n_rare else "")
-            + ("; is it what you want to predict?" if n_values > 20 else ""),
-            stacklevel=3,
-        )
-    names = [name for code, name in enumerate(values.distinct) if np.any(values.codes == code)]
-    return tuple(sorted(names, key=str if numbers is None else float))
+    if numbers is None:
+        return tuple(sorted(values.distinct))
+    first = {code: row for row, code in reversed([*enumerate(values.codes.tolist())])}
+    whole_numbers: Any = values.numbers
+    return tuple(sorted(values.distinct, key=lambda name: float(whole_numbers[first[values.distinct.index(name)]])))
 
 
 def _refuse_numbers_as_classes(values: Values) -> None:

@@ -10,13 +10,13 @@ import lzma
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
-from typing import IO
+from collections.abc import Iterator
+from typing import Any
 
 __all__ = ["members", "unpacked"]
 
 _MUCH, _TIMES = 1 << 28, 200  # what unpacks to more bytes than this, and to so many times its size, is refused
-_PACKED: dict[bytes, tuple[str, Callable[..., IO[bytes]]]] = {
+_PACKED: dict[bytes, tuple[str, Any]] = {
     b"\x1f\x8b": ("gzip", gzip.open),
     b"BZh": ("bzip2", bz2.open),
     b"\xfd7zXZ\0": ("xz", lzma.open),
@@ -41,15 +41,14 @@ def unpacked(data: bytes) -> bytes | None:
     return b"".join(parts)
 
 
-def members(data: bytes) -> Iterator[tuple[str, IO[bytes], int]]:
-    """Open the files of a zip archive, one after another: name, content, and size in bytes."""
+def members(data: bytes) -> Iterator[tuple[str, bytes]]:
+    """Read the files of a zip archive, one after another: name and content."""
     try:
         archive = zipfile.ZipFile(io.BytesIO(data))
         entries = [entry for entry in archive.infolist() if not entry.is_dir()]
         _check_size(sum(entry.file_size for entry in entries), len(data))
         for entry in entries:
-            with archive.open(entry) as content:
-                yield entry.filename, content, entry.file_size
+            yield entry.filename, archive.read(entry)
     except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError) as error:
         raise ValueError(f"is no sound zip file: {error}") from None
     except (NotImplementedError, RuntimeError) as error:  # another way to compress, a password

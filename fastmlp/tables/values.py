@@ -15,8 +15,8 @@ from .numbers import NumberTexts
 __all__ = ["MISSING", "Table", "Values", "settle_decimals"]
 
 MISSING = (
-    "", "NA", "N/A", "n/a", "n.a.", "#N/A", "#N/A N/A", "#NA", "<NA>", "NaN", "nan", "-nan", "-NaN", "1.#QNAN",
-    "1.#IND", "-1.#QNAN", "-1.#IND", "NaT", "NULL", "null", "None", "?", "#DIV/0!", "#NAME?", "#NULL!", "#NUM!", "#REF!",
+    "", "NA", "N/A", "n/a", "n.a.", "#N/A", "#N/A N/A", "#NA", "<NA>", "NaN", "nan", "-nan", "-NaN", "NaT", "1.#QNAN",
+    "1.#IND", "-1.#QNAN", "-1.#IND", "NULL", "null", "None", "?", "#DIV/0!", "#NAME?", "#NULL!", "#NUM!", "#REF!",
     "#VALUE!",
 )  # fmt: skip
 """Texts that are missing values."""
