@@ -88,7 +88,7 @@ def _show_advice(found: TableModel, scores: dict[str, Any], baseline: dict[str, 
         for name, recall in scores.get("recall", {}).items()
         if recall is not None and recall < 0.5 and scores["counts"][name] * len(found.classes) < scores["rows"]
     ]
-    for name, recall, count in rare[:5]:
+    for name, recall, count in rare if len(found.classes) <= _MOST_CLASSES else ():
         more = "--balanced or --threshold 0.2 finds" if len(found.classes) == 2 else "--balanced finds"
         show(
             f"\n{name!r} is found in {recall * count:.0f} of its {count} rows only; {more} more, with more false alarms"

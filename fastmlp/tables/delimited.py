@@ -9,7 +9,7 @@ import re
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import chain, islice
+from itertools import chain, count, islice
 from typing import Any
 
 import numpy as np
@@ -157,8 +157,7 @@ def columns_of_rows(rows: Iterable[Sequence[Any]], header: bool, cells: Callable
             )
         names = [*ahead[at][1]]
         del ahead[: at + 1]
-        if str(names[0]).startswith("#"):
-            names = [str(names[0])[1:].strip(), *names[1:]] if str(names[0]).strip("# ") else names[1:]
+        names = _uncommented(names)
         if (
             names
             and ahead
@@ -170,22 +169,26 @@ def columns_of_rows(rows: Iterable[Sequence[Any]], header: bool, cells: Callable
     width = max(width, len(names)) if ahead else len(names)
     parts = _transposed(chain(ahead, numbered), width, cells)
     columns = [np.concatenate([part[i] for part in parts]) if parts else cells([]) for i in range(width)]
-    names = [*map(_name, names), *[""] * (width - len(names))]
-    return [
-        (name or (f"Unnamed: {i}" if header else str(i + 1)), column)
-        for i, (name, column) in enumerate(zip(names, columns, strict=True))
-        if name or not _all_empty(column)
-    ]
+    given = [*map(_name, names), *[""] * (width - len(names))]
+    called = _unnamed(given) if header else [str(i + 1) for i in range(width)]
+    named = zip(called, given, columns, strict=True)
+    return [(name, column) for name, was, column in named if was or not _all_empty(column)]
 
 
 def _header_at(rows: Sequence[tuple[int, Sequence[Any]]], width: int) -> int:
     """Find the row of names: the first that is as long as the others and, but for one cell, filled."""
     for at, (_, row) in enumerate(rows[:20]):
         filled = sum(not _is_empty(cell) for cell in row)
-        comment = str(row[0]).startswith(("#", "//", "%")) and at + 1 < len(rows) and len(row) != len(rows[at + 1][1])
-        if not comment and len(row) >= width - 1 and (filled > 1 or width == 1):
+        is_comment = str(row[0]).startswith(("#", "//", "%")) and len(_uncommented(row)) != width
+        if not is_comment and len(row) >= width - 1 and (filled > 1 or width == 1):
             return at
     return 0
+
+
+def _uncommented(names: Sequence[Any]) -> list[Any]:
+    """Names without the mark of a comment before the first, as NumPy writes it."""
+    first = str(names[0]).lstrip("#").strip()
+    return [*names] if not str(names[0]).startswith("#") else [first, *names[1:]] if first else [*names[1:]]
 
 
 def _check_names(names: Sequence[Any], rows: Sequence[Sequence[Any]]) -> None:
@@ -195,7 +198,7 @@ def _check_names(names: Sequence[Any], rows: Sequence[Sequence[Any]]) -> None:
         if written(str(name).strip()) and "." in str(name) and below and all(map(written, below)):
             warnings.warn(
                 f"the first line is taken as the columns' names, though it has the number {str(name).strip()}; "
-                "if it is a row, say that there is no header",
+                "if it is a row: --no-header, or Reading(header=False)",
                 stacklevel=3,
             )
             return
@@ -224,6 +227,16 @@ def _fitted(number: int, row: Sequence[Any], width: int) -> list[Any]:
             "(is it a title, a sum or a comment? does a cell hold the separator, unquoted?)"
         )
     return kept
+
+
+def _unnamed(names: list[str]) -> list[str]:
+    """Names, with those of pandas for columns without: "Unnamed: 0" and, where there is such a one, "Unnamed: 0.1"."""
+    named = {*names}
+    found = []
+    for i, name in enumerate(names):
+        candidates = chain([f"Unnamed: {i}"], (f"Unnamed: {i}.{k}" for k in count(1)))
+        found.append(name or next(candidate for candidate in candidates if candidate not in named))
+    return found
 
 
 def _text_cells(column: Sequence[str]) -> np.ndarray:

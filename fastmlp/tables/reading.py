@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import sys
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +50,7 @@ _MUST_BE = {  # suffixes of files whose first bytes tell what they are
     ".xlsx": "Excel's", ".xlsm": "Excel's", ".xls": "Excel's", ".zip": "zip", ".gz": "gzip", ".bz2": "bzip2",
     ".xz": "xz", ".ods": "OpenDocument's",
 }  # fmt: skip
+_TABLES = (".csv", ".tsv", ".data", ".dat", ".xlsx", ".json", ".jsonl", ".parquet", ".feather", ".npy")
 
 
 @dataclass(frozen=True)
@@ -201,7 +203,7 @@ def _table(columns: Iterable[tuple[str, Any]], reading: Reading) -> Table:
         make = Values if isinstance(cells, np.ndarray) else Values.of
         values = make(name, cells, reading.missing)
         if values.name in table:
-            raise ValueError(f"two columns are named {values.name!r}")
+            raise ValueError(f"two columns are named {values.name!r}: rename one")
         table[values.name] = values
     if len({len(values) for values in table.values()}) > 1:
         raise ValueError("its arrays have different lengths")
@@ -267,6 +269,10 @@ def _read_zip(data: bytes, name: str, reading: Reading, depth: int) -> tuple[Ite
         return [
             column for member, array in tables for column in columns_of_array(member.removesuffix(".npy"), array)
         ], ""
+    likely = [table for table in tables if Path(table[0]).suffix.lower() in _TABLES]
+    if len(tables) > 1 and len(likely) == 1:
+        warnings.warn(f"the archive has {len(tables)} files; {likely[0][0]!r} is read", stacklevel=2)
+        tables = likely
     if len(tables) != 1:
         shown = ", ".join(map(repr, names[:6])) + (", …" if len(names) > 6 else "")
         raise ValueError(
@@ -280,8 +286,6 @@ def _read_zip(data: bytes, name: str, reading: Reading, depth: int) -> tuple[Ite
 
 def _read_xlsx(data: bytes, reading: Reading) -> list[tuple[str, Any]]:
     openpyxl = require("openpyxl", "tables", "reading Excel's files")
-    import warnings
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of styles that it does not know
         try:
@@ -329,13 +333,16 @@ def _read_json(text: str) -> list[tuple[str, Any]]:
         lists = [values for values in document.values() if isinstance(values, list)]
         if len(document) == 1 and lists and lists[0] and isinstance(lists[0][0], dict):
             document = lists[0]
+        elif document and all(isinstance(row, dict) and name.isdecimal() for name, row in document.items()):
+            document = list(document.values())
         elif document and all(isinstance(values, (list, dict)) for values in document.values()):
             return [
                 (str(name), list(values.values()) if isinstance(values, dict) else values)
                 for name, values in document.items()
             ]
     if isinstance(document, list) and document and all(isinstance(row, list) for row in document):
-        return [(name, list(cells)) for name, cells in columns_of_rows(document, True, _objects)]
+        header = all(isinstance(name, str) for name in document[0])
+        return [(name, list(cells)) for name, cells in columns_of_rows(document, header, _objects)]
     if not isinstance(document, list) or not all(isinstance(row, dict) for row in document):
         raise ValueError("is JSON, but no table: it must be a list of rows, each with the names of the columns")
     names = dict.fromkeys(name for row in document for name in row)

@@ -25,6 +25,7 @@ _ID_NAME = re.compile(
 )
 _CODE = re.compile(r"(?=.*\d)[\w.:/#-]+")
 _FEW_ROWS = 10  # below which numbers in order may well be no row numbers
+_LARGEST_STEP = 10  # between row numbers, on average: what grows faster is more than a number of the row
 _RARE = 5  # rows of a class, below which there is little to learn it from
 _MANY = 20  # classes
 
@@ -515,7 +516,7 @@ def _is_id(values: Values) -> bool:
             return False
         steps = np.diff(numbers)
         if (steps > 0).all() or (steps < 0).all():
-            return named or n_rows >= _FEW_ROWS
+            return named or (n_rows >= _FEW_ROWS and abs(numbers[-1] - numbers[0]) <= _LARGEST_STEP * n_rows)
         return named and len(np.unique(numbers)) == n_rows
     codes = values.codes
     all_different = len(values.distinct) == n_rows and not (codes < 0).any()
@@ -620,9 +621,9 @@ def _what(column: Column, values: Values) -> tuple[str, str]:
         return "a date, in days", f"{_day(np.nanmin(numbers))} … {_day(np.nanmax(numbers))}"
     notes = [f"in {printable(column.unit)}"] if column.unit else []
     if values.is_text and values.decimal == ",":
-        notes.append("with decimal commas")
+        notes.append("1,5 is 1.5")
     elif values.is_text and values.is_grouped:
-        notes.append("thousands separated by commas")
+        notes.append("1,000 is 1000")
     if values.kind == "bool" or (values.is_text and set(map(str.lower, values.distinct)) <= {"true", "false"}):
         return "true 1, false 0", ""
     return ", ".join(["a number", *notes]), _range(values.finite(np.float64), column.unit)
