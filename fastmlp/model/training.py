@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..base.remedies import OF_TRAINING, attribute_error, names_options
 from ..init import Uniform
 from ..losses import Loss
 from ..optimizers import Optimizer
@@ -38,6 +39,17 @@ class TrainResult(NamedTuple):
     history: History
 
 
+def _no_attribute(result: TrainResult, name: str) -> Any:
+    """Say of what is the model's that the model is one of two."""
+    remedy = "train returns two: model, history = fastmlp.train(...), or fastmlp.train(...).model"
+    raise attribute_error(result, name, {name: remedy} if hasattr(MLP, name) else {})
+
+
+if not TYPE_CHECKING:  # for which a result would have any attribute
+    TrainResult.__getattr__ = _no_attribute
+
+
+@names_options(OF_TRAINING)
 def train(
     x: Any,
     y: Any,

@@ -9,6 +9,8 @@ from typing import IO
 
 import numpy as np
 
+from .values import TEXT
+
 __all__ = ["columns_of_array", "read_array"]
 
 
@@ -25,6 +27,11 @@ def columns_of_array(name: str, array: np.ndarray) -> Iterator[tuple[str, np.nda
         with np.errstate(invalid="ignore"):  # bits that are no number may be in a file
             array = array.astype(np.float64)
     array = array.astype(array.dtype.newbyteorder("="), copy=False)
+    if kind == "U":
+        try:
+            array = array.astype(TEXT)
+        except TypeError:
+            raise ValueError("has text of characters that there are not") from None
     for i, values in enumerate(array.reshape(len(array), math.prod(array.shape[1:])).T):
         yield (f"{name}[{i}]" if array.ndim > 1 else name), np.ascontiguousarray(values)
 

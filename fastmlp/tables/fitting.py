@@ -5,12 +5,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any
 
 import numpy as np
 
 from ..activations import Activation
 from ..base.checks import check_choice, check_flag, check_number, check_seed
+from ..base.remedies import OF_TRAINING, check_options
 from ..losses import Loss, get_loss
 from ..model.data import balanced_weights
 from ..model.mlp import MLP
@@ -189,6 +191,7 @@ def fit(
     """
     check_number(validation_fraction, "validation_fraction", 0.0, 1.0)
     check_seed(seed)
+    check_options(options, (*signature(fit).parameters, *signature(train).parameters), "fit()", OF_TRAINING)
     for name, given in (("ignore", ignore), ("category", category), ("number", number), ("missing", missing)):
         if isinstance(given, str):
             raise TypeError(f"{name} must be a list of names, got {given!r}: [{given!r}]")
