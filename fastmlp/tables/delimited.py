@@ -128,14 +128,13 @@ def _separator(text: str) -> str:
     best = max(_SEPARATORS, key=lambda separator: found[separator][0])
     if found[best][0] >= 0.5:
         return best
-    header = lines[0] if lines else ""
-    present = [separator for separator in _SEPARATORS if separator in re.sub(r'"[^"]*"', "", header)]
-    if present:  # rows of all lengths: the first of them that is wrong is named later
-        return max(present, key=header.count)
     for separator in (_BLANKS, *_RARE):
-        if share(separator)[0] >= 0.8:
+        if share(separator)[0] >= 0.9:
             return separator
-    return ","
+    header = re.sub(
+        r'"[^"]*"', "", lines[0] if lines else ""
+    )  # rows of all lengths: the first wrong one is named later
+    return max((",", *_SEPARATORS), key=header.count)
 
 
 def columns_of_rows(rows: Iterable[Sequence[Any]], header: bool, cells: Callable[[Sequence[Any]], Any]) -> Cells:

@@ -376,8 +376,6 @@ def _arrow_columns(table: Any) -> Iterator[tuple[str, Any]]:
     pa = require("pyarrow", "tables", "Arrow's tables")
     for name, column in zip(table.column_names, table.columns, strict=True):
         kind = column.type
-        if pa.types.is_dictionary(kind):
-            column, kind = column.cast(kind.value_type), kind.value_type
         if pa.types.is_decimal(kind) or pa.types.is_float16(kind):
             column = column.cast(pa.float64(), safe=False)
         if (

@@ -70,7 +70,9 @@ def test_without_the_extra_the_core_s_commands_are_left(arguments, code, out, er
 
 def test_without_the_tables_extra_csv_is_read_and_what_needs_it_names_it(csv_folder, tmp_path):
     names = "('pyarrow', 'openpyxl', 'pandas')"
-    script = f"import sys; sys.modules.update(dict.fromkeys({names})); from fastmlp.__main__ import main; sys.exit(main())"
+    script = (
+        f"import sys; sys.modules.update(dict.fromkeys({names})); from fastmlp.__main__ import main; sys.exit(main())"
+    )
     (tmp_path / "t.parquet").write_bytes(b"PAR1")
     with zipfile.ZipFile(tmp_path / "t.xlsx", "w") as archive:
         archive.writestr("xl/workbook.xml", "")
