@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ __all__ = ["show", "show_columns", "show_layers", "show_schema", "show_scores", 
 
 _MOST_CLASSES = 20  # that a report shows one by one
 _MOST_COLUMNS = 60
+_WIDTH_OF_FILES = 200  # columns: what is read by programs is not wrapped
 _TOO_FEW = 30  # rows to tell by
 _CLEARLY = 2.0  # standard errors, by which a network must be ahead of a linear model for nothing to be said
 
@@ -24,7 +26,12 @@ def show(what: str | Table) -> None:
     """Print to standard output, in colours on a terminal only; nothing out of a file is taken as markup or control."""
     from rich.console import Console
 
-    console = Console(markup=False, highlight=False, emoji=False)
+    class PlainConsole(Console):
+        def on_broken_pipe(self) -> None:  # which ends the process with 1 otherwise; process.py knows better
+            raise BrokenPipeError
+
+    width = None if sys.stdout.isatty() else _WIDTH_OF_FILES
+    console = PlainConsole(markup=False, highlight=False, emoji=False, width=width)
     if isinstance(what, str):
         console.print("\n".join(map(printable, what.split("\n"))), soft_wrap=True)
     else:

@@ -27,6 +27,7 @@ _CODE = re.compile(r"(?=.*\d)[\w.:/#-]+")
 _FEW_ROWS = 10  # below which numbers in order may well be no row numbers
 _LARGEST_STEP = 10  # between row numbers, on average: what grows faster is more than a number of the row
 _RARE = 5  # rows of a class, below which there is little to learn it from
+_FEW = 10  # between the least and the largest number, where -1 may well be one of them
 _MANY = 20  # classes
 
 
@@ -111,7 +112,7 @@ class Column:
             return values.days(self.date)
         numbers = values.finite(dtype)
         unit = values.as_unit
-        if unit and unit != self.unit:
+        if unit and unit != self.unit and (self.unit or unit == "%"):
             learnt = f"in {self.unit!r}" if self.unit else "without a unit"
             raise ValueError(f"column {self.name!r} is in {unit!r}, and was learnt {learnt}")
         return numbers
@@ -493,12 +494,13 @@ def _question_marks(name: str, numbers: np.ndarray) -> None:
     """Say so where a number like -999, far from all others, looks as if it stood for a missing value."""
     for value in (numbers.min(), numbers.max()):
         count, others = np.count_nonzero(numbers == value), numbers[numbers != value]
-        if not re.fullmatch(r"-?9{2,}(\.0)?|-1\.0", str(float(value))) or count < 2 or not len(others):
+        if not re.fullmatch(r"-?9{2,}\.0|-1\.0", str(float(value))) or count < 2 or not len(others):
             continue
         low, high = others.min(), others.max()
-        if max(low - value, value - high) > (high - low if value != -1 else max(high - low, 10.0)):
+        is_far = max(low - value, value - high) > high - low
+        if is_far or (value < 0 <= low and high - low > _FEW):
             warnings.warn(
-                f"column {name!r} has {value:g} in {count} of {len(numbers)} rows, far from the others, {low:g} to "
+                f"column {name!r} has {value:g} in {count} of {len(numbers)} rows, unlike the others, {low:g} to "
                 f"{high:g}; if it stands for what is missing, give {f'{value:g}'!r} as missing",
                 stacklevel=4,
             )

@@ -124,7 +124,7 @@ class Values:
 
     def as_written(self) -> np.ndarray:
         """The values as text, as they stood in the table."""
-        return np.array(self._texts(), TEXT)
+        return np.array(self._texts(), object)
 
     def text(self, row: int) -> str | None:
         """The text of a row, None where it is missing."""

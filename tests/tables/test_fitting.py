@@ -30,11 +30,16 @@ def people():
     n = 500
     frame = pd.DataFrame(
         {
-            "Unnamed: 0": range(n), "patient_id": rng.permutation(n) + 70_000,
-            "age": rng.integers(18, 90, n).astype(float), "town": rng.choice(["Rome", "Oslo", "Lima"], n),
-            "when": pd.date_range("2020-01-01", periods=n).strftime("%d.%m.%Y"), "always": 1, "smoker": rng.choice([True, False], n), "count": rng.integers(1, 4, n),
+            "Unnamed: 0": range(n),
+            "patient_id": rng.permutation(n) + 70_000,
+            "age": rng.integers(18, 90, n).astype(float),
+            "town": rng.choice(["Rome", "Oslo", "Lima"], n),
+            "when": pd.date_range("2020-01-01", periods=n).strftime("%d.%m.%Y"),
+            "always": 1,
+            "smoker": rng.choice([True, False], n),
+            "count": rng.integers(1, 4, n),
         }
-    )  # fmt: skip
+    )
     score = frame["age"] / 30 + 2 * frame["smoker"] + (frame["town"] == "Oslo") + rng.normal(size=n) / 2
     frame["ill"] = np.where(score > np.quantile(score, 0.92), "yes", "no")
     frame["cost"] = 200_000 + 3000 * score + rng.normal(size=n) * 500
