@@ -93,7 +93,8 @@ def _guessed(data: bytes) -> str:
     except UnicodeDecodeError:
         encoding, text = "cp1252", data.decode("cp1252", "replace")
     warnings.warn(
-        f"the text is not in UTF-8 and was read as {encoding}; where letters are wrong, give its encoding", stacklevel=2
+        f"the text is not in UTF-8 and was read as {encoding}; where letters are wrong, name its encoding: --encoding",
+        stacklevel=2,
     )
     return text
 

@@ -187,10 +187,12 @@ def load(path: str | os.PathLike[str]) -> TableModel:
     Examples
     --------
     >>> import numpy as np
+    >>> from tempfile import TemporaryDirectory
     >>> from fastmlp import tables
-    >>> found = tables.fit({"a": np.arange(50) % 7, "b": np.arange(50) % 7 * 2.0 + 1}, "b", epochs=5)
-    >>> found.save("b.safetensors")
-    >>> [column.taken for column in tables.load("b.safetensors").columns]
+    >>> found = tables.fit({"a": np.arange(50) % 7, "b": np.arange(50) % 7 * 1.5}, "b", epochs=5)
+    >>> with TemporaryDirectory() as folder:
+    ...     found.save(f"{folder}/b.safetensors")
+    ...     [column.taken for column in tables.load(f"{folder}/b.safetensors").columns]
     ['a number', 'the target, a number']
     """
     return TableModel.of(load_model(path))

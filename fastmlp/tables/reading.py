@@ -116,9 +116,12 @@ def read(path: str | Path, reading: Reading | None = None, *, may_be_empty: bool
     Examples
     --------
     >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
     >>> from fastmlp import tables
-    >>> _ = Path("prices.csv").write_text("what;price\\nbread;2,50 €\\ncar;12.999,00 €\\n")
-    >>> tables.read("prices.csv")["price"].numbers.tolist()
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder, "prices.csv")
+    ...     _ = path.write_text("what;price\\nbread;2,50 €\\ncar;12.999,00 €\\n", encoding="utf-8")
+    ...     tables.read(path)["price"].numbers.tolist()
     [2.5, 12999.0]
     """
     reading = reading or Reading()

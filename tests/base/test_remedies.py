@@ -74,7 +74,7 @@ def test_the_result_of_training_is_no_model():
     result = fastmlp.train(X, Y, SPEC, epochs=1)
     with pytest.raises(AttributeError, match=r"'predict'; train returns two: model, history = fastmlp.train\(...\)"):
         _ = result.predict
-    with pytest.raises(AttributeError, match="'TrainResult' object has no attribute 'shape'$"):
+    with pytest.raises(AttributeError, match=r"'TrainResult' object has no attribute 'shape'$"):
         _ = result.shape
 
 
@@ -84,7 +84,7 @@ def test_what_the_package_has_elsewhere():
         ("Adam", "fastmlp.optimizers"),
         ("to_onnx", "fastmlp.interop"),
     ):
-        with pytest.raises(AttributeError, match=f"no attribute '{name}': it is {place}.{name}"):
+        with pytest.raises(AttributeError, match=rf"no attribute '{name}': it is {place}\.{name}"):
             getattr(fastmlp, name)
 
 
