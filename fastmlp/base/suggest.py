@@ -57,7 +57,8 @@ def did_you_mean(name: str, names: Iterable[str], otherwise: str | None = None) 
     import difflib
 
     names = list(names)
-    close = difflib.get_close_matches(name[:_LONGEST].lower(), names, n=1, cutoff=0.45)
+    spelt = {known.lower(): known for known in reversed(names)}
+    close = difflib.get_close_matches(name[:_LONGEST].lower(), spelt, n=1, cutoff=0.45)
     if close:
-        return f"; did you mean {close[0]!r}?"
+        return f"; did you mean {spelt[close[0]]!r}?"
     return "; known are " + ", ".join(sorted(names)) if otherwise is None else otherwise

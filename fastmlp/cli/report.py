@@ -113,7 +113,7 @@ def _show_advice(found: TableModel, scores: dict[str, Any], baseline: dict[str, 
             "or more rows may help, too"
         )
     elif scores["ahead_of_linear"] < _CLEARLY or scores["rows"] < _TOO_FEW:
-        show(f'\nA linear model (--hidden "") is as good, as far as {scores["rows"]} rows can tell')
+        show(f'\nA linear model (--hidden "") is as good, as far as {_rows(scores["rows"])} can tell')
 
 
 def show_layers(model: MLP) -> None:
@@ -136,6 +136,10 @@ def show_schema(schema: Schema) -> None:
         columns.add_row(printable(column.name), str(len(column.inputs)), str(column))
     show(columns)
     show(f"\ntarget: {schema.target}")
+
+
+def _rows(count: int) -> str:
+    return "1 row" if count == 1 else f"{count} rows"
 
 
 def _number(value: float | None, is_share: bool) -> str:

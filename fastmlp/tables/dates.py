@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
-__all__ = ["date_formats", "days"]
+__all__ = ["are_dates", "date_formats", "days"]
 
 _LOOKS = re.compile(r"(?i)\d[\d\s]*[-/.:]\s*[\da-z]|\d{1,2}(st|nd|rd|th)?\s+[a-z]{3}|[a-z]{3,9}\.?[ -]\d|\d{4}q[1-4]")
 _LONGEST = 40
@@ -32,6 +32,11 @@ def date_formats(texts: Sequence[str]) -> list[str]:
     for some in (texts[:1], texts[:_SAMPLE], texts):
         formats = [kind for kind in formats if _all_have(some, kind)]
     return formats[:1] if formats[:1] in (["iso"], ["quarter"]) else formats
+
+
+def are_dates(texts: Sequence[str]) -> bool:
+    """Whether each of some texts is a date, in whatever format."""
+    return bool(texts) and all(date_formats([text]) for text in texts[:_SAMPLE])
 
 
 def days(text: str, kind: str) -> float:

@@ -109,8 +109,11 @@ def _detected(lines: bytes) -> str:
 def _records(lines: Iterable[str], separator: str) -> Iterator[list[str]]:
     if separator == _BLANKS:
         lines = (line.strip().replace("\t", " ") for line in lines)
-        return csv.reader(lines, delimiter=" ", skipinitialspace=True)
-    return csv.reader(lines, delimiter=separator, skipinitialspace=separator == ",")
+    lines = iter(lines)
+    first = next(lines, "")
+    quote = "'" if re.fullmatch(rf"('[^']*'(\s*{re.escape(separator)}\s*|$))+", first.strip()) else '"'
+    blanks = separator in (_BLANKS, ",")
+    return csv.reader(chain([first], lines), delimiter=separator, quotechar=quote, skipinitialspace=blanks)
 
 
 def _separator(text: str) -> str:

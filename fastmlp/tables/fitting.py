@@ -101,7 +101,7 @@ class TableRows:
 
 def fit(
     frame: Any,
-    target: str,
+    target: str | int,
     *,
     task: str = "auto",
     ignore: Collection[str] = (),
@@ -133,7 +133,7 @@ def fit(
     frame : frame, dict of arrays, or path
         A pandas or polars frame, an Arrow table, whatever has ``__arrow_c_stream__``, arrays by name, or a file that
         `read` reads.
-    target : str
+    target : str, or int where the columns are numbered
         The column to predict.
     task : "auto", "classification" or "regression"
         "auto" is classification for text, true and false, two whole numbers, or whole numbers of few different values.
@@ -195,6 +195,8 @@ def fit(
     for name, given in (("ignore", ignore), ("category", category), ("number", number), ("missing", missing)):
         if isinstance(given, str):
             raise TypeError(f"{name} must be a list of names, got {given!r}: [{given!r}]")
+    if isinstance(target, (int, np.integer)):  # the columns of a frame may be numbers
+        target = str(target)
     if not isinstance(target, str):
         raise TypeError(f"target must be the name of a column, got {type(target).__name__}")
     check_choice(task, "task", ("auto", "classification", "regression"))

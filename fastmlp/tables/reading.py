@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -165,11 +166,15 @@ def table_of(data: Any, reading: Reading | None = None) -> Table:
             raise ValueError("the frame has two columns of one name")
         columns = [(str(name), _cells(data[name])) for name in data.columns]
     elif hasattr(data, "__arrow_c_stream__"):
-        columns = list(_arrow_columns(require("pyarrow", "tables", "a frame that is not pandas'").table(data)))
+        pa = require("pyarrow", "tables", "a frame that is not pandas'")
+        try:
+            columns = list(_arrow_columns(pa.table(data)))
+        except (pa.ArrowException, TypeError) as error:
+            raise TypeError(f"{type(data).__name__} is no table: {error}") from None
     else:
         raise TypeError(
             "a table must be a frame (pandas, polars, Arrow), a dict of arrays by name, or a file's path, got "
-            f"{type(data).__name__}"
+            f"{type(data).__name__}; for arrays of numbers there is fastmlp.train"
         )
     table = _table(columns, reading)
     if not table:
@@ -243,6 +248,10 @@ def _columns(data: bytes, name: str, reading: Reading, depth: int = 0) -> tuple[
         return _read_json(text), ""
     if suffix in (".json", ".jsonl", ".ndjson"):
         raise ValueError("is no JSON")
+    if re.match(r"[-+\d.]+( \d+:[-+\d.eE]+)+ *[\r\n]", text):
+        raise ValueError("is in the format of LIBSVM: sklearn.datasets.load_svmlight_file reads it, for fastmlp.train")
+    if start.lower().startswith("@relation") or "\n@attribute" in text[:2000].lower():
+        raise ValueError("is an ARFF file: scipy.io.arff or pandas makes a CSV of it")
     if start.lower().startswith(("<!doctype", "<html", "<?xml", "<table")):
         raise ValueError("is a web page or XML, and no table: save the table itself, as CSV or Excel")
     return delimited(text, reading.separator, reading.header)
@@ -415,6 +424,8 @@ def _cells(values: Any) -> Any:
             return values.to_numpy(np.float64, na_value=np.nan)
         return values.to_numpy(object, na_value=None).tolist()
     array = np.asarray(values)
+    if array.dtype.kind == "c":
+        raise ValueError("a column of complex numbers is neither numbers nor text")
     if array.ndim != 1:
         raise ValueError(f"a column must be one-dimensional, got shape {array.shape}")
     if array.dtype.kind == "f" and array.dtype.itemsize not in (4, 8):

@@ -15,6 +15,7 @@ import numpy as np
 from ..base.suggest import did_you_mean
 from ..base.text import printable
 from ..model.mlp import MLP
+from .dates import are_dates
 from .values import Values
 
 __all__ = ["Column", "ColumnReport", "RefusedColumns", "Schema", "split"]
@@ -510,7 +511,7 @@ def _is_id(values: Values) -> bool:
     """Whether a column only tells rows apart: whole numbers in order, or what is called an id; all different."""
     n_rows = len(values)
     named = bool(_ID_NAME.fullmatch(values.name))
-    if n_rows < 2 or values.date_formats:
+    if n_rows < 2 or values.is_moment:
         return False
     if values.numbers is not None:
         numbers = values.numbers
@@ -520,6 +521,8 @@ def _is_id(values: Values) -> bool:
         if (steps > 0).all() or (steps < 0).all():
             return named or (n_rows >= _FEW_ROWS and abs(numbers[-1] - numbers[0]) <= _LARGEST_STEP * n_rows)
         return named and len(np.unique(numbers)) == n_rows
+    if values.date_formats:
+        return False
     codes = values.codes
     all_different = len(values.distinct) == n_rows and not (codes < 0).any()
     if not all_different or n_rows < _FEW_ROWS or values.as_numbers.all_numbers:
@@ -553,10 +556,12 @@ def _date_formats(values: Values) -> list[str]:
 def _trouble(values: Values) -> tuple[str, list[tuple[str, str]]]:
     """Return why nothing can be learnt from a column as it is, or an empty text; and options that help."""
     name = values.name
-    if values.date_formats:
-        return "dates or times", [("number" if len(_date_formats(values)) == 1 else "ignore", name)]
     if values.numbers is not None:
         return "", []
+    if values.date_formats:
+        return "dates or times", [("number" if len(_date_formats(values)) == 1 else "ignore", name)]
+    if values.is_text and are_dates(values.distinct):
+        return "dates or times in several formats", [("ignore", name)]
     if values.share_numeric == 1:
         if not values.decimal:
             return f"{values.why_no_numbers()}, and nothing tells which", [("decimal", ".")]
@@ -569,8 +574,9 @@ def _trouble(values: Values) -> tuple[str, list[tuple[str, str]]]:
         few = len(others) <= 3
         return f"numbers, but {shown}{more}", [("missing", text) for text in others] if few else [("ignore", name)]
     n_rows, n_values = int(values.present.sum()), len(values.distinct)
-    if n_values > min(100, max(20, n_rows // 2)):
-        return f"free text, {n_values} different values in {n_rows} rows", [("ignore", name)]
+    if n_values > max(20, min(n_rows // 2, 100), min(n_rows // 50, 1000)):
+        cure = "category" if n_values <= n_rows // 5 else "ignore"
+        return f"free text, {n_values} different values in {n_rows} rows", [(cure, name)]
     return "", []
 
 
@@ -626,7 +632,7 @@ def _what(column: Column, values: Values) -> tuple[str, str]:
         notes.append("1,5 is 1.5")
     elif values.is_text and values.is_grouped:
         notes.append("1,000 is 1000")
-    if values.kind == "bool" or (values.is_text and set(map(str.lower, values.distinct)) <= {"true", "false"}):
+    if values.kind == "bool" or values.is_truth:
         return "true 1, false 0", ""
     return ", ".join(["a number", *notes]), _range(values.finite(np.float64), column.unit)
 

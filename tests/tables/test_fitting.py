@@ -69,7 +69,7 @@ def test_what_becomes_of_each_column(people):
 def test_columns_that_are_refused_come_with_the_cure(people):
     frame = people.assign(
         name=[f"Mr {i} Smith" for i in range(len(people))],
-        height=people["age"].map(lambda age: "-" if age > 80 else f"{age:.1f}"),
+        height=people["age"].map(lambda age: "-" if age > 80 else f"{age:.0f}"),
         income=["1.234", "2.345"] * (len(people) // 2),
     )
     with pytest.raises(tables.RefusedColumns) as refusal:
@@ -195,7 +195,8 @@ def test_units_must_stay(people):
     ("options", "error", "said"),
     [
         ({"ignore": "age"}, TypeError, r"ignore must be a list of names, got 'age': \['age'\]"),
-        ({"target": 3}, TypeError, "target must be the name of a column"),
+        ({"target": 3}, ValueError, "there is no column '3'"),
+        ({"target": ["ill"]}, TypeError, "target must be the name of a column"),
         ({"task": "classify"}, ValueError, "did you mean 'classification'"),
         ({"learning_rate": 1}, TypeError, r"fit\(\) has no option 'learning_rate'; write lr=…"),
         ({"loss": "bce"}, ValueError, "loss: unknown 'bce'"),
