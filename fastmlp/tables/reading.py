@@ -17,7 +17,7 @@ import numpy as np
 
 from ..base.atomic import write_whole
 from ..base.extras import require
-from ..base.text import printable, refusal
+from ..base.text import refusal
 from .arrays import columns_of_array, read_array
 from .delimited import columns_of_rows, decoded, delimited
 from .unpacking import members, unpacked
@@ -402,10 +402,6 @@ def _arrow_columns(table: Any) -> Iterator[tuple[str, Any]]:
             yield name, column.cast(pa.timestamp("us"), safe=False).to_numpy().astype("M8[us]")
         elif pa.types.is_null(kind):
             yield name, np.full(len(column), np.nan)
-        elif pa.types.is_duration(kind) or pa.types.is_binary(kind) or pa.types.is_nested(kind):
-            raise ValueError(
-                f"column {printable(name)!r} has values of type {kind}, which are neither numbers nor text"
-            )
         else:
             yield name, column.to_pylist()
 

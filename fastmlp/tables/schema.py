@@ -511,7 +511,7 @@ def _is_id(values: Values) -> bool:
     """Whether a column only tells rows apart: whole numbers in order, or what is called an id; all different."""
     n_rows = len(values)
     named = bool(_ID_NAME.fullmatch(values.name))
-    if n_rows < 2 or values.is_moment:
+    if n_rows < 2 or values.is_moment or values.strange:
         return False
     if values.numbers is not None:
         numbers = values.numbers
@@ -556,6 +556,8 @@ def _date_formats(values: Values) -> list[str]:
 def _trouble(values: Values) -> tuple[str, list[tuple[str, str]]]:
     """Return why nothing can be learnt from a column as it is, or an empty text; and options that help."""
     name = values.name
+    if values.strange:
+        return f"values of type {values.strange}", [("ignore", name)]
     if values.numbers is not None:
         return "", []
     if values.date_formats:
@@ -644,6 +646,8 @@ def _range(numbers: np.ndarray, unit: str) -> str:
 
 def _commonest(values: Values) -> str:
     """The commonest texts of a column, the first three of them."""
+    if values.strange:
+        return ""
     codes = values.codes[values.codes >= 0]
     order: Any = np.argsort(-np.bincount(codes, minlength=len(values.distinct)), kind="stable") if len(codes) else []
     shown = ", ".join(textwrap.shorten(printable(values.distinct[code]), 20, placeholder="…") for code in order[:3])

@@ -45,7 +45,7 @@ def members(data: bytes) -> Iterator[tuple[str, bytes]]:
     """Read the files of a zip archive, one after another: name and content."""
     try:
         archive = zipfile.ZipFile(io.BytesIO(data))
-        entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+        entries = [entry for entry in archive.infolist() if not entry.filename.endswith("/")]
         _check_size(sum(entry.file_size for entry in entries), len(data))
         for entry in entries:
             yield entry.filename, archive.read(entry)

@@ -22,6 +22,7 @@ MISSING = (
 """Texts that are missing values."""
 TEXT = np.dtypes.StringDType()
 _TRUTH = {"true": 1.0, "false": 0.0}
+_NO_TEXT = (list, tuple, dict, set, bytes, np.ndarray)
 _EXACT = 2.0**53  # float64 counts no further
 
 
@@ -64,8 +65,10 @@ class Values:
             return cls(name, np.array(values, bool), missing)
         if kinds and all(issubclass(kind, date) for kind in kinds):
             return cls(name, np.array([_moment(value) for value in values], "M8[us]"), missing)
-        if any(issubclass(kind, (list, tuple, dict, set, bytes, np.ndarray)) for kind in kinds):
-            raise ValueError(f"column {name!r} has values of type {min(kind.__name__ for kind in kinds)}, no text")
+        if any(issubclass(kind, _NO_TEXT) for kind in kinds):
+            cells = np.empty(len(values), object)
+            cells[:] = values
+            return cls(name, cells, missing)
         return cls(name, np.array(["" if value is None else str(value) for value in values], TEXT), missing)
 
     def __len__(self) -> int:
@@ -80,6 +83,13 @@ class Values:
     def is_moment(self) -> bool:
         """Whether the values are dates, as Parquet and Excel know them."""
         return self._cells.dtype.kind in "Mm"
+
+    @property
+    def strange(self) -> str:
+        """What the values are where they are neither numbers nor text nor moments: "list", "bytes", …; else empty."""
+        if self._cells.dtype.kind != "O":
+            return ""
+        return next((type(value).__name__ for value in self._cells if isinstance(value, _NO_TEXT)), "object")
 
     @property
     def kind(self) -> str:
@@ -105,6 +115,8 @@ class Values:
 
     def _texts(self) -> list[str]:
         cells = self._cells
+        if self.strange:
+            raise ValueError(f"column {self.name!r} has values of type {self.strange}, neither numbers nor text")
         if self.is_text:
             return cells.tolist()
         if cells.dtype.kind == "f":
@@ -184,7 +196,10 @@ class Values:
     @cached_property
     def numbers(self) -> np.ndarray | None:
         """A float64 array, NaN where a value is missing; true and false are 1 and 0. None when a value is no number."""
-        numbers = self._parsed() if self.is_text else None if self.is_moment else self._cells.astype(np.float64)
+        if self.is_moment or self.strange:
+            return None
+        with np.errstate(invalid="ignore"):  # bits that are no number may be in a file
+            numbers = self._parsed() if self.is_text else self._cells.astype(np.float64)
         if numbers is not None and len(self._missing_numbers):
             numbers = np.where(np.isin(numbers, self._missing_numbers), np.nan, numbers)
         return numbers
@@ -223,6 +238,8 @@ class Values:
     @property
     def present(self) -> np.ndarray:
         """A boolean for each value, False where it is missing."""
+        if self.strange:
+            return np.array([value is not None for value in self._cells], bool)
         return ~np.isnan(self.numbers) if self.numbers is not None else self.codes >= 0
 
     def finite(self, dtype: Any) -> np.ndarray:
@@ -249,8 +266,8 @@ class Values:
     def why_no_numbers(self) -> str:
         """Say of a column of text what stands in it that is no number, or why the numbers do not go together."""
         parts = self.as_numbers
-        if self.is_moment or not self.is_text:
-            return "its values are dates"
+        if not self.is_text:
+            return f"its values are {self.strange or 'dates'}"
         if self.others():
             text = self.others()[0]
             return f"row {self.row_of(text)} has {text!r}"

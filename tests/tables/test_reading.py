@@ -197,7 +197,7 @@ def test_without_a_header(wine, tmp_path):
         (zipped(a_csv="x\n1", b_csv="x\n1"), r"has 2 files in it \('a.csv', 'b.csv'\): unpack the one"),
         (b"a;b\n1;2\n", "must be one character, tab or blank, got 'ab'"),
         (b'{"a": 5}', "is JSON, but no table"),
-        (b'[{"a": [1]}]', "column 'a' has values of type list"),
+        (b'[{"a": [1]}, 5]', "is JSON, but no table"),
         (b'{"a": [1, 2], "b": [1]}', "different lengths"),
         (b"[" * 100_000, "nested too deeply|is no JSON"),
         (b"a,a\n1,2\n", "two columns are named 'a': rename one"),
@@ -257,8 +257,14 @@ def test_columns_of_mixed_objects_and_bad_frames():
         tables.table_of([1, 2])
     with pytest.raises(ValueError, match="two columns of one name"):
         tables.table_of(pd.DataFrame([[1, 2]], columns=["a", "a"]))
-    with pytest.raises(ValueError, match="column 'a' has values of type list"):
-        tables.table_of(pd.DataFrame({"a": [[1], [2]]}))
+    table = tables.table_of(pd.DataFrame({"a": [[1], None], "b": [1, 2], "y": ["p", "q"]}))
+    assert table["a"].numbers is None and table["a"].present.tolist() == [True, False]
+    with pytest.raises(ValueError, match="column 'a' has values of type list, neither numbers nor text"):
+        _ = table["a"].distinct
+    with pytest.raises(tables.RefusedColumns, match="column 'a': values of type list") as refusal:
+        tables.Schema.of(table, "y")
+    assert refusal.value.cures == [("ignore", "a")]
+    assert tables.Schema.of(table, "y", ignore=["a"]).inputs == ["b"]
 
 
 def test_standard_input(monkeypatch):
