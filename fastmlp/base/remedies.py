@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ParamSpec, TypeVar
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from .suggest import did_you_mean
 
-__all__ = ["OF_TRAINING", "attribute_error", "check_options", "names_options"]
-
-P = ParamSpec("P")
-T = TypeVar("T")
+__all__ = ["OF_TRAINING", "attribute_error", "check_options"]
 
 OF_TRAINING: Mapping[str, str] = {
     "activation": "the layers of the spec have it: {'n': 16, 'act': 'relu'}",
@@ -64,24 +59,6 @@ def check_options(given: Iterable[str], known: Iterable[str], who: str, elsewher
             value = "=…" if remedy in known else ""
             advice = did_you_mean(name, known) if remedy is None else f"; write {remedy}{value}"
             raise TypeError(f"{who} has no option {name!r}{advice}")
-
-
-def names_options(elsewhere: Mapping[str, str]) -> Callable[[Callable[P, T]], Callable[P, T]]:
-    """Let a function answer an option that it has not with what to write instead."""
-
-    def decorate(function: Callable[P, T]) -> Callable[P, T]:
-        known = inspect.signature(function).parameters
-
-        @functools.wraps(function)
-        def call(*args: P.args, **kwargs: P.kwargs) -> T:
-            if not kwargs.keys() <= known.keys():
-                check_options(kwargs, known, f"{function.__name__}()", elsewhere)
-            return function(*args, **kwargs)
-
-        setattr(call, "__kwdefaults__", getattr(function, "__kwdefaults__"))  # noqa: B009, B010 - mypy knows of none
-        return call
-
-    return decorate
 
 
 def attribute_error(owner: Any, name: str, remedies: Mapping[str, str]) -> AttributeError:

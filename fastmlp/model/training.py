@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Never
 
-from ..base.remedies import OF_TRAINING, attribute_error, names_options
+from ..base.remedies import OF_TRAINING, attribute_error, check_options
 from ..init import Uniform
 from ..losses import Loss
 from ..optimizers import Optimizer
@@ -49,7 +49,6 @@ if not TYPE_CHECKING:  # for which a result would have any attribute
     TrainResult.__getattr__ = _no_attribute
 
 
-@names_options(OF_TRAINING)
 def train(
     x: Any,
     y: Any,
@@ -79,6 +78,7 @@ def train(
     progress: bool | None = None,
     checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
     n_threads: int = 1,
+    **unknown: Never,
 ) -> TrainResult:
     """Train a network by stochastic gradient descent.
 
@@ -164,7 +164,8 @@ def train(
     Raises
     ------
     ValueError, TypeError
-        For bad input, before anything is changed; among it a checkpoint that is damaged or another run's.
+        For bad input, before anything is changed; among it a checkpoint that is damaged or another run's, and options
+        that it has not, for which the error says what to write.
     MemoryError
         Before anything is drawn, when network and optimiser would take more memory than is available.
     DivergenceError
@@ -186,6 +187,8 @@ def train(
     >>> model.predict_class(x).tolist()
     [0, 1, 1, 0]
     """
+    if unknown:
+        check_options(unknown, train.__kwdefaults__ or (), "train()", OF_TRAINING)
     options = Options.checked(
         spec, lr=lr, epochs=epochs, batch_size=batch_size, optimizer=optimizer, loss=loss, metrics=metrics,
         shuffle=shuffle, seed=seed, init=init, dtype=dtype, validation_data=validation_data,

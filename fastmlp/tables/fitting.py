@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -28,6 +27,11 @@ __all__ = ["TableRows", "fit", "fit_rows"]
 CLASS_LOSSES = ("cross_entropy", "hinge", "mse")
 NUMBER_LOSSES = ("mse", "mae", "huber", "poisson")
 AUTO = "auto"
+_OTHERWISE = {  # options of train that tables have in another form
+    "validation_data": "validation_fraction, or evaluate(frame) afterwards",
+    "sample_weight": "weight, the name of a column",
+    "class_weight": "balanced=True",
+}
 _EPOCHS, _MOST_EPOCHS, _STEPS = 100, 1000, 20_000  # small tables need more epochs for as many steps
 _PENALTY, _LARGEST_PENALTY = 10.0, 0.1  # l2: over the number of rows, and at most
 _MOST_ROWS = 100_000  # that the linear model is fitted to
@@ -191,7 +195,8 @@ def fit(
     """
     check_number(validation_fraction, "validation_fraction", 0.0, 1.0)
     check_seed(seed)
-    check_options(options, (*signature(fit).parameters, *signature(train).parameters), "fit()", OF_TRAINING)
+    known = ((fit.__kwdefaults__ or {}) | (train.__kwdefaults__ or {})).keys() - _OTHERWISE.keys()
+    check_options(options, known, "fit()", {**OF_TRAINING, **_OTHERWISE})
     for name, given in (("ignore", ignore), ("category", category), ("number", number), ("missing", missing)):
         if isinstance(given, str):
             raise TypeError(f"{name} must be a list of names, got {given!r}: [{given!r}]")

@@ -25,6 +25,7 @@ X, Y = np.zeros((4, 2)), [0, 1, 1, 0]
         ({"validation_split": 0.1}, "write validation_fraction=…"),
         ({"batch": 2}, "write batch_size=…"),
         ({"random_state": 2}, "write seed=…"),
+        ({"unknown": 2}, "train() has no option 'unknown'"),
         ({"optimiser": "adam"}, "did you mean 'optimizer'?"),
         ({"optimizer": Adam}, "call the class: Adam()"),
     ],

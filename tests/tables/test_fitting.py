@@ -199,6 +199,11 @@ def test_units_must_stay(people):
         ({"target": ["ill"]}, TypeError, "target must be the name of a column"),
         ({"task": "classify"}, ValueError, "did you mean 'classification'"),
         ({"learning_rate": 1}, TypeError, r"fit\(\) has no option 'learning_rate'; write lr=…"),
+        (
+            {"sample_weight": [1]},
+            TypeError,
+            r"fit\(\) has no option 'sample_weight'; write weight, the name of a column",
+        ),
         ({"loss": "bce"}, ValueError, "loss: unknown 'bce'"),
         (
             {"balanced": True, "target": "smoker", "task": "regression"},
