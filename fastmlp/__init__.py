@@ -5,6 +5,9 @@ Every activation of the registry is here by its name: ``fastmlp.relu``.
 
 from __future__ import annotations
 
+import importlib
+from typing import Any
+
 from . import init, interop, optimizers, schedules
 from .activations import ACTIVATIONS, Activation, get_activation
 from .base.version import __version__ as __version__
@@ -17,9 +20,8 @@ from .model.gradcheck import GradientCheck, check_gradients
 from .model.history import DivergenceError, History
 from .model.loading import load
 from .model.many import Trained, train_many
-from .model.mlp import MLP, load
-from .model.populations import evaluate_many, gradient_many, predict_many
 from .model.mlp import MLP
+from .model.populations import evaluate_many, gradient_many, predict_many
 from .model.stopping import EarlyStopping
 from .model.training import TrainResult, train
 from .spec import Spec
@@ -32,7 +34,25 @@ __all__ = [
 ]  # fmt: skip
 
 
-def __getattr__(name: str) -> Activation:
+_MODULES = ("activations", "datasets", "losses", "metrics", "nn2", "plotting", "reference", "sklearn", "spec", "tables")
+_ELSEWHERE = {
+    **dict.fromkeys(("MLPClassifier", "MLPRegressor"), "fastmlp.sklearn.{}"),
+    **dict.fromkeys(optimizers.__all__, "fastmlp.optimizers.{}"),
+    **dict.fromkeys(schedules.__all__, "fastmlp.schedules.{}"),
+    **dict.fromkeys(("to_onnx", "to_torch", "to_keras", "to_c", "from_torch", "from_keras"), "fastmlp.interop.{}"),
+    **dict.fromkeys(("Sequential", "Model", "Network", "NeuralNetwork"), "fastmlp.MLP, or fastmlp.train with a spec"),
+    **dict.fromkeys(("Dense", "Linear", "Layer"), "an entry of the spec: {{'n': 16, 'act': 'relu'}}"),
+    **dict.fromkeys(("fit", "compile"), "fastmlp.train"),
+    **dict.fromkeys(("read_csv", "read", "TableModel"), "fastmlp.tables"),
+}  # what is looked for here, and where it is
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:  # imported when it is asked for
+        return importlib.import_module(f"fastmlp.{name}")
+    if name in _ELSEWHERE:
+        place = _ELSEWHERE[name].format(name)
+        raise AttributeError(f"module 'fastmlp' has no attribute {name!r}: it is {place}")
     if name.startswith("_"):
         raise AttributeError(f"module 'fastmlp' has no attribute {name!r}")
     try:

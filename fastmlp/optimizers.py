@@ -14,12 +14,13 @@ Nocedal and Zhu 1995, as SciPy has it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
 from .base.checks import check_count, check_flag, check_number
+from .base.remedies import check_options
 from .base.suggest import lookup
 
 __all__ = [
@@ -27,6 +28,12 @@ __all__ = [
     "RMSprop",
 ]  # fmt: skip
 
+_OF_TRAIN = {  # what are settings of optimisers elsewhere
+    **dict.fromkeys(("lr", "learning_rate"), "the learning rate for train: fastmlp.train(x, y, spec, lr=…)"),
+    **dict.fromkeys(("beta1", "beta_1", "beta2", "beta_2"), "betas=(0.9, 0.999)"),
+    "epsilon": "eps",
+    "weight_decay": "AdamW(weight_decay=…), or l2 for train: fastmlp.train(x, y, spec, l2=…)",
+}
 _TINY = 1e-300  # in place of 0, whose logarithm NumPy warns of
 
 
@@ -36,6 +43,11 @@ class Optimizer:
     name: ClassVar[str]
     prepare: ClassVar[Any]
     rule: ClassVar[Any] = None
+
+    def __new__(cls, *args: Any, **settings: Any) -> Optimizer:
+        names = [setting.name for setting in fields(cls)] if is_dataclass(cls) else settings
+        check_options(settings, names, f"{cls.__name__}()", _OF_TRAIN)
+        return super().__new__(cls)
 
     @property
     def states(self) -> int:

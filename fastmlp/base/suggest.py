@@ -52,12 +52,13 @@ def unknown_name(name: str, names: Iterable[str], where: str, kind: str = "") ->
     return ValueError(f"{where}: unknown {f'{kind} ' if kind else ''}{name!r}{did_you_mean(name, names)}")
 
 
-def did_you_mean(name: str, names: Iterable[str]) -> str:
-    """Word the tail of an error message: the nearest of ``names``, or all of them when none is near."""
+def did_you_mean(name: str, names: Iterable[str], otherwise: str | None = None) -> str:
+    """Word the tail of an error message: the nearest of ``names``, or if none is near all of them, or ``otherwise``."""
     import difflib
 
     names = list(names)
-    close = difflib.get_close_matches(name[:_LONGEST].lower(), names, n=1, cutoff=0.45)
+    spelt = {known.lower(): known for known in reversed(names)}
+    close = difflib.get_close_matches(name[:_LONGEST].lower(), spelt, n=1, cutoff=0.45)
     if close:
-        return f"; did you mean {close[0]!r}?"
-    return "; known are " + ", ".join(sorted(names))
+        return f"; did you mean {spelt[close[0]]!r}?"
+    return "; known are " + ", ".join(sorted(names)) if otherwise is None else otherwise

@@ -7,11 +7,13 @@ long to import is imported in the commands, so that ``--help`` is quick.
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -20,20 +22,15 @@ import typer
 
 from ..activations import ACTIVATIONS, get_activation
 from ..base.cache import cache_folder
-from ..base.checks import check_choice, check_count, check_number, check_seed
+from ..base.checks import check_count, check_number, check_seed
 from ..base.text import printable
 from ..base.version import __version__
-from ..model.history import History
 from ..model.loading import load_model
-from ..model.mlp import MLP
 from ..optimizers import OPTIMIZERS
 from .core import CORE
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
-    from ..tables import Schema
-    from ..tables.fitting import TableRows
+    from ..tables import Reading
 
 __all__ = ["app", "run"]
 
@@ -48,13 +45,13 @@ app = typer.Typer(
 for _command in CORE:
     app.command(rich_help_panel="About fastmlp")(_command)
 
-_CLASS_LOSSES = ("cross_entropy", "hinge", "mse")
-_NUMBER_LOSSES = ("mse", "mae", "huber")  # those that make sense of standardised targets
-_MOST_CLASSES = 20  # that a report shows one by one
-_MOST_COLUMNS = 50  # that info shows
-
 Data = Annotated[
-    Path, typer.Argument(metavar="DATA", help="A table: CSV (also .gz), .parquet, .npy or .npz.", show_default=False)
+    Path,
+    typer.Argument(
+        metavar="DATA",
+        help="A table: CSV, Excel, JSON, Parquet, NumPy's, also packed; - is standard input.",
+        show_default=False,
+    ),
 ]
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="What train wrote.", show_default=False)]
 
@@ -87,6 +84,31 @@ Category = Annotated[
     list[str] | None,
     typer.Option(metavar="COL", help="A column of categories, whatever it looks like. May be repeated."),
 ]
+Missing = Annotated[
+    list[str] | None,
+    typer.Option(metavar="TEXT", help="A text or number that is a missing value: --missing=-999. May be repeated."),
+]
+Decimal = Annotated[
+    str | None, typer.Option(metavar="MARK", help="The decimal mark, . or , [default: what the numbers say]")
+]
+NoHeader = Annotated[bool, typer.Option("--no-header", help="The first line is a row; columns are called 1, 2, ….")]
+Separator = Annotated[
+    str | None, typer.Option(metavar="CHAR", help="Between columns: a character, tab or blank. [default: found out]")
+]
+Encoding = Annotated[str | None, typer.Option(metavar="NAME", help="Of text, as utf-8 or cp1252. [default: found out]")]
+Sheet = Annotated[str | None, typer.Option(metavar="NAME", help="Of an Excel file. [default: the first]")]
+Number = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="COL", help="A column of numbers that looks like an id, or of dates, taken as days. May be repeated."
+    ),
+]
+Weight = Annotated[str | None, typer.Option(metavar="COL", help="The column that says how much each row counts.")]
+Balanced = Annotated[bool, _training("", "Let rare classes count as much as common ones.")]
+Threshold = Annotated[
+    float | None,
+    typer.Option(metavar="P", help="Of two classes, predict the rarer from this probability on. [default: 0.5]"),
+]
 Validation = Annotated[
     float, typer.Option(metavar="SHARE", help="Of the rows, held out to stop in time and to measure on.")
 ]
@@ -94,15 +116,25 @@ Hidden = Annotated[str, _network("N,N,…", 'Widths of the hidden layers, "" for
 Act = Annotated[str, _network("NAME", f"Their activation: {', '.join(ACTIVATIONS)}.")]
 LossName = Annotated[
     str | None,
-    _network("NAME", "cross_entropy, hinge or mse for classes; mse, mae or huber for numbers. The first if left out."),
+    _network(
+        "NAME",
+        "cross_entropy, hinge or mse for classes; mse, mae, huber or poisson for numbers. The first if left out.",
+    ),
 ]
 DType = Annotated[Literal["float32", "float64"], _network("NAME", "float32 or float64.")]
-Epochs = Annotated[int, _training("N", "Passes over the training rows, at most.")]
-Patience = Annotated[int, _training("N", "Stop when N epochs have brought nothing, and keep the best; 0 never stops.")]
+Epochs = Annotated[
+    int | None, _training("N", "Passes over the training rows, at most. [default: 100; of few rows up to 1000]")
+]
+Patience = Annotated[
+    int | None,
+    _training("N", "Stop when N epochs have brought nothing, and keep the best; 0 never stops. [default: N/10 epochs]"),
+]
 OptimizerName = Annotated[str, _training("NAME", f"{', '.join(OPTIMIZERS)}.")]
 Rate = Annotated[float | None, _training("RATE", "Learning rate. [default: 0.003; with sgd 0.01]")]
 BatchSize = Annotated[str | None, _training("N", "Rows in a step, or full. [default: 16; with sgd 1]")]
-L2 = Annotated[float, _training("X", "Penalty ½ l2 Σw² on the weights.")]
+L2 = Annotated[
+    float | None, _training("X", "Penalty ½ l2 Σw² on the weights. [default: 10 / training rows, at most 0.1]")
+]
 Dropout = Annotated[float, _training("SHARE", "Of the hidden units, left out in training.")]
 CheckpointFile = Annotated[
     Path | None, _training("FILE", "Keeps the run after each epoch; where it is there already, training goes on.")
@@ -113,8 +145,12 @@ Threads = Annotated[int, _training("N", "They share batches of more than 128 row
 
 def run(arguments: list[str]) -> int:
     """Run a command and return the process's exit code; trouble with the arguments is a ValueError."""
+    from ..tables import RefusedColumns
+
     try:
         return app(arguments, prog_name="fastmlp", standalone_mode=False) or 0
+    except RefusedColumns as error:
+        raise ValueError(_with_command(error.reason, error.cures, arguments)) from None
     except typer.TyperException as error:
         message = error.format_message()
         if not message:  # no arguments: the help has been printed
@@ -139,17 +175,27 @@ def train(
     task: Task = "auto",
     ignore: Ignore = None,
     category: Category = None,
+    number: Number = None,
+    missing: Missing = None,
+    decimal: Decimal = None,
+    no_header: NoHeader = False,
+    separator: Separator = None,
+    encoding: Encoding = None,
+    sheet: Sheet = None,
+    weight: Weight = None,
+    threshold: Threshold = None,
     validation: Validation = 0.2,
     hidden: Hidden = "16,16",
     act: Act = "relu",
     loss: LossName = None,
     dtype: DType = "float32",
-    epochs: Epochs = 100,
-    early_stopping: Patience = 10,
+    epochs: Epochs = None,
+    early_stopping: Patience = None,
     optimizer: OptimizerName = "adam",
     lr: Rate = None,
     batch_size: BatchSize = None,
-    l2: L2 = 0.0,
+    balanced: Balanced = False,
+    l2: L2 = None,
     dropout: Dropout = 0.0,
     checkpoint: CheckpointFile = None,
     seed: Seed = 0,
@@ -161,69 +207,45 @@ def train(
     category of its own. All of it is stored with the model: predict needs its file and a table with the same columns.
     """
     from .. import tables
-    from ..tables.fitting import TableRows, fit
+    from ..tables.fitting import AUTO, TableRows, check_loss, fit_rows, training_options
+    from .report import show, show_training
 
     check_number(validation, "--validation", 0.0, 1.0)
-    check_count(early_stopping, "--early-stopping", 0)
+    if early_stopping is not None:
+        check_count(early_stopping, "--early-stopping", 0)
     check_seed(seed)
     activation = get_activation(act, "--act")
     for path in (out, checkpoint):
         if path is not None:
             _check_folder(path)
-    table = tables.read(data)
+    reading = _reading(tables.Reading(tuple(missing or ())), decimal, no_header, separator, encoding, sheet)
+    table = tables.read(data, reading)
     with _named(data):
-        schema = tables.Schema.of(table, target, task, ignore=ignore or (), category=category or ())
-    if loss is not None:
-        check_choice(loss, "--loss", _CLASS_LOSSES if schema.classes else _NUMBER_LOSSES)
+        schema = tables.Schema.of(
+            table, target, task, ignore=ignore or (), category=category or (), number=number or (),
+            weight=weight or "", missing=missing or (), header=not no_header,
+        )  # fmt: skip
+    check_loss(schema, loss, "--loss")
     with _named(data):
         rows = TableRows.of(table, schema, validation, seed, dtype)
-    options = {
-        **_step_options(optimizer, lr, batch_size),
-        **{"epochs": epochs, "early_stopping": early_stopping or None, "l2": l2, "dropout": dropout},
-        **{"checkpoint": checkpoint, "seed": seed, "n_threads": n_threads},
-    }
+    batch = batch_size if batch_size in (None, "full") else _whole("--batch-size", batch_size)
+    patience = AUTO if early_stopping is None else early_stopping or None
+    options = training_options(len(rows.training), optimizer, lr, batch, epochs, patience, l2)
+    options |= {"dropout": dropout, "checkpoint": checkpoint, "seed": seed, "n_threads": n_threads}
     widths = _widths(hidden)
     _announce_compiling()
     begin = time.perf_counter()
-    model, history = fit(rows, widths, activation, loss, dtype, **options)
+    found = fit_rows(rows, widths, activation, loss, dtype, balanced=balanced, threshold=threshold, **options)
     seconds = time.perf_counter() - begin
-    if not history:
+    if not found.history:
         warnings.warn("interrupted in the first epoch, so that there is nothing to keep", stacklevel=1)
         return 130
-    _report_training(rows, model, history, epochs, seconds)
-    if out is not None:
-        model.save(out)
-        _print(f"\nsaved to {out}")
-    else:
-        _print("\nnot saved; --out FILE.safetensors saves the model")
-    return 130 if history.interrupted else 0
-
-
-@contextmanager
-def _named(path: Path) -> Iterator[None]:
-    """Let errors about a table's columns name its file, too."""
-    try:
-        yield
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
-
-
-def _step_options(optimizer: str, lr: float | None, batch_size: str | None) -> dict[str, Any]:
-    """Return `fastmlp.train`'s options that say how steps are made, with this command's own defaults."""
-    options: dict[str, Any] = {"optimizer": optimizer}
-    if optimizer not in ("sgd", "lbfgs"):
-        options.update(lr=0.003, batch_size=16)
-    if lr is not None:
-        options["lr"] = lr
-    if batch_size is not None:
-        options["batch_size"] = batch_size if batch_size == "full" else _whole("--batch-size", batch_size)
-    return options
-
-
-def _announce_compiling() -> None:
-    """Tell users at a terminal why the first training on a machine takes longer."""
-    if sys.stderr.isatty() and not cache_folder().exists():
-        print("the kernels that this needs are being compiled, once on this machine …", file=sys.stderr, flush=True)
+    found = found.described(rows.schema.report(table))
+    if out is not None:  # before anything is printed: a pipe may be closed
+        found.save(out)
+    show_training(found, len(rows.training), options, seconds)
+    show(f"\nsaved to {out}" if out is not None else "\nnot saved; --out FILE.safetensors saves the model")
+    return 130 if found.history.interrupted else 0
 
 
 @app.command()
@@ -232,9 +254,24 @@ def predict(
     data: Data,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="A .csv or .parquet file; if left out, standard output.", show_default=False),
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FILE",
+            help="A .csv or .parquet file; if left out, or -, standard output.",
+            show_default=False,
+        ),
+    ] = None,
+    keep: Annotated[
+        list[str] | None, typer.Option(metavar="COL", help="A column to repeat beside the prediction. May be repeated.")
     ] = None,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Also each class's probability.")] = False,
+    threshold: Threshold = None,
+    decimal: Decimal = None,
+    no_header: NoHeader = False,
+    separator: Separator = None,
+    encoding: Encoding = None,
+    sheet: Sheet = None,
 ) -> None:
     """Predict the target of each row of a table.
 
@@ -242,46 +279,59 @@ def predict(
     the training rows' mean, and an unknown category as none of the known ones.
     """
     from .. import tables
-    from ..tables import Schema
+    from ..tables.schema import require_columns
 
-    if out is not None:
+    to_stdout = out is None or str(out) == "-"
+    if out is not None and not to_stdout:
         _check_folder(out)
-    network = load_model(model)
-    schema = Schema.stored_in(network)
-    if probabilities and network.spec.layers[-1].act.name != "softmax":
+    found = tables.load(model)
+    if probabilities and found.model.spec.layers[-1].act.name != "softmax":
         raise ValueError("--probabilities needs a model with softmax outputs, which this one has not")
-    table = tables.read(data)
+    if threshold is not None:
+        found = found.with_threshold(threshold)
+    reading = _reading(found.reading, decimal, no_header, separator, encoding, sheet)
+    table = tables.read(data, reading, may_be_empty=True)
+    shown = printable if to_stdout and sys.stdout.isatty() else str
+    columns: dict[str, np.ndarray] = {}
     with _named(data):
-        x = schema.encode(table, network.dtype)
-    outputs = network.predict(x)
-    shown = printable if out is None and sys.stdout.isatty() else str
-    target, classes = shown(schema.target), [shown(name) for name in schema.classes]
-    columns: dict[str, np.ndarray] = {target: outputs[:, 0]}
-    if classes:
-        columns = {target: np.array(classes)[np.argmax(outputs, axis=1)]}
+        if table:
+            require_columns(table, keep or [])
+        for name in keep or ():
+            columns[shown(name)] = table[name].as_written() if table else np.array([], str)
+        outputs = found.outputs(table) if table else np.zeros((0, found.model.spec.n_out))
+    target, classes = shown(found.schema.target), [shown(name) for name in found.classes]
+    target = f"predicted {target}" if target in columns else target
+    columns[target] = np.array(classes)[found.choose(outputs)] if classes else outputs[:, 0]
     if probabilities:
         columns.update((f"P({name})", outputs[:, k]) for k, name in enumerate(classes))
-    if out is None:
+    if to_stdout:
         tables.write_csv(columns, sys.stdout)
-    else:
+    elif out is not None:
         tables.write(columns, out)
 
 
 @app.command()
-def evaluate(model: Model, data: Data) -> None:
+def evaluate(
+    model: Model,
+    data: Data,
+    threshold: Threshold = None,
+    decimal: Decimal = None,
+    no_header: NoHeader = False,
+    separator: Separator = None,
+    encoding: Encoding = None,
+    sheet: Sheet = None,
+) -> None:
     """Measure a model on a table that has the target, too."""
     from .. import tables
-    from ..tables import Schema
+    from .report import show_scores
 
-    network = load_model(model)
-    schema = Schema.stored_in(network)
-    table = tables.read(data)
+    found = tables.load(model)
+    if threshold is not None:
+        found = found.with_threshold(threshold)
+    table = tables.read(data, _reading(found.reading, decimal, no_header, separator, encoding, sheet))
     with _named(data):
-        rows, y = schema.encode_target(table, network.dtype)
-        if not len(rows):
-            raise ValueError(f"no row has a value in column {schema.target!r}")
-        x = schema.encode(table, network.dtype)[rows]
-    _report(network, schema, x, y, "rows")
+        scores, constant = found.evaluate(table)
+    show_scores(found, scores, "rows", {"constant": constant})
 
 
 @app.command()
@@ -294,6 +344,7 @@ def info(
     """Show what is in a model's file: its layers, columns and classes; or which kernels are in use."""
     from ..kernels.report import show_kernels
     from ..tables import Schema
+    from .report import show, show_layers, show_schema
 
     if kernels:
         show_kernels()
@@ -302,27 +353,13 @@ def info(
             raise ValueError("info needs a MODEL, or --kernels")
         return
     network = load_model(model)
-    spec = network.spec
-    layers = _table("layer", "units", "activation", "weights", "parameters", text=(0, 2))
-    layers.add_row("input", str(spec.n_in), "", "", "")
-    for i, layer in enumerate(spec.layers):
-        n_below = spec.widths[i]
-        layers.add_row(
-            str(i + 1), str(layer.n), layer.act.name, f"{layer.n} × {n_below}", str(layer.n * (n_below + layer.bias))
-        )
-    _print(layers)
-    _print(f"\n{spec.n_params} {network.dtype} parameters, {os.path.getsize(model)} bytes; loss {spec.loss.name}")
+    show_layers(network)
+    size = os.path.getsize(model)
+    show(f"\n{network.spec.n_params} {network.dtype} parameters, {size} bytes; loss {network.spec.loss.name}")
     if "table" in network.metadata:
-        schema = Schema.stored_in(network)
-        columns = _table("column", "inputs", "what it takes", text=(0, 2))
-        for column in schema.columns[:_MOST_COLUMNS]:
-            columns.add_row(printable(column.name), str(len(column.inputs)), str(column))
-        _print(columns)
-        if len(schema.columns) > _MOST_COLUMNS:
-            _print(f"… and {len(schema.columns) - _MOST_COLUMNS} columns more")
-        _print(f"\ntarget: {schema.target}")
+        show_schema(Schema.stored_in(network))
     if network.class_names:
-        _print(f"classes: {', '.join(network.class_names)}")
+        show(f"classes: {', '.join(network.class_names)}")
 
 
 @app.command()
@@ -339,82 +376,61 @@ def export(
     """
     from .. import interop
     from ..tables import Schema
+    from .report import show
 
     _check_folder(out)
     network = load_model(model)
     lines = Schema.stored_in(network).caption() if "table" in network.metadata else []
+    if lines and network.spec.loss.name == "poisson":
+        lines[-1] += ", its logarithm"
     if to == "onnx":
         interop.to_onnx(network, out, note="\n".join(lines))
     else:
         interop.to_c(network, out, name, note="\n".join(lines))
-    _print("\n".join([*lines, f"\nwritten to {out}"]))
+    show("\n".join([*lines, f"\nwritten to {out}"]))
 
 
-def _report_training(rows: TableRows, model: MLP, history: History, epochs: int, seconds: float) -> None:
-    """Print how much was trained on, how long it took, and how good the model is on held-out rows if there are any."""
-    schema, training, validation = rows.schema, rows.training, rows.validation
-    _print(
-        f"{len(training)} rows, {len(schema.inputs)} inputs from {len(schema.columns)} columns; "
-        f"{' → '.join(map(str, model.spec.widths))}, {model.spec.n_params} parameters"
-    )
-    n_epochs = len(history["loss"])
-    _print(f"{n_epochs} of {epochs} epochs in {seconds:.2f} s{', interrupted' if history.interrupted else ''}")
-    indices, what = (validation, "held-out") if len(validation) else (training, "training")
-    _report(model, schema, rows.x[indices], rows.y[indices], f"{what} rows")
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Let errors about a table's columns name its file, too."""
+    from ..tables import RefusedColumns
+
+    try:
+        yield
+    except RefusedColumns as error:
+        raise RefusedColumns(f"{path}: {error.reason}", error.cures) from error
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
-def _report(model: MLP, schema: Schema, x: np.ndarray, y: np.ndarray, what: str) -> None:
-    """Print how good the model is on rows, beside the best answer that does not look at their columns."""
-    if not schema.classes:
-        values = model.evaluate(x, y, ["r2", "mae", "mse"])
-        numbers = _table(f"{len(y)} {what}", "network", "always the mean")
-        numbers.add_row("r²", f"{values['r2']:.4f}", "0")
-        numbers.add_row("mean absolute error", f"{values['mae']:.5g}", f"{np.mean(np.abs(y - np.mean(y))):.5g}")
-        numbers.add_row("root mean squared error", f"{np.sqrt(values['mse']):.5g}", f"{np.std(y):.5g}")
-        _print(numbers)
-        return
-    values = model.evaluate(x, y)
-    counts = np.bincount(y, minlength=len(schema.classes))
-    shares = counts[counts > 0] / len(y)
-    numbers = _table(f"{len(y)} {what}", "network", f"always {schema.classes[int(np.argmax(counts))]!r}")
-    numbers.add_row("accuracy", f"{values['accuracy']:.4f}", f"{np.max(shares):.4f}")
-    constant = f"{-np.sum(shares * np.log(shares)):.4f}" if model.spec.loss.name == "cross_entropy" else ""
-    numbers.add_row(f"loss ({model.spec.loss.name})", f"{values['loss']:.4f}", constant)
-    _print(numbers)
-    if len(schema.classes) <= _MOST_CLASSES:
-        predicted = model.predict_class(x)
-        classes = _table("class", "rows", "precision", "recall")
-        for k, name in enumerate(schema.classes):
-            right = np.count_nonzero((predicted == k) & (y == k))
-            precision, recall = _ratio(right, np.count_nonzero(predicted == k)), _ratio(right, counts[k])
-            classes.add_row(printable(name), str(counts[k]), precision, recall)
-        _print(classes)
+def _with_command(reason: str, cures: list[tuple[str, str]], arguments: list[str]) -> str:
+    """An error with the command that would go on in spite of it."""
+    if not cures:
+        return reason
+    options = [
+        part for name, value in cures for part in ([f"--{name}={value}"] if value[:1] == "-" else [f"--{name}", value])
+    ]
+    or_else = " (or --decimal ,)" if ("decimal", ".") in cures else ""
+    return f"{reason}; this goes on: {shlex.join(['fastmlp', *arguments, *options])}{or_else}"
 
 
-def _ratio(count: Any, total: Any) -> str:
-    return f"{count / total:.3f}" if total else "–"
+def _reading(
+    reading: Reading,
+    decimal: str | None,
+    no_header: bool,
+    separator: str | None,
+    encoding: str | None,
+    sheet: str | None,
+) -> Reading:
+    """How a table is read, with the options given."""
+    header = reading.header and not no_header
+    return replace(reading, decimal=decimal or "", header=header, separator=separator, encoding=encoding, sheet=sheet)
 
 
-def _table(*titles: str, text: tuple[int, ...] = (0,)) -> Table:
-    """Make an empty table to print: the columns numbered in ``text`` are flush left, the others flush right."""
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for i, title in enumerate(titles):
-        table.add_column(title, overflow="fold", justify="left" if i in text else "right")
-    return table
-
-
-def _print(what: str | Table) -> None:
-    """Print to standard output, in colours on a terminal only; nothing out of a file is taken as markup or control."""
-    from rich.console import Console
-
-    console = Console(markup=False, highlight=False, emoji=False)
-    if isinstance(what, str):
-        console.print("\n".join(map(printable, what.split("\n"))), soft_wrap=True)
-    else:
-        console.print("", what, sep="\n")
+def _announce_compiling() -> None:
+    """Tell users at a terminal why the first training on a machine takes longer."""
+    if sys.stderr.isatty() and not cache_folder().exists():
+        print("the kernels that this needs are being compiled, once on this machine …", file=sys.stderr, flush=True)
 
 
 def _check_folder(path: Path) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..base.checks import check_count, check_seed
 from ..base.cores import usable_cores
-from ..base.suggest import did_you_mean
+from ..base.remedies import OF_TRAINING, check_options
 from ..spec import Spec
 from .history import DivergenceError, History
 from .mlp import MLP
@@ -186,8 +186,7 @@ def _check_names(where: str, names: Iterable[str]) -> None:
     for name in names:
         if name == "checkpoint":
             raise ValueError(f"{where}train_many has no checkpoint: a file is for one network")
-        if name not in allowed:
-            raise TypeError(f"{where}train has no option {name!r}{did_you_mean(name, allowed)}")
+        check_options([name], allowed, f"{where}train", OF_TRAINING)
 
 
 def _seed_options(seeds: Iterable[int] | None) -> list[dict[str, Any]]:

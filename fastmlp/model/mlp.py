@@ -6,12 +6,13 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..base.checks import check_choice, check_count, check_dtype, check_out, check_seed
 from ..base.ram import check_memory
+from ..base.remedies import attribute_error
 from ..engine.network import Network, evaluate_rows, is_plain, mean_values
 from ..init import Uniform, initializer
 from ..metrics import named_metrics
@@ -21,6 +22,26 @@ from .data import check_class_names, check_samples, check_x, check_y, counted_ro
 from .online import Online
 
 __all__ = ["MLP", "check_classes", "check_model", "classes_of", "restored"]
+
+_TRAINED_BY = "train it: fastmlp.train(x, y, model, epochs=10), or model.partial_fit(x, y) piece by piece"
+_ELSEWHERE = {  # what models of other libraries have, and what to write here
+    **dict.fromkeys(("fit", "train", "train_on_batch", "fit_generator"), _TRAINED_BY),
+    "compile": "nothing is compiled beforehand: loss, optimizer and metrics are options of fastmlp.train",
+    "summary": "print(model.spec) shows the layers",
+    "score": "model.evaluate(x, y) gives loss and accuracy, or metrics=['r2']",
+    **dict.fromkeys(("predict_proba", "predict_on_batch", "__call__"), "model.predict(x) gives the outputs"),
+    "predict_classes": "model.predict_class(x)",
+    "parameters": "model.params is the vector of all; model.weights and model.biases are by layer",
+    **dict.fromkeys(("coefs_", "get_weights", "state_dict"), "model.weights and model.biases are by layer"),
+    **dict.fromkeys(("intercepts_", "set_weights", "load_state_dict"), "write to model.weights[i] and model.biases[i]"),
+    "layers": "model.spec.layers",
+    **dict.fromkeys(("eval", "to", "cuda", "zero_grad"), "nothing of the kind is needed here"),
+    "backward": "model.gradient(x, y) gives the loss and its gradient",
+    "history": "fastmlp.train returns it: model, history = fastmlp.train(...)",
+    "loss": "model.spec.loss; model.evaluate(x, y)['loss'] measures it",
+    "load": "fastmlp.load(path)",
+    **{name: f"fastmlp.interop.{name}(model, …)" for name in ("to_onnx", "to_torch", "to_keras", "to_c")},
+}
 
 
 class MLP(Network):
@@ -304,6 +325,11 @@ class MLP(Network):
         """What a file keeps of the network; the tensors are views of its parameters."""
         tensors = files.named_tensors(self.spec, self.weights, self.biases)
         return files.Contents(self.spec, self.dtype, tensors, self.class_names, self.metadata)
+
+    if not TYPE_CHECKING:  # for which a model would have any attribute
+
+        def __getattr__(self, name: str) -> Any:
+            raise attribute_error(self, name, _ELSEWHERE)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, MLP):

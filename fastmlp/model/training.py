@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Never
 
+from ..base.remedies import OF_TRAINING, attribute_error, check_options
 from ..init import Uniform
 from ..losses import Loss
 from ..optimizers import Optimizer
@@ -38,6 +39,16 @@ class TrainResult(NamedTuple):
     history: History
 
 
+def _no_attribute(result: TrainResult, name: str) -> Any:
+    """Say of what is the model's that the model is one of two."""
+    remedy = "train returns two: model, history = fastmlp.train(...), or fastmlp.train(...).model"
+    raise attribute_error(result, name, {name: remedy} if hasattr(MLP, name) else {})
+
+
+if not TYPE_CHECKING:  # for which a result would have any attribute
+    TrainResult.__getattr__ = _no_attribute
+
+
 def train(
     x: Any,
     y: Any,
@@ -67,6 +78,7 @@ def train(
     progress: bool | None = None,
     checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
     n_threads: int = 1,
+    **unknown: Never,
 ) -> TrainResult:
     """Train a network by stochastic gradient descent.
 
@@ -152,7 +164,8 @@ def train(
     Raises
     ------
     ValueError, TypeError
-        For bad input, before anything is changed; among it a checkpoint that is damaged or another run's.
+        For bad input, before anything is changed; among it a checkpoint that is damaged or another run's, and options
+        that it has not, for which the error says what to write.
     MemoryError
         Before anything is drawn, when network and optimiser would take more memory than is available.
     DivergenceError
@@ -174,6 +187,8 @@ def train(
     >>> model.predict_class(x).tolist()
     [0, 1, 1, 0]
     """
+    if unknown:
+        check_options(unknown, train.__kwdefaults__ or (), "train()", OF_TRAINING)
     options = Options.checked(
         spec, lr=lr, epochs=epochs, batch_size=batch_size, optimizer=optimizer, loss=loss, metrics=metrics,
         shuffle=shuffle, seed=seed, init=init, dtype=dtype, validation_data=validation_data,

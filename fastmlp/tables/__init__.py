@@ -1,7 +1,13 @@
-"""Tables: files with named columns (reading.py), the meaning of the columns to a network (schema.py), and training on
-them (fitting.py)."""
+"""Tables: files and frames with named columns (reading.py), the meaning of the columns to a network (schema.py), and
+training on them (fitting.py, model.py)."""
 
-from .reading import MISSING, Values, read, write, write_csv
-from .schema import Column, Schema, split
+from .fitting import fit
+from .model import TableModel, load
+from .reading import Reading, read, table_of, write, write_csv
+from .schema import Column, ColumnReport, RefusedColumns, Schema, split
+from .values import MISSING, Values
 
-__all__ = ["MISSING", "Column", "Schema", "Values", "read", "split", "write", "write_csv"]
+__all__ = [
+    "MISSING", "Column", "ColumnReport", "Reading", "RefusedColumns", "Schema", "TableModel", "Values", "fit", "load",
+    "read", "split", "table_of", "write", "write_csv",
+]  # fmt: skip

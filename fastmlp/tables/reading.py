@@ -1,154 +1,107 @@
-"""Reading and writing files with named columns: values are text and, where they can be, numbers."""
+"""Reading and writing tables: what a file is, its first bytes decide; and frames of other libraries."""
 
 from __future__ import annotations
 
 import csv
-import errno
-import gzip
 import io
-import lzma
-import math
-import os
+import json
 import re
-import struct
+import sys
 import warnings
-import zipfile
-import zlib
-from collections.abc import Iterator, Mapping
-from functools import cached_property
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, TextIO
+from typing import Any, TextIO
 
 import numpy as np
 
 from ..base.atomic import write_whole
 from ..base.extras import require
 from ..base.text import refusal
+from .arrays import columns_of_array, read_array
+from .delimited import columns_of_rows, decoded, delimited
+from .unpacking import members, unpacked
+from .values import TEXT, Table, Values, settle_decimals
 
-pa = require("pyarrow", "cli", "fastmlp.tables")
-pc = require("pyarrow.compute", "cli", "fastmlp.tables")
+__all__ = ["Reading", "read", "table_of", "write", "write_csv"]
 
-__all__ = ["MISSING", "Values", "read", "write", "write_csv"]
+_TOO_NESTED = 4  # boxes in boxes that are opened: a gzip in a zip
+_NAMED = {  # first bytes of files that are no tables for us, and what to do about them
+    b"\xd0\xcf\x11\xe0": "an old Excel workbook (.xls): save it as .xlsx or CSV",
+    b"SQLite format 3": "an SQLite database: export the table, as CSV",
+    b"\x89HDF": "an HDF5 file: export the table, as CSV or Parquet",
+    b"$FL": "an SPSS file (.sav): pandas.read_spss(path).to_csv(…) makes a CSV of it",
+    b"<stata_dta>": "a Stata file (.dta): pandas.read_stata(path).to_csv(…) makes a CSV of it",
+    b"RDX": "an R file: write.csv(…) in R makes a CSV",
+    b"\0\0\0\0\0\0\0\0\0\0\0\0\xc2\xea\x81\x60": "a SAS file: pandas.read_sas(path).to_csv(…) makes a CSV of it",
+    b"(\xb5/\xfd": "packed with zstd: unpack it",
+    b"7z\xbc\xaf": "packed with 7-Zip: unpack it",
+    b"Rar!": "a RAR archive: unpack it",
+    b"%PDF": "a PDF: a table is needed, as CSV or Excel",
+    b"\x89PNG": "a picture: a table is needed, as CSV or Excel",
+    b"\xff\xd8\xff": "a picture: a table is needed, as CSV or Excel",
+    b"\x80\x04": "a pickle, which is code: save the table as CSV or Parquet",
+    b"\x80\x05": "a pickle, which is code: save the table as CSV or Parquet",
+    b"ORC": "an ORC file: save the table as Parquet or CSV",
+    b"FEA1": "an old Feather file: write it again, with version 2",
+    b"version https://git-lfs": "a pointer of Git LFS: get the file itself, git lfs pull",
+}
+_MUST_BE = {  # suffixes of files whose first bytes tell what they are
+    ".parquet": "Parquet", ".feather": "Feather", ".arrow": "Arrow", ".npy": "NumPy's", ".npz": "NumPy's",
+    ".xlsx": "Excel's", ".xlsm": "Excel's", ".xls": "Excel's", ".zip": "zip", ".gz": "gzip", ".bz2": "bzip2",
+    ".xz": "xz", ".ods": "OpenDocument's",
+}  # fmt: skip
+_TABLES = (".csv", ".tsv", ".data", ".dat", ".xlsx", ".json", ".jsonl", ".parquet", ".feather", ".npy")
 
-MISSING = ("", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None", "?")
-"""Texts that are missing values."""
-_NUMBER = r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$"
-_MUCH, _TIMES = 1 << 28, 200  # what unpacks to more bytes than this, and to so many times its size, is refused
-_COMMA_NUMBER = r"^[-+]?\d*,?\d+$"
 
+@dataclass(frozen=True)
+class Reading:
+    """How tables are read, beyond what they say themselves.
 
-class Values:
-    """A column: its name, and its values as text and as numbers, whichever is asked for.
-
-    Text has no blanks around it, and what is in `MISSING` is missing. Where ``decimal_comma`` is set and every value is
-    a number with a decimal comma, or whole, the comma is a point.
+    Parameters
+    ----------
+    missing : tuple of str
+        More texts, or numbers, that are missing values.
+    decimal : "." or ",", optional
+        The decimal mark of numbers that are text; found out when left out.
+    likely : "." or ",", optional
+        The decimal mark where nothing decides.
+    header : bool
+        Whether the first line names the columns, which are "1", "2", … otherwise.
+    separator : str, optional
+        What separates the columns of a text file; found out when left out.
+    encoding : str, optional
+        A text file's; UTF-8, what its first bytes name, or found out when left out.
+    sheet : str, optional
+        The sheet of a workbook; the first when left out.
     """
 
-    def __init__(self, name: str, arrow: Any, decimal_comma: bool = False) -> None:
-        if pa.types.is_dictionary(arrow.type):
-            arrow = arrow.cast(arrow.type.value_type)
-        if pa.types.is_floating(arrow.type):
-            arrow = pc.if_else(pc.is_nan(arrow), pa.scalar(None, arrow.type), arrow)
-        self.name = name.strip()
-        self.type = arrow.type
-        self._arrow = arrow
-        self._decimal_comma = decimal_comma
+    missing: tuple[str, ...] = ()
+    decimal: str = ""
+    likely: str = ""
+    header: bool = True
+    separator: str | None = None
+    encoding: str | None = None
+    sheet: str | None = None
 
-    def __len__(self) -> int:
-        return len(self._arrow)
-
-    @property
-    def is_text(self) -> bool:
-        """Whether the file holds text in this column, as a CSV does in all columns."""
-        return (
-            pa.types.is_string(self.type) or pa.types.is_large_string(self.type) or pa.types.is_string_view(self.type)
-        )
-
-    @cached_property
-    def text(self) -> Any:
-        """An Arrow array of strings, null where the value is missing; a ValueError where the values are no text."""
-        try:
-            text = self._arrow.cast(pa.string())
-        except pa.ArrowException:
-            raise ValueError(f"column {self.name!r} has values of type {self.type}, which are no text") from None
-        if self.is_text:
-            text = pc.utf8_trim_whitespace(text)
-            text = pc.if_else(pc.is_in(text, pa.array(MISSING)), pa.scalar(None, pa.string()), text)
-        if self._decimal_comma and _all_match(text, _COMMA_NUMBER):
-            text = pc.replace_substring(text, ",", ".")
-        return text
-
-    @cached_property
-    def numbers(self) -> np.ndarray | None:
-        """A float64 array, NaN where a value is missing; true and false are 1 and 0. None when a value is no number."""
-        kind = self.type
-        if self.is_text:
-            return self._parsed()
-        if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-            return _with_nan(self._arrow.cast(pa.float64(), safe=False))
-        if pa.types.is_boolean(kind) or pa.types.is_null(kind):
-            return _with_nan(self._arrow.cast(pa.int8()).cast(pa.float64()))
-        return None
-
-    def _parsed(self) -> np.ndarray | None:
-        """Parse text as numbers: first as it is, which suits most columns, then without blanks and missing values."""
-        for text in (lambda: self._arrow, lambda: self.text):
-            try:
-                return _with_nan(text().cast(pa.float64()))
-            except pa.ArrowInvalid:
-                continue
-        if self.matches("(?i)true|false"):
-            return _with_nan(pc.equal(pc.utf8_lower(self.text), "true").cast(pa.int8()).cast(pa.float64()))
-        return None
-
-    @property
-    def present(self) -> np.ndarray:
-        """A boolean for each value, False where it is missing."""
-        if self.numbers is not None:
-            return ~np.isnan(self.numbers)
-        return np.asarray(self.text.is_valid())
-
-    def finite(self, dtype: Any) -> np.ndarray:
-        """Return `numbers`; a ValueError names the first value that is none, or too large for ``dtype``."""
-        if self.numbers is None:
-            row, value = self.first_non_number
-            raise ValueError(f"column {self.name!r} must hold numbers, row {row} has {value!r}")
-        bad = np.abs(self.numbers) > np.finfo(dtype).max
-        if bad.any():
-            row = int(np.argmax(bad))
-            raise ValueError(f"column {self.name!r} must hold finite numbers, row {row + 1} has {self.numbers[row]:g}")
-        return self.numbers
-
-    def matches(self, pattern: str) -> bool:
-        """Whether the whole text of every value that is not missing, one at least, matches the regular expression."""
-        return _all_match(self.text, f"^({pattern})$")
-
-    @property
-    def share_numeric(self) -> float:
-        """The share of the present values whose text is a number."""
-        return pc.mean(pc.match_substring_regex(self.text, _NUMBER).cast(pa.int8())).as_py() or 0.0
-
-    @property
-    def first_non_number(self) -> tuple[int, str]:
-        """The row, counted from 1, and the text of the first value that is no number."""
-        not_numeric = pc.fill_null(pc.invert(pc.match_substring_regex(self.text, _NUMBER)), False)
-        row = int(np.argmax(np.asarray(not_numeric)))
-        return row + 1, self.text[row].as_py()
+    def __post_init__(self) -> None:
+        if self.decimal not in ("", ".", ","):
+            raise ValueError(f"decimal must be '.' or ',', got {self.decimal!r}")
 
 
-Table = dict[str, Values]
-
-
-def read(path: str | Path) -> Table:
-    """Read a table: ``.parquet``, ``.npy``, ``.npz``, and anything else as CSV, ``.gz`` uncompressed.
+def read(path: str | Path, reading: Reading | None = None, *, may_be_empty: bool = False) -> Table:
+    """Read a table: CSV in any dialect, JSON, Excel, Parquet, Feather, ``.npy``, ``.npz``, also gzip, bzip2, xz, zip.
 
     Parameters
     ----------
     path : str or Path
-        A CSV's first line names the columns; comma, semicolon, tab or bar separates them, whichever it has most of.
-        Its text is UTF-8. Columns without a name (the row numbers that pandas writes) are left out. An ``.npy`` of rows
-        has the columns "0", "1", …, or its fields; the arrays of an ``.npz`` are columns, and a matrix "x" in it is the
-        columns "x[0]", "x[1]", ….
+        What the file is, its content says. "-" is the standard input. Of text, the first line names the columns;
+        whatever cuts the lines into equally many cells separates them. An ``.npy`` of rows has the columns "0", "1", …,
+        or its fields; the arrays of an ``.npz`` are columns, and a matrix "x" in it is the columns "x[0]", "x[1]", ….
+    reading : Reading, optional
+        How to read what the file does not say.
+    may_be_empty : bool
+        Whether a table without rows will do.
 
     Returns
     -------
@@ -160,35 +113,81 @@ def read(path: str | Path) -> Table:
     OSError
     ValueError
         For what is not such a file or has no rows, naming it.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from fastmlp import tables
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder, "prices.csv")
+    ...     _ = path.write_text("what;price\\nbread;2,50 €\\ncar;12.999,00 €\\n", encoding="utf-8")
+    ...     tables.read(path)["price"].numbers.tolist()
+    [2.5, 12999.0]
     """
-    path = Path(path)
+    reading = reading or Reading()
+    name = "standard input" if str(path) == "-" else str(path)
     try:
-        columns = list(_READERS.get(path.suffix.lower(), _read_csv)(path))
+        data = sys.stdin.buffer.read() if str(path) == "-" else Path(path).read_bytes()
+        if may_be_empty and not data.strip():
+            return {}
+        columns, separator = _columns(data, name, reading)
+        table = _table(columns, reading)
+        settle_decimals(table, reading.decimal, "." if separator == "," else reading.likely)
     except OSError as error:
         if error.errno is None:  # Arrow's word for what is damaged
-            raise refusal(path, error) from None
-        raise OSError(error.errno, error.strerror, str(path)) from None
-    except MemoryError:  # Arrow's, too
-        raise refusal(path, "takes more memory than there is") from None
-    except (pa.ArrowException, ValueError, csv.Error) as error:
-        raise refusal(path, error) from None
-    table: Table = {}
-    for values in columns:
-        if values.name in table:
-            raise refusal(path, f"two columns are named {values.name!r}")
-        if values.name:
-            table[values.name] = values
-    if len({len(values) for values in table.values()}) > 1:
-        raise ValueError(f"{path}: its arrays have different lengths")
-    if not table or not len(next(iter(table.values()))):
-        raise ValueError(f"{path}: has no rows")
+            raise refusal(name, error) from None
+        raise OSError(error.errno, error.strerror, name) from None
+    except MemoryError:
+        raise refusal(name, "takes more memory than there is") from None
+    except RecursionError:
+        raise refusal(name, "is nested too deeply") from None
+    except (ValueError, csv.Error) as error:
+        raise refusal(name, error) from None
+    if not table or not (may_be_empty or len(next(iter(table.values())))):
+        raise ValueError(f"{name}: has no rows")
+    return table
+
+
+def table_of(data: Any, reading: Reading | None = None) -> Table:
+    """Return a frame as a table: of pandas, polars, Arrow, whatever has ``__arrow_c_stream__``, or arrays by name.
+
+    A path is read, and a table returned as it is.
+    """
+    reading = reading or Reading()
+    if isinstance(data, (str, Path)):
+        return read(data, reading)
+    if isinstance(data, Mapping):
+        if data and all(isinstance(values, Values) for values in data.values()):
+            return dict(data)
+        columns = [(str(name), _cells(values)) for name, values in data.items()]
+    elif hasattr(data, "iloc") and hasattr(data, "columns"):  # pandas: its own way takes columns of all kinds
+        if len(set(map(str, data.columns))) < len(data.columns):
+            raise ValueError("the frame has two columns of one name")
+        columns = [(str(name), _cells(data[name])) for name in data.columns]
+    elif hasattr(data, "__arrow_c_stream__"):
+        pa = require("pyarrow", "tables", "a frame that is not pandas'")
+        try:
+            columns = list(_arrow_columns(pa.table(data)))
+        except (pa.ArrowException, TypeError) as error:
+            raise TypeError(f"{type(data).__name__} is no table: {error}") from None
+    else:
+        raise TypeError(
+            "a table must be a frame (pandas, polars, Arrow), a dict of arrays by name, or a file's path, got "
+            f"{type(data).__name__}; for arrays of numbers there is fastmlp.train"
+        )
+    table = _table(columns, reading)
+    if not table:
+        raise ValueError("the table has no columns")
+    settle_decimals(table, reading.decimal, reading.likely)
     return table
 
 
 def write(columns: Mapping[str, np.ndarray], path: Path) -> None:
     """Write columns of one length to a file, whole or not at all: Parquet if it is named .parquet, else CSV."""
     if path.suffix.lower() == ".parquet":
-        parquet = require("pyarrow.parquet", "cli", "writing Parquet")
+        pa = require("pyarrow", "tables", "writing Parquet")
+        parquet = require("pyarrow.parquet", "tables", "writing Parquet")
         buffer = pa.BufferOutputStream()
         parquet.write_table(pa.table({name: pa.array(values) for name, values in columns.items()}), buffer)
         write_whole(path, buffer.getvalue().to_pybytes())
@@ -205,145 +204,232 @@ def write_csv(columns: Mapping[str, np.ndarray], file: TextIO) -> None:
     writer.writerows(zip(*(values.astype(str) for values in columns.values()), strict=True))
 
 
-def _read_csv(path: Path) -> Iterator[Values]:
-    """Read all columns as text: all values of a column decide what it is, not the first few."""
-    arrow_csv = require("pyarrow.csv", "cli", "reading CSV")
-    data = path.read_bytes()
-    if path.suffix.lower() == ".gz":
-        try:
-            data = _unpacked(data)
-        except (OSError, EOFError, zlib.error):
-            raise ValueError("is no sound gzip file") from None
-    try:
-        delimiter, header = _csv_header(data)
-    except UnicodeDecodeError:
-        raise ValueError("is not a CSV in UTF-8") from None
-    table = arrow_csv.read_csv(
-        pa.BufferReader(data),
-        read_options=arrow_csv.ReadOptions(use_threads=False),  # with threads, errors do not name the row
-        parse_options=arrow_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
-        convert_options=arrow_csv.ConvertOptions(column_types=dict.fromkeys(header, pa.string())),
-    )
-    for name, values in zip(table.column_names, table.columns, strict=True):
-        yield Values(name, values, decimal_comma=delimiter != ",")
+def _table(columns: Iterable[tuple[str, Any]], reading: Reading) -> Table:
+    """Name the columns; cells are an array, or a list of Python's objects."""
+    table: Table = {}
+    for name, cells in columns:
+        make = Values if isinstance(cells, np.ndarray) else Values.of
+        values = make(name, cells, reading.missing)
+        if values.name in table:
+            raise ValueError(f"two columns are named {values.name!r}: rename one")
+        table[values.name] = values
+    if len({len(values) for values in table.values()}) > 1:
+        raise ValueError("its arrays have different lengths")
+    return table
 
 
-def _unpacked(data: bytes) -> bytes:
-    """The content of a gzip file."""
-    parts, size = [], 0
-    with gzip.open(io.BytesIO(data)) as file:
-        while part := file.read(1 << 20):
-            size += len(part)
-            _check_unpacked(size, len(data))
-            parts.append(part)
-    return b"".join(parts)
+def _columns(data: bytes, name: str, reading: Reading, depth: int = 0) -> tuple[Iterable[tuple[str, Any]], str]:
+    """Return a file's columns, and what separates them where that is a character."""
+    suffix = Path(name).suffix.lower()
+    if depth > _TOO_NESTED:
+        raise ValueError("is packed in too many boxes")
+    for mark, what in _NAMED.items():
+        if data.startswith(mark):
+            raise ValueError(f"is {what}")
+    content = unpacked(data)
+    if content is not None:
+        return _columns(content, str(Path(name).with_suffix("")), reading, depth + 1)
+    if data.startswith(b"\x93NUMPY"):
+        array = read_array(io.BytesIO(data), len(data))
+        return (columns_of_array("", array) if array.dtype.names else _numbered(array)), ""
+    if data.startswith(b"PAR1"):
+        return _read_parquet(data), ""
+    if data.startswith(b"ARROW1"):
+        return _read_feather(data), ""
+    if data.startswith((b"PK\3\4", b"PK\5\6")):
+        return _read_zip(data, name, reading, depth)
+    if suffix in _MUST_BE:
+        raise ValueError(f"is no sound {_MUST_BE[suffix]} file")
+    text = decoded(data, reading.encoding)
+    start = text.lstrip()[:200]
+    if start[:1] in ("{", "[") and (
+        suffix in (".json", ".jsonl", ".ndjson") or start[1:].lstrip()[:1] in tuple('{["}]')
+    ):
+        return _read_json(text), ""
+    if suffix in (".json", ".jsonl", ".ndjson"):
+        raise ValueError("is no JSON")
+    if re.match(r"[-+\d.]+( \d+:[-+\d.eE]+)+ *[\r\n]", text):
+        raise ValueError("is in the format of LIBSVM: sklearn.datasets.load_svmlight_file reads it, for fastmlp.train")
+    if start.lower().startswith("@relation") or "\n@attribute" in text[:2000].lower():
+        raise ValueError("is an ARFF file: scipy.io.arff or pandas makes a CSV of it")
+    if start.lower().startswith(("<!doctype", "<html", "<?xml", "<table")):
+        raise ValueError("is a web page or XML, and no table: save the table itself, as CSV or Excel")
+    return delimited(text, reading.separator, reading.header)
 
 
-def _check_unpacked(size: int, packed: int) -> None:
-    """Raise ValueError for what looks as if it were made to fill the memory."""
-    if size > max(_MUCH, _TIMES * packed):
-        raise ValueError(f"unpacks to more than {_TIMES} times its size; unpack it yourself, if it should be read")
+def _numbered(array: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+    """The columns of an array without names, called "0", "1", …."""
+    for i, (_, values) in enumerate(columns_of_array("", array)):
+        yield str(i), values
 
 
-def _csv_header(data: bytes) -> tuple[str, list[str]]:
-    """Return what separates the columns, and their names."""
-    lines = io.TextIOWrapper(io.BytesIO(data), "utf-8-sig", newline="")
-    first = re.sub(r'"[^"]*"', "", next((line for line in lines if line.strip()), ""))
-    delimiter = max(",;\t|", key=first.count)
-    lines.seek(0)
-    return delimiter, next((row for row in csv.reader(lines, delimiter=delimiter) if row), [])
+def _read_zip(data: bytes, name: str, reading: Reading, depth: int) -> tuple[Iterable[tuple[str, Any]], str]:
+    """Read a zip archive: Excel's, NumPy's, or one with a table in it."""
+    names: list[str] = []
+    tables: list[tuple[str, Any]] = []
+    for member, content in members(data):
+        names.append(member)
+        if member == "xl/workbook.xml":
+            return _read_xlsx(data, reading), ""
+        if member == "mimetype":
+            raise ValueError("is an OpenDocument file (.ods): save it as .xlsx or CSV")
+        if member.endswith(".npy"):
+            tables.append((member, read_array(io.BytesIO(content), len(content))))
+        elif not member.startswith(("__MACOSX", "[Content", "_rels", "docProps", "xl/")) and "/." not in f"/{member}":
+            tables.append((member, content))
+    if tables and all(isinstance(table, np.ndarray) for _, table in tables):
+        return [
+            column for member, array in tables for column in columns_of_array(member.removesuffix(".npy"), array)
+        ], ""
+    likely = [table for table in tables if Path(table[0]).suffix.lower() in _TABLES]
+    if len(tables) > 1 and len(likely) == 1:
+        warnings.warn(f"the archive has {len(tables)} files; {likely[0][0]!r} is read", stacklevel=2)
+        tables = likely
+    if len(tables) != 1:
+        shown = ", ".join(map(repr, names[:6])) + (", …" if len(names) > 6 else "")
+        raise ValueError(
+            f"has {len(names)} files in it ({shown}): unpack the one that is the table" if names else "is empty"
+        )
+    member, table = tables[0]
+    if not isinstance(table, bytes):
+        raise ValueError("is an archive of several kinds of files: unpack the one that is the table")
+    return _columns(table, member, reading, depth + 1)
 
 
-def _read_parquet(path: Path) -> Iterator[Values]:
-    with open(path, "rb") as file:
-        table = require("pyarrow.parquet", "cli", "reading Parquet").read_table(file)
-    table.validate(full=True)
-    return map(Values, table.column_names, table.columns)
-
-
-def _read_npy(path: Path) -> Iterator[Values]:
-    with open(path, "rb") as file:
-        array = _array(file, os.fstat(file.fileno()).st_size)
-    if array.dtype.names is None:
-        yield from (Values(str(i), values) for i, values in enumerate(_columns(array)))
-    for name in array.dtype.names or ():
-        yield from _named_columns(name, array[name])
-
-
-def _read_npz(path: Path) -> Iterator[Values]:
-    with open(path, "rb") as file:
-        for name, array in _unzipped(file):
-            yield from _named_columns(name, array)
-
-
-def _unzipped(file: IO[bytes]) -> Iterator[tuple[str, np.ndarray]]:
-    """Read the arrays of an archive, with their names."""
-    try:
-        archive = zipfile.ZipFile(file)
-        members = archive.infolist()
-        _check_unpacked(sum(member.file_size for member in members), os.fstat(file.fileno()).st_size)
-        for member in members:
-            with archive.open(member) as content:
-                yield member.filename.removesuffix(".npy"), _array(content, member.file_size)
-    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError) as error:
-        raise ValueError(f"is no sound zip file: {error}") from None
-    except (NotImplementedError, RuntimeError) as error:  # another way to compress, a password
-        raise ValueError(f"cannot be unpacked: {error}") from None
-    except OSError as error:
-        if error.errno != errno.EINVAL:
-            raise
-        raise ValueError("is no sound zip file: it places a part before its beginning") from None
-
-
-def _named_columns(name: str, array: np.ndarray) -> Iterator[Values]:
-    for i, values in enumerate(_columns(array)):
-        yield Values(f"{name}[{i}]" if array.ndim > 1 else name, values)
-
-
-def _array(file: IO[bytes], size: int) -> np.ndarray:
-    """Read an .npy of ``size`` bytes. No memory is taken for what it declares but has not, and no code is run."""
+def _read_xlsx(data: bytes, reading: Reading) -> list[tuple[str, Any]]:
+    openpyxl = require("openpyxl", "tables", "reading Excel's files")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Python's parser warns of some headers
-        shape, dtype = _shape_and_dtype(file)
-        length = math.prod(shape) * dtype.itemsize
-        if dtype.hasobject:
-            raise ValueError("it holds Python objects, which are code; save numbers and text")
-        if any(type(n) is not int or n < 0 for n in shape) or length > size:
-            raise ValueError(f"is damaged: {dtype} of shape {shape} takes {length} bytes, and the file has {size}")
-        file.seek(0)
-        return np.lib.format.read_array(file, allow_pickle=False)
+        warnings.simplefilter("ignore")  # of styles that it does not know
+        try:
+            book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True)
+        except Exception as error:  # it raises what its parsers do
+            raise ValueError(f"is no sound Excel file: {error}") from None
+        if reading.sheet is not None and reading.sheet not in book.sheetnames:
+            raise ValueError(f"has no sheet {reading.sheet!r}; it has {', '.join(map(repr, book.sheetnames))}")
+        sheet = book[reading.sheet] if reading.sheet is not None else book.worksheets[0]
+        rows = [list(row) for row in sheet.iter_rows(values_only=True)]
+    if reading.sheet is None and len(book.sheetnames) > 1:
+        others = ", ".join(map(repr, book.sheetnames[1:]))
+        warnings.warn(f"has several sheets; {sheet.title!r} is read, not {others}", stacklevel=2)
+    for row in rows:  # sheets are as wide as their widest row ever was
+        while row and row[-1] is None:
+            row.pop()
+    width = max(map(len, rows), default=0)
+    full = [row + [None] * (width - len(row)) for row in rows]
+    return [(name, list(cells)) for name, cells in columns_of_rows(full, reading.header, _objects)]
 
 
-def _shape_and_dtype(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
-    """Read what the header of an .npy declares; names of fields may be wrong, as if they were Latin-1."""
+def _objects(column: Sequence[Any]) -> np.ndarray:
+    cells = np.empty(len(column), object)
+    cells[:] = column
+    return cells
+
+
+def _read_json(text: str) -> list[tuple[str, Any]]:
+    """Read JSON as pandas and others write it: rows by name, columns by name, or one row a line."""
     try:
-        if np.lib.format.read_magic(file) == (1, 0):
-            shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+        document = json.loads(text)
+    except json.JSONDecodeError as error:
+        try:
+            document = [json.loads(line) for line in text.splitlines() if line.strip()]
+        except json.JSONDecodeError:
+            raise ValueError(f"is no JSON: {error}") from None
+    if isinstance(document, dict) and isinstance(document.get("data"), list):
+        names = document.get("columns") or [field["name"] for field in (document.get("schema") or {}).get("fields", [])]
+        rows = document["data"]
+        if names and rows and isinstance(rows[0], list):
+            document = [dict(zip(map(str, names), row, strict=False)) for row in rows]
         else:
-            shape, _, dtype = np.lib.format.read_array_header_2_0(file)
-    except Exception as error:  # the header is a Python expression, which Python's parsers read, and raise what they do
-        raise ValueError("is no .npy file, or its header is damaged") from error
-    return shape, dtype
+            document = rows
+    if isinstance(document, dict):
+        lists = [values for values in document.values() if isinstance(values, list)]
+        if len(document) == 1 and lists and lists[0] and isinstance(lists[0][0], dict):
+            document = lists[0]
+        elif document and all(isinstance(row, dict) and name.isdecimal() for name, row in document.items()):
+            document = list(document.values())
+        elif document and all(isinstance(values, (list, dict)) for values in document.values()):
+            return [
+                (str(name), list(values.values()) if isinstance(values, dict) else values)
+                for name, values in document.items()
+            ]
+    if isinstance(document, list) and document and all(isinstance(row, list) for row in document):
+        header = all(isinstance(name, str) for name in document[0])
+        return [(name, list(cells)) for name, cells in columns_of_rows(document, header, _objects)]
+    if not isinstance(document, list) or not all(isinstance(row, dict) for row in document):
+        raise ValueError("is JSON, but no table: it must be a list of rows, each with the names of the columns")
+    names = dict.fromkeys(name for row in document for name in row)
+    return [(str(name), [row.get(name) for row in document]) for name in names]
 
 
-_READERS = {".parquet": _read_parquet, ".npy": _read_npy, ".npz": _read_npz}
+def _read_parquet(data: bytes) -> list[tuple[str, Any]]:
+    pa = require("pyarrow", "tables", "reading Parquet")
+    parquet = require("pyarrow.parquet", "tables", "reading Parquet")
+    try:
+        table = parquet.read_table(pa.BufferReader(data))
+        table.validate(full=True)
+        return list(_arrow_columns(table))
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(error) from None
 
 
-def _columns(array: np.ndarray) -> list[Any]:
-    kind, itemsize = array.dtype.kind, array.dtype.itemsize
-    if array.ndim == 0 or kind not in "fiubU":
-        raise ValueError(f"an array of shape {array.shape} and dtype {array.dtype} is no table")
-    if kind == "f" and itemsize not in (4, 8):
-        with np.errstate(invalid="ignore"):  # bits that are no number may be in a file
-            array = array.astype(np.float64)
-    array = array.astype(array.dtype.newbyteorder("="), copy=False)
-    width = math.prod(array.shape[1:])
-    return [pa.array(np.ascontiguousarray(values)) for values in array.reshape(len(array), width).T]
+def _read_feather(data: bytes) -> list[tuple[str, Any]]:
+    pa = require("pyarrow", "tables", "reading Arrow's files")
+    ipc = require("pyarrow.ipc", "tables", "reading Arrow's files")
+    try:
+        table = ipc.open_file(pa.BufferReader(data)).read_all()
+        table.validate(full=True)
+        return list(_arrow_columns(table))
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(error) from None
 
 
-def _with_nan(numbers: Any) -> np.ndarray:
-    return np.asarray(pc.fill_null(numbers, np.nan))
+def _arrow_columns(table: Any) -> Iterator[tuple[str, Any]]:
+    """An Arrow table's columns: numbers as they are, all else as Python's objects."""
+    pa = require("pyarrow", "tables", "Arrow's tables")
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        kind = column.type
+        if pa.types.is_decimal(kind) or pa.types.is_float16(kind):
+            column = column.cast(pa.float64(), safe=False)
+        if (
+            pa.types.is_floating(kind)
+            or pa.types.is_decimal(kind)
+            or (pa.types.is_integer(kind) and not column.null_count)
+        ):
+            yield name, column.to_numpy()
+        elif pa.types.is_integer(kind):
+            yield name, column.cast(pa.float64(), safe=False).to_numpy()
+        elif pa.types.is_timestamp(kind):
+            yield name, column.cast(pa.timestamp("us"), safe=False).to_numpy().astype("M8[us]")
+        elif pa.types.is_null(kind):
+            yield name, np.full(len(column), np.nan)
+        else:
+            yield name, column.to_pylist()
 
 
-def _all_match(text: Any, pattern: str) -> bool:
-    return text.null_count < len(text) and bool(pc.all(pc.match_substring_regex(text, pattern)).as_py())
+def _cells(values: Any) -> Any:
+    """The cells of a column of pandas, or of any array: numbers and moments as NumPy has them, else objects."""
+    dtype = getattr(values, "dtype", None)
+    if hasattr(values, "to_numpy") and not isinstance(dtype, np.dtype):  # nullable, categorical, text, with time zones
+        if hasattr(values, "cat"):
+            values = values.astype(values.cat.categories.dtype if len(values.cat.categories) else object)
+            if isinstance(values.dtype, np.dtype):
+                return _cells(values)
+        if getattr(values.dtype, "kind", "O") in "iuf" and not values.isna().any():
+            return values.to_numpy(np.float64 if values.dtype.kind == "f" else np.int64)
+        if getattr(values.dtype, "kind", "O") in "iuf":
+            return values.to_numpy(np.float64, na_value=np.nan)
+        return values.to_numpy(object, na_value=None).tolist()
+    array = np.asarray(values)
+    if array.dtype.kind == "c":
+        raise ValueError("a column of complex numbers is neither numbers nor text")
+    if array.ndim != 1:
+        raise ValueError(f"a column must be one-dimensional, got shape {array.shape}")
+    if array.dtype.kind == "f" and array.dtype.itemsize not in (4, 8):
+        array = array.astype(np.float64)
+    if array.dtype.kind == "m":
+        return np.where(np.isnat(array), np.nan, array / np.timedelta64(1, "D"))
+    if array.dtype.kind == "T":
+        return array.astype(TEXT)
+    if array.dtype.kind in "iufb":
+        return array.astype(array.dtype.newbyteorder("="), copy=False)
+    return array if array.dtype.kind in "MU" else array.tolist()

@@ -108,7 +108,7 @@ def test_the_loss_learns_standardised_targets(csv_folder, tmp_path, command):
     options = ["--hidden", "", "--validation", 0, "--optimizer", "sgd", "--batch-size", "full", "--lr", 0.3]
     code, report, _ = command(
         "train", data, "-t", "target", "-o", model, *options, "--epochs", 20000, "--dtype", "float64",
-        "--early-stopping", 0,
+        "--early-stopping", 0, "--l2", 0,
     )  # fmt: skip
     assert code == 0 and "442 training rows" in report
     x, y = sklearn_datasets.load_diabetes(return_X_y=True)
@@ -181,7 +181,7 @@ def test_the_optimizer_decides_steps_left_out(csv_folder, tmp_path, command):
     """sgd and lbfgs as in Python; lbfgs refuses what it has no use for."""
     x, y = sklearn_datasets.load_iris(return_X_y=True)
     for optimizer in ("sgd", "lbfgs"):
-        options = ["--optimizer", optimizer, "--epochs", 5, "--validation", 0, "--early-stopping", 0]
+        options = ["--optimizer", optimizer, "--epochs", 5, "--validation", 0, "--early-stopping", 0, "--l2", 0]
         assert command("train", csv_folder / "iris.csv", "-t", "target", *options, "-o", tmp_path / "m")[0] == 0
         model = fastmlp.load(tmp_path / "m")
         assert model == fastmlp.train(x, y, model.spec, epochs=5, optimizer=optimizer, seed=0)[0]
@@ -224,12 +224,14 @@ IRIS = ("train", "iris.csv", "--target", "target")
     [
         (None, ("train", "no.csv", "--target", "y"), "no.csv: No such file or directory"),
         (None, ("train", ".", "--target", "y"), ".: Is a directory"),
-        ("", ("train", "t.csv", "--target", "y"), "t.csv: Empty CSV file"),
+        ("", ("train", "t.csv", "--target", "y"), "t.csv: has nothing in it"),
         ("x,y\n", ("train", "t.csv", "--target", "y"), "t.csv: has no rows"),
-        ("x,y\n1,2\n3\n", ("train", "t.csv", "--target", "y"), "Expected 2 columns, got 1: 3"),
+        ("x,y\n1,2\n3\n", ("train", "t.csv", "--target", "y"), "t.csv: line 3 has 1 cell, there are 2 columns: 3"),
         ("x,x,y\n1,2,3\n", ("train", "t.csv", "--target", "y"), "t.csv: two columns are named 'x'"),
-        (b"x,y\n\xff,1\n", ("train", "t.csv", "--target", "y"), "t.csv: is not a CSV in UTF-8"),
-        (b"\x89PNG\r\n\x1a\n\0\0", ("train", "t.csv", "--target", "y"), "t.csv: is not a CSV in UTF-8"),
+        (b"x,y\n\xff\0,1\n", ("train", "t.csv", "--target", "y"), "t.csv: is no text: it has bytes that no table"),
+        (b"\x89PNG\r\n\x1a\n\0\0", ("train", "t.csv", "--target", "y"), "t.csv: is a picture"),
+        (b"x,y\n\xff,1\n", ("train", "t.csv", "--target", "y", "--encoding", "utf-8"), "t.csv: is no text in utf-8"),
+        ("x,y\n1,2\n", ("train", "t.csv", "--target", "y", "--encoding", "utf-77"), "Python knows none called"),
         ("x,y\n1,a\n", ("train", "t.csv.gz", "--target", "y"), "t.csv.gz: is no sound gzip file"),
         (b"PAR1junkPAR1", ("train", "t.parquet", "--target", "y"), "t.parquet: "),
         (b"junk", ("train", "t.npy", "--target", "y"), "t.npy: "),
@@ -241,7 +243,7 @@ IRIS = ("train", "iris.csv", "--target", "target")
         ("y\n1\n3\n", ("train", "t.csv", "--target", "y"), "there is no column besides 'y'"),
         (
             "when,y\n2020-01-02,1\n2021-01-03 10:00,2\n", ("train", "t.csv", "--target", "y"),
-            "cannot learn from column 'when': dates or times (leave columns out with --ignore COL",
+            "column 'when': dates or times; this goes on: fastmlp train t.csv --target y --number when",
         ),
         (
             "who,y\n" + "".join(f"person {i},{i % 2}\n" for i in range(200)), ("train", "t.csv", "--target", "y"),
@@ -263,7 +265,7 @@ IRIS = ("train", "iris.csv", "--target", "target")
         (None, (*IRIS, "--act", "rulu"), "--act: unknown activation 'rulu'; did you mean 'relu'?"),
         (None, (*IRIS, "--optimizer", "adamm"), "unknown optimizer 'adamm'; did you mean 'adam'?"),
         (None, (*IRIS, "--loss", "bce"), "--loss: unknown 'bce'"),
-        ("x,y\n1,1.5\n2,2\n", ("train", "t.csv", "--target", "y", "--loss", "poisson"), "mae, mse"),
+        ("x,y\n1,1.5\n2,2\n", ("train", "t.csv", "--target", "y", "--loss", "poison"), "did you mean 'poisson'?"),
         (None, (*IRIS, "--hidden", "16,x"), "--hidden must be whole numbers, got 'x'"),
         (None, (*IRIS, "--batch-size", "x"), "--batch-size must be whole numbers, got 'x'"),
         (None, (*IRIS, "--lr", "0"), "lr must be a finite number above 0, got 0.0"),
@@ -365,3 +367,71 @@ def test_ctrl_c_keeps_the_model_so_far(csv_folder, tmp_path):
         out, error = training.communicate()
     assert training.returncode == 130 and error in ("", WORD)
     assert ", interrupted" in out and fastmlp.load(model).class_names == ("class_0", "class_1", "class_2")
+
+
+def test_predictions_beside_other_columns_and_through_pipes(csv_folder, tmp_path, process):
+    data, model = csv_folder / "wine.csv", tmp_path / "m.safetensors"
+    frame = pd.read_csv(data).assign(bottle=[f"B-{i:03}" for i in range(178)])
+    frame.to_csv(tmp_path / "bottles.csv", index=False)
+    train = process("train", tmp_path / "bottles.csv", "-t", "target", "-o", model, "--epochs", 2)
+    assert train.returncode == 0 and re.search(r"^bottle +left out: all different, an id", train.stdout, re.MULTILINE)
+    start = [*COMMAND, "predict", str(model), "-", "--keep", "bottle", "--keep", "target", "-o", "-"]
+    text = (tmp_path / "bottles.csv").read_bytes()
+    done = subprocess.run(start, input=text, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    said = pd.read_csv(io.BytesIO(done.stdout))
+    assert list(said) == ["bottle", "target", "predicted target"]
+    assert said["bottle"].tolist() == frame["bottle"].tolist() and said["target"].tolist() == frame["target"].tolist()
+    assert said["predicted target"].tolist() == tables.load(model).predict(frame).tolist()
+    for empty in (text.partition(b"\n")[0] + b"\n", b""):
+        done = subprocess.run(start, input=empty, capture_output=True)
+        assert (done.returncode, done.stdout, done.stderr) == (0, b"bottle,target,predicted target\n", b"")
+
+
+def test_a_closed_pipe_loses_no_model(csv_folder, tmp_path):
+    model = tmp_path / "m.safetensors"
+    arguments = ["train", str(csv_folder / "iris.csv"), "-t", "target", "-o", str(model), "--epochs", "2"]
+    with subprocess.Popen(
+        [*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as training:
+        training.stdout.close()
+        error = training.stderr.read()
+    assert training.returncode == 141 and error in ("", WORD)
+    assert tables.load(model).scores["rows"] == 30
+
+
+def test_without_a_header_from_training_to_prediction(csv_folder, tmp_path, command):
+    pd.read_csv(csv_folder / "iris.csv").to_csv(tmp_path / "t.csv", index=False, header=False)
+    code, report, said = command("train", tmp_path / "t.csv", "-t", 5, "--no-header", "-o", tmp_path / "m")
+    assert (code, said) == (0, "") and re.search(r"^5 +the target, 3 classes", report, re.MULTILINE)
+    code, out, _ = command("predict", tmp_path / "m", tmp_path / "t.csv")  # the model knows
+    assert code == 0 and out.count("\n") == 151 and out.startswith("5\nsetosa\n")
+    code, _, said = command("train", tmp_path / "t.csv", "-t", 5)
+    assert code == 2 and "if it is a row: --no-header" in said
+
+
+def test_how_a_file_is_read_can_be_said(csv_folder, tmp_path, command):
+    frame = pd.read_csv(csv_folder / "iris.csv")
+    (tmp_path / "t.txt").write_bytes(
+        frame.assign(target="é" + frame["target"]).to_csv(index=False, sep="!").encode("cp850")
+    )
+    options = ("--encoding", "cp850", "--separator", "!", "--decimal", ".")
+    assert command("train", tmp_path / "t.txt", "-t", "target", "-o", tmp_path / "m", *options)[::2] == (0, "")
+    code, out, _ = command("predict", tmp_path / "m", tmp_path / "t.txt", *options)
+    assert code == 0 and out.splitlines()[1] == "ésetosa"
+    code, report, _ = command("evaluate", tmp_path / "m", tmp_path / "t.txt", *options)
+    assert code == 0 and printed(report, "accuracy") > 0.9
+
+
+def test_info_lists_all_columns(tmp_path, command):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.normal(size=(40, 80)), columns=[f"c{i}" for i in range(80)])
+    frame.assign(kg=[f"{i % 7 + 60} kg" for i in range(40)], y=np.arange(40) % 2).to_csv(
+        tmp_path / "t.csv", index=False
+    )
+    assert command("train", tmp_path / "t.csv", "-t", "y", "-o", tmp_path / "m", "--epochs", 1)[0] == 0
+    code, out, _ = command("info", tmp_path / "m")
+    assert code == 0 and all(
+        re.search(rf"^c{i} +1 +a number, -?[\d.e-]+ ± [\d.]+ *$", out, re.MULTILINE) for i in range(80)
+    )
+    assert re.search(r"^kg +1 +a number, 6\d\.?\d* ± \d\.?\d* kg *$", out, re.MULTILINE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import zipfile
 
 import pytest
 
@@ -67,12 +68,22 @@ def test_without_the_extra_the_core_s_commands_are_left(arguments, code, out, er
     assert result.returncode == code and out in result.stdout and said.startswith(error)
 
 
-def test_without_pyarrow_the_extra_is_named(csv_folder):
-    script = "import sys; sys.modules['pyarrow'] = None; from fastmlp.__main__ import main; sys.exit(main())"
-    arguments = ["train", str(csv_folder / "iris.csv"), "--target", "target"]
-    result = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True)
-    assert result.returncode == 2
-    assert result.stderr == "fastmlp: fastmlp.tables needs pyarrow: pip install 'fastmlp[cli]'\n"
+def test_without_the_tables_extra_csv_is_read_and_what_needs_it_names_it(csv_folder, tmp_path):
+    names = "('pyarrow', 'openpyxl', 'pandas')"
+    script = (
+        f"import sys; sys.modules.update(dict.fromkeys({names})); from fastmlp.__main__ import main; sys.exit(main())"
+    )
+    (tmp_path / "t.parquet").write_bytes(b"PAR1")
+    with zipfile.ZipFile(tmp_path / "t.xlsx", "w") as archive:
+        archive.writestr("xl/workbook.xml", "")
+    for path, said in (
+        (csv_folder / "iris.csv", ""),
+        (tmp_path / "t.parquet", "fastmlp: reading Parquet needs pyarrow: pip install 'fastmlp[tables]'\n"),
+        (tmp_path / "t.xlsx", "fastmlp: reading Excel's files needs openpyxl: pip install 'fastmlp[tables]'\n"),
+    ):
+        arguments = ["train", str(path), "--target", "target"]
+        result = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True)
+        assert (result.returncode, result.stderr) == (2 if said else 0, said)
 
 
 @pytest.mark.parametrize("argument", ["--version", "--help"])

@@ -130,7 +130,7 @@ def test_a_run_that_diverges_leaves_the_others_alone(data):
         ({"grid": {"lr": 0.1}}, "grid: lr must be a list of values to try, got 0.1"),
         ({"grid": {"lr": [0.1]}, "lr": 0.1}, "lr is given twice"),
         ({"grid": {"lrr": [0.1]}}, "grid: train has no option 'lrr'"),
-        ({"epoch": 3}, "train has no option .epoch.; did you mean .epochs."),
+        ({"epoch": 3}, "train has no option .epoch.; write epochs="),
         ({"checkpoint": "file"}, "train_many has no checkpoint"),
         ({"n_threads": 0}, "n_threads must be at least 1"),
         ({"progress": "yes"}, "progress must be"),

@@ -1,0 +1,253 @@
+"""TableModel: a network that takes tables and answers in the words of their target; and how good its answers are."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ..base.checks import check_number
+from ..model.history import History
+from ..model.mlp import MLP
+from ..model.mlp import load as load_model
+from .reading import Reading, table_of
+from .schema import ColumnReport, Schema
+
+__all__ = ["TableModel", "constant_scores", "load", "scores"]
+
+
+@dataclass(frozen=True, eq=False)
+class TableModel:
+    """A network trained on a table by `fit`: it takes tables, and answers in the target's own words.
+
+    Attributes
+    ----------
+    model : MLP
+        The network: it takes the raw numbers that ``schema.encode`` makes of a table.
+    history : History
+        One number an epoch for each quantity. Losses of a regression are those of the standardised target.
+    schema : Schema
+        What the columns mean to the network.
+    columns : tuple of ColumnReport
+        What became of each column of the training table: ``name``, ``taken``, ``missing``, ``range``.
+    scores : dict
+        How good the predictions are on the rows held out ("held_out"; on the training rows where none were): "rows",
+        "accuracy", "balanced_accuracy", "loss", and by class "precision", "recall" and "counts"; or "r2", "mae" and
+        "rmse".
+    baseline : dict
+        The same for "constant", the best answer that does not look at the columns, and for "linear", ridge or logistic
+        regression.
+    threshold : (str, float) or None
+        The class that is predicted from that probability on.
+    """
+
+    model: MLP
+    history: History
+    schema: Schema
+    columns: tuple[ColumnReport, ...] = ()
+    scores: dict[str, Any] | None = None
+    baseline: dict[str, dict[str, Any]] | None = None
+    threshold: tuple[str, float] | None = None
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The target's values in the order of the network's outputs; empty for regression."""
+        return self.schema.classes
+
+    def predict(self, frame: Any) -> np.ndarray:
+        """Predict the target of each row, (n_rows,): labels of the target's own kind, or numbers in its units.
+
+        The columns that the model was trained on may come in any order, and others with them. A missing number is taken
+        as the training rows' mean, and an unknown category, of which a warning tells, as none of the known ones.
+        """
+        outputs = self.outputs(frame)
+        if not self.classes:
+            return outputs[:, 0].astype(np.float64)
+        labels = np.array(self.classes)[self.choose(outputs)]
+        kinds: dict[str, Any] = {"whole": np.int64, "number": np.float64}
+        if self.schema.kind == "bool":
+            return labels == "True"
+        return labels.astype(kinds[self.schema.kind]) if self.schema.kind in kinds else labels
+
+    def probabilities(self, frame: Any) -> np.ndarray:
+        """The probability of each class, (n_rows, n_classes), in the order of ``classes``."""
+        if not self.classes or self.model.spec.layers[-1].act.name != "softmax":
+            raise ValueError("probabilities need a model with softmax outputs, which this one has not")
+        return self.outputs(frame)
+
+    def evaluate(self, frame: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Measure the model on a table that has the target: what ``scores`` has, and "constant" of ``baseline``."""
+        table = self._table(frame)
+        rows, y = self.schema.encode_target(table, self.model.dtype)
+        if not len(rows):
+            raise ValueError(f"no row has a value in column {self.schema.target!r}")
+        has_weights = self.schema.weight in table
+        weights = self.schema.encode_weight(table, self.model.dtype) if has_weights else None
+        x = self.schema.encode(table, self.model.dtype)[rows]
+        weights = None if weights is None else weights[rows]
+        return self.scores_of(x, y, weights), constant_scores(self.schema, y, weights, self.model.spec.loss.name)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model, with all that is said of it, to a file that `load` and `fastmlp.load` read."""
+        self.model.metadata["report"] = {
+            "columns": [asdict(column) for column in self.columns],
+            "scores": self.scores or {},
+            "baseline": self.baseline or {},
+            "history": {name: list(map(float, values)) for name, values in self.history.items()},
+        }
+        self.model.save(path)
+
+    def outputs(self, frame: Any) -> np.ndarray:
+        """The network's outputs, (n_rows, n_out): probabilities, scores under hinge, or numbers in the user's units."""
+        x = self.schema.encode(self._table(frame), self.model.dtype)
+        return self.outputs_of(x) if len(x) else np.zeros((0, self.model.spec.n_out), self.model.dtype)
+
+    def outputs_of(self, x: np.ndarray) -> np.ndarray:
+        """The outputs for encoded rows, (n_rows, n_out)."""
+        outputs = self.model.predict(x)
+        return np.exp(outputs.astype(np.float64)) if self.model.spec.loss.name == "poisson" else outputs
+
+    def choose(self, outputs: np.ndarray) -> np.ndarray:
+        """The index of the class that outputs decide for, (n_rows,)."""
+        if self.threshold is None:
+            return np.argmax(outputs, axis=1)
+        place = self.classes.index(self.threshold[0])
+        return np.where(outputs[:, place] >= self.threshold[1], place, 1 - place)
+
+    def scores_of(self, x: np.ndarray, y: np.ndarray, weights: np.ndarray | None = None) -> dict[str, Any]:
+        """Measure the model on encoded rows."""
+        outputs = self.outputs_of(x)
+        if not self.classes:
+            return scores(self.schema, outputs, y, weights, "")
+        found = scores(self.schema, outputs, y, weights, self.model.spec.loss.name, self.choose(outputs))
+        return found | {"loss": self.model.evaluate(x, y, sample_weight=weights)["loss"]}
+
+    def with_threshold(self, threshold: float) -> TableModel:
+        """The same model, which predicts its rarer class, or of two the second, from another probability on."""
+        check_number(threshold, "threshold", 0.0, 1.0, open_low=True)
+        if len(self.classes) != 2 or self.model.spec.layers[-1].act.name != "softmax":
+            raise ValueError("threshold needs two classes with probabilities")
+        counts = (self.scores or {}).get("counts", {})
+        rare = self.threshold[0] if self.threshold else min(self.classes, key=lambda name: counts.get(name, 0))
+        return replace(self, threshold=(rare, float(threshold)))
+
+    def described(self, columns: tuple[ColumnReport, ...]) -> TableModel:
+        """The same model, with the report of its columns."""
+        return replace(self, columns=columns)
+
+    def measured(self, scores: dict[str, Any], baseline: dict[str, dict[str, Any]]) -> TableModel:
+        """The same model, with its scores and those of simpler models."""
+        return replace(self, scores=scores, baseline=baseline)
+
+    def _table(self, frame: Any) -> Any:
+        return table_of(frame, self.reading)
+
+    @property
+    def reading(self) -> Reading:
+        """How tables for this model are read: with its missing values, and its decimal mark where nothing decides."""
+        likely = self.schema.decimal if self.schema.decimal == "," else ""
+        return Reading(self.schema.missing, likely=likely, header=self.schema.header)
+
+    @classmethod
+    def of(cls, model: MLP) -> TableModel:
+        """Take up a network that `fit` or ``fastmlp train`` made; a ValueError where it was not, or is damaged."""
+        schema = Schema.stored_in(model)
+        report = model.metadata.get("report", {})
+        try:
+            columns = tuple(
+                ColumnReport(str(c["name"]), str(c["taken"]), int(c["missing"]), str(c["range"]))
+                for c in report.get("columns", ())
+            )
+            history = History({str(k): [float(v) for v in values] for k, values in report.get("history", {}).items()})
+            measured, baseline = dict(report.get("scores", {})), dict(report.get("baseline", {}))
+            threshold = model.metadata["table"].get("threshold")
+            if threshold is not None:
+                threshold = str(threshold["class"]), float(threshold["from"])
+                schema.classes.index(threshold[0])
+        except (AttributeError, KeyError, TypeError, ValueError):
+            raise ValueError("the model's report of its training is broken") from None
+        return cls(model, history, schema, columns, measured, baseline, threshold)
+
+    def __repr__(self) -> str:
+        shown = {k: round(v, 4) for k, v in (self.scores or {}).items() if isinstance(v, float)}
+        return f"<TableModel of {self.schema.target!r} from {len(self.schema.columns)} columns: {shown}>"
+
+
+def load(path: str | os.PathLike[str]) -> TableModel:
+    """Read a model that `TableModel.save` or ``fastmlp train`` wrote.
+
+    Raises
+    ------
+    OSError
+    ValueError
+        For a damaged file, and for a model that was not trained on a table.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tempfile import TemporaryDirectory
+    >>> from fastmlp import tables
+    >>> found = tables.fit({"a": np.arange(50) % 7, "b": np.arange(50) % 7 * 1.5}, "b", epochs=5)
+    >>> with TemporaryDirectory() as folder:
+    ...     found.save(f"{folder}/b.safetensors")
+    ...     [column.taken for column in tables.load(f"{folder}/b.safetensors").columns]
+    ['a number', 'the target, a number']
+    """
+    return TableModel.of(load_model(path))
+
+
+def scores(
+    schema: Schema,
+    outputs: np.ndarray,
+    y: np.ndarray,
+    weights: np.ndarray | None,
+    loss: str,
+    chosen: np.ndarray | None = None,
+) -> dict[str, Any]:
+    """Measure outputs (n_rows, n_out) by the truth y (n_rows,): what `TableModel.scores` has.
+
+    ``loss`` names the network's, and ``chosen`` are the classes that were decided for: the largest output's when left
+    out.
+    """
+    w = np.ones(len(y)) if weights is None else np.asarray(weights, np.float64)
+    if not schema.classes:
+        difference = y - outputs[:, 0].astype(np.float64)
+        residual, total = (
+            np.average(difference**2, weights=w),
+            np.average((y - np.average(y, weights=w)) ** 2, weights=w),
+        )
+        return {
+            "rows": len(y),
+            "r2": float(1 - residual / total) if total > 0 else None,
+            "mae": float(np.average(np.abs(difference), weights=w)),
+            "rmse": float(np.sqrt(residual)),
+        }
+    chosen = np.argmax(outputs, axis=1) if chosen is None else chosen
+    n = len(schema.classes)
+    right = np.bincount(y, w * (chosen == y), minlength=n)
+    true, said = np.bincount(y, w, minlength=n), np.bincount(chosen, w, minlength=n)
+    result: dict[str, Any] = {
+        "rows": len(y),
+        "accuracy": float(right.sum() / w.sum()),
+        "balanced_accuracy": float(np.mean(right[true > 0] / true[true > 0])),
+        "counts": dict(zip(schema.classes, np.bincount(y, minlength=n).tolist(), strict=True)),
+        "recall": {name: float(right[k] / true[k]) if true[k] else None for k, name in enumerate(schema.classes)},
+        "precision": {name: float(right[k] / said[k]) if said[k] else None for k, name in enumerate(schema.classes)},
+    }
+    if loss == "cross_entropy":
+        of_truth = np.maximum(outputs[np.arange(len(y)), y].astype(np.float64), np.finfo(outputs.dtype).tiny)
+        result["loss"] = float(np.average(-np.log(of_truth), weights=w))
+    return result
+
+
+def constant_scores(schema: Schema, y: np.ndarray, weights: np.ndarray | None, loss: str) -> dict[str, Any]:
+    """Measure the best answer that does not look at the columns: always the mean, or the classes' shares."""
+    if schema.classes:
+        outputs = np.bincount(y, weights, minlength=len(schema.classes)) / (
+            len(y) if weights is None else weights.sum()
+        )
+    else:
+        outputs = np.array([np.average(y, weights=weights)])
+    return scores(schema, np.repeat(outputs[None], len(y), axis=0), y, weights, loss)
