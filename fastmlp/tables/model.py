@@ -11,7 +11,7 @@ import numpy as np
 from ..base.checks import check_number
 from ..model.history import History
 from ..model.mlp import MLP
-from ..model.mlp import load as load_model
+from ..model.loading import load_model
 from .reading import Reading, table_of
 from .schema import ColumnReport, Schema
 
