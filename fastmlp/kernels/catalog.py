@@ -17,16 +17,19 @@ __all__ = [
     "NETWORK",
     "Variant",
     "activation",
+    "draws",
     "dropout",
     "is_ready",
     "linear",
     "load",
     "loss",
     "network",
+    "orders",
     "prepare",
     "run_epochs",
     "softmax_backward",
     "step",
+    "streams",
 ]
 
 
@@ -47,6 +50,9 @@ KERNELS = {
     "samples_with_memory": Kernel("samples", _OF_NETWORK),
     "batches": Kernel("batches", _OF_NETWORK),
     "run_epochs": Kernel("many_epochs", "params job numbers finite kernel epochs"),
+    "streams": Kernel("random", "words width lengths count second streams"),
+    "orders": Kernel("random", "streams count rows row_stride n epochs orders"),
+    "draws": Kernel("random", "streams count draws n_draws params stride ziggurat fused certain"),
     # What those call, by addresses in the job.
     "product": Kernel("linear", "a a_row a_step b b_row b_index start start_row c c_row c_index rows vectors depth"),
     "inner_products": Kernel("linear", "a a_row w w_row start c c_row rows n_rows vectors"),
@@ -134,6 +140,21 @@ def step(optimizer: str, states: int, dtype: str) -> store.Function:
 def dropout(dtype: str) -> store.Function:
     """The function that leaves units of a hidden layer out."""
     return load(Variant("dropout", "", dtype))
+
+
+def streams() -> store.Function:
+    """What begins streams of random numbers; they are the same for networks of any dtype."""
+    return load(Variant("streams", "", "float64"))
+
+
+def orders() -> store.Function:
+    """What draws permutations from streams."""
+    return load(Variant("orders", "", "float64"))
+
+
+def draws(dtype: str) -> store.Function:
+    """What draws initial parameters from streams."""
+    return load(Variant("draws", "", dtype))
 
 
 def softmax_backward(dtype: str) -> store.Function:

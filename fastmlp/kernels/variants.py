@@ -17,7 +17,7 @@ _SOURCES = ("float32", "float64", "uint8", "int8", "uint16", "int16", "uint32", 
 def built_in() -> Iterator[Variant]:
     """All families of the catalog for both dtypes, each in all variants of the registries."""
     for dtype in ("float32", "float64"):
-        for family in (*NETWORK, "run_epochs", *LINEAR, "dropout", "softmax_backward"):
+        for family in (*NETWORK, "run_epochs", "draws", *LINEAR, "dropout", "softmax_backward"):
             yield Variant(family, "", dtype)
         for source in _SOURCES:
             yield Variant("reader", source, dtype)
@@ -31,6 +31,8 @@ def built_in() -> Iterator[Variant]:
                 yield Variant("loss", f"{loss.name}.{output}", dtype)
         for optimizer in (*(kind() for kind in OPTIMIZERS.values() if kind.rule), SGD(momentum=0.9)):
             yield Variant("step", f"{optimizer.name}.{optimizer.states}", dtype)
+    for family in ("streams", "orders"):
+        yield Variant(family, "", "float64")
     for kind in OPTIMIZERS.values():
         if kind.rule:
             yield Variant("prepare", kind.name, "float64")
