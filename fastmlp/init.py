@@ -40,9 +40,8 @@ class Uniform:
 
 
 class Distribution(NamedTuple):
-    """What the numbers of a matrix are drawn from: [low, high) evenly, or the normal one of deviation ``high`` around 0.
-
-    ``normal`` says which.
+    """What the numbers of a matrix are drawn from: [low, high) evenly, or where ``normal``, the normal distribution
+    around 0 of standard deviation ``high``.
     """
 
     normal: bool
@@ -124,7 +123,7 @@ def draw(
     weights: Sequence[np.ndarray],
     biases: Sequence[np.ndarray],
 ) -> None:
-    """Draw a network's weights, (n_out, n_in) for each layer, one layer after another; with `Uniform` also its biases."""
+    """Draw a network's weights, (n_out, n_in) a layer, one layer after another; with `Uniform` its biases as well."""
     for layer, w, b in zip(layers, weights, biases, strict=True):
         shape = w.shape[0], w.shape[1]
         drawn_from = distribution(init, shape, layer.act)

@@ -180,7 +180,7 @@ class _Tables(NamedTuple):
 
 @cache
 def _ziggurat() -> _Tables:
-    """The steps of the ziggurat by their definition, and what NumPy multiplies with, to the last bit, as it says itself.
+    """The steps of the ziggurat by their definition, and what NumPy multiplies with, as it says itself.
 
     Step i > 0 reaches from 0 to xᵢ, and all have the same area; what lies beyond the last, r, is the tail, step 0.
     """
