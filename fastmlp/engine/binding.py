@@ -65,7 +65,7 @@ class Binding:
             [0 if layer.act.elementwise else address_of(catalog.softmax_backward(self._real)) for layer in spec.layers],
             _linear_fields(self._real),
         )
-        output = _fused_output(spec)
+        output = fused_output(spec)
         loss = np.zeros((), DATA)
         loss["loss"] = self._loss_rows(spec.loss, output)
         loss["fused"], loss["loss_activates"] = bool(output), bool(output) and not spec.layers[-1].act.elementwise
@@ -179,7 +179,7 @@ def reader_of(array: np.ndarray | SparseRows, real: str) -> Variant:
 def prepare_kernels(spec: Spec, real: str, *more: Variant) -> None:
     """Compile, side by side, what has to be compiled of a spec's kernels and of these."""
     names = tuple(layer.act.name for layer in spec.layers if layer.act.builtin)
-    loss = f"{spec.loss.name}.{_fused_output(spec)}" if spec.loss.builtin else None
+    loss = f"{spec.loss.name}.{fused_output(spec)}" if spec.loss.builtin else None
     _prepare(names, all(layer.act.elementwise for layer in spec.layers), loss, real, more)
 
 
@@ -200,7 +200,7 @@ def _prepare(
         prepare(variants)
 
 
-def _fused_output(spec: Spec) -> str:
+def fused_output(spec: Spec) -> str:
     """The output's activation, where it is computed together with the loss, else ''."""
     output = spec.layers[-1].act
     return output.name if output.builtin and output.name in spec.loss.fused else ""

@@ -13,6 +13,7 @@ from . import store
 
 __all__ = [
     "KERNELS",
+    "LANES",
     "LINEAR",
     "NETWORK",
     "Variant",
@@ -20,6 +21,10 @@ __all__ = [
     "draws",
     "dropout",
     "is_ready",
+    "lane_loss",
+    "lane_softmax",
+    "lane_step",
+    "lanes",
     "linear",
     "load",
     "loss",
@@ -53,6 +58,7 @@ KERNELS = {
     "streams": Kernel("random", "words width lengths count second streams"),
     "orders": Kernel("random", "streams count rows row_stride n epochs orders"),
     "draws": Kernel("random", "streams count draws n_draws params stride ziggurat fused certain"),
+    "lanes": Kernel("lanes", "job"),
     # What those call, by addresses in the job.
     "product": Kernel("linear", "a a_row a_step b b_row b_index start start_row c c_row c_index rows vectors depth"),
     "inner_products": Kernel("linear", "a a_row w w_row start c c_row rows n_rows vectors"),
@@ -67,9 +73,14 @@ KERNELS = {
     "loss": Kernel("losses", "z:T a:T y:T delta:T rows n stride"),
     "prepare": Kernel("steps", "numbers:D options constants:D lr:d"),
     "step": Kernel("steps", "w x g states:I rows n for_weights options numbers:D factor:d"),
+    "lane_softmax": Kernel("lanes", "z a n scratch"),
+    "lane_softmax_backward": Kernel("lanes", "a delta n scratch"),
+    "lane_loss": Kernel("lanes", "z a y delta losses n scratch"),
+    "lane_step": Kernel("lanes", "w gradient states rows penalised penalties numbers factor:d scratch"),
     "dropout": Kernel("dropout", "a:T d whole rows stride key row row_step kept:d"),
 }
 NETWORK = tuple(name for name, kernel in KERNELS.items() if kernel.signature == _OF_NETWORK)
+LANES = "lanes", "lane_softmax", "lane_softmax_backward"
 LINEAR = tuple(name for name, kernel in KERNELS.items() if kernel.file == "linear")
 
 
@@ -155,6 +166,26 @@ def orders() -> store.Function:
 def draws(dtype: str) -> store.Function:
     """What draws initial parameters from streams."""
     return load(Variant("draws", "", dtype))
+
+
+def lanes(dtype: str) -> store.Function:
+    """The kernel that trains networks side by side (lanes.py)."""
+    return load(Variant("lanes", "", dtype))
+
+
+def lane_softmax(dtype: str) -> tuple[store.Function, store.Function]:
+    """The softmax of networks side by side, and the way back through it."""
+    return load(Variant("lane_softmax", "", dtype)), load(Variant("lane_softmax_backward", "", dtype))
+
+
+def lane_loss(name: str, output: str, dtype: str) -> store.Function:
+    """`loss` of networks side by side."""
+    return load(Variant("lane_loss", f"{name}.{output}", dtype))
+
+
+def lane_step(optimizer: str, states: int, dtype: str) -> store.Function:
+    """`step` of networks side by side."""
+    return load(Variant("lane_step", f"{optimizer}.{states}", dtype))
 
 
 def softmax_backward(dtype: str) -> store.Function:

@@ -22,8 +22,9 @@ import numpy as np
 from .checked import checked, fenced
 
 __all__ = [
-    "CALL", "DATA", "DRAW", "JOB", "LAYER", "LINEAR", "MEMBER", "MODES", "NUMBERS", "OPTIONS", "SHARED", "STEP",
-    "STREAM", "TEAM", "TOTALS", "WORKSPACE", "ZIGGURAT", "Place", "aligned", "padded", "parameter_places",
+    "CALL", "DATA", "DRAW", "JOB", "LANES", "LANE_LAYER", "LAYER", "LINEAR", "MEMBER", "MODES", "NUMBERS", "OPTIONS",
+    "SHARED", "STEP", "STREAM", "TEAM", "TOTALS", "WORKSPACE", "ZIGGURAT", "Place", "aligned", "padded",
+    "parameter_places",
 ]  # fmt: skip
 
 # A layer: written by engine/memory.py. ``…_row`` are strides in bytes from row to row.
@@ -208,28 +209,6 @@ MODES = np.dtype(
     align=True,
 )
 
-# What threads share. Two cores that write to one cache line, or to neighbours, wait for each other: so each record has
-# two lines of its own.
-_APART = 128  # bytes
-SHARED = np.dtype(
-    {
-        "names": ["arrivals", "give_up"],  # how many arrived at barriers so far; whether to give up
-        "formats": ["i8", "i8"],
-        "offsets": [0, 8],
-        "itemsize": _APART,
-    },
-    align=True,
-)
-MEMBER = np.dtype(
-    {
-        "names": ["totals", "weight", "batch_weight"],  # of its part of a batch; the weight of the batch so far
-        "formats": [TOTALS, "f8", "f8"],
-        "offsets": [0, 16, 24],
-        "itemsize": _APART,
-    },
-    align=True,
-)
-
 # A stream of random numbers: PCG64's two 128-bit numbers, and half of the last 64 bits, where it is still to be used.
 # This and the next two: written by engine/random.py.
 STREAM = np.dtype(
@@ -265,6 +244,88 @@ ZIGGURAT = np.dtype(
         ("widths", "i8"),  # what 2⁻⁵² of a step is, float64
         ("inner", "i8"),  # how much of a step, of 2⁵², lies under the density as a whole, int64
         ("heights", "i8"),  # the density at a step's end, float64
+    ],
+    align=True,
+)
+
+# What threads share. Two cores that write to one cache line, or to neighbours, wait for each other: so each record has
+# two lines of its own.
+_APART = 128  # bytes
+SHARED = np.dtype(
+    {
+        "names": ["arrivals", "give_up"],  # how many arrived at barriers so far; whether to give up
+        "formats": ["i8", "i8"],
+        "offsets": [0, 8],
+        "itemsize": _APART,
+    },
+    align=True,
+)
+MEMBER = np.dtype(
+    {
+        "names": ["totals", "weight", "batch_weight"],  # of its part of a batch; the weight of the batch so far
+        "formats": [TOTALS, "f8", "f8"],
+        "offsets": [0, 16, 24],
+        "itemsize": _APART,
+    },
+    align=True,
+)
+
+# Networks side by side, one in each lane (kernels/lanes.py): written by engine/lanes.py. A row is as many reals as there
+# are lanes; so are rows of float64 numbers.
+LANE_LAYER = np.dtype(
+    [
+        ("n_in", "i8"),
+        ("n_out", "i8"),
+        ("has_biases", "i8"),
+        ("w", "i8"),  # addresses of rows: the weights (n_out, n_in),
+        ("b", "i8"),  # the biases,
+        ("input", "i8"),  # what the layer sees: the a of the one below, or x,
+        ("z", "i8"),  # pre-activations,
+        ("a", "i8"),  # activations,
+        ("d", "i8"),  # their derivatives,
+        ("delta", "i8"),  # and dL/dz
+        ("activation", "i8"),  # functions: its activation,
+        ("softmax_backward", "i8"),  # and the way back through a softmax, or 0
+        ("slope", "f8"),  # of a leaky_relu
+    ],
+    align=True,
+)
+LANES = np.dtype(
+    [
+        ("n_layers", "i8"),
+        ("layers", "i8"),  # address of the LANE_LAYER records
+        ("n_params", "i8"),  # rows of parameters
+        ("params", "i8"),
+        ("finite", "i8"),  # the parameters of each lane's last finite epoch
+        ("alive", "i8"),  # float64: 1, or 0 where the numbers of a lane's epoch were not finite
+        ("gradient", "i8"),  # distance of the gradient from the parameters in bytes; 0: plain SGD, which needs none
+        ("n_states", "i8"),  # vectors of the optimiser's state:
+        ("states", "i8"),  # address of their distances, int64
+        ("x", "i8"),  # (n_samples, n_in) and
+        ("y", "i8"),  # (n_samples, n_out) of the networks' dtype
+        ("order", "i8"),  # rows of int64: the sample that each lane takes next
+        ("count", "i8"),  # samples an epoch
+        ("batch", "i8"),  # and a step
+        ("epochs", "i8"),
+        ("rates", "i8"),  # float64: learning rates, a row an epoch,
+        ("losses", "i8"),  # and where the sums of losses
+        ("right", "i8"),  # and of right answers go
+        ("targets", "i8"),  # rows of y
+        ("loss", "i8"),  # functions: the loss,
+        ("prepare", "i8"),  # what makes the numbers of a step,
+        ("rule", "i8"),  # and the step
+        ("fused", "i8"),  # whether the loss writes dL/dz, not dL/da
+        ("loss_activates", "i8"),  # whether the loss computes the outputs as well (softmax)
+        ("score_classes", "i8"),
+        ("score_labels", "i8"),
+        ("options", "i8"),  # an OPTIONS record, of which the steps are used
+        ("constants", "i8"),  # the optimiser's settings, float64
+        ("step_numbers", "i8"),  # room for a lane's numbers of a step, float64,
+        ("n_numbers", "i8"),  # how many these are,
+        ("numbers", "i8"),  # for those of all lanes, in rows,
+        ("factors", "i8"),  # a row of what plain SGD multiplies gradients with,
+        ("penalties", "i8"),  # and rows with each lane's l1 and l2
+        ("scratch", "i8"),  # rows for sums
     ],
     align=True,
 )

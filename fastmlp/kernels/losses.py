@@ -21,25 +21,43 @@ def build(name: str, dtype: str):
     """The Python function to compile for "loss.mse." or, fused with an activation, "loss.bce.sigmoid"."""
     real = np.dtype(dtype).type
     _, loss, output = name.split(".")
-    if output:
-        return _loss_rows(_FUSED[loss, output](real))
+    if (loss, output) == ("cross_entropy", "softmax"):
+        return _loss_rows(_cross_entropy_softmax(real))
     if LOSSES[loss].rowwise:
-        return _loss_rows(_ROWWISE[loss])
-    return loss_rows(specialised(LOSSES[loss].function, real), specialised(LOSSES[loss].derivative, real))
+        return _loss_rows(ROWWISE[loss])
+    return _loss_rows(_row_of(of_one_output(loss, output, real)))
+
+
+def of_one_output(loss, output, real):
+    """A loss of single outputs, in itself or fused with an activation, as a function of z, a and y: its value, and its
+    derivative by a, or by z where it is fused."""
+    if output:
+        return _FUSED[loss, output](real)
+    function, derivative = specialised(LOSSES[loss].function, real), specialised(LOSSES[loss].derivative, real)
+    return _of_functions(function, derivative)
 
 
 def loss_rows(function, derivative):
     """Sum over rows and outputs of a loss of single outputs; delta = dL/da."""
+    return _loss_rows(_row_of(_of_functions(function, derivative)))
+
+
+def _of_functions(function, derivative):
+    return force_inlined(lambda z, a, y: (function(a, y), derivative(a, y)))
+
+
+def _row_of(one):
+    """The loss of a row of single outputs."""
 
     @force_inlined
     def row(z, a, y, delta, n):
         total = 0.0
         for k in range(n):
-            total += function(a[k], y[k])
-            delta[k] = derivative(a[k], y[k])
+            value, delta[k] = one(z[k], a[k], y[k])
+            total += value
         return total
 
-    return _loss_rows(row)
+    return row
 
 
 def _loss_rows(row):
@@ -85,39 +103,33 @@ def _cross_entropy_softmax(real):
 
 
 def _cross_entropy_sigmoid(real):
-    """-Σ y log sigmoid(z) = Σ y softplus(-z); delta = dL/dz = -y sigmoid(-z)."""
+    """-y log sigmoid(z) = y softplus(-z); dL/dz = -y sigmoid(-z)."""
     double = functions(np.float64)
 
     @force_inlined
-    def row(z, a, y, delta, n):
-        total = 0.0
-        for k in range(n):
-            wide = np.float64(z[k])
-            e = double.exp(-double.abs(wide))
-            total += y[k] * (double.maximum(-wide, 0.0) + double.log1p(e))
-            delta[k] = -y[k] * double.where(wide > 0.0, e, 1.0) / (1.0 + e)
-        return total
+    def one(z, a, y):
+        wide = np.float64(z)
+        e = double.exp(-double.abs(wide))
+        value = y * (double.maximum(-wide, 0.0) + double.log1p(e))
+        return value, -y * double.where(wide > 0.0, e, 1.0) / (1.0 + e)
 
-    return row
+    return one
 
 
 def _bce_sigmoid(real):
-    """-Σ y log sigmoid(z) + (1 - y) log(1 - sigmoid(z)) = Σ softplus(z) - y z; delta = dL/dz = a - y.
+    """-y log sigmoid(z) - (1 - y) log(1 - sigmoid(z)) = softplus(z) - y z; dL/dz = a - y.
 
     softplus(z) - y z is arranged so that no two large numbers are subtracted.
     """
     double = functions(np.float64)
 
     @force_inlined
-    def row(z, a, y, delta, n):
-        total = 0.0
-        for k in range(n):
-            wide = np.float64(z[k])
-            total += wide * (double.where(wide > 0.0, 1.0, 0.0) - y[k]) + double.log1p(double.exp(-double.abs(wide)))
-            delta[k] = a[k] - y[k]
-        return total
+    def one(z, a, y):
+        wide = np.float64(z)
+        value = wide * (double.where(wide > 0.0, 1.0, 0.0) - y) + double.log1p(double.exp(-double.abs(wide)))
+        return value, a - y
 
-    return row
+    return one
 
 
 @force_inlined
@@ -138,9 +150,8 @@ def _hinge(z, a, y, delta, n):
     return total
 
 
-_ROWWISE = {"hinge": _hinge}
+ROWWISE = {"hinge": _hinge}
 _FUSED = {
-    ("cross_entropy", "softmax"): _cross_entropy_softmax,
     ("cross_entropy", "sigmoid"): _cross_entropy_sigmoid,
     ("bce", "sigmoid"): _bce_sigmoid,
 }

@@ -20,7 +20,7 @@ def build(name: str, dtype: str):
     return _step(OPTIMIZERS[optimizer], int(states[0]), np.dtype(dtype).type)
 
 
-def _count_numbers(optimizer):
+def count_numbers(optimizer):
     """How many numbers all parameters share in a step."""
     return len(optimizer.prepare(1.0, 1.0, optimizer().constants))
 
@@ -36,7 +36,7 @@ def _prepare(optimizer):
     def write(i, numbers, values):
         numbers[i] = values[i]
 
-    n_numbers = _count_numbers(optimizer)
+    n_numbers = count_numbers(optimizer)
     write_all = for_each(n_numbers, write)
 
     def prepare(numbers, options, constants, lr):
@@ -55,7 +55,7 @@ def _step(optimizer, n_states, real):
     """
     rule = specialised(optimizer.rule, real)
     sign = functions(real).sign
-    n_numbers = _count_numbers(optimizer)
+    n_numbers = count_numbers(optimizer)
     all_numbers = tuple_of(n_numbers, force_inlined(lambda i, numbers: real(numbers[i])))
     all_places = tuple_of(n_states, force_inlined(lambda i, w, states: w + states[i]))
     read_all = tuple_of(n_states, force_inlined(lambda i, places, n, k: array_at(places[i], n, real)[k]))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from ..activations import ACTIVATIONS
 from ..losses import LOSSES
 from ..optimizers import OPTIMIZERS, SGD
-from .catalog import LINEAR, NETWORK, Variant
+from .catalog import LANES, LINEAR, NETWORK, Variant
 
 __all__ = ["built_in"]
 
@@ -18,6 +18,7 @@ def built_in() -> Iterator[Variant]:
     """All families of the catalog for both dtypes, each in all variants of the registries."""
     for dtype in ("float32", "float64"):
         for family in (*NETWORK, "run_epochs", "draws", *LINEAR, "dropout", "softmax_backward"):
+        for family in (*NETWORK, "run_epochs", *LINEAR, "dropout", "softmax_backward", *LANES):
             yield Variant(family, "", dtype)
         for source in _SOURCES:
             yield Variant("reader", source, dtype)
@@ -28,9 +29,11 @@ def built_in() -> Iterator[Variant]:
             yield Variant("activation", name, dtype)
         for loss in LOSSES.values():
             for output in (*loss.fused, ""):
-                yield Variant("loss", f"{loss.name}.{output}", dtype)
+                for family in ("loss", "lane_loss"):
+                    yield Variant(family, f"{loss.name}.{output}", dtype)
         for optimizer in (*(kind() for kind in OPTIMIZERS.values() if kind.rule), SGD(momentum=0.9)):
-            yield Variant("step", f"{optimizer.name}.{optimizer.states}", dtype)
+            for family in ("step", "lane_step"):
+                yield Variant(family, f"{optimizer.name}.{optimizer.states}", dtype)
     for family in ("streams", "orders"):
         yield Variant(family, "", "float64")
     for kind in OPTIMIZERS.values():
