@@ -17,8 +17,7 @@ _SOURCES = ("float32", "float64", "uint8", "int8", "uint16", "int16", "uint32", 
 def built_in() -> Iterator[Variant]:
     """All families of the catalog for both dtypes, each in all variants of the registries."""
     for dtype in ("float32", "float64"):
-        for family in (*NETWORK, "run_epochs", "draws", *LINEAR, "dropout", "softmax_backward"):
-        for family in (*NETWORK, "run_epochs", *LINEAR, "dropout", "softmax_backward", *LANES):
+        for family in (*NETWORK, "run_epochs", "draws", *LINEAR, "dropout", "softmax_backward", *LANES):
             yield Variant(family, "", dtype)
         for source in _SOURCES:
             yield Variant("reader", source, dtype)
