@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .activations import Activation
 from .base.checks import check_choice, check_number
+from .spec import Layer
 
 __all__ = ["INITS", "Uniform"]
 
 Shape = tuple[int, int]  # (n_out, n_in)
-Draw = Callable[[np.random.Generator, Shape, Activation], np.ndarray]
+Rule = Callable[[Shape, Activation], "Distribution"]
 
 
 @dataclass(frozen=True)
@@ -38,27 +39,41 @@ class Uniform:
         check_number(self.high, "Uniform: high", low)
 
 
-def _normal(std: Callable[[int, int], float]) -> Draw:
-    return lambda rng, shape, act: rng.normal(0.0, std(*shape), shape)
+class Distribution(NamedTuple):
+    """What the numbers of a matrix are drawn from: [low, high) evenly, or where ``normal``, the normal distribution
+    around 0 of standard deviation ``high``.
+    """
+
+    normal: bool
+    low: float
+    high: float
+
+    def draw(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+        """Draw numbers of that shape."""
+        return rng.normal(0.0, self.high, shape) if self.normal else rng.uniform(self.low, self.high, shape)
 
 
-def _uniform(std: Callable[[int, int], float]) -> Draw:
-    def draw(rng: np.random.Generator, shape: Shape, act: Activation) -> np.ndarray:
+def _normal(std: Callable[[int, int], float]) -> Rule:
+    return lambda shape, act: Distribution(True, 0.0, std(*shape))
+
+
+def _uniform(std: Callable[[int, int], float]) -> Rule:
+    def rule(shape: Shape, act: Activation) -> Distribution:
         limit = math.sqrt(3.0) * std(*shape)
-        return rng.uniform(-limit, limit, shape)
+        return Distribution(False, -limit, limit)
 
-    return draw
+    return rule
 
 
-def _orthogonal(rng: np.random.Generator, shape: Shape, act: Activation) -> np.ndarray:
+def _orthogonal(rng: np.random.Generator, shape: Shape) -> np.ndarray:
     """Draw orthonormal rows or columns (Saxe, McClelland and Ganguli 2013), by QR with the signs made unique."""
     q, r = np.linalg.qr(rng.normal(size=(max(shape), min(shape))))
     q *= np.sign(np.diag(r))
     return q if shape[0] >= shape[1] else q.T
 
 
-def _auto(rng: np.random.Generator, shape: Shape, act: Activation) -> np.ndarray:
-    return INITS["he_normal" if act.traits.rectifier else "glorot_uniform"](rng, shape, act)
+def _auto(shape: Shape, act: Activation) -> Distribution:
+    return _RULES["he_normal" if act.traits.rectifier else "glorot_uniform"](shape, act)
 
 
 def _he(n_out: int, n_in: int) -> float:
@@ -76,7 +91,7 @@ def _lecun(n_out: int, n_in: int) -> float:
     return math.sqrt(1.0 / n_in)
 
 
-INITS: dict[str, Draw] = {
+_RULES: dict[str, Rule] = {
     "auto": _auto,
     "he_normal": _normal(_he),
     "he_uniform": _uniform(_he),
@@ -84,11 +99,34 @@ INITS: dict[str, Draw] = {
     "glorot_uniform": _uniform(_glorot),
     "lecun_normal": _normal(_lecun),
     "lecun_uniform": _uniform(_lecun),
-    "orthogonal": _orthogonal,
 }
-"""Every initialisation by its name; "auto" is he_normal under rectifiers such as relu, else glorot_uniform."""
+INITS = [*_RULES, "orthogonal"]
+"""Every initialisation's name; "auto" is he_normal under rectifiers such as relu, else glorot_uniform."""
 
 
-def initializer(init: Any) -> Draw | Uniform:
-    """Return the function that draws weights, or the `Uniform`, that the ``init`` argument means."""
-    return init if isinstance(init, Uniform) else INITS[check_choice(init, "init", INITS)]
+def check_init(init: Any) -> str | Uniform:
+    """Return an ``init`` argument: a `Uniform`, or a name of `INITS`."""
+    return init if isinstance(init, Uniform) else check_choice(init, "init", INITS)
+
+
+def distribution(init: str | Uniform, shape: Shape, act: Activation) -> Distribution | None:
+    """What a layer's weights are drawn from; None where their numbers depend on each other."""
+    if isinstance(init, Uniform):
+        return Distribution(False, init.low, init.high)
+    return _RULES[init](shape, act) if init in _RULES else None
+
+
+def draw(
+    init: str | Uniform,
+    rng: np.random.Generator,
+    layers: Sequence[Layer],
+    weights: Sequence[np.ndarray],
+    biases: Sequence[np.ndarray],
+) -> None:
+    """Draw a network's weights, (n_out, n_in) a layer, one layer after another; with `Uniform` its biases as well."""
+    for layer, w, b in zip(layers, weights, biases, strict=True):
+        shape = w.shape[0], w.shape[1]
+        drawn_from = distribution(init, shape, layer.act)
+        w[...] = _orthogonal(rng, shape) if drawn_from is None else drawn_from.draw(rng, shape)
+        if isinstance(init, Uniform) and layer.bias:
+            b[...] = rng.uniform(init.low, init.high, b.shape)

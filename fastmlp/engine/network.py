@@ -13,6 +13,7 @@ from ..kernels.report import level
 from ..metrics import Metric, one_hot
 from ..spec import Spec
 from .engine import Engine
+from .random import unflattened
 
 __all__ = ["Network", "evaluate_rows", "is_plain", "kernels_level", "mean_values", "named_values"]
 
@@ -97,17 +98,7 @@ class Network:
 
     def unflatten(self, vector: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Views of a vector shaped like ``params`` (a gradient, say): lists like ``weights`` and ``biases``."""
-        weights, biases = [], []
-        for place in self._places:
-            stored = vector[place.w : place.b].reshape(place.shape)
-            weights.append(stored.T if place.by_inputs else stored)
-            if place.has_biases:
-                biases.append(vector[place.b : place.b + place.n_out])
-            else:
-                zeros = np.zeros(place.n_out, self.dtype)
-                zeros.flags.writeable = False
-                biases.append(zeros)
-        return weights, biases
+        return unflattened(vector, self._places)
 
 
 def kernels_level() -> str:

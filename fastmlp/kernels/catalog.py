@@ -18,6 +18,7 @@ __all__ = [
     "NETWORK",
     "Variant",
     "activation",
+    "draws",
     "dropout",
     "is_ready",
     "lane_loss",
@@ -29,11 +30,13 @@ __all__ = [
     "loss",
     "network",
     "predict_networks",
+    "orders",
     "prepare",
     "run_epochs",
     "run_networks",
     "softmax_backward",
     "step",
+    "streams",
 ]
 
 
@@ -58,6 +61,9 @@ KERNELS = {
         "populations", "params job numbers kernel first networks base params_row x_row y_row result_row"
     ),
     "predict_networks": Kernel("populations", "params job networks base params_row x_row"),
+    "streams": Kernel("random", "words width lengths count second streams"),
+    "orders": Kernel("random", "streams count rows row_stride n epochs orders"),
+    "draws": Kernel("random", "streams count draws n_draws params stride ziggurat fused certain"),
     "lanes": Kernel("lanes", "job"),
     # What those call, by addresses in the job.
     "product": Kernel("linear", "a a_row a_step b b_row b_index start start_row c c_row c_index rows vectors depth"),
@@ -161,6 +167,21 @@ def step(optimizer: str, states: int, dtype: str) -> store.Function:
 def dropout(dtype: str) -> store.Function:
     """The function that leaves units of a hidden layer out."""
     return load(Variant("dropout", "", dtype))
+
+
+def streams() -> store.Function:
+    """What begins streams of random numbers; they are the same for networks of any dtype."""
+    return load(Variant("streams", "", "float64"))
+
+
+def orders() -> store.Function:
+    """What draws permutations from streams."""
+    return load(Variant("orders", "", "float64"))
+
+
+def draws(dtype: str) -> store.Function:
+    """What draws initial parameters from streams."""
+    return load(Variant("draws", "", dtype))
 
 
 def lanes(dtype: str) -> store.Function:

@@ -22,8 +22,9 @@ import numpy as np
 from .checked import checked, fenced
 
 __all__ = [
-    "CALL", "DATA", "JOB", "LANES", "LANE_LAYER", "LAYER", "LINEAR", "MEMBER", "MODES", "NUMBERS", "OPTIONS", "SHARED",
-    "STEP", "TEAM", "TOTALS", "WORKSPACE", "Place", "aligned", "padded", "parameter_places",
+    "CALL", "DATA", "DRAW", "JOB", "LANES", "LANE_LAYER", "LAYER", "LINEAR", "MEMBER", "MODES", "NUMBERS", "OPTIONS",
+    "SHARED", "STEP", "STREAM", "TEAM", "TOTALS", "WORKSPACE", "ZIGGURAT", "Place", "aligned", "padded",
+    "parameter_places",
 ]  # fmt: skip
 
 # A layer: written by engine/memory.py. ``…_row`` are strides in bytes from row to row.
@@ -206,6 +207,45 @@ MODES = np.dtype(
         ("coefficients", "i8"),  # [k] of the gradient of k samples ago in the weights, float64
         ("scale1", "f8"),  # what kernels keep of the modes is divided by these
         ("scale2", "f8"),
+    ],
+    align=True,
+)
+
+# A stream of random numbers: PCG64's two 128-bit numbers, and half of the last 64 bits, where it is still to be used.
+# This and the next two: written by engine/random.py.
+STREAM = np.dtype(
+    [
+        ("state_low", "u8"),
+        ("state_high", "u8"),
+        ("increment_low", "u8"),
+        ("increment_high", "u8"),
+        ("half", "u8"),
+        ("has_half", "i8"),
+    ],
+    align=True,
+)
+
+# A matrix of initial parameters, which is drawn row by row.
+DRAW = np.dtype(
+    [
+        ("rows", "i8"),
+        ("columns", "i8"),
+        ("at", "i8"),  # where it begins in a network's parameters,
+        ("row", "i8"),  # and its strides; all in bytes
+        ("column", "i8"),
+        ("normal", "i8"),  # whether its numbers are scale · a standard normal one, else low + scale · one of [0, 1)
+        ("low", "f8"),
+        ("scale", "f8"),
+    ],
+    align=True,
+)
+
+# The ziggurat under the normal density: addresses of 256 numbers each, a step's.
+ZIGGURAT = np.dtype(
+    [
+        ("widths", "i8"),  # what 2⁻⁵² of a step is, float64
+        ("inner", "i8"),  # how much of a step, of 2⁵², lies under the density as a whole, int64
+        ("heights", "i8"),  # the density at a step's end, float64
     ],
     align=True,
 )

@@ -22,6 +22,7 @@ def built_in() -> Iterator[Variant]:
             "run_epochs",
             "run_networks",
             "predict_networks",
+            "draws",
             *LINEAR,
             "dropout",
             "softmax_backward",
@@ -42,6 +43,8 @@ def built_in() -> Iterator[Variant]:
         for optimizer in (*(kind() for kind in OPTIMIZERS.values() if kind.rule), SGD(momentum=0.9)):
             for family in ("step", "lane_step"):
                 yield Variant(family, f"{optimizer.name}.{optimizer.states}", dtype)
+    for family in ("streams", "orders"):
+        yield Variant(family, "", "float64")
     for kind in OPTIMIZERS.values():
         if kind.rule:
             yield Variant("prepare", kind.name, "float64")

@@ -14,7 +14,7 @@ from ..base.checks import check_choice, check_count, check_dtype, check_out, che
 from ..base.ram import check_memory
 from ..base.remedies import attribute_error
 from ..engine.network import Network, evaluate_rows, is_plain, mean_values
-from ..init import Uniform, initializer
+from ..init import Uniform, check_init, draw
 from ..metrics import named_metrics
 from ..spec import Spec
 from . import files
@@ -92,7 +92,7 @@ class MLP(Network):
         seed: int | None = None,
         dtype: Any = "float32",
     ) -> None:
-        draw = initializer(init)
+        init = check_init(init)
         kind = check_dtype(dtype)
         seed = check_seed(seed)
         spec = spec if isinstance(spec, Spec) else Spec(spec)
@@ -102,13 +102,7 @@ class MLP(Network):
         self._build(spec, kind)
         # A stream of its own, so that the order of samples, drawn from default_rng(seed), does not depend on the net.
         rng = np.random.default_rng(None if seed is None else [seed, 1])
-        for layer, weights, biases in zip(self.spec.layers, self.weights, self.biases, strict=True):
-            if isinstance(draw, Uniform):
-                weights[...] = rng.uniform(draw.low, draw.high, weights.shape)
-                if layer.bias:
-                    biases[...] = rng.uniform(draw.low, draw.high, biases.shape)
-            else:
-                weights[...] = draw(rng, (weights.shape[0], weights.shape[1]), layer.act)
+        draw(init, rng, self.spec.layers, self.weights, self.biases)
 
     def _build(self, spec: Spec, dtype: np.dtype) -> None:
         """Make the network, all its parameters zero, without names and metadata."""

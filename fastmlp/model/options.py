@@ -10,7 +10,7 @@ import numpy as np
 
 from ..base.checks import check_choice, check_count, check_dtype, check_flag, check_number, check_seed
 from ..engine.epochs import Samples
-from ..init import Uniform, initializer
+from ..init import Uniform, check_init
 from ..losses import get_loss
 from ..metrics import Metric, named_metrics
 from ..optimizers import LBFGS, Optimizer, get_optimizer
@@ -268,7 +268,7 @@ def _spec_and_dtype(spec: Any, loss: Any, init: Any, dtype: Any) -> tuple[Spec, 
         raise ValueError(f"loss is {cost.name}, but the spec has cost {spec.loss.name}; give one of them")
     if model is not None:
         return spec, model.dtype
-    initializer(init)
+    check_init(init)
     return spec, check_dtype("float32" if dtype is None else dtype)
 
 
