@@ -23,7 +23,7 @@ from .blocks import wide_block
 from .call import KernelCall
 from .memory import Functions, Parameters, Workspace, fields, record_of, words
 
-__all__ = ["Binding", "DataView", "address_of", "fused_output", "pin", "prepare_kernels", "reader_of"]
+__all__ = ["Binding", "DataView", "address_of", "affine_of", "fused_output", "pin", "prepare_kernels", "reader_of"]
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Binding:
         loss["fused"], loss["loss_activates"] = bool(output), bool(output) and not spec.layers[-1].act.elementwise
         loss["score_labels"], loss["score_classes"] = spec.multilabel, spec.one_of_many and not spec.multilabel
         self._loss = words(loss)
-        self.affine = _affine(spec, self._dtype)
+        self.affine = affine_of(spec, self._dtype)
 
     def view(
         self, x: np.ndarray | SparseRows, y: np.ndarray | None = None, weights: np.ndarray | None = None
@@ -237,7 +237,7 @@ def _linear_fields(real: str) -> tuple[float, ...]:
     return fields(LINEAR, **{name: address_of(catalog.linear(name, real)) for name in catalog.LINEAR})
 
 
-def _affine(spec: Spec, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray] | None:
+def affine_of(spec: Spec, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray] | None:
     """The input's shift and scale, (n_in,) each, with room for a cache line behind; None where the spec has neither."""
     if spec.shift is None and spec.scale is None:
         return None

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 
 from ..kernels import catalog
 from ..kernels.catalog import Variant
 from ..kernels.layout import LANE_LAYER, LANES, OPTIONS, aligned, parameter_places
+from ..metrics import one_hot
 from ..optimizers import SGD, Optimizer
 from ..spec import Spec
-from .binding import address_of, fused_output, prepare_kernels
+from .binding import address_of, affine_of, fused_output, prepare_kernels
 from .memory import fields, words
 
-__all__ = ["LaneRunner", "lanes_refusal"]
+__all__ = ["LaneRunner", "lanes_of", "lanes_refusal", "lanes_samples"]
 
 _ROWS = "z", "a", "d", "delta"
 _SCRATCH = 16  # rows that sums and steps take at most
@@ -30,6 +32,21 @@ def lanes_refusal(spec: Spec, optimizer: Optimizer) -> str:
     if optimizer.rule is None:
         return f"{optimizer.name} looks at all samples at once"
     return ""
+
+
+@cache
+def lanes_of(dtype: np.dtype) -> int:
+    """How many networks of that dtype lie side by side: the kernel says so when it has nothing to train."""
+    return int(catalog.lanes(dtype.name)(np.zeros((), LANES).ctypes.data))
+
+
+def lanes_samples(spec: Spec, dtype: np.dtype, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Checked x and y as `LaneRunner` takes them: copies of that dtype, x shifted and scaled, class indices one-hot."""
+    inputs = np.array(x, dtype, order="C")
+    affine = affine_of(spec, dtype)
+    if affine is not None:
+        inputs = (inputs - affine[0]) * affine[1]
+    return inputs, np.array(one_hot(y, spec.n_out, dtype), dtype, order="C")
 
 
 class LaneRunner:
@@ -63,7 +80,7 @@ class LaneRunner:
         _prepare(spec, real, optimizer)
         self._train = catalog.lanes(real)
         self._job = np.zeros((), LANES)
-        self.width = lanes = int(self._train(self._job.ctypes.data))
+        self.width = lanes = lanes_of(dtype)
         self._spec, self._dtype, self._alive = spec, dtype, (x, y)
         places, self._n_params = parameter_places(spec.widths, [layer.bias for layer in spec.layers])
         self._flat = np.concatenate([  # where in the flat vector the number of each row stands
@@ -196,8 +213,8 @@ class LaneRunner:
     def run(self, orders: np.ndarray, rates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Train for some epochs: orders (n_networks, epochs, n_samples) of int64, learning rates (n_networks, epochs).
 
-        Returns the sums of losses and of right answers, (n_networks, epochs) each; those of an epoch that was not
-        finite, and of later ones, mean nothing.
+        Returns the sums of losses and of right answers, (n_networks, epochs) each. Losses are NaN from a network's
+        first epoch on whose loss or parameters were not finite.
         """
         n, epochs, count = orders.shape
         order = np.zeros((epochs * count, self.width), np.int64)

@@ -52,7 +52,8 @@ class Population:
 
         Rows of params (n_networks, n_params) are contiguous; ``rows`` are the bytes from network to network in x and y.
         """
-        call = KernelCall(np.arange(n_samples), BLOCK, outputs=None if outputs is None else outputs[0], scored=scored)
+        first, block = None if outputs is None else outputs[0], self.binding.block
+        call = KernelCall(np.arange(n_samples), block, outputs=first, scored=scored)
         return self._run("forward", params, view, call, rows, 0.0, outputs)
 
     def gradient(
@@ -60,9 +61,9 @@ class Population:
     ) -> np.ndarray:
         """Write the gradients of mean losses to (n_networks, n_params), and return the sums of losses and of right
         answers, (n_networks, 2). Arguments are as in `forward`."""
-        call = KernelCall(
-            np.arange(n_samples), BLOCK, batch=n_samples, part=part_of_batch(n_samples), gradient=gradients[0]
-        )
+        block, order = self.binding.block, np.arange(n_samples)
+        part = part_of_batch(n_samples, block)
+        call = KernelCall(order, block, batch=n_samples, part=part, gradient=gradients[0])
         call.mark(begins=True, ends=True)
         return self._run("batches", params, view, call, rows, 1 / n_samples, gradients)
 

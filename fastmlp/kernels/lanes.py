@@ -210,7 +210,8 @@ def _lanes(real):
 
     @kernel_function
     def end_epoch(job, epoch):
-        """Keep the parameters of the lanes whose numbers are finite; the others are alive no longer."""
+        """Keep the parameters of the lanes whose numbers are finite; the others are alive no longer, and their losses
+        NaN."""
         losses = array_at(job.losses + 8 * epoch * lanes, lanes, np.float64)
         right = array_at(job.right + 8 * epoch * lanes, lanes, np.float64)
         so_far, loss = array_at(job.right_so_far, lanes, real), array_at(job.scratch, lanes, real)
@@ -219,6 +220,10 @@ def _lanes(real):
             so_far[lane] = 0
             loss[lane] = real(losses[lane] * 0.0)
         keep_finite(vectors, real, job.n_params, job.scratch, job.params, job.alive, job.finite)
+        alive = array_at(job.alive, lanes, real)
+        for lane in range(lanes):
+            if alive[lane] == 0:
+                losses[lane] = np.nan
 
     def train(job):
         job = record_at(job, LANES)

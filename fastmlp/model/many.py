@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from queue import Empty, SimpleQueue
@@ -13,18 +13,22 @@ from typing import Any
 
 import numpy as np
 
-from ..base.checks import check_count, check_seed
+from ..base.checks import check_count, check_flag, check_seed
 from ..base.cores import usable_cores
 from ..base.remedies import OF_TRAINING, check_options
+from ..engine.lanes import lanes_of
 from ..spec import Spec
 from .history import DivergenceError, History
 from .mlp import MLP
 from .options import Options, TrainingData
 from .progress import RunReport, RunsProgress, Stopped, check_progress
-from .training import TrainResult, train
+from .side_by_side import Group, lanes_pay, no_lanes_because
+from .training import train
 
 __all__ = ["Trained", "train_many"]
 
+Result = tuple[MLP, History, DivergenceError | None]
+Work = Callable[[Sequence[RunReport]], Iterator[Result]]
 _DEFAULTS: Mapping[str, Any] = train.__kwdefaults__ or {}  # of all options of train
 
 
@@ -57,11 +61,14 @@ def train_many(
     grid: Mapping[str, Sequence[Any]] | None = None,
     n_threads: int | None = None,
     progress: bool | None = None,
+    lanes: bool | None = None,
     **options: Any,
 ) -> list[Trained]:
-    """Train networks of all combinations of specs, settings and seeds, several at a time.
+    """Train networks of all combinations of specs, settings and seeds, many at a time.
 
-    Each has the bits that `train` alone would give it, whatever the number of threads.
+    Small networks of one shape are trained side by side, one in each lane of the processor's vectors: 32 of float32
+    with AVX-512. Each has the numbers that `train` alone would give it but for rounding, whatever its neighbours and
+    their number, and the number of threads; other networks, and all with ``lanes=False``, have its very bits.
 
     Parameters
     ----------
@@ -78,6 +85,11 @@ def train_many(
         Networks trained at a time: the processor's cores that this process may use, when left out.
     progress : bool, optional
         As in `train`; True prints a line a network where there is no terminal.
+    lanes : bool, optional
+        Whether networks are trained side by side. When left out, those are that gain by it: of at most 6,000
+        parameters, in batches of at most 64 of not too many samples, and without what looks at single networks
+        meanwhile (callbacks, validation, early stopping, metrics, weights of samples, dropout, limits). True refuses
+        networks that cannot be, False trains each as `train` does.
     **options
         Options of `train`, the same for all.
 
@@ -115,6 +127,7 @@ def train_many(
     0.5
     """
     check_progress(progress)
+    lanes = None if lanes is None else check_flag(lanes, "lanes")
     specs = _parse_specs(specs)
     plans = _plans(len(specs), seeds, grid, options)
     n_threads = usable_cores() if n_threads is None else check_count(n_threads, "n_threads")
@@ -122,16 +135,30 @@ def train_many(
     if models and (len(plans) > len(specs) or len(set(models)) < len(models)):
         raise ValueError("specs: several runs would train one model in place; give each a copy, and no seeds or grid")
     every = len(plans) // (len(specs) * math.prod(map(len, (grid or {}).values())))
+    checked = []
     for plan in plans[::every]:  # one of each combination, whatever its seed
         arguments = {**_DEFAULTS, **options, **plan}
-        TrainingData.checked(x, y, Options.checked(specs[arguments.pop("spec")], **arguments))
-
-    def run(plan: dict[str, Any], report: RunReport) -> TrainResult:
-        arguments = {**options, **plan}
-        return train(x, y, specs[arguments.pop("spec")], progress=report, **arguments)  # type: ignore[arg-type]
-
+        own = Options.checked(specs[arguments.pop("spec")], **arguments)
+        checked.append((own, TrainingData.checked(x, y, own)))
+        if lanes and (reason := no_lanes_because(*checked[-1])):
+            raise ValueError(f"lanes=True: these networks cannot be trained side by side: {reason}; leave lanes out")
     x, y = x.tocsr() if hasattr(x, "tocsr") else np.asarray(x), np.asarray(y)
-    trained, interrupted = _run_all(plans, run, n_threads, RunsProgress(progress, len(plans)))
+
+    def alone(plan: dict[str, Any]) -> Work:
+        def run(reports: Sequence[RunReport]) -> Iterator[Result]:
+            arguments = {**options, **plan}
+            try:
+                model, history = train(x, y, specs[arguments.pop("spec")], progress=reports[0], **arguments)  # type: ignore[arg-type]
+            except DivergenceError as caught:
+                yield caught.model, caught.history, caught.with_traceback(None)
+            else:
+                yield model, history, None
+
+        return run
+
+    works = [(numbers, _together(plans, numbers, every, checked) if side else alone(plans[numbers[0]]))
+             for numbers, side in _units(plans, every, checked, lanes)]  # fmt: skip
+    trained, interrupted = _run_all(plans, works, n_threads, RunsProgress(progress, len(plans)))
     if interrupted:
         warnings.warn(f"interrupted: {len(trained)} of {len(plans)} networks are trained", RuntimeWarning, stacklevel=2)
     n_diverged = sum(one.error is not None for one in trained)
@@ -201,43 +228,77 @@ def _seed_options(seeds: Iterable[int] | None) -> list[dict[str, Any]]:
     return options
 
 
+def _units(
+    plans: Sequence[dict[str, Any]],
+    every: int,
+    checked: Sequence[tuple[Options, TrainingData]],
+    lanes: bool | None,
+) -> list[tuple[list[int], bool]]:
+    """Cut the plans' numbers into what is run at a time: networks side by side, True, or one alone, False."""
+    units: list[tuple[list[int], bool]] = []
+    groups: dict[Any, list[int]] = {}
+    for i, (options, data) in enumerate(checked):
+        numbers = list(range(i * every, (i + 1) * every))
+        side = lanes or (lanes is None and lanes_pay(options, data) and not no_lanes_because(options, data))
+        if side:
+            groups.setdefault(Group.key(options), []).extend(numbers)
+        else:
+            units += [([number], False) for number in numbers]
+    for numbers in groups.values():
+        width = lanes_of(checked[numbers[0] // every][0].dtype)
+        units += [(numbers[start : start + width], True) for start in range(0, len(numbers), width)]
+    return sorted(units)
+
+
+def _together(
+    plans: Sequence[dict[str, Any]],
+    numbers: Sequence[int],
+    every: int,
+    checked: Sequence[tuple[Options, TrainingData]],
+) -> Work:
+    """The training of these plans side by side."""
+    own = [checked[number // every][0] for number in numbers]
+    seeds = [plans[number].get("seed", options.seed) for number, options in zip(numbers, own, strict=True)]
+    return Group(own, seeds, checked[numbers[0] // every][1]).train
+
+
 def _run_all(
     plans: Sequence[dict[str, Any]],
-    run: Callable[[dict[str, Any], RunReport], TrainResult],
+    works: Sequence[tuple[Sequence[int], Work]],
     n_threads: int,
     bar: RunsProgress,
 ) -> tuple[list[Trained], bool]:
-    """Run the plans, in their order, on threads. Return the networks that were finished, and whether Ctrl-C came."""
+    """Run the works, in their order, on threads; each trains the plans of some numbers. Return the networks that were
+    finished, and whether Ctrl-C came."""
     results: list[Trained | None] = [None] * len(plans)
     troubles: list[BaseException] = []
     waiting: SimpleQueue[int] = SimpleQueue()
-    for number in range(len(plans)):
+    for number in range(len(works)):
         waiting.put(number)
 
     def work() -> None:
-        """Run plans until none is waiting."""
+        """Run works until none is waiting."""
         while not waiting.empty():
             try:
-                number = waiting.get_nowait()
+                numbers, run = works[waiting.get_nowait()]
             except Empty:
                 return
-            report, error = bar.begin_run(), None
+            reports = [bar.begin_run() for _ in numbers]
             try:
-                model, history = run(plans[number], report)
-            except DivergenceError as caught:
-                model, history, error = caught.model, caught.history, caught.with_traceback(None)
+                for number, report, result in zip(numbers, reports, run(reports), strict=True):
+                    model, history, error = result
+                    results[number] = Trained(model, history, plans[number], error)
+                    bar.run_done(report, plans[number], history)
             except Stopped:
                 return
             except BaseException as trouble:
-                trouble.add_note(f"in a run of train_many with {plans[number]}")
+                trouble.add_note(f"in a run of train_many with {plans[numbers[0]]}")
                 troubles.append(trouble)
                 bar.stop()
                 return
-            results[number] = Trained(model, history, plans[number], error)
-            bar.run_done(report, plans[number], history)
 
     interrupted = False
-    threads = [Thread(target=work, name="fastmlp", daemon=True) for _ in range(min(n_threads, len(plans)))]
+    threads = [Thread(target=work, name="fastmlp", daemon=True) for _ in range(min(n_threads, len(works)))]
     for thread in threads:  # daemons: they must not keep the interpreter from ending
         thread.start()
     try:

@@ -10,8 +10,8 @@ import numpy as np
 
 from ..base.checks import check_number
 from ..model.history import History
-from ..model.mlp import MLP
 from ..model.loading import load_model
+from ..model.mlp import MLP
 from .reading import Reading, table_of
 from .schema import ColumnReport, Schema
 
