@@ -72,7 +72,7 @@ def draw_params(spec: Spec, init: str | Uniform, seeds: Sequence[int], dtype: np
     certain = np.zeros(len(seeds), bool)
     if records is not None and (agreement.normal if records["normal"].any() else agreement.fused is not None):
         certain = _draws(_streams(seeds, second=True), records, params, bool(agreement.fused))
-    for i in np.flatnonzero(~certain):
+    for i in map(int, np.flatnonzero(~certain)):
         weights, biases = unflattened(params[i], places)
         draw_by_numpy(init, np.random.default_rng([seeds[i], 1]), spec.layers, weights, biases)
     return params
@@ -121,7 +121,7 @@ def _agreement() -> _Agreement:
         certain = _draws(_streams(_PROBES, second=True), record, numbers, fused)
         generators = [np.random.default_rng([seed, 1]) for seed in _PROBES]
         theirs = [rng.normal(0.0, high - low, 300) if normal else rng.uniform(low, high, 300) for rng in generators]
-        agrees[normal, fused] = certain.any() and np.array_equal(numbers[certain], np.array(theirs)[certain])
+        agrees[normal, fused] = bool(certain.any()) and np.array_equal(numbers[certain], np.array(theirs)[certain])
     return _Agreement(True, agrees[True, False], next((f for f in (False, True) if agrees[False, f]), None))
 
 
@@ -185,10 +185,10 @@ def _ziggurat() -> _Tables:
     Step i > 0 reaches from 0 to xᵢ, and all have the same area; what lies beyond the last, r, is the tail, step 0.
     """
     r, area = 3.6541528853610088, 0.004928673233974655
-    x = [r]
-    while len(x) < 255:
-        x.append(np.sqrt(-2 * np.log(area / x[-1] + np.exp(-0.5 * x[-1] ** 2))))
-    x = np.array(x[::-1])
+    steps = [r]
+    while len(steps) < 255:
+        steps.append(np.sqrt(-2 * np.log(area / steps[-1] + np.exp(-0.5 * steps[-1] ** 2))))
+    x = np.array(steps[::-1])
     heights = np.exp(-0.5 * np.array([0, *x]) ** 2)
     inner = np.array([r * heights[-1] / area, 0, *(x[:-1] / x[1:])]) * 2**52
     arrays = [np.array([_width_by_numpy(step) for step in range(256)]), inner.astype(np.int64), heights]

@@ -95,7 +95,7 @@ class Group:
         losses, right = (np.full((n, o.epochs), np.nan) for _ in range(2))
         for start, epochs in TimeSlices().slices(o.epochs, 1):
             part = slice(start, start + epochs)
-            rates = np.array([[own.rates(epoch) for epoch in range(start, start + epochs)] for own in self.options])
+            rates = np.array([self._rates(own, start, epochs) for own in self.options])
             order = orders.draw(epochs) if orders else np.broadcast_to(rows, (n, epochs, count))
             losses[:, part], right[:, part] = runner.run(order, rates)
             for report in reports:
@@ -103,6 +103,12 @@ class Group:
             if np.isnan(losses[:, start + epochs - 1]).all():
                 break
         return self._results(runner.params, losses / count, right / count)
+
+    @staticmethod
+    def _rates(options: Options, start: int, epochs: int) -> np.ndarray:
+        if options.rates.constant:
+            return np.full(epochs, options.rates(start))
+        return np.array([options.rates(epoch) for epoch in range(start, start + epochs)])
 
     def _results(
         self, params: np.ndarray, losses: np.ndarray, right: np.ndarray
