@@ -104,7 +104,10 @@ Number = Annotated[
     ),
 ]
 Weight = Annotated[str | None, typer.Option(metavar="COL", help="The column that says how much each row counts.")]
-Balanced = Annotated[bool, _training("", "Let rare classes count as much as common ones.")]
+Balanced = Annotated[
+    bool,
+    typer.Option("--balanced", help="Let rare classes count as much as common ones.", rich_help_panel="Training"),
+]
 Threshold = Annotated[
     float | None,
     typer.Option(metavar="P", help="Of two classes, predict the rarer from this probability on. [default: 0.5]"),

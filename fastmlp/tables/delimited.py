@@ -183,7 +183,11 @@ def _header_at(rows: Sequence[tuple[int, Sequence[Any]]], width: int) -> int:
     for at, (_, row) in enumerate(rows[:20]):
         filled = sum(not _is_empty(cell) for cell in row)
         is_comment = str(row[0]).startswith(("#", "//", "%")) and len(_uncommented(row)) != width
-        if not is_comment and len(row) >= width - 1 and (filled > 1 or width == 1):
+        if (
+            not is_comment
+            and len(row) >= width - 1
+            and (filled > 1 or width == 1 or (width == 2 and not _is_empty(row[-1])))
+        ):
             return at
     return 0
 

@@ -34,7 +34,7 @@ _OTHERWISE = {  # options of train that tables have in another form
 }
 _EPOCHS, _MOST_EPOCHS, _STEPS = 100, 1000, 20_000  # small tables need more epochs for as many steps
 _PENALTY, _LARGEST_PENALTY = 10.0, 0.1  # l2: over the number of rows, and at most
-_MOST_ROWS = 100_000  # that the linear model is fitted to
+_MOST_ROWS = 30_000  # that the linear model is fitted to
 
 
 @dataclass(frozen=True)

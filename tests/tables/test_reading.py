@@ -181,6 +181,15 @@ def test_without_a_header(wine, tmp_path):
         tables.read(tmp_path / "t.csv")
 
 
+def test_the_index_of_one_column_is_no_title(tmp_path):
+    pd.Series([5, 7, 9], name="y").to_csv(tmp_path / "t.csv")
+    table = tables.read(tmp_path / "t.csv")
+    assert list(table) == ["Unnamed: 0", "y"] and table["y"].numbers.tolist() == [5, 7, 9]
+    (tmp_path / "t.csv").write_text("A title,\nx,y\n1,2\n3,4\n")
+    with pytest.warns(UserWarning, match="has 1 line above the columns' names"):
+        assert list(tables.read(tmp_path / "t.csv")) == ["x", "y"]
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [

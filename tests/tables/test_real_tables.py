@@ -52,6 +52,7 @@ def test_the_row_numbers_of_sorted_rows_give_nothing_away(fair, tmp_path, comman
     assert (code, said) == (0, "") and column(report, "Unnamed: 0") == "left out: row numbers"
     network, linear = printed(report, "accuracy")
     assert 0.67 < network < 0.8 and abs(network - linear) < 0.03  # with the row numbers: 0.99
+    assert "\nA linear model " in report
 
 
 @pytest.mark.parametrize("way", ["american", "german", "excel"])
