@@ -119,9 +119,10 @@ class Group:
             model = MLP.__new__(MLP)
             model.__setstate__({"spec": spec, "dtype": dtype, "params": vector, "class_names": None, "metadata": {}})
             finite = len(loss) if not np.isnan(loss[-1]) else int(np.argmax(np.isnan(loss)))
-            history = History(loss=loss[:finite].tolist())
-            if scored:
-                history["accuracy"] = accuracy[:finite].tolist()
+            history = History()
+            if finite:
+                history._extend({"loss": loss[:finite].tolist()})
+                history._extend({"accuracy": accuracy[:finite].tolist()} if scored else {})
             error = None
             if finite < len(loss):
                 samples, batch = self.data.samples, options.batch(len(self.data.samples.x))
