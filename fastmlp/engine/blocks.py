@@ -6,10 +6,10 @@ import math
 
 import numpy as np
 
-from ..kernels.layout import MODES
+from ..kernels.layout import MODES, STRIP, padded
 from ..optimizers import Optimizer
 
-__all__ = ["BLOCK", "Modes", "part_of_batch", "sample_block"]
+__all__ = ["BLOCK", "Modes", "part_of_batch", "sample_block", "strips"]
 
 BLOCK = 64  # the most samples whose layers are in memory together; more no longer gains, and leaves the L2 cache
 
@@ -35,6 +35,12 @@ def sample_block(width: int, itemsize: int) -> int:
     784-128-10 3.4, 3.0, 2.5, 2.4; MNIST 784-10-10 0.99, 0.76, 0.80, 0.81; 8-64-64-2 0.68, 0.62, 0.60, 0.63.
     """
     return 4 if width * itemsize <= 64 else 12
+
+
+def strips(width: int, itemsize: int) -> int:
+    """How many threads can share per-sample SGD, from the width of the first layer: each has at least one strip of its
+    weights' columns, 64 float32 or 32 float64."""
+    return -(-padded(width, itemsize) * itemsize // STRIP)
 
 
 class Modes:
@@ -77,4 +83,4 @@ class Modes:
         powers = np.arange(block)
         self.coefficients = r1**powers * first + q * r2**powers * second
         self.record = np.zeros((), MODES)
-        self.record[...] = (r1, r2, first, second, q, e, self.coefficients.ctypes.data, 1.0, 1.0)
+        self.record[...] = (r1, r2, first, second, q, e, self.coefficients.ctypes.data, 1.0, 1.0, 0.0, 0.0)

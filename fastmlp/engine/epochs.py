@@ -9,6 +9,7 @@ from functools import partial
 
 import numpy as np
 
+from ..base.cores import usable_cores
 from ..kernels.catalog import Variant
 from ..kernels.layout import NUMBERS
 from ..metrics import Metric
@@ -81,8 +82,11 @@ class EpochRunner:
         prepare_kernels(network.spec, real, *kernels, *readers)
         self.take(samples)
         self._finite = network.params.copy()
-        binding, n_threads = network._engine.binding, min(n_threads, -(-batch // part_of_batch(batch)))
-        self._team = Team(binding, state.vectors, n_threads, copied=self._kernel == "samples_with_memory")
+        binding, copied = network._engine.binding, self._kernel == "samples_with_memory"
+        most = -(-batch // part_of_batch(batch))
+        if self._by_sample:
+            most = min(blocks.strips(network.spec.widths[1], network.dtype.itemsize), usable_cores())
+        self._team = Team(binding, state.vectors, min(n_threads, most), copied, self._by_sample)
         self._dropout = bool(dropout)
         simple = state.plain and (self._by_sample or batch <= BLOCK)
         self._step = Step(
@@ -129,7 +133,7 @@ class EpochRunner:
         ``rate(epoch)`` is the learning rate of an epoch, ``constant`` whether it is the same for all; ``orders(k)`` is
         the next k epochs' orders, (k, n_samples).
         """
-        alone = self._metrics or self._dropout or self._team.n_threads > 1
+        alone = self._metrics or self._dropout
         alone = alone or (self._kernel == "samples_with_memory" and not constant)  # modes are those of one rate
         for first, count in TimeSlices().slices(epochs, 1):
             if alone or count == 1:
@@ -147,8 +151,7 @@ class EpochRunner:
         call.mark(begins=True, ends=True)
         numbers = np.zeros(len(rates), NUMBERS)
         numbers["rate"] = rates
-        binding = network._engine.binding
-        epochs = binding.run_epochs(self._team.leader, kernel, self._view, call, numbers, self._finite)
+        epochs = self._team.run_epochs(kernel, self._view, call, numbers, self._finite)
         weights = orders.shape[1] if samples.weights is None else samples.weights[orders[:epochs]].sum(axis=1)
         totals = [numbers["totals"][name][:epochs] for name in ("loss", "right")]
         names = named_values(network, np.zeros(2), samples.y, None, orders[0], None, {})

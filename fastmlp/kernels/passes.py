@@ -13,7 +13,7 @@ import numpy as np
 
 from .cpu import vector_bytes
 from .decorators import array_at, call_kernel, inlined_source, kernel_function, peek, size_of
-from .packing import last_layer, layer_at, move
+from .packing import all_columns, last_layer, layer_at, move
 from .vectors import add_rows, are_finite, is_largest, multiply_vectors, nonzero_columns, scale_vectors
 
 VECTOR_BYTES = vector_bytes()
@@ -71,13 +71,16 @@ def read_targets(job, start, rows, real):
 
 
 @kernel_function
-def products(job, layer, distance, start, target, first, rows, index, depth, real):
-    """target = start + x w in a layer stored by inputs, where w stands at a distance behind the weights.
+def products(job, layer, distance, start, target, first, rows, columns, index, depth, real):
+    """target = start + x w in a layer stored by inputs, where w stands at a distance behind the weights, for columns
+    from begin to end (in bytes).
 
     x has ``depth`` columns, whose rows of w are listed in ``index``; ``start`` is one row for all.
     """
-    a = layer.input + first * layer.in_row
-    w, vectors, identity = layer.w + distance, layer.out_row // VECTOR_BYTES, job.workspace.identity
+    (begin, end), identity = columns, job.workspace.identity
+    a, w, vectors = layer.input + first * layer.in_row, layer.w + distance + begin, (end - begin) // VECTOR_BYTES
+    start += begin
+    target += begin
     if rows == 1:
         arguments = (depth, a, identity, w, layer.w_row, index, start, target, vectors)
         call_kernel("weighted_rows", job.linear.weighted_rows, arguments)
@@ -93,7 +96,7 @@ def products(job, layer, distance, start, target, first, rows, index, depth, rea
 def first_forward(job, rows, n_columns, real):
     """z = x w + b in the first layer."""
     layer = layer_at(job, 0)
-    products(job, layer, 0, layer.b, layer.z, 0, rows, job.workspace.index, n_columns, real)
+    products(job, layer, 0, layer.b, layer.z, 0, rows, all_columns(layer), job.workspace.index, n_columns, real)
 
 
 @inlined_source
@@ -119,7 +122,8 @@ def _forward(job, layer, first, rows, with_derivatives, real):
              layer.in_row // VECTOR_BYTES),
         )  # fmt: skip
     elif rows > 1:
-        products(job, layer, 0, layer.b, z, first, rows, job.workspace.identity, layer.n_in, real)
+        identity = job.workspace.identity
+        products(job, layer, 0, layer.b, z, first, rows, all_columns(layer), identity, layer.n_in, real)
     else:
         list_alive(layer, first, with_derivatives, real)
         call_kernel(
@@ -266,28 +270,30 @@ def update_biases(layer, distance, first, rows, real):
 
 
 @inlined_source
-def _update_by_inputs(job, layer, distance, first, rows, index, depth, real):
-    """w += xᵀ scaled in a layer stored by inputs, for the ``depth`` rows of w that ``index`` lists."""
-    w = layer.w + distance
+def _update_by_inputs(job, layer, distance, scaled, first, rows, columns, index, depth, real):
+    """w += xᵀ scaled in a layer stored by inputs, for the ``depth`` rows of w that ``index`` lists, and their columns
+    from begin to end (in bytes)."""
+    begin, end = columns
+    w = layer.w + distance + begin
+    scaled += first * layer.out_row + begin
     call_kernel(
         "product", job.linear.product,
-        (layer.input + first * layer.in_row, size_of(real), layer.in_row, layer.scaled + first * layer.out_row,
-         layer.out_row, job.workspace.identity, w, layer.w_row, w, layer.w_row, index, depth,
-         layer.out_row // VECTOR_BYTES, rows),
+        (layer.input + first * layer.in_row, size_of(real), layer.in_row, scaled, layer.out_row,
+         job.workspace.identity, w, layer.w_row, w, layer.w_row, index, depth, (end - begin) // VECTOR_BYTES, rows),
     )  # fmt: skip
 
 
 @inlined_source
-def update_first_weights(job, layer, distance, rows, n_columns, real):
-    """w += xᵀ scaled in the first layer, or what stands at a distance behind w."""
-    _update_by_inputs(job, layer, distance, 0, rows, job.workspace.index, n_columns, real)
+def update_first_weights(job, layer, distance, scaled, rows, columns, n_columns, real):
+    """w += xᵀ scaled in the first layer, or what stands at a distance behind w, for columns from begin to end."""
+    _update_by_inputs(job, layer, distance, scaled, 0, rows, columns, job.workspace.index, n_columns, real)
 
 
 @inlined_source
 def update_first(job, distance, rows, n_columns, real):
     """w += xᵀ scaled and b += Σ scaled in the first layer, or what stands at a distance behind them."""
     layer = layer_at(job, 0)
-    update_first_weights(job, layer, distance, rows, n_columns, real)
+    update_first_weights(job, layer, distance, layer.scaled, rows, all_columns(layer), n_columns, real)
     update_biases(layer, distance, 0, rows, real)
 
 
@@ -296,7 +302,8 @@ def update(job, layer, distance, first, rows, real):
     """w += scaledᵀ a_below and b += Σ scaled in a deeper layer, or what stands at a distance behind them."""
     identity = job.workspace.identity
     if layer.by_inputs:
-        _update_by_inputs(job, layer, distance, first, rows, identity, layer.n_in, real)
+        columns = all_columns(layer)
+        _update_by_inputs(job, layer, distance, layer.scaled, first, rows, columns, identity, layer.n_in, real)
     else:
         w = layer.w + distance
         call_kernel(
