@@ -47,11 +47,13 @@ class Team:
         self._workspaces = [binding.workspace(BLOCK, parameters) for _ in range(n_threads)]
         self._shared, self._members = aligned(1, SHARED), aligned(n_threads, MEMBER)
         self._jobs = np.array([workspace.address for workspace in self._workspaces], np.int64)
-        self._gradients = [parameters.extra_gradient() for _ in range(n_threads)]
+        self._gradients = [] if by_sample else [parameters.extra_gradient() for _ in range(n_threads)]
+        for workspace, (_, distance) in zip(self._workspaces, self._gradients, strict=False):
+            workspace.job["team"]["part_gradient"] = distance
         yield_thread, sleep, nap = _waiting()
-        for i, (workspace, (_, distance)) in enumerate(zip(self._workspaces, self._gradients, strict=True)):
+        for i, workspace in enumerate(self._workspaces):
             record = workspace.job["team"]
-            record["member"], record["part_gradient"] = i, distance
+            record["member"] = i
             record["jobs"], record["shared"] = self._jobs.ctypes.data, self._shared.ctypes.data
             record["members"], record["yield_thread"] = self._members.ctypes.data, yield_thread
             record["sleep"], record["nap"] = sleep, nap
