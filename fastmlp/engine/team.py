@@ -30,7 +30,7 @@ LONG = 10**9  # a call of more multiply-adds is long: in one pass over the param
 class Team:
     """Threads that run a kernel together: each has a workspace, all have the same parameters and optimiser's state.
 
-    A team that works ``by_sample`` shares the blocks of per-sample SGD, and chooses how many of its threads run; another
+    A team that works ``by_sample`` shares the blocks of per-sample SGD and chooses how many of its threads run; another
     one shares batches, with all of them. It is not thread-safe: whoever calls `run` must have it alone.
     """
 
@@ -81,8 +81,10 @@ class Team:
         n_samples, done = len(call.order) // len(numbers), 0
         for n_threads, start, count in self._pieces(kernel, 0, len(call.order), n_samples):
             epochs = slice(start // n_samples, (start + count) // n_samples)
-            options = {"kernel": kernel, "view": view, "call": call, "numbers": numbers[epochs], "finite": finite}
-            work = partial(self._binding.run_epochs, start=start, n_samples=n_samples, **options)
+            work = partial(
+                self._binding.run_epochs, kernel=kernel, view=view, call=call, numbers=numbers[epochs], finite=finite,
+                start=start, n_samples=n_samples,
+            )  # fmt: skip
             done += self._run_together(n_threads, work, False)
             if done < epochs.stop:
                 break

@@ -22,8 +22,8 @@ import numpy as np
 from .checked import checked, fenced
 
 __all__ = [
-    "BUFFER", "CALL", "DATA", "JOB", "LAYER", "LINEAR", "MEMBER", "MODES", "NUMBERS", "OPTIONS", "SHARED", "STEP", "TEAM",
-    "STRIP", "TOTALS", "WORKSPACE", "Place", "aligned", "padded", "parameter_places",
+    "BUFFER", "CALL", "DATA", "JOB", "LAYER", "LINEAR", "MEMBER", "MODES", "NUMBERS", "OPTIONS", "SHARED", "STEP",
+    "STRIP", "TEAM", "TOTALS", "WORKSPACE", "Place", "aligned", "padded", "parameter_places",
 ]  # fmt: skip
 
 # A layer: written by engine/memory.py. ``…_row`` are strides in bytes from row to row.
@@ -251,8 +251,8 @@ MEMBER = np.dtype(
 _LINE = 64  # bytes
 
 
-# Bytes of a row of weights that go to one thread together: whole tiles at every level of kernels, so that who multiplies
-# which columns changes no bits.
+# Bytes of a row of weights that go to one thread together: whole tiles at every level of kernels, so that it changes no
+# bits who multiplies which columns.
 STRIP = 4 * _LINE
 
 

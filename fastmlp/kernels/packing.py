@@ -114,7 +114,8 @@ def all_columns(layer):
 def share_of_columns(layer, member, team):
     """Begin and end of one member's share of a row of a layer's outputs, in bytes: whole strips."""
     strips = (layer.out_row + STRIP - 1) // STRIP
-    return min(layer.out_row, strips * member // team * STRIP), min(layer.out_row, strips * (member + 1) // team * STRIP)
+    end = min(layer.out_row, strips * (member + 1) // team * STRIP)
+    return strips * member // team * STRIP, end
 
 
 @kernel_function

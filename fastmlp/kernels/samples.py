@@ -4,9 +4,9 @@ Sample t of a block should see the weights that the samples i < t of the block l
 for the whole block with the weights from before, lacks what they added: a multiple of δ_i each. The other layers take
 the samples one by one. A call that is told to stop ends between two samples, with what it learnt in the parameters.
 
-A team shares the first layer: each member has columns of its own, of the weights and of z, and reads x for itself. While
-the leader takes the samples one by one, the others read the next block, and the last one makes its Gram matrix. Whoever
-computes a number makes the same sum: bits do not depend on the team.
+A team shares the first layer: each member has columns of its own, of the weights and of z, and reads x for itself.
+While the leader takes the samples one by one, the others read the next block, and the last of them makes its Gram
+matrix. Whoever computes a number makes the same sum, so that bits do not depend on the team.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def _rows_of_block(call, i):
 
 @inlined_source
 def _take_buffer(job, i):
-    """Let the first layer's x, its columns and the Gram matrix be those of block i: members of a team have two buffers."""
+    """Let the first layer's x, its columns and the Gram matrix be block i's: members of a team have two of each."""
     workspace, layer = job.workspace, layer_at(job, 0)
     number = i % 2 if job.team.size > 1 else 0
     buffer = record_at(workspace.buffers + number * _BUFFER_BYTES, BUFFER)
@@ -92,13 +92,14 @@ def _take_buffer(job, i):
 
 
 @kernel_function
-def _read_block(job, i, gram_start, real):
-    """Read block i to its buffer and return n_columns; the last member makes the Gram matrix, for the leader."""
-    team, rows = job.team, _rows_of_block(job.call, i)
+def _read_block(job, i, with_biases, real):
+    """Read block i to its buffer and return n_columns; the last member makes the Gram matrix, which the leader uses."""
+    workspace, team, rows = job.workspace, job.team, _rows_of_block(job.call, i)
     _take_buffer(job, i)
     n_columns = read_inputs(job, i * job.call.block, rows)
     if team.member == team.size - 1:
-        _gram(job, rows, n_columns, gram_start, real)
+        one = with_biases and layer_at(job, 0).has_biases
+        _gram(job, rows, n_columns, workspace.ones if one else workspace.zeros, real)
     return n_columns
 
 
@@ -117,17 +118,90 @@ def _my_columns(job):
     return share_of_columns(layer_at(job, 0), job.team.member, job.team.size)
 
 
+def _in_blocks(real, with_biases, begin, multiply, learn, update, end):
+    """A kernel that takes samples in blocks. It is made of functions that
+
+    - ``begin(job, params, numbers, real)``: the leader prepares the parameters;
+    - ``multiply(job, rows, columns, n_columns, real)`` computes columns of the first layer's z, or what becomes z;
+    - ``learn(job, start, rows, numbers, real)``: the leader takes the samples one by one, makes their steps but for the
+      first layer's weights, and returns how many it took: fewer than rows where it is told to stop;
+    - ``update(job, rows, columns, n_columns, real)`` moves columns of the first layer's weights;
+    - ``end(job, params, real)``: the leader writes the parameters to address ``params``.
+
+    ``with_biases`` says whether the Gram matrix counts them as weights of an input that is 1. The kernel returns 1
+    where the team gave up.
+    """
+
+    @inlined_source
+    def run(job, params, numbers):
+        call, leads, shared = job.call, job.team.member == 0, record_at(job.team.shared, SHARED)
+        n_blocks = blocks(call.count, call.block)
+        if leads:
+            begin(job, params, numbers, real)
+        if wait(job):
+            return 1.0
+        n_columns = _read_block(job, 0, with_biases, real)
+        for i in range(n_blocks):
+            rows, following = _rows_of_block(call, i), 0
+            if rows == 1 and wait(job):  # for all columns of the weights
+                return 1.0
+            multiply(job, rows, _columns_of_z(job, rows), n_columns, real)
+            if wait(job):
+                return 1.0
+            if leads:
+                shared.learnt = learn(job, i * call.block, rows, numbers, real)
+            elif i + 1 < n_blocks:
+                following = _read_block(job, i + 1, with_biases, real)
+                _take_buffer(job, i)
+            if wait(job):
+                return 1.0
+            learnt = shared.learnt
+            update(job, learnt, _my_columns(job), n_columns, real)
+            if learnt < rows:
+                break
+            if leads and i + 1 < n_blocks:
+                following = _read_block(job, i + 1, with_biases, real)
+            _take_buffer(job, i + 1)
+            n_columns = following
+        if wait(job):
+            return 1.0
+        if leads:
+            end(job, params, real)
+        return 0.0
+
+    def samples(params, job, numbers):
+        job, floats = record_at(job, JOB), flush_subnormals()
+        result = run(job, params, record_at(numbers, NUMBERS))
+        restore_subnormals(floats)
+        return result
+
+    return samples
+
+
 @inlined_source
-def _learn_block(job, start, rows, rate, totals, real):
-    """Make the block's steps, but for the first layer's weights; return how many, fewer than rows if told to stop."""
-    first, learnt = layer_at(job, 0), 0
+def _pack(job, params, numbers, real):
+    """Pack the parameters."""
+    pack_all(job, params, real)
+
+
+@inlined_source
+def _multiply(job, rows, columns, n_columns, real):
+    """z = x w + b in columns of the first layer."""
+    first = layer_at(job, 0)
+    products(job, first, 0, first.b, first.z, 0, rows, columns, job.workspace.index, n_columns, real)
+
+
+@inlined_source
+def _learn(job, start, rows, numbers, real):
+    """Make the block's steps, but for the first layer's weights; return how many."""
+    first, rate, learnt = layer_at(job, 0), real(numbers.rate), 0
     read_targets(job, start, rows, real)
     for t in range(rows):
         if told_to_stop(job):
             break
         if t > 0:
             _correct(job, first, t)
-        forward_to_loss(job, start, t, 1, totals, real)
+        forward_to_loss(job, start, t, 1, numbers.totals, real)
         all_deltas_and_updates(job, t, -rate, real)
         scale(first, t, 1, -rate, real)
         learnt += 1
@@ -138,59 +212,15 @@ def _learn_block(job, start, rows, rate, totals, real):
 
 
 @inlined_source
-def _all_samples(job, params, numbers, real):
-    """What `_samples` does and returns."""
-    workspace, call, team, first = job.workspace, job.call, job.team, layer_at(job, 0)
-    shared, leads, rate = record_at(team.shared, SHARED), team.member == 0, real(numbers.rate)
-    gram_start = workspace.ones if first.has_biases else workspace.zeros
-    n_blocks = blocks(call.count, call.block)
-    if leads:
-        pack_all(job, params, real)
-    if wait(job):
-        return 1.0
-    n_columns = _read_block(job, 0, gram_start, real)
-    for i in range(n_blocks):
-        start, rows, ahead = i * call.block, _rows_of_block(call, i), 0
-        if rows == 1 and wait(job):  # for all columns of the weights
-            return 1.0
-        products(job, first, 0, first.b, first.z, 0, rows, _columns_of_z(job, rows), workspace.index, n_columns, real)
-        if wait(job):
-            return 1.0
-        if leads:
-            shared.learnt = _learn_block(job, start, rows, rate, numbers.totals, real)
-        elif i + 1 < n_blocks:
-            ahead = _read_block(job, i + 1, gram_start, real)
-            _take_buffer(job, i)
-        if wait(job):
-            return 1.0
-        learnt = shared.learnt
-        update_first_weights(job, first, 0, first.scaled, learnt, _my_columns(job), n_columns, real)
-        if learnt < rows:
-            break
-        if leads and i + 1 < n_blocks:
-            ahead = _read_block(job, i + 1, gram_start, real)
-        _take_buffer(job, i + 1)
-        n_columns = ahead
-    if wait(job):
-        return 1.0
-    if leads:
-        unpack_all(job, params, real)
-    return 0.0
+def _update(job, rows, columns, n_columns, real):
+    """w += xᵀ scaled in columns of the first layer."""
+    first = layer_at(job, 0)
+    update_first_weights(job, first, 0, first.scaled, rows, columns, n_columns, real)
 
 
 def _samples(real):
-    """Make a step of plain SGD for each sample; the call's outputs, where wanted, get those of each as it was seen.
-
-    Returns 1 where the team gave up.
-    """
-
-    def samples(params, job, numbers):
-        job, floats = record_at(job, JOB), flush_subnormals()
-        result = _all_samples(job, params, record_at(numbers, NUMBERS), real)
-        restore_subnormals(floats)
-        return result
-
-    return samples
+    """Make a step of plain SGD for each sample; the call's outputs, where wanted, get those of each as it was seen."""
+    return _in_blocks(real, True, _pack, _multiply, _learn, _update, unpack_all)
 
 
 @inlined_source
@@ -218,8 +248,8 @@ def _mix_numbers(job, place, n, matrix, real):
 
 @kernel_function
 def _mix(job, matrix, columns, real):
-    """Multiply each weight and its state, (w, v), with a matrix of two rows: of the first layer these columns, from begin
-    to end (in bytes), and where the leader calls all of the deeper layers."""
+    """Multiply each weight and its state, (w, v), with a matrix of two rows: of the first layer those in columns from
+    begin to end (in bytes), and where the leader calls all of the deeper layers."""
     layer, (begin, end) = layer_at(job, 0), columns
     for r in range(layer.w_rows):
         _mix_numbers(job, layer.w + r * layer.w_row + begin, (end - begin) // size_of(real), matrix, real)
@@ -248,8 +278,13 @@ def _unpack_mixed(job, flat, of_first, of_second, for_biases, real):
 
 
 @inlined_source
-def _begin(job, params, modes, real):
-    """Pack the parameters and the velocity, and turn those of the weights into modes."""
+def _begin(job, params, numbers, real):
+    """Prepare the step, which is the same for all samples. Where an epoch begins, pack the parameters and the velocity,
+    and turn those of the weights into modes."""
+    prepare_step(job, real(numbers.rate))
+    if job.call.position > 0:
+        return
+    modes = record_at(job.step.modes, MODES)
     pack_all(job, params, real)
     q, e = modes.w_of_second, modes.v_of_first
     part = 1 / (1 - q * e)
@@ -259,8 +294,9 @@ def _begin(job, params, modes, real):
 
 
 @inlined_source
-def _write_back(job, params, modes, real):
+def _write_back(job, params, real):
     """Write parameters, to address ``params``, and velocity as they are now; the modes remain."""
+    modes = record_at(job.step.modes, MODES)
     scale1, scale2 = modes.scale1, modes.scale2
     _unpack_mixed(job, params, scale1, modes.w_of_second * scale2, 0, real)
     if job.workspace.n_states:
@@ -372,7 +408,7 @@ def _move_biases(job, t, factor):
 
 
 @inlined_source
-def _learn(job, start, t, modes, totals, real):
+def _learn_from(job, start, t, modes, totals, real):
     """Make the step of the block's sample t, but for the first layer's weights, whose scaled gets the clipped delta."""
     workspace, options, first = job.workspace, record_at(job.step.options, OPTIONS), layer_at(job, 0)
     squared_input = np.float64(peek(workspace.gram + t * workspace.gram_row + t * size_of(real), real))
@@ -410,18 +446,28 @@ def _weigh_rows(job, rows, target, of_gradient, r, real):
 
 
 @inlined_source
-def _learn_block_with_memory(job, start, rows, modes, totals, real):
-    """Make the block's steps, but for the first layer's weights; return how many, fewer than rows if told to stop.
+def _multiply_modes(job, rows, columns, n_columns, real):
+    """The products of x and columns of both modes of the first layer, to its z and its a."""
+    first, workspace = layer_at(job, 0), job.workspace
+    products(job, first, 0, workspace.zeros, first.z, 0, rows, columns, workspace.index, n_columns, real)
+    if workspace.n_states:
+        distance = _second(job)
+        products(job, first, distance, workspace.zeros, first.a, 0, rows, columns, workspace.index, n_columns, real)
 
-    What is to be added to these, is left in the first layer's scaled for the first mode, in its delta for the second.
+
+@inlined_source
+def _learn_with_memory(job, start, rows, numbers, real):
+    """Make the block's steps, but for the first layer's weights; return how many.
+
+    What they add to the first layer's modes is left in its scaled and, for the second one, in its delta.
     """
-    first, learnt = layer_at(job, 0), 0
+    first, modes, learnt = layer_at(job, 0), record_at(job.step.modes, MODES), 0
     scale1, scale2 = modes.scale1, modes.scale2
     read_targets(job, start, rows, real)
     for t in range(rows):
         if told_to_stop(job):
             break
-        _learn(job, start, t, modes, totals, real)
+        _learn_from(job, start, t, modes, numbers.totals, real)
         learnt += 1
     if job.workspace.n_states:
         _weigh_rows(job, learnt, first.delta, modes.second_of_g / (scale2 * modes.r2), modes.r2, real)
@@ -440,67 +486,23 @@ def _learn_block_with_memory(job, start, rows, modes, totals, real):
 
 
 @inlined_source
-def _all_samples_with_memory(job, params, numbers, real):
-    """What `_samples_with_memory` does and returns."""
-    workspace, call, team, first = job.workspace, job.call, job.team, layer_at(job, 0)
-    shared, leads, zeros = record_at(team.shared, SHARED), team.member == 0, workspace.zeros
-    modes, n_blocks = record_at(job.step.modes, MODES), blocks(call.count, call.block)
-    if leads:
-        prepare_step(job, real(numbers.rate))  # SGD's numbers are the same in every step
-        if call.position == 0:
-            _begin(job, params, modes, real)
-    if wait(job):
-        return 1.0
-    n_columns = _read_block(job, 0, zeros, real)
-    for i in range(n_blocks):
-        start, rows, ahead = i * call.block, _rows_of_block(call, i), 0
-        if rows == 1 and wait(job):  # for all columns of the weights
-            return 1.0
-        columns, index = _columns_of_z(job, rows), workspace.index
-        products(job, first, 0, zeros, first.z, 0, rows, columns, index, n_columns, real)
-        if workspace.n_states:
-            products(job, first, _second(job), zeros, first.a, 0, rows, columns, index, n_columns, real)
-        if wait(job):
-            return 1.0
-        if leads:
-            shared.learnt = _learn_block_with_memory(job, start, rows, modes, numbers.totals, real)
-        elif i + 1 < n_blocks:
-            ahead = _read_block(job, i + 1, zeros, real)
-            _take_buffer(job, i)
-        if wait(job):
-            return 1.0
-        learnt, columns = shared.learnt, _my_columns(job)
-        update_first_weights(job, first, 0, first.scaled, learnt, columns, n_columns, real)
-        if workspace.n_states:
-            update_first_weights(job, first, _second(job), first.delta, learnt, columns, n_columns, real)
-        if modes.fade1 > 0:
-            _mix(job, (modes.fade1, 0.0, 0.0, modes.fade2), columns, real)
-        if learnt < rows:
-            break
-        if leads and i + 1 < n_blocks:
-            ahead = _read_block(job, i + 1, zeros, real)
-        _take_buffer(job, i + 1)
-        n_columns = ahead
-    if wait(job):
-        return 1.0
-    if leads:
-        _write_back(job, params, modes, real)
-    return 0.0
+def _update_modes(job, rows, columns, n_columns, real):
+    """Move columns of the first layer's modes by the block's gradients; multiply all modes with their scales, where
+    these have become small."""
+    first, modes = layer_at(job, 0), record_at(job.step.modes, MODES)
+    update_first_weights(job, first, 0, first.scaled, rows, columns, n_columns, real)
+    if job.workspace.n_states:
+        update_first_weights(job, first, _second(job), first.delta, rows, columns, n_columns, real)
+    if modes.fade1 > 0:
+        _mix(job, (modes.fade1, 0.0, 0.0, modes.fade2), columns, real)
 
 
 def _samples_with_memory(real):
     """Make a step of SGD with momentum, l2 or clipping, linear in the clipped gradients, for each sample; the call's
-    outputs, where wanted, get those of each as it was seen. Returns 1 where the team gave up.
+    outputs, where wanted, get those of each as it was seen.
 
     The weights and their velocity are kept as the two modes of a step (docs/blocked-sgd.md), divided by their scales:
     then what the gradients add is all that changes. They stay so, in the copy of the parameters that only this kernel
     sees, for all calls of an epoch: its bits do not depend on how many these are.
     """
-
-    def samples_with_memory(params, job, numbers):
-        job, floats = record_at(job, JOB), flush_subnormals()
-        result = _all_samples_with_memory(job, params, record_at(numbers, NUMBERS), real)
-        restore_subnormals(floats)
-        return result
-
-    return samples_with_memory
+    return _in_blocks(real, False, _begin, _multiply_modes, _learn_with_memory, _update_modes, _write_back)

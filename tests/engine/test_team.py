@@ -12,6 +12,8 @@ import pytest
 import fastmlp
 from fastmlp.engine import team as teams
 from fastmlp.engine.binding import Binding
+from fastmlp.engine.blocks import BLOCK
+from fastmlp.engine.call import KernelCall
 from fastmlp.optimizers import SGD, Adam
 
 
@@ -53,7 +55,7 @@ def test_a_thread_that_nobody_awaits_holds_the_memory_of_its_team(monkeypatch):
     monkeypatch.setattr(Binding, "run", run)
     monkeypatch.setattr("concurrent.futures.wait", interrupted_wait)
     with pytest.raises(KeyboardInterrupt):
-        team.run("batches", None, None, 0, 0)
+        team.run("batches", None, KernelCall(np.arange(0), BLOCK), 0, 0)
     pool = team._others
     del team
     gc.collect()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numba import njit
 
-from fastmlp.engine.team import _yield_thread
+from fastmlp.engine.team import _waiting
 from fastmlp.kernels import threads
 from fastmlp.kernels.decorators import record_at
 from fastmlp.kernels.layout import JOB, SHARED, aligned
@@ -30,7 +30,8 @@ def team_of(size, shared):
     """A job for each member, with nothing but its team."""
     jobs = np.zeros(size, JOB)
     jobs["team"]["size"], jobs["team"]["member"] = size, range(size)
-    jobs["team"]["shared"], jobs["team"]["yield_thread"] = at(shared), _yield_thread()
+    jobs["team"]["shared"] = at(shared)
+    jobs["team"]["yield_thread"], jobs["team"]["sleep"], jobs["team"]["nap"] = _waiting()
     return jobs
 
 
