@@ -19,8 +19,8 @@ _MEMORY = 0.1  # seconds: the speed is an average over about so long
 class ThreadChoice:
     """Chooses how many of up to ``most`` threads run, by trying.
 
-    One thread begins. Now and then another number, of ``most`` and its halves, takes some samples: if it needs less
-    time for each, it goes on. So training is hardly slower than by one thread where threads do not run at once, where others
+    One thread begins. Now and then another number, of ``most`` and its halves, takes some samples: if it is faster,
+    it goes on. So training is hardly slower than by one thread where threads do not run at once, where others
     use the cores, or where the network is too small for them.
     """
 

@@ -104,13 +104,13 @@ def _share(layer, member, team, real):
     return lines * member // team * per_line, lines * (member + 1) // team * per_line
 
 
-@inlined_source
+@kernel_function
 def all_columns(layer):
     """Begin and end of a row of a layer's outputs, in bytes."""
     return 0, layer.out_row
 
 
-@inlined_source
+@kernel_function
 def share_of_columns(layer, member, team):
     """Begin and end of one member's share of a row of a layer's outputs, in bytes: whole strips."""
     strips = (layer.out_row + STRIP - 1) // STRIP

@@ -80,7 +80,7 @@ def _rows_of_block(call, i):
     return min(call.block, call.count - i * call.block)
 
 
-@inlined_source
+@kernel_function
 def _take_buffer(job, i):
     """Let the first layer's x, its columns and the Gram matrix be block i's: members of a team have two of each."""
     workspace, layer = job.workspace, layer_at(job, 0)
@@ -103,7 +103,7 @@ def _read_block(job, i, with_biases, real):
     return n_columns
 
 
-@inlined_source
+@kernel_function
 def _columns_of_z(job, rows):
     """Begin and end (in bytes) of the columns of z that a member computes: of a single row, the leader computes all."""
     team, layer = job.team, layer_at(job, 0)
@@ -112,7 +112,7 @@ def _columns_of_z(job, rows):
     return share_of_columns(layer, team.member, team.size)
 
 
-@inlined_source
+@kernel_function
 def _my_columns(job):
     """Begin and end (in bytes) of a member's columns of the first layer's weights."""
     return share_of_columns(layer_at(job, 0), job.team.member, job.team.size)
@@ -132,29 +132,28 @@ def _in_blocks(real, with_biases, begin, multiply, learn, update, end):
     where the team gave up.
     """
 
-    @inlined_source
-    def run(job, params, numbers):
+    def samples(params, job, numbers):
+        job, numbers, floats = record_at(job, JOB), record_at(numbers, NUMBERS), flush_subnormals()
         call, leads, shared = job.call, job.team.member == 0, record_at(job.team.shared, SHARED)
-        n_blocks = blocks(call.count, call.block)
+        n_blocks, n_columns, result = blocks(call.count, call.block), 0, 0.0
         if leads:
             begin(job, params, numbers, real)
-        if wait(job):
-            return 1.0
-        n_columns = _read_block(job, 0, with_biases, real)
+        if not wait(job):
+            n_columns = _read_block(job, 0, with_biases, real)
         for i in range(n_blocks):
             rows, following = _rows_of_block(call, i), 0
             if rows == 1 and wait(job):  # for all columns of the weights
-                return 1.0
+                break
             multiply(job, rows, _columns_of_z(job, rows), n_columns, real)
             if wait(job):
-                return 1.0
+                break
             if leads:
                 shared.learnt = learn(job, i * call.block, rows, numbers, real)
             elif i + 1 < n_blocks:
                 following = _read_block(job, i + 1, with_biases, real)
                 _take_buffer(job, i)
             if wait(job):
-                return 1.0
+                break
             learnt = shared.learnt
             update(job, learnt, _my_columns(job), n_columns, real)
             if learnt < rows:
@@ -163,15 +162,10 @@ def _in_blocks(real, with_biases, begin, multiply, learn, update, end):
                 following = _read_block(job, i + 1, with_biases, real)
             _take_buffer(job, i + 1)
             n_columns = following
-        if wait(job):
-            return 1.0
-        if leads:
+        if wait(job):  # as it does from the first time on that the team gives up
+            result = 1.0
+        elif leads:
             end(job, params, real)
-        return 0.0
-
-    def samples(params, job, numbers):
-        job, floats = record_at(job, JOB), flush_subnormals()
-        result = run(job, params, record_at(numbers, NUMBERS))
         restore_subnormals(floats)
         return result
 
@@ -184,7 +178,7 @@ def _pack(job, params, numbers, real):
     pack_all(job, params, real)
 
 
-@inlined_source
+@kernel_function
 def _multiply(job, rows, columns, n_columns, real):
     """z = x w + b in columns of the first layer."""
     first = layer_at(job, 0)
@@ -211,7 +205,7 @@ def _learn(job, start, rows, numbers, real):
     return learnt
 
 
-@inlined_source
+@kernel_function
 def _update(job, rows, columns, n_columns, real):
     """w += xᵀ scaled in columns of the first layer."""
     first = layer_at(job, 0)
@@ -445,7 +439,7 @@ def _weigh_rows(job, rows, target, of_gradient, r, real):
         of_gradient /= r
 
 
-@inlined_source
+@kernel_function
 def _multiply_modes(job, rows, columns, n_columns, real):
     """The products of x and columns of both modes of the first layer, to its z and its a."""
     first, workspace = layer_at(job, 0), job.workspace
@@ -485,7 +479,7 @@ def _learn_with_memory(job, start, rows, numbers, real):
     return learnt
 
 
-@inlined_source
+@kernel_function
 def _update_modes(job, rows, columns, n_columns, real):
     """Move columns of the first layer's modes by the block's gradients; multiply all modes with their scales, where
     these have become small."""

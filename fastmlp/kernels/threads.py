@@ -72,10 +72,10 @@ def wait(job):
     looks = 0
     while atomic_load(arrivals) < all_here:
         if atomic_load(team.shared + _GIVE_UP):
-            return True
+            break
         looks += 1
         if looks > _LOOKS + _YIELDS and team.sleep:
             _call_system(team.sleep, team.nap)
         elif looks > _LOOKS and team.yield_thread:
             _call_system(team.yield_thread, 0)
-    return False
+    return atomic_load(team.shared + _GIVE_UP) != 0
