@@ -43,7 +43,7 @@ def test_a_thread_that_nobody_awaits_holds_the_memory_of_its_team(monkeypatch):
     team = teams.Team(fastmlp.MLP([{"n": 2}, {"n": 1}])._engine.binding, n_threads=2)
     leader, team_ref, interrupted, alive = team.leader, weakref.ref(team), threading.Event(), []
 
-    def run(self, workspace, *arguments):
+    def run(self, workspace, **options):
         if workspace is leader:
             raise KeyboardInterrupt
         assert interrupted.wait(60)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -67,3 +68,19 @@ def test_who_waits_alone_gives_up_when_told():
             assert not waiting.done()
         shared["give_up"] = 1
         assert waiting.result(timeout=60) == -1
+
+
+def test_who_waits_for_long_sleeps():
+    shared = aligned(1, SHARED)
+    jobs = team_of(2, shared)
+
+    def wait():
+        begin = time.thread_time()
+        _rounds(at(jobs[:1]), at(np.zeros(1, np.int64)), 1)
+        return time.thread_time() - begin
+
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(wait)
+        time.sleep(0.5)
+        shared["give_up"] = 1
+        assert waiting.result(timeout=60) < 0.25
