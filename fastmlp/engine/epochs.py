@@ -83,10 +83,12 @@ class EpochRunner:
         self.take(samples)
         self._finite = network.params.copy()
         binding, copied = network._engine.binding, self._kernel == "samples_with_memory"
-        most = -(-batch // part_of_batch(batch))
         if self._by_sample:
-            most = min(blocks.strips(network.spec.widths[1], network.dtype.itemsize), usable_cores())
-        self._team = Team(binding, state.vectors, min(n_threads, most), copied, self._by_sample)
+            n_threads = min(n_threads, blocks.strips(network.spec.widths[1], network.dtype.itemsize))
+            n_threads = n_threads if n_threads == 1 else min(n_threads, usable_cores())
+        else:
+            n_threads = min(n_threads, -(-batch // part_of_batch(batch)))
+        self._team = Team(binding, state.vectors, n_threads, copied, self._by_sample)
         self._dropout = bool(dropout)
         simple = state.plain and (self._by_sample or batch <= BLOCK)
         self._step = Step(
