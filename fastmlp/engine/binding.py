@@ -132,14 +132,11 @@ class Binding:
         call: KernelCall,
         numbers: np.ndarray,
         finite: np.ndarray,
-        start: int,
-        n_samples: int,
     ) -> int:
-        """Run a training kernel once for each of the NUMBERS records (epochs,), every epoch over the next ``n_samples``
-        entries of ``call.order`` from ``start`` on. Returns how many epochs stayed finite; ``finite`` gets the
-        parameters of the last of them."""
+        """Run a training kernel once for each of the NUMBERS records (epochs,), every epoch over its own equal share of
+        ``call.order``. Returns how many epochs stayed finite; ``finite`` gets the parameters of the last of them."""
         epochs = len(numbers)
-        workspace.take(view.words, call.words_for(start, n_samples, 0), call.step)
+        workspace.take(view.words, call.words_for(0, len(call.order) // epochs), call.step)
         addresses = self._params_at, workspace.address, numbers.ctypes.data, finite.ctypes.data
         return int(catalog.run_epochs(self._real)(*addresses, address_of(catalog.network(kernel, self._real)), epochs))
 

@@ -80,12 +80,11 @@ class KernelCall:
         self._order = order.ctypes.data, order.itemsize
         self._outputs = (0, 0) if outputs is None else (outputs.ctypes.data, outputs.strides[0])
 
-    def words_for(self, start: int, count: int, position: int | None = None) -> np.ndarray:
-        """The CALL record's words for samples start to start + count, of which the first stands at a position in its
-        epoch: ``start`` when left out."""
-        record, position = self._record, start if position is None else position
+    def words_for(self, start: int, count: int) -> np.ndarray:
+        """The CALL record's words for samples start to start + count."""
+        record = self._record
         record["order"], record["count"] = self._order[0] + start * self._order[1], count
-        record["outputs"], record["position"] = self._outputs[0] + start * self._outputs[1], position
+        record["outputs"], record["position"] = self._outputs[0] + start * self._outputs[1], start
         return self._words
 
     def mark(self, begins: bool, ends: bool) -> None:

@@ -23,6 +23,7 @@ from .team import Team
 
 __all__ = ["EpochRunner", "Samples", "sgd_pass"]
 
+_SHORT = 10  # epochs that a call has time for, from which on they are too short to be shared by threads
 _LARGE = 64 * BLOCK  # samples a batch, from which on a kernel call may be for a part of it
 
 
@@ -135,10 +136,10 @@ class EpochRunner:
         ``rate(epoch)`` is the learning rate of an epoch, ``constant`` whether it is the same for all; ``orders(k)`` is
         the next k epochs' orders, (k, n_samples).
         """
-        alone = self._metrics or self._dropout
+        alone = self._metrics or self._dropout or (self._team.n_threads > 1 and not self._by_sample)
         alone = alone or (self._kernel == "samples_with_memory" and not constant)  # modes are those of one rate
         for first, count in TimeSlices().slices(epochs, 1):
-            if alone or count == 1:
+            if alone or count == 1 or (self._team.n_threads > 1 and count < _SHORT):
                 for epoch in range(first, first + count):
                     values = self.run(orders(1)[0], rate(epoch), 0, report and partial(report, epoch))
                     yield {name: [value] for name, value in values.items()}

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Sequence
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any
+from threading import Event
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -71,32 +74,39 @@ class Team:
 
     def run(self, kernel: str, view: DataView, call: KernelCall, start: int, count: int) -> None:
         """Run a kernel over ``call.order[start:start + count]``."""
-        for n_threads, first, n in self._pieces(kernel, start, count, call.block):
-            work = partial(self._binding.run, kernel=kernel, view=view, call=call, start=first, count=n)
-            self._run_together(n_threads, work, self._is_long(kernel, call, n))
+        if self._choice is None or not kernel.startswith("samples"):
+            n_threads = 1 if self._choice else self.n_threads  # "batches" takes steps that cannot be taken in blocks
+            self._run_piece(n_threads, kernel, view, call, start, count)
+            return
+        end = start + count
+        while start < end:
+            piece = self._choice.next(end - start, call.block)
+            begin = time.perf_counter()
+            taken = self._run_piece(piece.n_threads, kernel, view, call, start, piece.n_samples, piece.seconds)
+            self._choice.learn(piece, taken, time.perf_counter() - begin)
+            start += taken
 
     def run_epochs(self, kernel: str, view: DataView, call: KernelCall, numbers: np.ndarray, finite: np.ndarray) -> int:
-        """Run a training kernel once for each of the NUMBERS records (epochs,), every epoch over its own equal share of
-        ``call.order``. Returns how many epochs stayed finite; ``finite`` gets the parameters of the last of them."""
-        n_samples, done = len(call.order) // len(numbers), 0
-        for n_threads, start, count in self._pieces(kernel, 0, len(call.order), n_samples):
-            epochs = slice(start // n_samples, (start + count) // n_samples)
-            work = partial(
-                self._binding.run_epochs, kernel=kernel, view=view, call=call, numbers=numbers[epochs], finite=finite,
-                start=start, n_samples=n_samples,
-            )  # fmt: skip
-            done += self._run_together(n_threads, work, False)
-            if done < epochs.stop:
-                break
-        return done
+        """`Binding.run_epochs` on the leader alone: for epochs that are too short for threads."""
+        self._set_size(1)
+        return self._binding.run_epochs(self.leader, kernel, view, call, numbers, finite)
 
-    def _pieces(self, kernel: str, start: int, count: int, step: int) -> Iterator[tuple[int, int, int]]:
-        """(n_threads, start, count) of the pieces to run a kernel in, of multiples of ``step``."""
-        if self._choice is None:
-            return iter([(self.n_threads, start, count)])
-        if not kernel.startswith("samples"):  # steps that cannot be taken in blocks
-            return iter([(1, start, count)])
-        return self._choice.pieces(start, count, step)
+    def _run_piece(
+        self,
+        n_threads: int,
+        kernel: str,
+        view: DataView,
+        call: KernelCall,
+        start: int,
+        count: int,
+        seconds: float = math.inf,
+    ) -> int:
+        """Run a kernel over some of the call's samples; return how many of them it took: fewer, in whole blocks, if
+        several threads needed more than so many seconds."""
+        work = partial(self._binding.run, kernel=kernel, view=view, call=call, start=start, count=count)
+        self._shared["taken"] = 0
+        self._run_together(n_threads, work, self._is_long(kernel, call, count), seconds)
+        return int(self._shared["taken"][0]) if n_threads > 1 else count
 
     def _set_size(self, n_threads: int) -> None:
         if n_threads != self._size:
@@ -104,8 +114,8 @@ class Team:
             for workspace in self._workspaces:
                 workspace.job["team"]["size"] = n_threads
 
-    def _run_together(self, n_threads: int, work: Callable[[Workspace], Any], is_long: bool) -> Any:
-        """Let so many members do their work; return the leader's result.
+    def _run_together(self, n_threads: int, work: Callable[[Workspace], None], is_long: bool, seconds: float) -> None:
+        """Let so many members do their work, and tell them when they are late.
 
         The leader runs in the caller's thread; but in a long call in one of its own, because Ctrl-C reaches Python only
         between kernel calls. Then the kernel ends at the next sample, or phase of a block.
@@ -113,32 +123,45 @@ class Team:
         self._set_size(n_threads)
         aside = is_long and (n_threads == 1 or self._choice is not None)
         if n_threads == 1 and not aside:
-            return work(self.leader)
+            work(self.leader)
+            return
         from concurrent.futures import wait
 
         members, futures = self._workspaces[0 if aside else 1 : n_threads], []
+        ended, watches = Event(), []
         try:
             for workspace in members:
                 futures.append(self._threads().submit(self._run_member, work, workspace))
-            result = futures[0].result() if aside else work(self.leader)
+            if math.isfinite(seconds):
+                watches.append(self._threads().submit(self._watch, ended, seconds))
+            if aside:
+                futures[0].result()
+            else:
+                work(self.leader)
         except BaseException:
             self._shared["stop" if aside and len(futures) == len(members) else "give_up"] = 1
             raise
         finally:
-            wait(futures)
-            self._shared["arrivals"] = self._shared["give_up"] = self._shared["stop"] = 0
+            ended.set()
+            wait([*futures, *watches])
+            for name in ("arrivals", "give_up", "stop", "late"):
+                self._shared[name] = 0
             if self.n_threads == 1:
                 self.close()
         for future in futures:
             future.result()
-        return result
 
-    def _run_member(self, work: Callable[[Workspace], Any], workspace: Workspace) -> Any:
+    def _watch(self, ended: Event, seconds: float) -> None:
+        """Tell the members when they are late."""
+        if not ended.wait(seconds):
+            self._shared["late"] = 1
+
+    def _run_member(self, work: Callable[[Workspace], None], workspace: Workspace) -> None:
         """Do a member's work. As a method, it keeps the team's memory for a thread that the caller no longer awaits: a
         second Ctrl-C ends the waiting for what the first one told to stop. Where it fails, the others give up: they
         would wait for it at the next barrier."""
         try:
-            return work(workspace)
+            work(workspace)
         except BaseException:
             self._shared["give_up"] = 1
             raise
@@ -148,7 +171,7 @@ class Team:
         from concurrent.futures import ThreadPoolExecutor
 
         if self._others is None or self._process != os.getpid():
-            self._others, self._process = ThreadPoolExecutor(self.n_threads, "fastmlp"), os.getpid()
+            self._others, self._process = ThreadPoolExecutor(self.n_threads + 1, "fastmlp"), os.getpid()
         return self._others
 
     def _is_long(self, kernel: str, call: KernelCall, count: int) -> bool:

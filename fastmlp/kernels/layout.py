@@ -229,11 +229,11 @@ _APART = 128  # bytes
 SHARED = np.dtype(
     {
         # how many arrived at barriers so far; whether somebody is missing, so that the others have to give up; whether
-        # to stop as soon as all is consistent; what the leader says: of a block, how many samples were learnt from, and
-        # of an epoch, whether it ended with finite numbers
-        "names": ["arrivals", "give_up", "stop", "learnt", "finite"],
-        "formats": ["i8"] * 5,
-        "offsets": [0, 8, 16, 24, 32],
+        # to stop as soon as all is consistent, or behind a whole block; what the leader says of a block: how many
+        # samples were learnt from, and whether it is the last; how many samples the call has taken
+        "names": ["arrivals", "give_up", "stop", "late", "learnt", "last", "taken"],
+        "formats": ["i8"] * 7,
+        "offsets": [0, 8, 16, 24, 32, 40, 48],
         "itemsize": _APART,
     },
     align=True,

@@ -7,8 +7,7 @@ import math
 import numpy as np
 
 from .decorators import array_at, call_kernel, record_at
-from .layout import JOB, NUMBERS, SHARED
-from .threads import wait
+from .layout import JOB, NUMBERS
 
 _NUMBERS_BYTES = NUMBERS.itemsize
 
@@ -23,26 +22,23 @@ def _run_epochs(real):
 
     Each epoch takes the next ``count`` entries of the call's order and the next of the NUMBERS records, one an epoch.
     ``finite``, like ``params``, gets the parameters of the last finite epoch; the first that is not finite is the last
-    to be run. All members of a team run this; their leader says what is finite.
+    to be run.
     """
 
     def run_epochs(params, job, numbers, finite, kernel, epochs):
         record = record_at(job, JOB)
-        n, call, shared = record.workspace.n_params, record.call, record_at(record.team.shared, SHARED)
+        n, call = record.workspace.n_params, record.call
         flat, kept = array_at(params, n, real), array_at(finite, n, real)
         for e in range(epochs):
             row = numbers + e * _NUMBERS_BYTES
             call_kernel("samples", kernel, (params, job, row))  # all of catalog.NETWORK take the same
-            if record.team.member == 0:
-                zero = real(0)
-                for k in range(n):
-                    zero += flat[k] * 0
-                shared.finite = zero == 0 and math.isfinite(record_at(row, NUMBERS).totals.loss)
-            if wait(record) or not shared.finite:
+            zero = real(0)
+            for k in range(n):
+                zero += flat[k] * 0
+            if not (zero == 0 and math.isfinite(record_at(row, NUMBERS).totals.loss)):
                 return float(e)
-            if record.team.member == 0:
-                for k in range(n):
-                    kept[k] = flat[k]
+            for k in range(n):
+                kept[k] = flat[k]
             call.order += 8 * call.count
         return float(epochs)
 

@@ -36,7 +36,7 @@ from .passes import (
     update_first_weights,
 )
 from .subnormals import flush_subnormals, restore_subnormals
-from .threads import told_to_stop, wait
+from .threads import is_late, told_to_stop, wait
 from .vectors import add_vectors, copy, scale_vectors
 
 VECTOR_BYTES = vector_bytes()
@@ -148,15 +148,17 @@ def _in_blocks(real, with_biases, begin, multiply, learn, update, end):
             if wait(job):
                 break
             if leads:
-                shared.learnt = learn(job, i * call.block, rows, numbers, real)
+                learnt = learn(job, i * call.block, rows, numbers, real)
+                shared.learnt = learnt
+                shared.taken += learnt
+                shared.last = learnt < rows or is_late(job)
             elif i + 1 < n_blocks:
                 following = _read_block(job, i + 1, with_biases, real)
                 _take_buffer(job, i)
             if wait(job):
                 break
-            learnt = shared.learnt
-            update(job, learnt, _my_columns(job), n_columns, real)
-            if learnt < rows:
+            update(job, shared.learnt, _my_columns(job), n_columns, real)
+            if shared.last:
                 break
             if leads and i + 1 < n_blocks:
                 following = _read_block(job, i + 1, with_biases, real)

@@ -12,7 +12,7 @@ from .layout import SHARED
 
 __all__ = ["atomic_add", "atomic_load", "told_to_stop", "wait"]
 
-_ARRIVALS, _GIVE_UP, _STOP = (SHARED.fields[name][1] for name in ("arrivals", "give_up", "stop"))
+_ARRIVALS, _GIVE_UP, _STOP, _LATE = (SHARED.fields[name][1] for name in ("arrivals", "give_up", "stop", "late"))
 _LOOKS = 2000  # before a waiting member lets other threads run: some microseconds
 _YIELDS = 1000  # before it sleeps: about a millisecond
 
@@ -56,6 +56,12 @@ def _call_system(typingctx, address, number):
 def told_to_stop(job):
     """Whether the caller was interrupted: then the kernel ends as soon as all is consistent."""
     return job.team.shared != 0 and atomic_load(job.team.shared + _STOP) != 0
+
+
+@inlined_source
+def is_late(job):
+    """Whether a team's call takes longer than it should: then it ends behind the block that it is at."""
+    return atomic_load(job.team.shared + _LATE) != 0
 
 
 @kernel_function

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from fastmlp.engine import epochs as runners
 from fastmlp.engine import team as teams
 from fastmlp.engine.binding import Binding
 from fastmlp.engine.blocks import sample_block, strips
+from fastmlp.engine.choice import Piece
 from fastmlp.engine.epochs import EpochRunner, Samples
 from fastmlp.engine.steps import OptimizerState
 from fastmlp.optimizers import SGD
@@ -38,13 +40,16 @@ def on_threads(monkeypatch):
             def __init__(self, most):
                 self.most = most
 
-            def pieces(self, start, count, step):
-                end = start + count
-                while start < end:
-                    now = rng.integers(1, self.most + 1) if number == "random" else min(number, self.most)
-                    size = end - start if number != "random" else min(end - start, step * rng.integers(1, 6))
-                    yield int(now), start, int(size)
-                    start += int(size)
+            def next(self, left, step):
+                if number != "random":
+                    return Piece(left, min(number, self.most), math.inf, False, False)
+                late = rng.choice([1e-5, 1e-3, math.inf])
+                return Piece(
+                    min(left, step * rng.integers(1, 6)), int(rng.integers(1, self.most + 1)), late, False, False
+                )
+
+            def learn(self, piece, taken, seconds):
+                assert 0 < taken <= piece.n_samples
 
         monkeypatch.setattr(teams, "ThreadChoice", Fixed)
         monkeypatch.setattr(runners, "usable_cores", lambda: 16)
@@ -173,13 +178,13 @@ def test_a_long_call_stops_between_two_samples(n_threads, seconds, on_threads, m
     other = threading.Thread(target=stop)
     kernel, call = interrupted._call(np.arange(n), 1e-3)
     other.start()
-    interrupted._team.run(kernel, interrupted._view, call, 0, n)
+    interrupted._team._run_piece(n_threads, kernel, interrupted._view, call, 0, n)
     other.join()
     learnt = interrupted._state.count
     one, same = runner(1, n)
     if learnt:
         _, call = one._call(np.arange(n), 1e-3)
-        one._team.run(kernel, one._view, call, 0, learnt)
+        one._team._run_piece(1, kernel, one._view, call, 0, learnt)
     np.testing.assert_array_equal(model.params, same.params)
     interrupted.close(), one.close()
 
@@ -216,13 +221,17 @@ import os, sys
 import numpy as np
 import fastmlp
 from fastmlp.engine import epochs, team
+from fastmlp.engine.choice import Piece
 
 class Two:
     def __init__(self, most):
         self.most = most
 
-    def pieces(self, start, count, step):
-        yield self.most, start, count
+    def next(self, left, step):
+        return Piece(left, self.most, float("inf"), False, False)
+
+    def learn(self, piece, taken, seconds):
+        assert taken == piece.n_samples
 
 team.ThreadChoice, epochs.usable_cores = Two, lambda: 2
 rng = np.random.default_rng(0)
