@@ -128,12 +128,12 @@ class Team:
         from concurrent.futures import wait
 
         members, futures = self._workspaces[0 if aside else 1 : n_threads], []
-        ended, watches = Event(), []
+        ended = Event()
         try:
             for workspace in members:
                 futures.append(self._threads().submit(self._run_member, work, workspace))
             if math.isfinite(seconds):
-                watches.append(self._threads().submit(self._watch, ended, seconds))
+                self._threads().submit(self._watch, ended, seconds)
             if aside:
                 futures[0].result()
             else:
@@ -143,7 +143,7 @@ class Team:
             raise
         finally:
             ended.set()
-            wait([*futures, *watches])
+            wait(futures)
             for name in ("arrivals", "give_up", "stop", "late"):
                 self._shared[name] = 0
             if self.n_threads == 1:
@@ -152,7 +152,8 @@ class Team:
             future.result()
 
     def _watch(self, ended: Event, seconds: float) -> None:
-        """Tell the members when they are late."""
+        """Tell the members when they are late. Nobody waits for this: at worst it is the next call that is said to be
+        late, which costs a little time."""
         if not ended.wait(seconds):
             self._shared["late"] = 1
 

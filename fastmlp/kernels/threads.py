@@ -61,7 +61,7 @@ def told_to_stop(job):
 @inlined_source
 def is_late(job):
     """Whether a team's call takes longer than it should: then it ends behind the block that it is at."""
-    return atomic_load(job.team.shared + _LATE) != 0
+    return job.team.size > 1 and atomic_load(job.team.shared + _LATE) != 0
 
 
 @kernel_function
