@@ -12,7 +12,8 @@ _TRIAL_SECONDS, _TRIAL_SAMPLES = 0.001, 200  # how long a trial is, at least,
 _WARM_UP = 0.25  # beside this share of it, for which caches fill and which is not counted
 _PATIENCE = 3.0  # times the time that was expected: then a team stops, because others use its cores
 _START = 0.001  # seconds more than that, for threads to begin
-_LOSS = 0.025  # the share of the time that trials may lose
+_HOPELESS, _BEGIN = 0.5, 0.0002  # a trial ends when this share, and so many seconds, were lost in warming up
+_LOSS = 0.02  # the share of the time that trials may lose
 _GAIN = 0.95  # of the time a sample, or less, must another number of threads take
 _MEMORY = 0.1  # seconds: the speed is an average over about so long
 
@@ -70,7 +71,7 @@ class ThreadChoice:
             return
         gain = self._expected(taken) - seconds
         self._lost = max(0.0, -gain) + (0.0 if piece.is_warm_up else self._lost)
-        if piece.is_warm_up and taken == piece.n_samples:
+        if piece.is_warm_up and gain > -_HOPELESS * self._expected(taken) - _BEGIN:
             self._tried = piece.n_threads
             return
         self._tried, self._work = 0, 0.0

@@ -140,8 +140,9 @@ def train(
         it, and ends with the same bits as without an interruption. A run that ended is returned at once; more
         ``epochs`` continue it. Needs ``pip install 'fastmlp[files]'``.
     n_threads : int
-        Threads that share each batch, where it has more than 128 samples, and the evaluation of validation data. Any
-        number of them makes the same bits.
+        Threads that share each batch, where it has more than 128 samples, and the evaluation of validation data; in
+        per-sample SGD, plain or with momentum, the most that share its blocks, where the first layer has more than 64
+        units in float32, 32 in float64, and where that is faster. Any number of them makes the same bits.
 
     Returns
     -------
