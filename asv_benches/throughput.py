@@ -94,11 +94,13 @@ class ThreadsBySample:
         require("optimizers")
         self.x, self.y = samples(size, 20_000)
         self.model = fastmlp.MLP(network(size), seed=0)
-        fastmlp.train(self.x[:64], self.y[:64], self.model, epochs=1, optimizer=optimizer)
+        self.optimizer = fastmlp.optimizers.SGD(momentum=0.9) if optimizer == "momentum" else optimizer
+        fastmlp.train(self.x[:64], self.y[:64], self.model, epochs=1, optimizer=self.optimizer)
 
     def track_share_of_two_threads(self, size: str, optimizer: str) -> float:
         one, two = (
-            microseconds(self.x, self.y, self.model, perf_counter, optimizer=optimizer, n_threads=n) for n in (1, 2)
+            microseconds(self.x, self.y, self.model, perf_counter, optimizer=self.optimizer, n_threads=n)
+            for n in (1, 2)
         )
         return short(two / one)
 
