@@ -118,3 +118,27 @@ class Threads:
         return short(two / one)
 
     track_share_of_two_threads.unit = "of one thread's time"  # type: ignore[attr-defined]
+
+
+class ThreadsBySample:
+    """Two threads' time as a share of one's, sample by sample."""
+
+    params = (["784-128-10", "784-512-10", "768-1024-10"], ["sgd", "momentum"])
+    param_names = ("size", "optimizer")
+
+    def setup(self, size: str, optimizer: str) -> None:
+        require_option("n_threads")
+        require("optimizers")
+        self.x, self.y = samples(size, 20_000)
+        self.model = fastmlp.MLP(network(size), seed=0)
+        self.optimizer = fastmlp.optimizers.SGD(momentum=0.9) if optimizer == "momentum" else optimizer
+        fastmlp.train(self.x[:64], self.y[:64], self.model, epochs=1, optimizer=self.optimizer)
+
+    def track_share_of_two_threads(self, size: str, optimizer: str) -> float:
+        one, two = (
+            microseconds(self.x, self.y, self.model, perf_counter, optimizer=self.optimizer, n_threads=n)
+            for n in (1, 2)
+        )
+        return short(two / one)
+
+    track_share_of_two_threads.unit = "of one thread's time"  # type: ignore[attr-defined]

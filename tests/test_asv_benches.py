@@ -36,6 +36,7 @@ def test_every_row_of_the_table_is_tracked(suite):
         ("table", "Rows"),
         ("throughput", "Optimizers"),
         ("throughput", "Threads"),
+        ("throughput", "ThreadsBySample"),
         ("throughput", "Training"),
     ],
 )

@@ -6,10 +6,10 @@ import math
 
 import numpy as np
 
-from ..kernels.layout import MODES
+from ..kernels.layout import MODES, STRIP, padded
 from ..optimizers import Optimizer
 
-__all__ = ["BLOCK", "GROUPED", "Modes", "part_of_batch", "sample_block", "sharers", "wide_block"]
+__all__ = ["BLOCK", "GROUPED", "Modes", "part_of_batch", "sample_block", "sharers", "strips", "wide_block"]
 
 BLOCK = 64  # samples whose layers are in memory together; more would leave the L2 cache
 GROUPED = 1 << 15  # parameters, from which on the rows of a block are scored in groups, so that threads can share it
@@ -63,6 +63,12 @@ def sample_block(width: int, itemsize: int) -> int:
     return 4 if width * itemsize <= 64 else 12
 
 
+def strips(width: int, itemsize: int) -> int:
+    """How many threads can share per-sample SGD, from the width of the first layer: each has at least one strip of its
+    weights' columns, 64 float32 or 32 float64."""
+    return -(-padded(width, itemsize) * itemsize // STRIP)
+
+
 class Modes:
     """A step that is linear in the gradient G by its two modes, as kernels see it (docs/blocked-sgd.md).
 
@@ -103,4 +109,4 @@ class Modes:
         powers = np.arange(block)
         self.coefficients = r1**powers * first + q * r2**powers * second
         self.record = np.zeros((), MODES)
-        self.record[...] = (r1, r2, first, second, q, e, self.coefficients.ctypes.data, 1.0, 1.0)
+        self.record[...] = (r1, r2, first, second, q, e, self.coefficients.ctypes.data, 1.0, 1.0, 0.0, 0.0)

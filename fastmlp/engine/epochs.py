@@ -9,6 +9,7 @@ from functools import partial
 
 import numpy as np
 
+from ..base.cores import usable_cores
 from ..kernels.catalog import Variant
 from ..kernels.layout import NUMBERS
 from ..metrics import Metric
@@ -22,8 +23,9 @@ from .team import Team
 
 __all__ = ["EpochRunner", "Samples", "sgd_pass"]
 
+_SHORT = 10  # epochs that a call has time for, from which on they are too short to be shared by threads
 _LARGE = 64 * BLOCK  # samples a batch, from which on a kernel call may be for a part of it
-_SHORT = 1 << 25  # multiply-adds forward of an epoch, which take a millisecond: to start threads takes a tenth of that
+_LITTLE = 1 << 25  # multiply-adds forward of an epoch, which take a millisecond: to start threads takes a tenth of that
 
 
 @dataclass(frozen=True)
@@ -83,12 +85,18 @@ class EpochRunner:
         prepare_kernels(network.spec, real, *kernels, *readers)
         self.take(samples)
         self._finite = network.params.copy()
-        self._part = part_of_batch(batch, binding.block)
-        if len(samples.y) * network.params.size < _SHORT:
-            n_threads = 1
-        n_threads, together = sharers(batch, binding.block, network.params.size, n_threads)
         copied = self._kernel == "samples_with_memory"
-        self._team = Team(binding, state.vectors, n_threads, copied, self._block, together)
+        self._part, together = part_of_batch(batch, binding.block), False
+        if self._by_sample:
+            n_threads = min(n_threads, blocks.strips(network.spec.widths[1], network.dtype.itemsize))
+            n_threads = n_threads if n_threads == 1 else min(n_threads, usable_cores())
+        else:
+            if len(samples.y) * network.params.size < _LITTLE:
+                n_threads = 1
+            n_threads, together = sharers(batch, binding.block, network.params.size, n_threads)
+        self._team = Team(
+            binding, state.vectors, n_threads, copied, self._block, together=together, by_sample=self._by_sample
+        )
         self._dropout = bool(dropout)
         simple = state.plain and (self._by_sample or batch <= self._block)
         self._step = Step(
@@ -135,10 +143,10 @@ class EpochRunner:
         ``rate(epoch)`` is the learning rate of an epoch, ``constant`` whether it is the same for all; ``orders(k)`` is
         the next k epochs' orders, (k, n_samples).
         """
-        alone = self._metrics or self._dropout or self._team.n_threads > 1
+        alone = self._metrics or self._dropout or (self._team.n_threads > 1 and not self._by_sample)
         alone = alone or (self._kernel == "samples_with_memory" and not constant)  # modes are those of one rate
         for first, count in TimeSlices().slices(epochs, 1):
-            if alone or count == 1:
+            if alone or count == 1 or (self._team.n_threads > 1 and count < _SHORT):
                 for epoch in range(first, first + count):
                     values = self.run(orders(1)[0], rate(epoch), 0, report and partial(report, epoch))
                     yield {name: [value] for name, value in values.items()}
@@ -153,8 +161,7 @@ class EpochRunner:
         call.mark(begins=True, ends=True)
         numbers = np.zeros(len(rates), NUMBERS)
         numbers["rate"] = rates
-        binding = network._engine.binding
-        epochs = binding.run_epochs(self._team.leader, kernel, self._view, call, numbers, self._finite)
+        epochs = self._team.run_epochs(kernel, self._view, call, numbers, self._finite)
         weights = orders.shape[1] if samples.weights is None else samples.weights[orders[:epochs]].sum(axis=1)
         totals = [numbers["totals"][name][:epochs] for name in ("loss", "right")]
         names = named_values(network, np.zeros(2), samples.y, None, orders[0], None, {})

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..kernels.checked import checked, fenced
-from ..kernels.layout import JOB, LAYER, TOTALS, WORKSPACE, Place, aligned, padded
+from ..kernels.layout import BUFFER, JOB, LAYER, TOTALS, WORKSPACE, Place, aligned, padded
 from .blocks import BLOCK, GROUPED
 
 __all__ = ["Functions", "Parameters", "Workspace", "fields", "record_of", "words"]
@@ -104,6 +104,7 @@ class Workspace:
     data, call : ndarray of int64
         The words of its DATA and CALL records.
     layers : ndarray of LAYER, (n_layers,)
+    buffers : ndarray of BUFFER, (1,) or (2,)
     """
 
     def __init__(
@@ -125,6 +126,7 @@ class Workspace:
         n_params = sum(place.n_out * (place.n_in + place.has_biases) for place in places)
         scores = block * TOTALS.itemsize // 8 if n_params >= GROUPED and not leader else 0
         lists = [n_in + _MORE, n_in, max(block, *row), scores, *(place.n_in + _MORE for place in places[1:])]
+        self._sizes_of_buffer = block * row[n_in] * item, 8 * lists[0], n_gram * gram_row * item
         self._dtype = dtype
         self._memory, addresses, _ = _carved([*(size * item for size in sizes), *(8 * size for size in lists)])
         self._start = self._memory.ctypes.data
@@ -132,6 +134,7 @@ class Workspace:
         index, slots, identity, score, *alive = addresses[len(sizes) :]
         self._rows: Sequence[int] = leader._rows if leader else rows
         self._score: int = leader._score if leader else score if scores else 0
+        self.buffers = np.array([(x, index, gram)], BUFFER)
         self._numbers_at(ones, square, dtype)[:] = 1
         self._numbers_at(slots, n_in, np.int64)[:] = -1
         self._numbers_at(identity, lists[2], np.int64)[:] = np.arange(lists[2])
@@ -153,6 +156,7 @@ class Workspace:
             states=parameters.states.ctypes.data,
             flat_states=parameters.flat_states.ctypes.data,
             targets=targets,
+            buffers=self.buffers.ctypes.data,
             index=index,
             identity=identity,
             slots=slots,
@@ -164,6 +168,17 @@ class Workspace:
         )
         words(self.job["linear"])[:] = functions.linear
         self.data, self.call, self._step = (words(self.job[name]) for name in ("data", "call", "step"))
+
+    def read_ahead(self, leader: Workspace) -> None:
+        """Share the rows of the first layer and the Gram matrices with the team's leader (which may be this), and get a
+        second buffer, so that a block can be read beside the one that is worked on."""
+        x, index, gram = self._sizes_of_buffer
+        self._ahead, addresses, _ = _carved([x, index, gram])
+        self.buffers = np.append(self.buffers, np.array([tuple(addresses)], BUFFER))
+        self.buffers["gram"] = leader.buffers["gram"]
+        for name in _ROWS:
+            self.layers[name][0] = leader.layers[name][0]
+        self.job["workspace"]["buffers"] = self.buffers.ctypes.data
 
     def take(self, data: np.ndarray, call: np.ndarray, step: np.ndarray) -> None:
         """Fill in the words of the records that say what is to be done next."""

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import math
+import os
 import sys
-from collections.abc import Sequence
-from functools import cache
+import time
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from threading import Event
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,11 +17,12 @@ import numpy as np
 from ..kernels.layout import MEMBER, SHARED, aligned
 from .binding import Binding, DataView, address_of
 from .call import KernelCall
+from .choice import ThreadChoice
 from .jacobians import jacobian_work
 from .memory import Workspace
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future, ThreadPoolExecutor
+    from concurrent.futures import ThreadPoolExecutor
 
 __all__ = ["LONG", "Team"]
 
@@ -40,7 +45,9 @@ class Team:
     block : int, optional
         How many samples a kernel takes together at most; default: as many as of a batch.
     together : bool
-        Whether the threads share every block, not the parts of a batch.
+        Whether the threads share every block of a batch, not its parts.
+    by_sample : bool
+        Whether they share the blocks of per-sample SGD; then the team chooses how many of its threads run, else all do.
     """
 
     def __init__(
@@ -50,7 +57,9 @@ class Team:
         n_threads: int = 1,
         copied: bool = False,
         block: int | None = None,
+        *,
         together: bool = False,
+        by_sample: bool = False,
     ) -> None:
         self._binding, self.n_threads = binding, n_threads
         parameters = binding.parameters(vectors, copied)
@@ -60,14 +69,22 @@ class Team:
             self._workspaces.append(binding.workspace(block or binding.block, parameters, leader))
         self._shared, self._members = aligned(1, SHARED), aligned(n_threads, MEMBER)
         self._jobs = np.array([workspace.address for workspace in self._workspaces], np.int64)
-        self._gradients = [parameters.extra_gradient() for _ in range(n_threads)]
-        for i, (workspace, (_, distance)) in enumerate(zip(self._workspaces, self._gradients, strict=True)):
+        self._gradients = [] if by_sample else [parameters.extra_gradient() for _ in range(n_threads)]
+        for workspace, (_, distance) in zip(self._workspaces, self._gradients, strict=False):
+            workspace.job["team"]["part_gradient"] = distance
+        yield_thread, sleep, nap = _waiting()
+        for i, workspace in enumerate(self._workspaces):
             record = workspace.job["team"]
-            record["size"], record["member"], record["part_gradient"] = n_threads, i, distance
+            record["member"] = i
             record["jobs"], record["shared"] = self._jobs.ctypes.data, self._shared.ctypes.data
-            record["members"], record["yield_thread"] = self._members.ctypes.data, _yield_thread()
-            record["together"] = together
+            record["members"], record["yield_thread"] = self._members.ctypes.data, yield_thread
+            record["sleep"], record["nap"], record["together"] = sleep, nap, together
+            if by_sample and n_threads > 1:
+                workspace.read_ahead(self.leader)
+        self._size, self._choice = 0, ThreadChoice(n_threads) if by_sample else None
+        self._set_size(n_threads)
         self._others: ThreadPoolExecutor | None = None
+        self._process = 0  # whose threads those are
 
     @property
     def leader(self) -> Workspace:
@@ -75,43 +92,107 @@ class Team:
         return self._workspaces[0]
 
     def run(self, kernel: str, view: DataView, call: KernelCall, start: int, count: int) -> None:
-        """Run a kernel over ``call.order[start:start + count]`` on all threads."""
-        run, leader = self._run_on, self.leader
-        if self.n_threads == 1:
-            if self._is_long(kernel, call, count):
-                self._run_aside(kernel, view, call, start, count)
-            else:
-                run(leader, kernel, view, call, start, count)
+        """Run a kernel over ``call.order[start:start + count]``."""
+        if self._choice is None or not kernel.startswith("samples"):
+            n_threads = 1 if self._choice else self.n_threads  # "batches" takes steps that cannot be taken in blocks
+            self._run_piece(n_threads, kernel, view, call, start, count)
             return
-        from concurrent.futures import ThreadPoolExecutor, wait
+        end = start + count
+        while start < end:
+            piece = self._choice.next(end - start, call.block)
+            begin = time.perf_counter()
+            taken = self._run_piece(piece.n_threads, kernel, view, call, start, piece.n_samples, piece.seconds)
+            self._choice.learn(piece, taken, time.perf_counter() - begin)
+            start += taken
 
-        if self._others is None:
-            self._others = ThreadPoolExecutor(self.n_threads - 1, "fastmlp")
-        followers: list[Future[None]] = []
+    def run_epochs(self, kernel: str, view: DataView, call: KernelCall, numbers: np.ndarray, finite: np.ndarray) -> int:
+        """`Binding.run_epochs` on the leader alone: for epochs that are too short for threads."""
+        self._set_size(1)
+        return self._binding.run_epochs(self.leader, kernel, view, call, numbers, finite)
+
+    def _run_piece(
+        self,
+        n_threads: int,
+        kernel: str,
+        view: DataView,
+        call: KernelCall,
+        start: int,
+        count: int,
+        seconds: float = math.inf,
+    ) -> int:
+        """Run a kernel over some of the call's samples; return how many of them it took: fewer, in whole blocks, if
+        several threads needed more than so many seconds."""
+        work = partial(self._binding.run, kernel=kernel, view=view, call=call, start=start, count=count)
+        self._shared["taken"] = 0
+        self._run_together(n_threads, work, self._is_long(kernel, call, count), seconds)
+        return int(self._shared["taken"][0]) if n_threads > 1 else count
+
+    def _set_size(self, n_threads: int) -> None:
+        if n_threads != self._size:
+            self._size = n_threads
+            for workspace in self._workspaces:
+                workspace.job["team"]["size"] = n_threads
+
+    def _run_together(self, n_threads: int, work: Callable[[Workspace], None], is_long: bool, seconds: float) -> None:
+        """Let so many members do their work, and tell them when they are late.
+
+        The leader runs in the caller's thread; but in a long call in one of its own, because Ctrl-C reaches Python only
+        between kernel calls. Then the kernel ends at the next sample, or phase of a block.
+        """
+        self._set_size(n_threads)
+        aside = is_long and (n_threads == 1 or self._choice is not None)
+        if n_threads == 1 and not aside:
+            work(self.leader)
+            return
+        from concurrent.futures import wait
+
+        members, futures = self._workspaces[0 if aside else 1 : n_threads], []
+        ended = Event()
         try:
-            for workspace in self._workspaces[1:]:
-                followers.append(self._others.submit(run, workspace, kernel, view, call, start, count))
-            run(leader, kernel, view, call, start, count)
+            for workspace in members:
+                futures.append(self._threads().submit(self._run_member, work, workspace))
+            if math.isfinite(seconds):
+                self._threads().submit(self._watch, ended, seconds)
+            if aside:
+                futures[0].result()
+            else:
+                work(self.leader)
         except BaseException:
-            self._shared["give_up"] = 1
+            self._shared["stop" if aside and len(futures) == len(members) else "give_up"] = 1
             raise
         finally:
-            wait(followers)
-            self._shared["arrivals"] = self._shared["give_up"] = 0
-        for follower in followers:
-            follower.result()
+            ended.set()
+            wait(futures)
+            for name in ("arrivals", "give_up", "stop", "late"):
+                self._shared[name] = 0
+            if self.n_threads == 1:
+                self.close()
+        for future in futures:
+            future.result()
 
-    def _run_on(
-        self, workspace: Workspace, kernel: str, view: DataView, call: KernelCall, start: int, count: int
-    ) -> None:
-        """Run a member's share. As a method, it keeps the team's memory for a thread that the caller no longer awaits:
-        a second Ctrl-C ends the waiting for what the first one told to stop. Where it fails, the others give up: they
+    def _watch(self, ended: Event, seconds: float) -> None:
+        """Tell the members when they are late. Nobody waits for this: at worst it is the next call that is said to be
+        late, which costs a little time."""
+        if not ended.wait(seconds):
+            self._shared["late"] = 1
+
+    def _run_member(self, work: Callable[[Workspace], None], workspace: Workspace) -> None:
+        """Do a member's work. As a method, it keeps the team's memory for a thread that the caller no longer awaits: a
+        second Ctrl-C ends the waiting for what the first one told to stop. Where it fails, the others give up: they
         would wait for it at the next barrier."""
         try:
-            self._binding.run(workspace, kernel, view, call, start, count)
+            work(workspace)
         except BaseException:
             self._shared["give_up"] = 1
             raise
+
+    def _threads(self) -> ThreadPoolExecutor:
+        """The threads of this process: a fork's child has none of its parent's."""
+        from concurrent.futures import ThreadPoolExecutor
+
+        if self._others is None or self._process != os.getpid():
+            self._others, self._process = ThreadPoolExecutor(self.n_threads + 1, "fastmlp"), os.getpid()
+        return self._others
 
     def _is_long(self, kernel: str, call: KernelCall, count: int) -> bool:
         """Whether a call may last longer than people wait for Ctrl-C.
@@ -126,28 +207,19 @@ class Team:
             work = count * jacobian_work(self._binding.spec, self._binding.params.size, call.by_inputs)
         return work > LONG
 
-    def _run_aside(self, kernel: str, view: DataView, call: KernelCall, start: int, count: int) -> None:
-        """Run a long call in a thread of its own, because Ctrl-C reaches Python only between kernel calls; then the
-        kernel ends at the next sample, or phase of a block."""
-        from concurrent.futures import ThreadPoolExecutor
-
-        self._shared["give_up"] = 0
-        with ThreadPoolExecutor(1, "fastmlp") as aside:
-            try:
-                aside.submit(self._run_on, self.leader, kernel, view, call, start, count).result()
-            except BaseException:
-                self._shared["give_up"] = 1
-                raise
-
     def close(self) -> None:
         """End the threads."""
-        if self._others is not None:
+        if self._others is not None and self._process == os.getpid():
             self._others.shutdown()
+            self._others = None
 
 
 @cache
-def _yield_thread() -> int:
-    """The address of the system's function that lets other threads run."""
+def _waiting() -> tuple[int, int, int]:
+    """The addresses of the system's functions that let other threads run, for a moment and for a while, and how long a
+    while is, 50 µs or 1 ms, in the second one's unit."""
     if sys.platform == "win32":
-        return address_of(ctypes.windll.kernel32.SwitchToThread)
-    return address_of(ctypes.CDLL(None).sched_yield)
+        kernel32 = ctypes.windll.kernel32
+        return address_of(kernel32.SwitchToThread), address_of(kernel32.Sleep), 1
+    library = ctypes.CDLL(None)
+    return address_of(library.sched_yield), address_of(library.usleep), 50

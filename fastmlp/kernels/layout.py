@@ -22,9 +22,9 @@ import numpy as np
 from .checked import checked, fenced
 
 __all__ = [
-    "CALL", "DATA", "DRAW", "JOB", "LANES", "LANE_LAYER", "LAYER", "LINEAR", "MEMBER", "MODES", "NUMBERS", "OPTIONS",
-    "SHARED", "STEP", "STREAM", "TEAM", "TOTALS", "WORKSPACE", "ZIGGURAT", "Place", "aligned", "padded",
-    "parameter_places",
+    "BUFFER", "CALL", "DATA", "DRAW", "JOB", "LANES", "LANE_LAYER", "LAYER", "LINEAR", "MEMBER", "MODES", "NUMBERS",
+    "OPTIONS", "SHARED", "STEP", "STREAM", "STRIP", "TEAM", "TOTALS", "WORKSPACE", "ZIGGURAT", "Place", "aligned",
+    "padded", "parameter_places",
 ]  # fmt: skip
 
 # A layer: written by engine/memory.py. ``…_row`` are strides in bytes from row to row.
@@ -85,6 +85,16 @@ DATA = np.dtype(
     align=True,
 )
 
+# What is read of a block of samples: written by engine/memory.py.
+BUFFER = np.dtype(
+    [
+        ("x", "i8"),  # rows of the first layer's input,
+        ("index", "i8"),  # the columns of x that are not zero in the block, int64,
+        ("gram", "i8"),  # x_t · x_i of its samples
+    ],
+    align=True,
+)
+
 # The memory of one running kernel: written by engine/memory.py.
 WORKSPACE = np.dtype(
     [
@@ -98,13 +108,14 @@ WORKSPACE = np.dtype(
         ("states", "i8"),  # address of their distances, int64,
         ("flat_states", "i8"),  # and of their addresses as flat vectors, int64
         ("targets", "i8"),  # rows of y
-        ("index", "i8"),  # the columns of x that are not zero in a block, int64
+        ("buffers", "i8"),  # address of a BUFFER record, or two where blocks are read ahead
+        ("index", "i8"),  # of the buffer in use, as ``gram``
         ("identity", "i8"),  # 0, 1, 2, …, int64
         ("slots", "i8"),  # for the reader of sparse rows: -1 for every column, int64
         ("zeros", "i8"),  # a row of zeros,
         ("ones", "i8"),  # and one of ones
-        ("gram", "i8"),  # x_t · x_i of the samples of a block,
-        ("gram_row", "i8"),  # and its stride
+        ("gram", "i8"),
+        ("gram_row", "i8"),  # stride of gram
         ("scores", "i8"),  # TOTALS of each group of a block's rows, or 0: then they are added up at once
     ],
     align=True,
@@ -131,7 +142,9 @@ TEAM = np.dtype(
         ("jobs", "i8"),  # address of the addresses of all members' jobs
         ("shared", "i8"),  # the SHARED record
         ("members", "i8"),  # the MEMBER records
-        ("yield_thread", "i8"),  # a function that lets other threads run
+        ("yield_thread", "i8"),  # functions that let other threads run: for a moment,
+        ("sleep", "i8"),  # and for a while,
+        ("nap", "i8"),  # which is this long, in units of that function
         ("part_gradient", "i8"),  # distance of the gradient of this member's part of a batch
         ("together", "i8"),  # whether the members share each block, not the parts of a batch
     ],
@@ -207,6 +220,8 @@ MODES = np.dtype(
         ("coefficients", "i8"),  # [k] of the gradient of k samples ago in the weights, float64
         ("scale1", "f8"),  # what kernels keep of the modes is divided by these
         ("scale2", "f8"),
+        ("fade1", "f8"),  # what they have to be multiplied with behind the block, or 0: nothing
+        ("fade2", "f8"),
     ],
     align=True,
 )
@@ -255,9 +270,12 @@ ZIGGURAT = np.dtype(
 _APART = 128  # bytes
 SHARED = np.dtype(
     {
-        "names": ["arrivals", "give_up"],  # how many arrived at barriers so far; whether to give up
-        "formats": ["i8", "i8"],
-        "offsets": [0, 8],
+        # how many arrived at barriers so far; whether somebody is missing, so that the others have to give up; whether
+        # to stop as soon as all is consistent, or behind a whole block; what the leader says of a block: how many
+        # samples were learnt from, and whether it is the last; how many samples the call has taken
+        "names": ["arrivals", "give_up", "stop", "late", "learnt", "last", "taken"],
+        "formats": ["i8"] * 7,
+        "offsets": [0, 8, 16, 24, 32, 40, 48],
         "itemsize": _APART,
     },
     align=True,
@@ -334,6 +352,11 @@ LANES = np.dtype(
 )
 
 _LINE = 64  # bytes
+
+
+# Bytes of a row of weights that go to one thread together: whole tiles at every level of kernels, so that it changes no
+# bits who multiplies which columns.
+STRIP = 4 * _LINE
 
 
 def padded(n: int, itemsize: int) -> int:

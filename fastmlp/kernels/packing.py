@@ -10,7 +10,7 @@ import numpy as np
 
 from .cpu import vector_bytes
 from .decorators import array_at, call_kernel, inlined_source, kernel_function, peek, record_at, size_of
-from .layout import LAYER
+from .layout import LAYER, STRIP
 from .vectors import add_vectors, clear_behind, copy, scale_vectors
 
 VECTOR_BYTES = vector_bytes()
@@ -102,6 +102,20 @@ def _share(layer, member, team, real):
     lines = layer.w_rows * (layer.w_row // 64)
     per_line = 64 // size_of(real)
     return lines * member // team * per_line, lines * (member + 1) // team * per_line
+
+
+@kernel_function
+def all_columns(layer):
+    """Begin and end of a row of a layer's outputs, in bytes."""
+    return 0, layer.out_row
+
+
+@kernel_function
+def share_of_columns(layer, member, team):
+    """Begin and end of one member's share of a row of a layer's outputs, in bytes: whole strips."""
+    strips = (layer.out_row + STRIP - 1) // STRIP
+    end = min(layer.out_row, strips * (member + 1) // team * STRIP)
+    return strips * member // team * STRIP, end
 
 
 @kernel_function

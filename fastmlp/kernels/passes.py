@@ -13,7 +13,7 @@ import numpy as np
 
 from .cpu import vector_bytes
 from .decorators import array_at, call_kernel, inlined_source, kernel_function, peek, size_of
-from .packing import last_layer, layer_at, move
+from .packing import all_columns, last_layer, layer_at, move
 from .threads import leads_block, share_of_rows
 from .vectors import add_rows, are_finite, is_largest, multiply_vectors, nonzero_columns, scale_vectors
 
@@ -77,13 +77,16 @@ def read_targets(job, start, rows, real):
 
 
 @kernel_function
-def products(job, layer, distance, start, target, first, rows, index, depth, real):
-    """target = start + x w in a layer stored by inputs, where w stands at a distance behind the weights.
+def products(job, layer, distance, start, target, first, rows, columns, index, depth, real):
+    """target = start + x w in a layer stored by inputs, where w stands at a distance behind the weights, for columns
+    from begin to end (in bytes).
 
     x has ``depth`` columns, whose rows of w are listed in ``index``; ``start`` is one row for all.
     """
-    a = layer.input + first * layer.in_row
-    w, vectors, identity = layer.w + distance, layer.out_row // VECTOR_BYTES, job.workspace.identity
+    (begin, end), identity = columns, job.workspace.identity
+    a, w, vectors = layer.input + first * layer.in_row, layer.w + distance + begin, (end - begin) // VECTOR_BYTES
+    start += begin
+    target += begin
     if rows == 1:
         arguments = (depth, a, identity, w, layer.w_row, index, start, target, vectors)
         call_kernel("weighted_rows", job.linear.weighted_rows, arguments)
@@ -100,7 +103,7 @@ def first_forward(job, first, rows, n_columns, real):
     """z = x w + b in the first layer."""
     layer = layer_at(job, 0)
     z = layer.z + first * layer.out_row
-    products(job, layer, 0, layer.b, z, first, rows, job.workspace.index, n_columns, real)
+    products(job, layer, 0, layer.b, z, first, rows, all_columns(layer), job.workspace.index, n_columns, real)
 
 
 @inlined_source
@@ -126,7 +129,8 @@ def forward_of_rows(job, layer, first, rows, with_derivatives, real):
              layer.in_row // VECTOR_BYTES),
         )  # fmt: skip
     elif rows > 1:
-        products(job, layer, 0, layer.b, z, first, rows, job.workspace.identity, layer.n_in, real)
+        identity = job.workspace.identity
+        products(job, layer, 0, layer.b, z, first, rows, all_columns(layer), identity, layer.n_in, real)
     else:
         list_alive(layer, first, with_derivatives, real)
         call_kernel(
@@ -277,22 +281,16 @@ def update_biases(layer, distance, first, rows, real):
 
 
 @inlined_source
-def update_first_weights(job, layer, distance, rows, n_columns, real):
-    """w += xᵀ scaled in the first layer, or what stands at a distance behind w."""
-    w = layer.w + distance
+def update_first_weights(job, layer, distance, scaled, rows, columns, n_columns, real):
+    """w += xᵀ scaled in the first layer, or what stands at a distance behind w, for columns from begin to end (in
+    bytes)."""
+    begin, end = columns
+    w = layer.w + distance + begin
     call_kernel(
         "product", job.linear.product,
-        (layer.input, size_of(real), layer.in_row, layer.scaled, layer.out_row, job.workspace.identity, w, layer.w_row,
-         w, layer.w_row, job.workspace.index, n_columns, layer.out_row // VECTOR_BYTES, rows),
+        (layer.input, size_of(real), layer.in_row, scaled + begin, layer.out_row, job.workspace.identity, w,
+         layer.w_row, w, layer.w_row, job.workspace.index, n_columns, (end - begin) // VECTOR_BYTES, rows),
     )  # fmt: skip
-
-
-@inlined_source
-def update_first(job, distance, rows, n_columns, real):
-    """w += xᵀ scaled and b += Σ scaled in the first layer, or what stands at a distance behind them."""
-    layer = layer_at(job, 0)
-    update_first_weights(job, layer, distance, rows, n_columns, real)
-    update_biases(layer, distance, 0, rows, real)
 
 
 @kernel_function

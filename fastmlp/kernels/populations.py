@@ -6,7 +6,7 @@ import numpy as np
 
 from .decorators import call_kernel, kernel_function, record_at
 from .layout import JOB, NUMBERS
-from .packing import layer_at
+from .packing import all_columns, layer_at
 from .passes import activate, copy_outputs, forward_of_rows, products, read_inputs
 
 _NUMBERS_BYTES = NUMBERS.itemsize
@@ -93,7 +93,8 @@ def _predict_networks(real):
                             n_columns = read_inputs(job, 0, 1)
                             job.data.x += x_row
                         z = layer.z + r * layer.out_row
-                        products(job, layer, 0, layer.b, z, 0, 1, job.workspace.index, n_columns, real)
+                        columns = all_columns(layer)
+                        products(job, layer, 0, layer.b, z, 0, 1, columns, job.workspace.index, n_columns, real)
                     layer.w += params_row
                     layer.b += params_row * layer.has_biases
                 layer.w, layer.b = w, b

@@ -3,6 +3,10 @@
 Sample t of a block should see the weights that the samples i < t of the block left. In the first layer its z, computed
 for the whole block with the weights from before, lacks what they added: a multiple of δ_i each. The other layers take
 the samples one by one. A call that is told to stop ends between two samples, with what it learnt in the parameters.
+
+A team shares the first layer: each member has columns of its own, of the weights and of z, and reads x for itself.
+While the leader takes the samples one by one, the others read the next block, and the last of them makes its Gram
+matrix. Whoever computes a number makes the same sum, so that bits do not depend on the team.
 """
 
 from __future__ import annotations
@@ -11,16 +15,15 @@ import numpy as np
 
 from .cpu import vector_bytes
 from .decorators import array_at, call_kernel, inlined_source, kernel_function, peek, record_at, size_of
-from .layout import JOB, MODES, NUMBERS, OPTIONS
+from .layout import BUFFER, JOB, MODES, NUMBERS, OPTIONS, SHARED
 from .math import square_root
-from .packing import layer_at, move, pack_all, prepare_step, squares, unpack_all
+from .packing import all_columns, layer_at, move, pack_all, prepare_step, share_of_columns, squares, unpack_all
 from .passes import (
     activate,
     all_deltas_and_updates,
     backward_and_update,
     blocks,
     copy_outputs,
-    first_forward,
     forward_to_loss,
     list_alive,
     products,
@@ -29,14 +32,15 @@ from .passes import (
     scale,
     score_to_delta,
     through_activation,
-    update_first,
+    update_biases,
     update_first_weights,
 )
 from .subnormals import flush_subnormals, restore_subnormals
-from .threads import told_to_stop
+from .threads import is_late, told_to_stop, wait
 from .vectors import add_vectors, copy, scale_vectors
 
 VECTOR_BYTES = vector_bytes()
+_BUFFER_BYTES = BUFFER.itemsize
 _SMALL = 1e-6  # modes whose scale fell below are multiplied with it: an r of 0.9 gets there in eleven blocks
 
 
@@ -70,41 +74,149 @@ def _correct(job, layer, t):
     )  # fmt: skip
 
 
-def _samples(real):
-    """Make a step of plain SGD for each sample; the call's outputs, where wanted, get those of each as it was seen."""
+@inlined_source
+def _rows_of_block(call, i):
+    """How many samples block i has."""
+    return min(call.block, call.count - i * call.block)
+
+
+@kernel_function
+def _take_buffer(job, i):
+    """Let the first layer's x, its columns and the Gram matrix be block i's: members of a team have two of each."""
+    workspace, layer = job.workspace, layer_at(job, 0)
+    number = i % 2 if job.team.size > 1 else 0
+    buffer = record_at(workspace.buffers + number * _BUFFER_BYTES, BUFFER)
+    layer.input = buffer.x
+    workspace.index = buffer.index
+    workspace.gram = buffer.gram
+
+
+@kernel_function
+def _read_block(job, i, with_biases, real):
+    """Read block i to its buffer and return n_columns; the last member makes the Gram matrix, which the leader uses."""
+    workspace, team, rows = job.workspace, job.team, _rows_of_block(job.call, i)
+    _take_buffer(job, i)
+    n_columns = read_inputs(job, i * job.call.block, rows)
+    if team.member == team.size - 1:
+        one = with_biases and layer_at(job, 0).has_biases
+        _gram(job, rows, n_columns, workspace.ones if one else workspace.zeros, real)
+    return n_columns
+
+
+@kernel_function
+def _columns_of_z(job, rows):
+    """Begin and end (in bytes) of the columns of z that a member computes: of a single row, the leader computes all."""
+    team, layer = job.team, layer_at(job, 0)
+    if rows == 1:
+        return 0, (layer.out_row if team.member == 0 else 0)
+    return share_of_columns(layer, team.member, team.size)
+
+
+@kernel_function
+def _my_columns(job):
+    """Begin and end (in bytes) of a member's columns of the first layer's weights."""
+    return share_of_columns(layer_at(job, 0), job.team.member, job.team.size)
+
+
+def _in_blocks(real, with_biases, begin, multiply, learn, update, end):
+    """A kernel that takes samples in blocks. It is made of functions that
+
+    - ``begin(job, params, numbers, real)``: the leader prepares the parameters;
+    - ``multiply(job, rows, columns, n_columns, real)`` computes columns of the first layer's z, or what becomes z;
+    - ``learn(job, start, rows, numbers, real)``: the leader takes the samples one by one, makes their steps but for the
+      first layer's weights, and returns how many it took: fewer than rows where it is told to stop;
+    - ``update(job, rows, columns, n_columns, real)`` moves columns of the first layer's weights;
+    - ``end(job, params, real)``: the leader writes the parameters to address ``params``.
+
+    ``with_biases`` says whether the Gram matrix counts them as weights of an input that is 1. The kernel returns 1
+    where the team gave up.
+    """
 
     def samples(params, job, numbers):
         job, numbers, floats = record_at(job, JOB), record_at(numbers, NUMBERS), flush_subnormals()
-        workspace, call = job.workspace, job.call
-        first, rate = layer_at(job, 0), real(numbers.rate)
-        pack_all(job, params, real)
-        for i in range(blocks(call.count, call.block)):
-            start = i * call.block
-            rows = min(call.block, call.count - start)
-            n_columns = read_inputs(job, start, rows)
-            read_targets(job, start, rows, real)
-            first_forward(job, 0, rows, n_columns, real)
-            _gram(job, rows, n_columns, workspace.ones if first.has_biases else workspace.zeros, real)
-            learnt = 0
-            for t in range(rows):
-                if told_to_stop(job):
-                    break
-                if t > 0:
-                    _correct(job, first, t)
-                forward_to_loss(job, start, t, 1, numbers.totals, real)
-                all_deltas_and_updates(job, t, -rate, real)
-                scale(first, t, 1, -rate, real)
-                learnt += 1
-            update_first(job, 0, learnt, n_columns, real)
-            if call.outputs:
-                copy_outputs(job, learnt, start, real)
-            if learnt < rows:
+        call, leads, shared = job.call, job.team.member == 0, record_at(job.team.shared, SHARED)
+        n_blocks, n_columns, result = blocks(call.count, call.block), 0, 0.0
+        if leads:
+            begin(job, params, numbers, real)
+        if not wait(job):
+            n_columns = _read_block(job, 0, with_biases, real)
+        for i in range(n_blocks):
+            rows, following = _rows_of_block(call, i), 0
+            if rows == 1 and wait(job):  # for all columns of the weights
                 break
-        unpack_all(job, params, real)
+            multiply(job, rows, _columns_of_z(job, rows), n_columns, real)
+            if wait(job):
+                break
+            if leads:
+                learnt = learn(job, i * call.block, rows, numbers, real)
+                shared.learnt = learnt
+                shared.taken += learnt
+                shared.last = learnt < rows or is_late(job)
+            elif i + 1 < n_blocks:
+                following = _read_block(job, i + 1, with_biases, real)
+                _take_buffer(job, i)
+            if wait(job):
+                break
+            update(job, shared.learnt, _my_columns(job), n_columns, real)
+            if shared.last:
+                break
+            if leads and i + 1 < n_blocks:
+                following = _read_block(job, i + 1, with_biases, real)
+            _take_buffer(job, i + 1)
+            n_columns = following
+        if wait(job):  # as it does from the first time on that the team gives up
+            result = 1.0
+        elif leads:
+            end(job, params, real)
         restore_subnormals(floats)
-        return 0.0
+        return result
 
     return samples
+
+
+@inlined_source
+def _pack(job, params, numbers, real):
+    """Pack the parameters."""
+    pack_all(job, params, real)
+
+
+@kernel_function
+def _multiply(job, rows, columns, n_columns, real):
+    """z = x w + b in columns of the first layer."""
+    first = layer_at(job, 0)
+    products(job, first, 0, first.b, first.z, 0, rows, columns, job.workspace.index, n_columns, real)
+
+
+@inlined_source
+def _learn(job, start, rows, numbers, real):
+    """Make the block's steps, but for the first layer's weights; return how many."""
+    first, rate, learnt = layer_at(job, 0), real(numbers.rate), 0
+    read_targets(job, start, rows, real)
+    for t in range(rows):
+        if told_to_stop(job):
+            break
+        if t > 0:
+            _correct(job, first, t)
+        forward_to_loss(job, start, t, 1, numbers.totals, real)
+        all_deltas_and_updates(job, t, -rate, real)
+        scale(first, t, 1, -rate, real)
+        learnt += 1
+    update_biases(first, 0, 0, learnt, real)
+    if job.call.outputs:
+        copy_outputs(job, learnt, start, real)
+    return learnt
+
+
+@kernel_function
+def _update(job, rows, columns, n_columns, real):
+    """w += xᵀ scaled in columns of the first layer."""
+    first = layer_at(job, 0)
+    update_first_weights(job, first, 0, first.scaled, rows, columns, n_columns, real)
+
+
+def _samples(real):
+    """Make a step of plain SGD for each sample; the call's outputs, where wanted, get those of each as it was seen."""
+    return _in_blocks(real, True, _pack, _multiply, _learn, _update, unpack_all)
 
 
 @inlined_source
@@ -113,22 +225,34 @@ def _second(job):
     return peek(job.workspace.states, np.int64)
 
 
-@kernel_function
-def _mix(job, matrix, real):
-    """Multiply each weight and its state, (w, v), with a matrix of two rows; without state w with its first number."""
+@inlined_source
+def _mix_numbers(job, place, n, matrix, real):
+    """Multiply each of the n weights at an address and its state, (w, v), with a matrix of two rows; without state w
+    with its first number."""
     w_of_w, w_of_v, v_of_w, v_of_v = real(matrix[0]), real(matrix[1]), real(matrix[2]), real(matrix[3])
-    for i in range(job.workspace.n_layers):
-        layer = layer_at(job, i)
-        w = array_at(layer.w, layer.w_rows * (layer.w_row // size_of(real)), real)
-        if job.workspace.n_states:
-            v = array_at(layer.w + _second(job), len(w), real)
-            for k in range(len(w)):
-                old = w[k]
-                w[k] = w_of_w * old + w_of_v * v[k]
-                v[k] = v_of_w * old + v_of_v * v[k]
-        else:
-            for k in range(len(w)):
-                w[k] *= w_of_w
+    w = array_at(place, n, real)
+    if job.workspace.n_states:
+        v = array_at(place + _second(job), n, real)
+        for k in range(n):
+            old = w[k]
+            w[k] = w_of_w * old + w_of_v * v[k]
+            v[k] = v_of_w * old + v_of_v * v[k]
+    else:
+        for k in range(n):
+            w[k] *= w_of_w
+
+
+@kernel_function
+def _mix(job, matrix, columns, real):
+    """Multiply each weight and its state, (w, v), with a matrix of two rows: of the first layer those in columns from
+    begin to end (in bytes), and where the leader calls all of the deeper layers."""
+    layer, (begin, end) = layer_at(job, 0), columns
+    for r in range(layer.w_rows):
+        _mix_numbers(job, layer.w + r * layer.w_row + begin, (end - begin) // size_of(real), matrix, real)
+    if job.team.member == 0:
+        for i in range(1, job.workspace.n_layers):
+            layer = layer_at(job, i)
+            _mix_numbers(job, layer.w, layer.w_rows * (layer.w_row // size_of(real)), matrix, real)
 
 
 @kernel_function
@@ -150,19 +274,25 @@ def _unpack_mixed(job, flat, of_first, of_second, for_biases, real):
 
 
 @inlined_source
-def _begin(job, params, modes, real):
-    """Pack the parameters and the velocity, and turn those of the weights into modes."""
+def _begin(job, params, numbers, real):
+    """Prepare the step, which is the same for all samples. Where an epoch begins, pack the parameters and the velocity,
+    and turn those of the weights into modes."""
+    prepare_step(job, real(numbers.rate))
+    if job.call.position > 0:
+        return
+    modes = record_at(job.step.modes, MODES)
     pack_all(job, params, real)
     q, e = modes.w_of_second, modes.v_of_first
     part = 1 / (1 - q * e)
-    _mix(job, (part, -q * part, -e * part, part), real)
+    _mix(job, (part, -q * part, -e * part, part), all_columns(layer_at(job, 0)), real)
     modes.scale1 = 1.0
     modes.scale2 = 1.0
 
 
 @inlined_source
-def _write_back(job, params, modes, real):
+def _write_back(job, params, real):
     """Write parameters, to address ``params``, and velocity as they are now; the modes remain."""
+    modes = record_at(job.step.modes, MODES)
     scale1, scale2 = modes.scale1, modes.scale2
     _unpack_mixed(job, params, scale1, modes.w_of_second * scale2, 0, real)
     if job.workspace.n_states:
@@ -274,7 +404,7 @@ def _move_biases(job, t, factor):
 
 
 @inlined_source
-def _learn(job, start, t, modes, totals, real):
+def _learn_from(job, start, t, modes, totals, real):
     """Make the step of the block's sample t, but for the first layer's weights, whose scaled gets the clipped delta."""
     workspace, options, first = job.workspace, record_at(job.step.options, OPTIONS), layer_at(job, 0)
     squared_input = np.float64(peek(workspace.gram + t * workspace.gram_row + t * size_of(real), real))
@@ -300,25 +430,67 @@ def _learn(job, start, t, modes, totals, real):
     scale(first, t, 1, real(factor), real)
 
 
-@kernel_function
-def _add_to_first(job, rows, n_columns, of_gradient, r, distance, real):
-    """Add the block's gradients to one mode of the first layer: sample i's times of_gradient / rⁱ, from its delta."""
+@inlined_source
+def _weigh_rows(job, rows, target, of_gradient, r, real):
+    """target_i = of_gradient / rⁱ · scaled_i in the first layer: what the block's gradients add to one of its modes."""
     layer = layer_at(job, 0)
     for i in range(rows):
-        scale(layer, i, 1, real(of_gradient), real)
+        skip = i * layer.out_row
+        vectors = layer.out_row // VECTOR_BYTES
+        scale_vectors(real, vectors, target + skip, layer.scaled + skip, real(of_gradient))
         of_gradient /= r
-    update_first_weights(job, layer, distance, rows, n_columns, real)
+
+
+@kernel_function
+def _multiply_modes(job, rows, columns, n_columns, real):
+    """The products of x and columns of both modes of the first layer, to its z and its a."""
+    first, workspace = layer_at(job, 0), job.workspace
+    products(job, first, 0, workspace.zeros, first.z, 0, rows, columns, workspace.index, n_columns, real)
+    if workspace.n_states:
+        distance = _second(job)
+        products(job, first, distance, workspace.zeros, first.a, 0, rows, columns, workspace.index, n_columns, real)
 
 
 @inlined_source
-def _first_step(job, rows, n_columns, scale1, scale2, modes, real):
-    """Move the first layer's modes, whose scales were these when the block began, by all of the block's gradients."""
-    layer = layer_at(job, 0)
-    scale_vectors(real, rows * (layer.out_row // VECTOR_BYTES), layer.delta, layer.scaled, real(1))
-    _add_to_first(job, rows, n_columns, modes.first_of_g / (scale1 * modes.r1), modes.r1, 0, real)
+def _learn_with_memory(job, start, rows, numbers, real):
+    """Make the block's steps, but for the first layer's weights; return how many.
+
+    What they add to the first layer's modes is left in its scaled and, for the second one, in its delta.
+    """
+    first, modes, learnt = layer_at(job, 0), record_at(job.step.modes, MODES), 0
+    scale1, scale2 = modes.scale1, modes.scale2
+    read_targets(job, start, rows, real)
+    for t in range(rows):
+        if told_to_stop(job):
+            break
+        _learn_from(job, start, t, modes, numbers.totals, real)
+        learnt += 1
     if job.workspace.n_states:
-        distance = _second(job)
-        _add_to_first(job, rows, n_columns, modes.second_of_g / (scale2 * modes.r2), modes.r2, distance, real)
+        _weigh_rows(job, learnt, first.delta, modes.second_of_g / (scale2 * modes.r2), modes.r2, real)
+    _weigh_rows(job, learnt, first.scaled, modes.first_of_g / (scale1 * modes.r1), modes.r1, real)
+    modes.fade1 = 0.0
+    if min(modes.scale1, modes.scale2) < _SMALL:
+        modes.fade1 = modes.scale1
+        modes.fade2 = modes.scale2
+        modes.scale1 = 1.0
+        modes.scale2 = 1.0
+    if job.call.outputs:
+        copy_outputs(job, learnt, start, real)
+    options = record_at(job.step.options, OPTIONS)
+    options.steps += learnt
+    return learnt
+
+
+@kernel_function
+def _update_modes(job, rows, columns, n_columns, real):
+    """Move columns of the first layer's modes by the block's gradients; multiply all modes with their scales, where
+    these have become small."""
+    first, modes = layer_at(job, 0), record_at(job.step.modes, MODES)
+    update_first_weights(job, first, 0, first.scaled, rows, columns, n_columns, real)
+    if job.workspace.n_states:
+        update_first_weights(job, first, _second(job), first.delta, rows, columns, n_columns, real)
+    if modes.fade1 > 0:
+        _mix(job, (modes.fade1, 0.0, 0.0, modes.fade2), columns, real)
 
 
 def _samples_with_memory(real):
@@ -329,42 +501,4 @@ def _samples_with_memory(real):
     then what the gradients add is all that changes. They stay so, in the copy of the parameters that only this kernel
     sees, for all calls of an epoch: its bits do not depend on how many these are.
     """
-
-    def samples_with_memory(params, job, numbers):
-        job, numbers, floats = record_at(job, JOB), record_at(numbers, NUMBERS), flush_subnormals()
-        workspace, call, first = job.workspace, job.call, layer_at(job, 0)
-        options, modes = record_at(job.step.options, OPTIONS), record_at(job.step.modes, MODES)
-        prepare_step(job, real(numbers.rate))  # SGD's numbers are the same in every step
-        if call.position == 0:
-            _begin(job, params, modes, real)
-        for i in range(blocks(call.count, call.block)):
-            start = i * call.block
-            rows = min(call.block, call.count - start)
-            n_columns = read_inputs(job, start, rows)
-            read_targets(job, start, rows, real)
-            products(job, first, 0, workspace.zeros, first.z, 0, rows, workspace.index, n_columns, real)
-            if workspace.n_states:
-                distance = _second(job)
-                products(job, first, distance, workspace.zeros, first.a, 0, rows, workspace.index, n_columns, real)
-            _gram(job, rows, n_columns, workspace.zeros, real)
-            scale1, scale2, learnt = modes.scale1, modes.scale2, 0
-            for t in range(rows):
-                if told_to_stop(job):
-                    break
-                _learn(job, start, t, modes, numbers.totals, real)
-                learnt += 1
-            _first_step(job, learnt, n_columns, scale1, scale2, modes, real)
-            if min(modes.scale1, modes.scale2) < _SMALL:
-                _mix(job, (modes.scale1, 0.0, 0.0, modes.scale2), real)
-                modes.scale1 = 1.0
-                modes.scale2 = 1.0
-            if call.outputs:
-                copy_outputs(job, learnt, start, real)
-            options.steps += learnt
-            if learnt < rows:
-                break
-        _write_back(job, params, modes, real)
-        restore_subnormals(floats)
-        return 0.0
-
-    return samples_with_memory
+    return _in_blocks(real, False, _begin, _multiply_modes, _learn_with_memory, _update_modes, _write_back)

@@ -13,8 +13,9 @@ from .linear import SHARED_ROWS
 
 __all__ = ["atomic_add", "atomic_load", "leads_block", "share_of_rows", "told_to_stop", "wait", "wait_for_block"]
 
-_ARRIVALS, _GIVE_UP = (SHARED.fields[name][1] for name in ("arrivals", "give_up"))
-_LOOKS = 2000  # before a waiting member lets other threads run
+_ARRIVALS, _GIVE_UP, _STOP, _LATE = (SHARED.fields[name][1] for name in ("arrivals", "give_up", "stop", "late"))
+_LOOKS = 2000  # before a waiting member lets other threads run: some microseconds
+_YIELDS = 1000  # before it sleeps: about a millisecond
 
 
 @intrinsic
@@ -39,26 +40,37 @@ def atomic_load(typingctx, address):
 
 
 @intrinsic
-def _call_system(typingctx, address):
-    """Call the function of the system at the integer address, which takes nothing and whose result does not matter."""
+def _call_system(typingctx, address, number):
+    """Call the function of the system at the integer address, which takes a 32-bit number, or nothing, and whose result
+    does not matter."""
 
     def codegen(context, builder, signature, args):
-        prototype = ir.FunctionType(ir.VoidType(), [])
-        builder.call(builder.inttoptr(args[0], prototype.as_pointer()), [])
+        kind = ir.IntType(32)
+        prototype = ir.FunctionType(ir.VoidType(), [kind])
+        builder.call(builder.inttoptr(args[0], prototype.as_pointer()), [builder.trunc(args[1], kind)])
         return context.get_dummy_value()
 
-    return types.void(address), codegen
+    return types.void(address, number), codegen
 
 
 @inlined_source
 def told_to_stop(job):
-    """Whether the caller was interrupted: then a kernel that runs alone ends as soon as all is consistent."""
-    return job.team.size == 1 and atomic_load(job.team.shared + _GIVE_UP) != 0
+    """Whether the caller was interrupted: then the kernel ends as soon as all is consistent."""
+    return job.team.shared != 0 and atomic_load(job.team.shared + _STOP) != 0
+
+
+@inlined_source
+def is_late(job):
+    """Whether a team's call takes longer than it should: then it ends behind the block that it is at."""
+    return job.team.size > 1 and atomic_load(job.team.shared + _LATE) != 0
 
 
 @kernel_function
 def wait(job):
-    """Wait until the whole team is here; true when it should give up."""
+    """Wait until the whole team is here; true when it should give up.
+
+    Who waits looks all the time at first, then lets others run between two looks, then sleeps between them.
+    """
     team = job.team
     if team.size == 1:
         return False
@@ -67,11 +79,13 @@ def wait(job):
     looks = 0
     while atomic_load(arrivals) < all_here:
         if atomic_load(team.shared + _GIVE_UP):
-            return True
+            break
         looks += 1
-        if looks > _LOOKS and team.yield_thread:
-            _call_system(team.yield_thread)
-    return False
+        if looks > _LOOKS + _YIELDS and team.sleep:
+            _call_system(team.sleep, team.nap)
+        elif looks > _LOOKS and team.yield_thread:
+            _call_system(team.yield_thread, 0)
+    return atomic_load(team.shared + _GIVE_UP) != 0
 
 
 @inlined_source

@@ -13,6 +13,8 @@ import scipy.sparse
 import fastmlp
 from fastmlp.engine import team as teams
 from fastmlp.engine.binding import Binding
+from fastmlp.engine.blocks import BLOCK
+from fastmlp.engine.call import KernelCall
 from fastmlp.optimizers import SGD, Adam
 
 
@@ -101,7 +103,7 @@ def test_a_thread_that_nobody_awaits_holds_the_memory_of_its_team(monkeypatch):
     team = teams.Team(fastmlp.MLP([{"n": 2}, {"n": 1}])._engine.binding, n_threads=2)
     leader, team_ref, interrupted, alive = team.leader, weakref.ref(team), threading.Event(), []
 
-    def run(self, workspace, *arguments):
+    def run(self, workspace, **options):
         if workspace is leader:
             raise KeyboardInterrupt
         assert interrupted.wait(60)
@@ -113,7 +115,7 @@ def test_a_thread_that_nobody_awaits_holds_the_memory_of_its_team(monkeypatch):
     monkeypatch.setattr(Binding, "run", run)
     monkeypatch.setattr("concurrent.futures.wait", interrupted_wait)
     with pytest.raises(KeyboardInterrupt):
-        team.run("batches", None, None, 0, 0)
+        team.run("batches", None, KernelCall(np.arange(0), BLOCK), 0, 0)
     pool = team._others
     del team
     gc.collect()

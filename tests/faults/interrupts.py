@@ -26,6 +26,7 @@ import fastmlp
 WIDTHS = {"medium": [512, 2048, 2048, 8], "large": [10_000, 5_000, 10_000, 2]}
 CALLS: dict[str, Callable[[Any, np.ndarray, np.ndarray], Any]] = {
     "train, one by one": lambda model, x, y: fastmlp.train(x, y, model, epochs=1000, lr=1e-6),
+    "train, one by one, two threads": lambda model, x, y: fastmlp.train(x, y, model, epochs=1000, lr=1e-6, n_threads=2),
     "train, batches of 32": lambda model, x, y: fastmlp.train(x, y, model, epochs=1000, lr=1e-6, batch_size=32),
     "train, batches of 4096": lambda model, x, y: fastmlp.train(x, y, model, epochs=1000, lr=1e-6, batch_size=4096),
     "train, Adam": lambda model, x, y: fastmlp.train(

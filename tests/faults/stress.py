@@ -32,7 +32,7 @@ class Stress:
         rng = np.random.default_rng(0)
         self.x = rng.normal(size=(ROWS, 20)) * (rng.random((ROWS, 20)) < 0.7)
         self.y = rng.integers(0, 3, ROWS)
-        spec = [{"n": 20, "act": None}, {"n": 24, "act": "tanh"}, {"n": 3, "act": "softmax"}]
+        spec = [{"n": 20, "act": None}, {"n": 72, "act": "tanh"}, {"n": 3, "act": "softmax"}]
         self.model = fastmlp.MLP(spec, seed=0, dtype="float64")
         self.counter = fastmlp.MLP([{"n": 1, "act": None}, {"n": 1, "act": "linear", "cost": "mbe"}], dtype="float64")
         self.counter.params[:] = 0.0
@@ -53,6 +53,7 @@ class Stress:
         fastmlp.train([[0.0]] * 2, [0.0] * 2, self.counter, epochs=epochs, lr=STEP, progress=False)
         self._count(2 * epochs)
         options = {"optimizer": chance.choice(["sgd", "adam"]), "batch_size": chance.choice([1, 32])}
+        options["n_threads"] = chance.choice([1, 2])
         fastmlp.train(self.x, self.y, self.model, epochs=epochs, lr=1e-3, progress=False, **options)
 
     def predict(self, chance: random.Random) -> None:

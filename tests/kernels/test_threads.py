@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from numba import njit
 
-from fastmlp.engine.team import _yield_thread
+from fastmlp.engine.team import _waiting
 from fastmlp.kernels import threads
 from fastmlp.kernels.decorators import record_at
 from fastmlp.kernels.layout import JOB, SHARED, aligned
@@ -30,7 +31,8 @@ def team_of(size, shared):
     """A job for each member, with nothing but its team."""
     jobs = np.zeros(size, JOB)
     jobs["team"]["size"], jobs["team"]["member"] = size, range(size)
-    jobs["team"]["shared"], jobs["team"]["yield_thread"] = at(shared), _yield_thread()
+    jobs["team"]["shared"] = at(shared)
+    jobs["team"]["yield_thread"], jobs["team"]["sleep"], jobs["team"]["nap"] = _waiting()
     return jobs
 
 
@@ -66,3 +68,19 @@ def test_who_waits_alone_gives_up_when_told():
             assert not waiting.done()
         shared["give_up"] = 1
         assert waiting.result(timeout=60) == -1
+
+
+def test_who_waits_for_long_sleeps():
+    shared = aligned(1, SHARED)
+    jobs = team_of(2, shared)
+
+    def wait():
+        begin = time.thread_time()
+        _rounds(at(jobs[:1]), at(np.zeros(1, np.int64)), 1)
+        return time.thread_time() - begin
+
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(wait)
+        time.sleep(0.5)
+        shared["give_up"] = 1
+        assert waiting.result(timeout=60) < 0.25

@@ -1,0 +1,79 @@
+"""How many threads run: a simulated machine, on which each number of threads has a speed of its own."""
+
+from __future__ import annotations
+
+import pytest
+
+from fastmlp.engine.choice import ThreadChoice
+
+STEP = 12
+SLICE = 0.02  # seconds that a call is for
+
+
+class Machine:
+    """It takes so many seconds a sample for each number of threads, and so many to begin with more than one."""
+
+    def __init__(self, seconds, start=0.0):
+        self.seconds, self.start, self.used = seconds, start, {}
+
+    def train(self, choice, n_samples):
+        """Take samples in calls of 20 ms; return how long it takes in all."""
+        total, done = 0.0, 0
+        while done < n_samples:
+            left = min(n_samples - done, int(SLICE / self.seconds[1]) // STEP * STEP)
+            while left:
+                piece = choice.next(left, STEP)
+                assert 0 < piece.n_samples <= left and (piece.n_samples % STEP == 0 or piece.n_samples == left)
+                start, each = self.start * (piece.n_threads > 1), self.seconds[piece.n_threads]
+                taken = piece.n_samples
+                if piece.n_threads > 1 and start + taken * each > piece.seconds:
+                    taken = min(taken, max(1, int((piece.seconds - start) / each / STEP)) * STEP)
+                seconds = start + taken * each
+                choice.learn(piece, taken, seconds)
+                self.used[piece.n_threads] = self.used.get(piece.n_threads, 0) + taken
+                total, left, done = total + seconds, left - taken, done + taken
+        return total
+
+
+@pytest.mark.parametrize("most", [2, 3, 8])
+def test_whatever_is_fastest_does_nearly_all(most):
+    machine = Machine({number: 1e-5 / number for number in (1, 2, 3, 4, 8)}, start=1e-4)
+    machine.train(ThreadChoice(most), 200_000)
+    assert machine.used[most] > 0.85 * 200_000
+
+
+def test_half_of_the_threads_may_be_best():
+    machine = Machine({1: 1e-5, 2: 6e-6, 4: 4e-6, 8: 2e-5})
+    machine.train(ThreadChoice(8), 400_000)
+    assert machine.used[4] > 0.8 * 400_000
+
+
+@pytest.mark.parametrize("slower", [1.0, 1.3, 2, 10, 100])
+@pytest.mark.parametrize("each", [1e-6, 1e-5, 1e-3])
+def test_trials_cost_less_than_a_twentieth(slower, each):
+    machine = Machine({1: each, 2: slower * each}, start=1e-4)
+    n_samples = int(max(1.0 / each, 20_000))
+    assert machine.train(ThreadChoice(2), n_samples) < 1.05 * n_samples * each
+
+
+def test_a_choice_follows_the_load():
+    machine, choice = Machine({1: 1e-5, 2: 6e-6}), ThreadChoice(2)
+    machine.train(choice, 50_000)
+    for seconds in ({1: 1e-5, 2: 3e-5}, {1: 1e-5, 2: 6e-6}):
+        machine.seconds, machine.used = seconds, {}
+        machine.train(choice, 200_000)
+        best = min(seconds, key=seconds.get)
+        assert machine.used[best] > 0.85 * 200_000
+
+
+def test_one_thread_is_never_measured():
+    machine, choice = Machine({1: 1e-5}), ThreadChoice(1)
+    machine.train(choice, 100_000)
+    assert choice.next(1000, STEP)[:2] == (1000, 1)
+
+
+def test_too_few_samples_for_a_trial_are_taken_by_one_thread():
+    machine, choice = Machine({1: 1e-4, 2: 1e-5}), ThreadChoice(2)
+    for _ in range(500):
+        machine.train(choice, 100)
+    assert set(machine.used) == {1}
