@@ -75,7 +75,7 @@ class EpochRunner:
         self._state, self._slices = state, TimeSlices()
         self._by_sample = batch == 1 and state.linear
         binding = network._engine.binding
-        self._kernel, self._block = "batches", binding.block
+        self._kernel, self._block = "batches", max(2, min(batch, binding.block))  # one sample needs a second row
         if self._by_sample:
             self._kernel = "samples" if state.plain else "samples_with_memory"
             self._block = _samples_together(network)

@@ -29,9 +29,7 @@ TILES = ((4, (6, 2, 1)), (2, (12, 4, 1)), (1, (12, 4, 1))) if has_many_registers
 # parts (`Emitter.loop_with_partial_sums`), take the last rows alone.
 SHARED_ROWS = 8 if has_many_registers() else 6
 DEPTH = 192  # this many rows of B, a tile wide, stay in the L1 cache for all rows of A: a tenth off 784-512-512-10
-FETCHED = (
-    32  # from this depth on a tile fetches the next rows of C: 0.84 of the time for updates of 4096 × 1024, 128 deep
-)
+FETCHED = 64  # from this depth on a tile fetches the next rows of C: 0.84 of the time of updates of 4096 × 1024
 INNER_ROWS = 3  # with 8 rows of W, 176 GFLOP/s; one row 120
 WIDEST = 8 if has_many_registers() else 4  # vectors of one row, or rows of W, whose sums are kept at once
 
