@@ -86,8 +86,8 @@ def train_many(
     progress : bool, optional
         As in `train`; True prints a line a network where there is no terminal.
     lanes : bool, optional
-        Whether networks are trained side by side. When left out, those are that gain by it: of at most 6,000
-        parameters, in batches of at most 64 of not too many samples, and without what looks at single networks
+        Whether networks are trained side by side. When left out, those are that gain by it: with parameters of at most
+        16 KiB (24 KiB for plain per-sample SGD) and not too many samples, and without what looks at single networks
         meanwhile (callbacks, validation, early stopping, metrics, weights of samples, dropout, limits). True refuses
         networks that cannot be, False trains each as `train` does.
     **options
