@@ -11,10 +11,17 @@ from operator import is_ as is_same
 from typing import Any, NamedTuple
 
 import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.metrics import accuracy_score, r2_score
+from sklearn.preprocessing import LabelBinarizer
+from sklearn.utils import check_random_state, column_or_1d
+from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import type_of_target, unique_labels
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..activations import get_activation
 from ..base.checks import check_count, check_dtype
-from ..base.extras import require
 from ..engine.epochs import Samples
 from ..engine.network import is_plain
 from ..losses import Loss, get_loss
@@ -22,19 +29,7 @@ from ..model.data import balanced_weights, check_weights, check_x, check_y, plai
 from ..model.mlp import MLP
 from ..model.options import dropout_shares
 from ..spec import Spec
-
-require("sklearn", "sklearn", "fastmlp.sklearn")
-
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin  # noqa: E402
-from sklearn.metrics import accuracy_score, r2_score  # noqa: E402
-from sklearn.preprocessing import LabelBinarizer  # noqa: E402
-from sklearn.utils import check_random_state, column_or_1d  # noqa: E402
-from sklearn.utils.class_weight import compute_sample_weight  # noqa: E402
-from sklearn.utils.metaestimators import available_if  # noqa: E402
-from sklearn.utils.multiclass import type_of_target, unique_labels  # noqa: E402
-from sklearn.utils.validation import check_is_fitted, validate_data  # noqa: E402
-
-from .fit import STOCHASTIC, Fit, FitState, check_parameters  # noqa: E402
+from .fit import STOCHASTIC, Fit, FitState, check_parameters
 
 __all__ = ["DTYPES", "MLPClassifier", "MLPRegressor", "gives_probabilities"]
 

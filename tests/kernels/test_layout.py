@@ -32,7 +32,7 @@ def numbers_of(record: np.dtype, start: int = 0):
 def test_fields_are_words_that_follow_each_other(name):
     record = RECORDS[name]
     offsets, kinds = zip(*numbers_of(record), strict=True)
-    assert set(kinds) <= {np.dtype(np.int64), np.dtype(np.float64)}
+    assert set(kinds) <= {np.dtype(np.int64), np.dtype(np.uint64), np.dtype(np.float64)}
     assert offsets == tuple(8 * i for i in range(len(offsets)))
     if name not in APART:
         assert record.itemsize == 8 * len(offsets)
