@@ -85,7 +85,7 @@ def evaluate_many(
         As in `predict_many`.
     y : array
         As in `train`, for all networks; with x of (n_networks, n_samples, n_in) also for each its own, with an axis of
-        n_networks in front.
+        n_networks in front. (n_samples, n_out) is for all, also where n_networks and n_samples are such numbers.
 
     Returns
     -------
@@ -101,7 +101,7 @@ def evaluate_many(
     >>> values["loss"].shape, values["accuracy"].shape
     ((100,), (100,))
     """
-    samples = _Samples(spec, params, x, y)
+    samples = _Samples(spec, params, x).with_targets(y)
     totals = samples.run(
         lambda networks, part, view: networks.forward(samples.params[part], view, samples.rows, samples.n, None, True),
         n_threads,
@@ -135,7 +135,7 @@ def gradient_many(
     >>> losses.shape, gradients.shape == params.shape
     ((100,), True)
     """
-    samples = _Samples(spec, params, x, y)
+    samples = _Samples(spec, params, x).with_targets(y)
     gradients = np.empty_like(samples.params, order="C")
     totals = samples.run(
         lambda networks, part, view: networks.gradient(
@@ -147,22 +147,26 @@ def gradient_many(
 
 
 class _Samples:
-    """Checked parameters, x and y of many networks."""
+    """Checked parameters and x of many networks, and y where there are targets."""
 
-    def __init__(self, spec: Any, params: Any, x: Any, y: Any = None) -> None:
+    def __init__(self, spec: Any, params: Any, x: Any) -> None:
         self.spec = spec = spec if isinstance(spec, Spec) else Spec(spec)
         self.params = params = _check_params(params, spec)
         dtype, own = params.dtype, not hasattr(x, "tocsr") and np.ndim(x) == 3
         spec.check_range(dtype)
         self.x = check_x(_below_one_another(x, len(params), "x") if own else x, spec.n_in, dtype)
         self.n = len(self.x) // len(params) if own else len(self.x)
-        own_y = own and np.shape(y)[:2] == (len(params), self.n)
-        self.y = None
-        if y is not None:
-            y = _below_one_another(y, len(params), "y") if own_y else y
-            self.y = check_y(y, spec, len(self.x) if own_y else self.n, dtype)
-        x_row = self.n * self.x.strides[0] if own else 0
-        self.rows = x_row, self.n * self.y.strides[0] if own_y and self.y is not None else 0
+        self.y: np.ndarray | None = None
+        self.rows = self.n * self.x.strides[0] if own else 0, 0
+
+    def with_targets(self, y: Any) -> _Samples:
+        """Check y, too."""
+        spec, x_row, shape = self.spec, self.rows[0], np.shape(y)
+        own = x_row != 0 and shape[:2] == (len(self.params), self.n) and shape != (self.n, spec.n_out)
+        y = _below_one_another(y, len(self.params), "y") if own else y
+        self.y = check_y(y, spec, len(self.x) if own else self.n, self.params.dtype)
+        self.rows = x_row, self.n * self.y.strides[0] if own else 0
+        return self
 
     def run(self, work: Callable[[Population, slice, Any], np.ndarray], n_threads: int) -> np.ndarray:
         """Do the work for all networks, on threads, each with a part of them; return its totals, (n_networks, 2)."""

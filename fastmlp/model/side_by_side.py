@@ -78,9 +78,9 @@ class Group:
 
     @staticmethod
     def key(options: Options) -> tuple[object, ...]:
-        """What networks of one group have in common."""
+        """What networks of one group have in common; whether there are penalties, since sums differ with them."""
         o = options
-        return o.spec, o.dtype, o.epochs, o.batch_size, o.optimizer, o.shuffle, o.init
+        return o.spec, o.dtype, o.epochs, o.batch_size, o.optimizer, o.shuffle, o.init, o.l1 > 0 or o.l2 > 0
 
     def train(self, reports: Sequence[RunReport]) -> Iterator[tuple[MLP, History, DivergenceError | None]]:
         """Train all, and yield each network's model, history and error. Each has its report."""

@@ -159,6 +159,17 @@ def test_side_by_side_a_network_does_not_depend_on_the_list(data):
     assert without_seed[0].model != without_seed[1].model
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_network_without_penalties_has_the_same_bits_beside_some_with(data, dtype):
+    x, y = data
+    options = {"seeds": range(2), "epochs": 3, "dtype": dtype, "lanes": True}
+    alone = fastmlp.train_many(x, y, SPEC, **options)
+    for name in ("l1", "l2"):
+        mixed = fastmlp.train_many(x, y, SPEC, grid={name: [0.0, 0.1]}, **options)
+        for one, other in zip(alone, mixed[:2], strict=True):
+            np.testing.assert_array_equal(one.model.params, other.model.params)
+
+
 @pytest.mark.parametrize(
     ("options", "reason"),
     [

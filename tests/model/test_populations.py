@@ -63,6 +63,16 @@ def test_targets_of_each_networks_own():
         assert losses[i] == model.gradient(x[i], one_hot[i])[0]
 
 
+def test_rows_of_targets_are_for_all_networks_whatever_these_count():
+    """Three networks, samples and outputs: (3, 3) could be taken for each network's own classes."""
+    spec = SPECS["one layer"]
+    models, params = population(spec, "float64", 3)
+    x, y = np.random.default_rng(0).normal(size=(3, 3, 4)), np.eye(3)
+    values, (losses, _) = fastmlp.evaluate_many(spec, params, x, y), fastmlp.gradient_many(spec, params, x, y)
+    for i, model in enumerate(models):
+        assert values["loss"][i] == losses[i] == model.evaluate(x[i], y)["loss"]
+
+
 def test_any_strides_dtypes_and_sparse_samples():
     spec = SPECS["in place"]
     _, params = population(spec, "float32", 5)
@@ -138,3 +148,5 @@ def test_bad_targets_are_refused_in_words():
             function(spec, params, np.zeros((5, 4)), [0, 1, 2, 0])
         with pytest.raises(ValueError, match="y"):
             function(spec, params, np.zeros((5, 4)), [0, 1, 2, 0, 3])
+        with pytest.raises(TypeError, match="y must be numeric"):
+            function(spec, params, np.zeros((5, 4)), None)
