@@ -165,7 +165,8 @@ def runner(n_threads, n):
 @pytest.mark.parametrize("n_threads", [1, 2, 3])
 @pytest.mark.parametrize("seconds", [0.0, 0.001, 0.01])
 def test_a_long_call_stops_between_two_samples(n_threads, seconds, on_threads, monkeypatch):
-    """What was learnt until then is what one thread learns from so many samples."""
+    """What was learnt until then is what one thread learns from so many samples; but for rounding, because the last
+    block of these has fewer rows than the block that was stopped in."""
     monkeypatch.setattr(teams, "LONG", 0)
     on_threads(n_threads)
     n = 4000
@@ -185,7 +186,7 @@ def test_a_long_call_stops_between_two_samples(n_threads, seconds, on_threads, m
     if learnt:
         _, call = one._call(np.arange(n), 1e-3)
         one._team._run_piece(1, kernel, one._view, call, 0, learnt)
-    np.testing.assert_array_equal(model.params, same.params)
+    np.testing.assert_allclose(model.params, same.params, rtol=0, atol=1e-6)
     interrupted.close(), one.close()
 
 
