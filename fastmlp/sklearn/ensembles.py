@@ -15,13 +15,17 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..base.checks import check_count, check_flag
 from ..model.ensemble import Ensemble, check_levels, mean_of, quantiles_of, votes_of
-from .estimators import DTYPES, MLPClassifier, MLPRegressor, gives_probabilities
+from .estimators import DTYPES, MLPClassifier, MLPRegressor, gives_probabilities, gives_scores, scores_of
 
 __all__ = ["EnsembleClassifier", "EnsembleRegressor"]
 
 
 def _members_give_probabilities(ensemble: Any) -> bool:
     return gives_probabilities(ensemble._prototype())
+
+
+def _members_give_scores(ensemble: Any) -> bool:
+    return gives_scores(ensemble._prototype())
 
 
 class _EnsembleOfMLPs(BaseEstimator):
@@ -177,6 +181,11 @@ class EnsembleClassifier(ClassifierMixin, _EnsembleOfMLPs):
         """The class of each sample of X by the members' mean, (n_samples,), or its labels, (n_samples, n_outputs)."""
         mean = self._mean(X)
         return self.estimators_[0]._predictions(mean)
+
+    @available_if(_members_give_scores)
+    def decision_function(self, X: Any) -> np.ndarray:
+        """The mean of the members' scores, in the shape of `MLPClassifier.decision_function`."""
+        return scores_of(self._mean(X))
 
     @available_if(_members_give_probabilities)
     def predict_proba(self, X: Any) -> np.ndarray:

@@ -11,7 +11,13 @@ from operator import is_ as is_same
 from typing import Any, NamedTuple
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.base import (
+    BaseEstimator,
+    ClassifierMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    RegressorMixin,
+    TransformerMixin,
+)
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import check_random_state, column_or_1d
@@ -31,7 +37,7 @@ from ..model.options import dropout_shares
 from ..spec import Spec
 from .fit import STOCHASTIC, Fit, FitState, check_parameters
 
-__all__ = ["DTYPES", "MLPClassifier", "MLPRegressor", "gives_probabilities"]
+__all__ = ["DTYPES", "MLPClassifier", "MLPRegressor", "gives_probabilities", "gives_scores", "scores_of"]
 
 _LOSSES = {"squared_error": "mse", "absolute_error": "mae"}  # scikit-learn's names
 _ACTIVATIONS = {"linear": "identity", "sigmoid": "logistic"}  # ours, and scikit-learn's
@@ -53,6 +59,13 @@ def gives_probabilities(estimator: Any) -> bool:
     return True
 
 
+def gives_scores(estimator: Any) -> bool:
+    """Return True, or raise AttributeError for a classifier whose outputs are probabilities."""
+    if estimator._loss_name() != "hinge":
+        raise AttributeError("outputs are probabilities, predict_proba has them; under the loss hinge they are scores")
+    return True
+
+
 class _Online(NamedTuple):
     """What a call of partial_fit with one sample leaves to the next, and what must be the same then."""
 
@@ -63,7 +76,7 @@ class _Online(NamedTuple):
     places: dict[Any, int]  # of the classes
 
 
-class _MLP(BaseEstimator):
+class _MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """The part that classifier and regressor share: from parameters to a network, and back to ``coefs_``."""
 
     def _keep(self, parameters: dict[str, Any]) -> None:
@@ -73,16 +86,22 @@ class _MLP(BaseEstimator):
     def _loss_name(self) -> Any:
         return _LOSSES.get(self.loss, self.loss) if isinstance(self.loss, str) else self.loss
 
+    def _loss(self) -> Loss | None:
+        """The loss that the parameter means; None where it goes by the output."""
+        return get_loss(self._loss_name(), "loss")
+
     def _spec(self, n_in: int, hidden: list[int], n_out: int) -> Spec:
         """The spec of a network with these numbers of inputs, of units in each hidden layer, and of outputs."""
-        act = self.activation
+        act, loss = self._output()
+        return Spec([{"n": n_in, "act": None}, *self._hidden_layers(hidden), {"n": n_out, "act": act, "cost": loss}])
+
+    def _hidden_layers(self, hidden: list[int] | None = None) -> list[dict[str, Any]]:
+        """The hidden layers' part of a spec, with these numbers of units, or those of the parameters."""
+        hidden, act = self._hidden() if hidden is None else hidden, self.activation
         acts = list(act) if isinstance(act, (list, tuple)) else [act] * len(hidden)
         if len(acts) != len(hidden):
             raise ValueError(f"activation has {len(acts)} entries, there are {len(hidden)} hidden layers")
-        layers: list[dict[str, Any]] = [{"n": n_in, "act": None}]
-        layers += [{"n": n, "act": get_activation(act, "activation")} for n, act in zip(hidden, acts, strict=True)]
-        act, loss = self._output()
-        return Spec([*layers, {"n": n_out, "act": act, "cost": loss}])
+        return [{"n": n, "act": get_activation(act, "activation")} for n, act in zip(hidden, acts, strict=True)]
 
     def _output(self) -> tuple[str, str | Loss | None]:
         """Return the activation and the loss of the last layer."""
@@ -153,15 +172,25 @@ class _MLP(BaseEstimator):
     def _no_improvement_count(self, count: int) -> None:
         self._fit_state.no_improvement_count = count
 
-    def _begin_to_watch(self) -> None:
+    def _begin_to_watch(self, has_validation: bool) -> None:
         """Forget the losses and scores by which the stochastic solvers decide when to stop."""
         self.loss_curve_: list[float] = []
+        self.validation_loss_curve_: list[float] | None = [] if has_validation else None
         self._fit_state.no_improvement_count = 0
         self.best_loss_ = None if self.early_stopping else np.inf
         self.validation_scores_: list[float] | None = [] if self.early_stopping else None
         self.best_validation_score_ = -np.inf if self.early_stopping else None
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Any:
         """Train on X (n_samples, n_features), dense or sparse, and y.
 
         Parameters
@@ -171,14 +200,25 @@ class _MLP(BaseEstimator):
         y : array, (n_samples,) or (n_samples, n_outputs)
         sample_weight : array, (n_samples,), optional
             Weights of a batch's samples in its mean loss. With ``batch_size=1`` they multiply the step.
+        X_val : array or sparse matrix, (n_val, n_features), optional
+            Samples that nothing is learnt from, for the solvers sgd and adam. Their loss is followed in
+            ``validation_loss_curve_``, and early stopping goes by their score, without holding out rows of X.
+        y_val : array, (n_val,) or (n_val, n_outputs), optional
+        sample_weight_val : array, (n_val,), optional
 
         Returns
         -------
         self
         """
-        return self._fit(X, y, sample_weight, incremental=False)
+        if X_val is None and y_val is None and sample_weight_val is None:
+            return self._fit(X, y, sample_weight, incremental=False)
+        if X_val is None or y_val is None:
+            raise ValueError(f"fit was not given {'X_val' if X_val is None else 'y_val'}: both are needed, or neither")
+        return self._fit(X, y, sample_weight, incremental=False, validation=(X_val, y_val, sample_weight_val))
 
-    def _fit(self, X: Any, y: Any, sample_weight: Any, incremental: bool) -> Any:
+    def _fit(
+        self, X: Any, y: Any, sample_weight: Any, incremental: bool, validation: tuple[Any, Any, Any] | None = None
+    ) -> Any:
         """Check the arguments, make a new network or go on with the present one, and train it."""
         check_parameters(self)
         first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
@@ -200,16 +240,20 @@ class _MLP(BaseEstimator):
             if incremental and isinstance(balance, str):
                 raise ValueError("class_weight 'balanced' needs all samples; give partial_fit a dict")
             weights = _class_weights(balance, y, weights)
+        held_out = None if validation is None else self._held_out(*validation, spec, dtype)
         shares = dropout_shares(self.dropout, len(spec.layers) - 1)
         self.n_outputs_ = n_outputs
         if first:
             self._initialize(spec, dtype, random_state)
-        watched = getattr(self, "validation_scores_", None) is not None
-        if self.solver in STOCHASTIC and (first or not hasattr(self, "loss_curve_") or watched != self.early_stopping):
-            self._begin_to_watch()
+        has_validation = self.early_stopping or held_out is not None
+        scored = getattr(self, "validation_scores_", None) is not None
+        watched = getattr(self, "validation_loss_curve_", None) is not None
+        same = hasattr(self, "loss_curve_") and scored == self.early_stopping
+        if self.solver in STOCHASTIC and (first or not same or (watched != has_validation and not incremental)):
+            self._begin_to_watch(has_validation)
         samples = Samples(x, targets, weights)
         self._online: _Online | None = None
-        fit = Fit(self, self._fit_state, samples, sample_weight, shares, random_state, incremental)
+        fit = Fit(self, self._fit_state, samples, sample_weight, held_out, shares, random_state, incremental)
         fit.run()
         if fit.is_plain and balance is None and not hasattr(self, "feature_names_in_"):
             self._keep_online(fit)
@@ -240,8 +284,29 @@ class _MLP(BaseEstimator):
         """What the network learns of y (1,); None where the long way decides."""
         raise NotImplementedError
 
+    def _held_out(self, X: Any, y: Any, sample_weight: Any, spec: Spec, dtype: np.dtype) -> Samples:
+        """Check the samples that a caller gives for validation."""
+        if self.solver not in STOCHASTIC:
+            raise ValueError(f"X_val is for the solvers {' and '.join(STOCHASTIC)}, this one is {self.solver}")
+        X, y = self._check_pair(X, y, reset=False)
+        x = check_x(X, spec.n_in, dtype, "X_val")
+        targets = check_y(self._targets(y, "y_val"), spec, len(x), dtype, "y_val")
+        return Samples(x, targets, check_weights(sample_weight, None, targets, spec, "sample_weight_val"))
+
+    def _check_pair(self, X: Any, y: Any, reset: bool) -> tuple[Any, np.ndarray]:
+        """Return X and y as scikit-learn checks them."""
+        is_numeric = isinstance(self, RegressorMixin)
+        X, y = validate_data(
+            self, X, y, accept_sparse=["csr", "csc"], multi_output=True, y_numeric=is_numeric, dtype=DTYPES, reset=reset
+        )
+        return X, column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
+
     def _validate(self, X: Any, y: Any, first: bool, incremental: bool) -> tuple[Any, np.ndarray, np.ndarray]:
         """Return X and y as scikit-learn checks them, and y as the network learns it."""
+        raise NotImplementedError
+
+    def _targets(self, y: np.ndarray, name: str) -> np.ndarray:
+        """Return checked y as the network learns it."""
         raise NotImplementedError
 
     def _count_outputs(self, targets: np.ndarray) -> int:
@@ -256,6 +321,23 @@ class _MLP(BaseEstimator):
         X = validate_data(self, X, accept_sparse=["csr", "csc"], dtype=DTYPES, reset=False)
         return self.network_.predict(X, n_threads=self.n_threads)
 
+    def transform(self, X: Any) -> np.ndarray:
+        """The activations of the last hidden layer for X, (n_samples, n_units): what the network makes of features.
+
+        ValueError for a network without hidden layers.
+        """
+        check_is_fitted(self)
+        if len(self.coefs_) == 1:
+            raise ValueError("transform gives the last hidden layer; this network has none")
+        X = validate_data(self, X, accept_sparse=["csr", "csc"], dtype=DTYPES, reset=False)
+        _, activations = self.network_.forward(X)
+        return activations[-2]
+
+    @property
+    def _n_features_out(self) -> int:
+        """scikit-learn's name for the number of columns that `transform` makes."""
+        return len(self.coefs_[-1])
+
     def _predictions(self, outputs: np.ndarray) -> np.ndarray:
         """Return what `predict` gives for the network's outputs."""
         raise NotImplementedError
@@ -268,6 +350,11 @@ class _MLP(BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+
+def scores_of(outputs: np.ndarray) -> np.ndarray:
+    """What `decision_function` gives for the outputs (n_samples, n_classes) of a network of scores."""
+    return outputs[:, 1] - outputs[:, 0] if outputs.shape[1] == 2 else outputs
 
 
 def _class_weights(balance: Any, y: np.ndarray, sample_weight: np.ndarray | None) -> np.ndarray:
@@ -309,6 +396,9 @@ class MLPClassifier(ClassifierMixin, _MLP):
     ----------
     network_ : fastmlp.MLP
         The network itself; ``coefs_`` and ``intercepts_`` are views of its parameters.
+    validation_loss_curve_ : list of float, or None
+        The mean loss of the validation samples after each epoch, without penalties: those of ``X_val``, or the rows
+        that early stopping holds out.
 
     Examples
     --------
@@ -363,12 +453,13 @@ class MLPClassifier(ClassifierMixin, _MLP):
                 raise ValueError("loss is hinge, which needs one class a sample, but y has labels in several columns")
             return "linear", loss
         act = "softmax" if kind == "multiclass" else "sigmoid"
-        return act, None if loss == "log_loss" else get_loss(loss, "loss")
+        return act, self._loss()
+
+    def _loss(self) -> Loss | None:
+        return None if self._loss_name() == "log_loss" else super()._loss()
 
     def _validate(self, X: Any, y: Any, first: bool, incremental: bool) -> tuple[Any, np.ndarray, np.ndarray]:
-        X, y = validate_data(self, X, y, accept_sparse=["csr", "csc"], multi_output=True, dtype=DTYPES, reset=first)
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
+        X, y = self._check_pair(X, y, reset=first)
         if not hasattr(self, "classes_") or not (self.warm_start or incremental):
             self._label_binarizer = LabelBinarizer().fit(y)
             self.classes_ = self._label_binarizer.classes_
@@ -379,13 +470,18 @@ class MLPClassifier(ClassifierMixin, _MLP):
                     "warm_start can only be used where `y` has the same classes as in the previous call to fit."
                     f" Previously got {self.classes_}, `y` has {classes}"
                 )
-            if not set(classes) <= known_classes:
-                raise ValueError(
-                    f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. 'y' has {classes}."
-                )
+        return X, y, self._targets(y, "y")
+
+    def _targets(self, y: np.ndarray, name: str) -> np.ndarray:
+        classes = unique_labels(y)
+        if not set(classes) <= set(self.classes_):
+            raise ValueError(
+                f"`{name}` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. "
+                f"'{name}' has {classes}."
+            )
         if self._one_of_many():
-            return X, y, np.searchsorted(self.classes_, y).astype(np.int64)
-        return X, y, self._label_binarizer.transform(y).astype(np.uint8)
+            return np.searchsorted(self.classes_, y).astype(np.int64)
+        return self._label_binarizer.transform(y).astype(np.uint8)
 
     def _one_of_many(self) -> bool:
         kind = self._label_binarizer.y_type_
@@ -447,6 +543,14 @@ class MLPClassifier(ClassifierMixin, _MLP):
         y = self.classes_[targets] if targets.ndim == 1 else self._label_binarizer.inverse_transform(targets)
         return accuracy_score(y, self._predictions(outputs), sample_weight=weights)
 
+    @available_if(gives_scores)
+    def decision_function(self, X: Any) -> np.ndarray:
+        """The score of each class in the order of ``classes_``, (n_samples, n_classes); the higher, the likelier.
+
+        Of two classes, how much more the second scores than the first, (n_samples,).
+        """
+        return scores_of(self._outputs(X))
+
     @available_if(gives_probabilities)
     def predict_proba(self, X: Any) -> np.ndarray:
         """The probability of each class in the order of ``classes_``, (n_samples, n_classes)."""
@@ -491,6 +595,9 @@ class MLPRegressor(RegressorMixin, _MLP):
     network_ : fastmlp.MLP
         The network itself; ``coefs_`` and ``intercepts_`` are views of its parameters. Under "poisson" its outputs are
         the logarithms of what `predict` returns.
+    validation_loss_curve_ : list of float, or None
+        The mean loss of the validation samples after each epoch, without penalties: those of ``X_val``, or the rows
+        that early stopping holds out.
 
     Examples
     --------
@@ -538,15 +645,14 @@ class MLPRegressor(RegressorMixin, _MLP):
         self._keep(locals())
 
     def _output(self) -> tuple[str, str | Loss | None]:
-        return "linear", get_loss(self._loss_name(), "loss")
+        return "linear", self._loss()
 
     def _validate(self, X: Any, y: Any, first: bool, incremental: bool) -> tuple[Any, np.ndarray, np.ndarray]:
-        X, y = validate_data(
-            self, X, y, accept_sparse=["csr", "csc"], multi_output=True, y_numeric=True, dtype=DTYPES, reset=first
-        )
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
-        return X, y, y[:, None] if y.ndim == 1 else y
+        X, y = self._check_pair(X, y, reset=first)
+        return X, y, self._targets(y, "y")
+
+    def _targets(self, y: np.ndarray, name: str) -> np.ndarray:
+        return y[:, None] if y.ndim == 1 else y
 
     @available_if(_is_stochastic)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:

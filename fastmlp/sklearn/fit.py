@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
+from sklearn.utils._param_validation import InvalidParameterError
 
 from ..base.checks import check_choice, check_count, check_dtype, check_flag, check_number
 from ..engine.epochs import EpochRunner, Samples
@@ -19,6 +20,7 @@ from ..engine.shortcuts import LearnFew
 from ..engine.steps import OptimizerState
 from ..model.data import counted_rows
 from ..model.mlp import MLP
+from ..model.options import dropout_shares
 from ..optimizers import LBFGS, SGD, AdamHat, Optimizer
 
 __all__ = ["STOCHASTIC", "Fit", "FitState", "check_parameters"]
@@ -31,8 +33,16 @@ _SMALLEST_RATE = 1e-6  # below, "adaptive" stops
 
 
 def check_parameters(estimator: Any) -> None:
-    """Raise TypeError or ValueError for parameters of an estimator that no training could begin with."""
-    e = estimator
+    """Raise scikit-learn's InvalidParameterError, which is a ValueError and a TypeError, for parameters of an estimator
+    that no training could begin with."""
+    try:
+        _check_parameters(estimator)
+    except (TypeError, ValueError) as error:
+        raise InvalidParameterError(str(error)) from None
+
+
+def _check_parameters(e: Any) -> None:
+    """Raise TypeError or ValueError for such parameters."""
     check_choice(e.solver, "solver", (*STOCHASTIC, "lbfgs"))
     check_choice(e.learning_rate, "learning_rate", ("constant", "invscaling", "adaptive"))
     for name in ("alpha", "l1", "power_t", "tol"):
@@ -51,6 +61,9 @@ def check_parameters(estimator: Any) -> None:
         check_count(e.batch_size, "batch_size")
     if e.dtype is not None:
         check_dtype(e.dtype)
+    e._hidden_layers()
+    e._loss()
+    dropout_shares(e.dropout, len(e._hidden()))
     if e.solver == "lbfgs" and (e.l1 or np.any(e.dropout)):
         raise ValueError("lbfgs needs a smooth loss that stays the same; l1 and dropout are for the other solvers")
 
@@ -98,6 +111,8 @@ class Fit:
     samples : Samples
     sample_weight : ndarray, (n_samples,), or None
         By which rows that are held out count in the validation score: without class weights.
+    validation : Samples or None
+        Samples of the caller's that nothing is learnt from. Without, early stopping holds out some of the others.
     shares : list of float
         The share of units that dropout leaves out, for each hidden layer; empty without dropout.
     random_state : numpy.random.RandomState
@@ -111,6 +126,7 @@ class Fit:
         fit_state: FitState,
         samples: Samples,
         sample_weight: np.ndarray | None,
+        validation: Samples | None,
         shares: list[float],
         random_state: np.random.RandomState,
         incremental: bool,
@@ -120,7 +136,8 @@ class Fit:
         self._network: MLP = estimator.network_
         self._random_state, self._incremental = random_state, incremental
         self._rows = counted_rows(samples)
-        self._held_out = self._rows[:0]
+        self._validation = validation
+        self._held_out = self._rows[:0] if validation is None else counted_rows(validation)
         # scikit-learn reports the mean over the outputs of the squared error, but minimises the sum.
         spec = self._network.spec
         self._loss_scale = 1 / spec.n_out if spec.loss.name == "mse" else 1.0
@@ -197,7 +214,8 @@ class Fit:
         if e.early_stopping:
             if self._incremental:
                 raise ValueError("partial_fit does not support early_stopping=True")
-            self._hold_out()
+            if self._validation is None:
+                self._hold_out()
         batch = self._batch_size()
         best = self._network.params.copy()
         state = self._fit_state.optimizer
@@ -239,7 +257,7 @@ class Fit:
                 self._network.params[...] = best
 
     def _hold_out(self) -> None:
-        """Move validation samples from ``_rows`` to ``_held_out``, as scikit-learn draws them."""
+        """Move rows for validation from ``_rows`` to ``_held_out``, as scikit-learn draws them."""
         e, targets = self._e, self._samples.y
         stratify = e._strata(targets[self._rows])
         self._rows, self._held_out = train_test_split(
@@ -249,6 +267,7 @@ class Fit:
             raise ValueError(
                 "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
             )
+        self._validation = Samples(self._samples.x, targets, self._sample_weight)
 
     def _batch_size(self) -> int:
         """Return the number of samples in a batch: 200 for "auto", at most all, as in scikit-learn."""
@@ -311,11 +330,11 @@ class Fit:
         e.loss_curve_.append(loss)
         if e.verbose:
             print(f"Iteration {e.n_iter_}, loss = {loss:.8f}")
+        score = self._validate(math.isnan(loss))
         if not e.early_stopping:
             worse = loss > e.best_loss_ - e.tol
             e.best_loss_ = min(e.best_loss_, loss)
         else:
-            score = math.nan if math.isnan(loss) else self._validation_score()
             e.validation_scores_.append(score)
             if e.verbose:
                 print(f"Validation score: {score:f}")
@@ -327,12 +346,24 @@ class Fit:
         if e.solver == "sgd" and e.learning_rate == "invscaling":
             self._fit_state.set_learning_rate(e.learning_rate_init / (e.t_ + 1) ** e.power_t)
 
-    def _validation_score(self) -> float:
-        rows, network, samples = self._held_out, self._network, self._samples
+    def _validate(self, diverged: bool) -> float:
+        """Write the loss of the validation samples, where there are any, to the estimator, and return their score.
+
+        The score is for early stopping only; NaN where there is none.
+        """
+        e, network, samples, rows = self._e, self._network, self._validation, self._held_out
+        if samples is None:
+            return math.nan
+        if diverged:
+            e.validation_loss_curve_.append(math.nan)
+            return math.nan
         outputs = np.empty((len(rows), network.spec.n_out), network.dtype)
-        network._engine.forward(samples.view(network._engine.binding), rows, outputs, False, self._e.n_threads)
-        weights = None if self._sample_weight is None else self._sample_weight[rows]
-        return float(self._e._score(samples.y[rows], outputs, weights))
+        totals = network._engine.forward(samples.view(network._engine.binding), rows, outputs, True, e.n_threads)
+        e.validation_loss_curve_.append(float(totals[0]) / samples.weight(rows) * self._loss_scale)
+        if not e.early_stopping:
+            return math.nan
+        weights = None if samples.weights is None else samples.weights[rows]
+        return float(e._score(samples.y[rows], outputs, weights))
 
     def _should_stop(self) -> bool:
         """Whether there was no improvement for long, and the learning rate cannot be lowered instead."""
