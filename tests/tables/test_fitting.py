@@ -109,8 +109,9 @@ def test_scores_are_scikit_learn_s(people):
     y = people["cost"].to_numpy()
     _, held_out = tables.split(y, 0, 0.2, 0)
     said, y = found.predict(people)[held_out], y[held_out]
-    assert found.scores["r2"] == pytest.approx(r2_score(y, said), rel=1e-9) and found.scores["r2"] > 0.5
-    assert found.scores["mae"] == pytest.approx(mean_absolute_error(y, said), rel=1e-9)
+    # float32 predictions of a row may differ in the last bit with the rows beside it
+    assert found.scores["r2"] == pytest.approx(r2_score(y, said), rel=1e-6) and found.scores["r2"] > 0.5
+    assert found.scores["mae"] == pytest.approx(mean_absolute_error(y, said), rel=1e-6)
     assert found.baseline["constant"]["rmse"] == pytest.approx(np.std(y), rel=1e-9)
 
 
