@@ -16,7 +16,7 @@ from .activations import ACTIVATIONS, Activation, get_activation
 from .base.suggest import unknown_name
 from .losses import LOSSES, Loss, default_loss, get_loss
 
-__all__ = ["Affine", "Layer", "Spec"]
+__all__ = ["Layer", "Spec"]
 
 _KEYS = {"input": ("n", "act", "shift", "scale"), "layer": ("n", "act", "slope", "bias", "cost", "shift", "scale")}
 
