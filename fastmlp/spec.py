@@ -320,9 +320,10 @@ def _check_output_affine(last: Layer, loss: Loss, where: str) -> None:
     key = "shift" if last.shift is not None else "scale"
     if loss.classification or last.act.name == "softmax":
         what = "probabilities" if last.act.name in ("softmax", "sigmoid") else "scores of classes"
+        cure = "use another cost, such as mse" if loss.classification else "use another activation"
         raise ValueError(
             f"{where}: {key} is for outputs that are numbers; under {last.act.name} and {loss.name} they are {what}; "
-            "leave it out, or use another cost, such as mse"
+            f"leave it out, or {cure}"
         )
     if loss.logarithmic and last.scale is not None:
         raise ValueError(

@@ -193,6 +193,7 @@ Sqrt Sub Swish Tanh ThresholdedRelu Where
 """
 _FOLDED = {"Cast", "Constant", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"}  # no constant grows by these
 _NUMBERS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.INT64, TensorProto.INT32, TensorProto.BOOL)
+_MOST_SCALINGS = 4  # nodes behind the last activation: each is another try to make out what that is
 _POINTS = np.concatenate([np.linspace(-30, 30, 121), [-1e3, -0.1, -1e-3, 1e-3, 0.1, 1e3]])
 
 
@@ -387,9 +388,9 @@ class _Reader:
         return True
 
     def _is_scaling(self, node: onnx.NodeProto) -> bool:
-        """Whether a node with two inputs scales or shifts one of them by constants."""
-        divisor = self._constants.get(node.input[1])
+        """Whether a node scales or shifts its input by constants."""
         if node.op_type == "Div":
+            divisor = self._constants.get(node.input[1])
             return divisor is not None and bool(divisor.all())
         return node.op_type in ("Add", "Sub", "Mul") and bool(self._constants.keys() & set(node.input))
 
@@ -415,7 +416,12 @@ class _Reader:
                 break
             except ValueError as error:
                 trouble, node = trouble or error, self._formula.pop(end, None)
-                if node is None or not self._chain.begun or not self._is_scaling(node):
+                if (
+                    len(scalings) == _MOST_SCALINGS
+                    or node is None
+                    or not self._chain.begun
+                    or not self._is_scaling(node)
+                ):
                     raise trouble from None
                 scalings.append(node)
                 end = next(name for name in node.input if name not in self._constants)

@@ -36,12 +36,8 @@ def remedy(network: Network, samples: Samples, lr: float | None, batch: int, fir
     inputs = _largest_input(network, samples)
     if not math.isfinite(inputs):
         return "x has infinite or NaN values that it had not when it was checked: leave it alone during training"
-    suspects = [
-        (
-            inputs / _USUAL,
-            f"inputs up to {inputs:.2g} (scale them: standardize=True, or shift and scale of the input layer)",
-        )
-    ]
+    advice = "scale them: standardize=True, or shift and scale of the input layer"
+    suspects = [(inputs / _USUAL, f"inputs up to {inputs:.2g} ({advice})")]
     if samples.y.ndim == 2 and network.spec.loss.any_target:
         target = _largest_target(network, samples.y)
         advice = "scale the target: standardize=True, or shift and scale of the last layer"
