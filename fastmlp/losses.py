@@ -58,6 +58,7 @@ class Loss:
     classification: bool = field(default=False, kw_only=True)
     fused: tuple[str, ...] = field(default=(), kw_only=True)  # output activations with delta from z at once
     lowest_target: float = field(default=-math.inf, kw_only=True)  # what y may be, at least
+    logarithmic: bool = field(default=False, kw_only=True)  # y_hat is the logarithm of what y is expected to be
     refusal: Callable[[Activation], str] = field(default=lambda output: "", kw_only=True)
     refusal_of_one: str = field(default="", kw_only=True)  # what is wrong with a single output
 
@@ -218,7 +219,7 @@ LOSSES: dict[str, Loss] = {
             refusal_of_one="is always 0, it compares classes; use sigmoid, or n: 2",
         ),
         Loss("huber", _huber, _d_huber, builtin=True),
-        Loss("poisson", _poisson, _d_poisson, builtin=True, lowest_target=0.0, refusal=_unbounded),
+        Loss("poisson", _poisson, _d_poisson, builtin=True, lowest_target=0.0, logarithmic=True, refusal=_unbounded),
     )
 }
 """Every loss by its name."""

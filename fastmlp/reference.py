@@ -14,20 +14,23 @@ import numpy as np
 from .activations import ACTIVATIONS, Activation
 from .spec import Spec
 
-__all__ = ["forward", "gradient", "jacobian", "loss", "output_delta", "targets", "train"]
+__all__ = ["forward", "gradient", "jacobian", "loss", "output_delta", "predict", "targets", "train"]
 
 Arrays = list[np.ndarray]
 sigmoid, softplus = ACTIVATIONS["sigmoid"], ACTIVATIONS["softplus"]
 
 
 def targets(spec: Spec, y: Any) -> np.ndarray:
-    """y as numbers (n_samples, n_out): class indices become one-hot rows, a vector becomes a column."""
+    """y as numbers (n_samples, n_out): class indices become one-hot rows, a vector becomes a column; in the network's
+    units where the last layer has a shift and scale."""
     y = np.asarray(y)
-    if y.ndim == 2:
-        return y.astype(np.float64)
-    if spec.n_out == 1:
-        return y[:, None].astype(np.float64)
-    return np.eye(spec.n_out)[y]
+    if y.ndim == 1 and spec.n_out > 1:
+        return np.eye(spec.n_out)[y]
+    y = y.reshape(len(y), spec.n_out).astype(np.float64)
+    if spec.output_affine is None:
+        return y
+    shift, scale = spec.output_affine
+    return y / np.exp(shift) if spec.loss.name == "poisson" else (y - shift) / scale
 
 
 def forward(spec: Spec, weights: Sequence[np.ndarray], biases: Sequence[np.ndarray], x: Any) -> tuple[Arrays, Arrays]:
@@ -46,6 +49,12 @@ def forward(spec: Spec, weights: Sequence[np.ndarray], biases: Sequence[np.ndarr
     return zs, activations
 
 
+def predict(spec: Spec, weights: Sequence[np.ndarray], biases: Sequence[np.ndarray], x: Any) -> np.ndarray:
+    """The outputs (n_samples, n_out) in the user's units: shift + scale · a of the last layer."""
+    a = forward(spec, weights, biases, x)[1][-1]
+    return a if spec.output_affine is None else spec.output_affine[0] + spec.output_affine[1] * a
+
+
 def log_softmax(z: np.ndarray) -> np.ndarray:
     """log softmax(z) of each row, by log-sum-exp: no logarithm of a rounded probability."""
     z = z - z.max(axis=1, keepdims=True)
@@ -53,7 +62,7 @@ def log_softmax(z: np.ndarray) -> np.ndarray:
 
 
 def loss(spec: Spec, z: np.ndarray, a: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """The loss of each sample, (n_samples,), from the last layer's z and a."""
+    """The loss of each sample, (n_samples,), from the last layer's z and a, and y as `targets` has it."""
     pair = spec.loss.name, spec.layers[-1].act.name
     if pair == ("cross_entropy", "softmax"):
         return -np.sum(np.where(y == 0, 0, y * log_softmax(z)), axis=1)
@@ -101,7 +110,7 @@ def backward(
 def gradient(
     spec: Spec, weights: Sequence[np.ndarray], biases: Sequence[np.ndarray], x: Any, y: np.ndarray
 ) -> tuple[float, Arrays, Arrays]:
-    """The mean loss over the samples and its derivatives by every W and b."""
+    """The mean loss over the samples and its derivatives by every W and b. y is as `targets` has it."""
     zs, activations = forward(spec, weights, biases, x)
     value = float(np.mean(loss(spec, zs[-1], activations[-1], y)))
     dws, dbs = backward(spec, weights, zs, activations, output_delta(spec, zs[-1], activations[-1], y))
@@ -112,11 +121,12 @@ def gradient(
 def jacobian(
     spec: Spec, weights: Sequence[np.ndarray], biases: Sequence[np.ndarray], x: Any
 ) -> list[list[tuple[Arrays, Arrays]]]:
-    """``result[s][k]`` is (dW of every layer, db of every layer) of output k for sample s."""
+    """``result[s][k]`` is (dW of every layer, db of every layer) of output k, in the user's units, for sample s."""
+    units = np.ones(spec.n_out) if spec.output_affine is None else spec.output_affine[1]
     rows = []
     for sample in np.asarray(x, dtype=np.float64):
         zs, activations = forward(spec, weights, biases, sample[None])
-        seeds = np.eye(spec.n_out)[:, None]
+        seeds = np.diag(units)[:, None]
         last = spec.layers[-1].act
         deltas = [through(last, zs[-1], activations[-1], seed) for seed in seeds]
         rows.append([backward(spec, weights, zs, activations, delta) for delta in deltas])
@@ -134,7 +144,8 @@ def train(
     batch_size: int = 1,
     orders: Sequence[np.ndarray] | None = None,
 ) -> tuple[Arrays, Arrays, list[float]]:
-    """SGD: for each batch, one step against the gradient of its mean loss. Sample order is natural, or as given.
+    """SGD: for each batch, one step against the gradient of its mean loss. Sample order is natural, or as given; y is
+    as `targets` has it.
 
     Returns new weights and biases, and each epoch's mean loss, every sample as it was seen.
     """

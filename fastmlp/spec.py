@@ -14,20 +14,27 @@ import numpy as np
 
 from .activations import ACTIVATIONS, Activation, get_activation
 from .base.suggest import unknown_name
-from .losses import Loss, default_loss, get_loss
+from .losses import LOSSES, Loss, default_loss, get_loss
 
 __all__ = ["Layer", "Spec"]
 
-_KEYS = {"input": ("n", "act", "shift", "scale"), "layer": ("n", "act", "slope", "bias", "cost")}
+_KEYS = {"input": ("n", "act", "shift", "scale"), "layer": ("n", "act", "slope", "bias", "cost", "shift", "scale")}
+
+Affine = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer that computes: ``a = act(W a_below + b)``, with n outputs."""
+    """One layer that computes: ``a = act(W a_below + b)``, with n outputs.
+
+    The last one may have ``shift`` and ``scale``, one number or n: then the network predicts ``shift + scale * a``.
+    """
 
     n: int
     act: Activation
     bias: bool = True
+    shift: tuple[float, ...] | None = None
+    scale: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True, init=False, repr=False)
@@ -41,7 +48,10 @@ class Spec:
         numbers): the network sees ``(x - shift) * scale``. Then the layers: ``n`` outputs, ``act`` (a name, an object
         such as `fastmlp.relu`, a custom `fastmlp.Activation`; None is linear), optionally ``slope`` (leaky_relu) and
         ``bias: False``. The last may carry ``cost``, a name or `fastmlp.Loss`; left out or None, softmax means
-        cross_entropy, sigmoid bce, anything else mse.
+        cross_entropy, sigmoid bce (with shift or scale, mse), anything else mse. Where its outputs are numbers, it may
+        also carry ``shift`` and ``scale`` (above 0; scalars or n numbers): with a = act(z) the network predicts
+        ``shift + scale * a``, and its loss compares a with ``(y - shift) / scale``. Under poisson, where a prediction
+        is the logarithm of a count, there is ``shift`` alone: the loss compares exp(a) with ``y / exp(shift)``.
 
     Raises
     ------
@@ -100,29 +110,65 @@ class Spec:
 
     @cached_property
     def multilabel(self) -> bool:
-        """Whether every output is a yes or no of its own (sigmoid, but not under cross_entropy)."""
-        return self.layers[-1].act.name == "sigmoid" and self.loss.name != "cross_entropy"
+        """Whether every output is a yes or no of its own (sigmoid, but not under cross_entropy, nor in other units)."""
+        return (
+            self.layers[-1].act.name == "sigmoid" and self.loss.name != "cross_entropy" and self.output_affine is None
+        )
 
     @cached_property
     def one_of_many(self) -> bool:
         """Whether the outputs are classes of which one is right, so that y may hold class indices."""
         return not self.multilabel and (self.layers[-1].act.name == "softmax" or self.loss.classification)
 
+    @cached_property
+    def input_affine(self) -> Affine | None:
+        """Shift and scale, float64 (n_in,) each: the network sees (x - shift) · scale. None where it sees x itself."""
+        return _affine(self, self.n_in)
+
+    @cached_property
+    def output_affine(self) -> Affine | None:
+        """Shift and scale, float64 (n_out,) each: a prediction is shift + scale · a. None where it is a itself."""
+        return _affine(self.layers[-1], self.n_out)
+
+    @cached_property
+    def target_affine(self) -> Affine | None:
+        """Shift and factor, float64 (n_out,) each: the loss is of (y - shift) · factor. None: it is of y itself."""
+        if self.output_affine is None:
+            return None
+        shift, scale = self.output_affine
+        with np.errstate(over="ignore", divide="ignore"):  # `check_range` looks at them
+            return (np.zeros(self.n_out), np.exp(-shift)) if self.loss.logarithmic else (shift, 1 / scale)
+
+    def with_scaling(self, of_input: Mapping[str, Any], of_output: Mapping[str, Any]) -> Spec:
+        """The same spec with these, ``shift`` and ``scale``, in its input layer and in its last one."""
+        first, *hidden, last = self.to_list()
+        return Spec.restored([{**first, **of_input}, *hidden, {**last, **of_output}])
+
     def check_range(self, dtype: np.dtype) -> None:
-        """Raise a ValueError for a shift, scale or slope that is too large for a network of that dtype."""
-        slopes = {f"spec[{i}]['slope']": (layer.act.slope or 0.0,) for i, layer in enumerate(self.layers, 1)}
-        for where, values in {"spec[0]['shift']": self.shift, "spec[0]['scale']": self.scale, **slopes}.items():
+        """Raise a ValueError for a shift, scale or slope that a network of that dtype cannot hold."""
+        limits, last = np.finfo(dtype), self.layers[-1]
+        numbers = {"spec[0]['shift']": self.shift, "spec[0]['scale']": self.scale}
+        numbers |= {f"spec[{i}]['slope']": (layer.act.slope or 0.0,) for i, layer in enumerate(self.layers, 1)}
+        where = f"spec[{len(self.layers)}]"
+        numbers |= {f"{where}['shift']": last.shift, f"{where}['scale']": last.scale}
+        for name, values in numbers.items():
             largest = max(values or (0.0,), key=abs)
-            if abs(largest) > float(np.finfo(dtype).max):
-                raise ValueError(f"{where} has {largest:g}, which is too large for {dtype}")
+            if abs(largest) > float(limits.max):
+                raise ValueError(f"{name} has {largest:g}, which is too large for {dtype}")
+        if self.target_affine is not None:
+            factor = self.target_affine[1]
+            lost = ~((factor >= float(limits.tiny)) & (factor <= float(limits.max)))
+            if lost.any():
+                key, unit = ("shift", "exp(shift)") if self.loss.logarithmic else ("scale", "scale")
+                k = int(np.argmax(lost))
+                raise ValueError(
+                    f"{where}[{key!r}]: targets are divided by {unit}, which for output {k} {dtype} cannot do"
+                )
 
     def to_list(self) -> list[dict[str, Any]]:
         """The list of dicts this spec can be parsed from again, names where the library knows them."""
         first: dict[str, Any] = {"n": self.n_in, "act": None}
-        for key in ("shift", "scale"):
-            value = getattr(self, key)
-            if value is not None:
-                first[key] = value[0] if len(value) == 1 else list(value)
+        _write_affine(first, self)
         entries: list[dict[str, Any]] = []
         for layer in self.layers:
             entry: dict[str, Any] = {"n": layer.n, "act": layer.act.name if layer.act.builtin else layer.act}
@@ -131,6 +177,7 @@ class Spec:
             if not layer.bias:
                 entry["bias"] = False
             entries.append(entry)
+        _write_affine(entries[-1], self.layers[-1])
         entries[-1]["cost"] = self.loss.name if self.loss.builtin else self.loss
         return [first, *entries]
 
@@ -191,22 +238,31 @@ def _parse(layers: Any) -> dict[str, Any]:
         for key in entry:
             if key not in allowed:
                 raise unknown_name(str(key), allowed, f"spec[{i}]", "key")
-        if "cost" in entry and entry["cost"] is not None and i < len(layers) - 1:
+        if entry.get("cost") is not None and i < len(layers) - 1:
             raise ValueError(f"spec[{i}]: only the last layer has a cost, got {entry['cost']!r}")
+        for key in ("shift", "scale"):
+            if entry.get(key) is not None and 0 < i < len(layers) - 1:
+                raise ValueError(f"spec[{i}]: only the input and the last layer have a {key}, got {entry[key]!r}")
     n_in = _parse_n(layers[0], 0)
     if layers[0].get("act") is not None and get_activation(layers[0]["act"], "spec[0]['act']") != ACTIVATIONS["linear"]:
         raise ValueError(f"spec[0]: the input layer has no activation (act: None), got {layers[0]['act']!r}")
     typed_layers = tuple(_parse_layer(entry, i) for i, entry in enumerate(layers[1:], 1))
     cost = layers[-1].get("cost")
-    output = typed_layers[-1].act
-    loss = default_loss(output) if cost is None else get_loss(cost, f"spec[{len(layers) - 1}]['cost']")
-    loss.check_output(output, typed_layers[-1].n)
+    last = typed_layers[-1]
+    scaled = last.shift is not None or last.scale is not None
+    if cost is not None:
+        loss = get_loss(cost, f"spec[{len(layers) - 1}]['cost']")
+    else:
+        loss = LOSSES["mse"] if scaled and last.act.name == "sigmoid" else default_loss(last.act)
+    loss.check_output(last.act, last.n)
+    if scaled:
+        _check_output_affine(last, loss, f"spec[{len(layers) - 1}]")
     return {
         "n_in": n_in,
         "layers": typed_layers,
         "loss": loss,
-        "shift": _parse_affine(layers[0], "shift", n_in),
-        "scale": _parse_affine(layers[0], "scale", n_in),
+        "shift": _parse_affine(layers[0], "shift", n_in, 0),
+        "scale": _parse_affine(layers[0], "scale", n_in, 0),
     }
 
 
@@ -233,7 +289,7 @@ def _parse_layer(entry: Mapping[str, Any], i: int) -> Layer:
     bias = entry.get("bias", True)
     if not isinstance(bias, (bool, np.bool_)):
         raise TypeError(f"spec[{i}]['bias'] must be True or False, got {bias!r}")
-    return Layer(n, act, bool(bias))
+    return Layer(n, act, bool(bias), _parse_affine(entry, "shift", n, i), _parse_affine(entry, "scale", n, i))
 
 
 def _finite(value: Any, where: str) -> float:
@@ -246,16 +302,51 @@ def _finite(value: Any, where: str) -> float:
     return number
 
 
-def _parse_affine(entry: Mapping[str, Any], key: str, n_in: int) -> tuple[float, ...] | None:
-    """Check and return the input's shift or scale, one number or n_in; None where there is none."""
+def _parse_affine(entry: Mapping[str, Any], key: str, n: int, i: int) -> tuple[float, ...] | None:
+    """Check and return layer i's shift or scale, one number or n; None where there is none."""
     if entry.get(key) is None:
         return None
+    where, wanted = f"spec[{i}][{key!r}]", "a number" if n == 1 else f"a number or {n} numbers"
     values = np.asarray(entry[key])
     if values.dtype.kind not in "fiub":
-        raise TypeError(f"spec[0][{key!r}] must be a number or {n_in} numbers, got {entry[key]!r}")
-    if values.shape not in ((), (1,), (n_in,)):
-        raise ValueError(f"spec[0][{key!r}] must be a number or {n_in} numbers, got shape {values.shape}")
-    return tuple(_finite(value, f"spec[0][{key!r}]") for value in np.atleast_1d(values))
+        raise TypeError(f"{where} must be {wanted}, got {entry[key]!r}")
+    if values.shape not in ((), (1,), (n,)):
+        raise ValueError(f"{where} must be {wanted}, got shape {values.shape}")
+    return tuple(_finite(value, where) for value in np.atleast_1d(values))
+
+
+def _check_output_affine(last: Layer, loss: Loss, where: str) -> None:
+    """Refuse a shift and scale of the last layer where its outputs are no numbers with a unit."""
+    key = "shift" if last.shift is not None else "scale"
+    if loss.classification or last.act.name == "softmax":
+        what = "probabilities" if last.act.name in ("softmax", "sigmoid") else "scores of classes"
+        cure = "use another cost, such as mse" if loss.classification else "use another activation"
+        raise ValueError(
+            f"{where}: {key} is for outputs that are numbers; under {last.act.name} and {loss.name} they are {what}; "
+            f"leave it out, or {cure}"
+        )
+    if loss.logarithmic and last.scale is not None:
+        raise ValueError(
+            f"{where}: under {loss.name} an output is the logarithm of a count, which has no scale; for counts in "
+            "units of c give 'shift': log(c)"
+        )
+    if min(last.scale or (1.0,)) <= 0:
+        raise ValueError(f"{where}['scale'] must be above 0, targets are divided by it, got {min(last.scale or ())}")
+
+
+def _affine(owner: Spec | Layer, n: int) -> Affine | None:
+    """The shift and scale of the input, or of the last layer, as n numbers each; None where there is neither."""
+    if owner.shift is None and owner.scale is None:
+        return None
+    shift, scale = (np.array(values, np.float64) for values in (owner.shift or 0.0, owner.scale or 1.0))
+    return np.broadcast_to(shift, n), np.broadcast_to(scale, n)
+
+
+def _write_affine(entry: dict[str, Any], owner: Spec | Layer) -> None:
+    """Put the shift and scale of the input, or of the last layer, into its dict, where it has them."""
+    for key, values in (("shift", owner.shift), ("scale", owner.scale)):
+        if values is not None:
+            entry[key] = values[0] if len(values) == 1 else list(values)
 
 
 def _warn_of_flat_layers(layers: tuple[Layer, ...]) -> None:

@@ -18,12 +18,12 @@ from ..kernels.catalog import Variant
 from ..kernels.layout import DATA, LINEAR, Place, aligned
 from ..losses import Loss
 from ..optimizers import Optimizer
-from ..spec import Spec
+from ..spec import Affine, Spec
 from .blocks import wide_block
 from .call import KernelCall
 from .memory import Functions, Parameters, Workspace, fields, record_of, words
 
-__all__ = ["Binding", "DataView", "address_of", "affine_of", "fused_output", "pin", "prepare_kernels", "reader_of"]
+__all__ = ["Binding", "DataView", "address_of", "fused_output", "pin", "prepare_kernels", "reader_of", "vectors_of"]
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,8 @@ class Binding:
         How many samples of a batch are taken together.
     affine : pair of ndarray, (n_in,), or None
         The input's shift and scale; kernels may read a cache line beyond them.
+    target_affine : pair of ndarray, (n_out,), or None
+        What brings targets into the network's units: (y - shift) · scale.
     """
 
     def __init__(self, spec: Spec, places: Sequence[Place], params: np.ndarray) -> None:
@@ -74,8 +76,13 @@ class Binding:
         loss["loss"] = self._loss_rows(spec.loss, output)
         loss["fused"], loss["loss_activates"] = bool(output), bool(output) and not spec.layers[-1].act.elementwise
         loss["score_labels"], loss["score_classes"] = spec.multilabel, spec.one_of_many and not spec.multilabel
+        self.affine, self.target_affine, self._output_affine = (
+            vectors_of(affine, self._dtype) for affine in (spec.input_affine, spec.target_affine, spec.output_affine)
+        )
+        for name, vectors in (("y", self.target_affine), ("out", self._output_affine)):
+            if vectors is not None:
+                loss[f"{name}_shift"], loss[f"{name}_scale"] = (vector.ctypes.data for vector in vectors)
         self._loss = words(loss)
-        self.affine = affine_of(spec, self._dtype)
 
     def view(
         self, x: np.ndarray | SparseRows, y: np.ndarray | None = None, weights: np.ndarray | None = None
@@ -237,11 +244,10 @@ def _linear_fields(real: str) -> tuple[float, ...]:
     return fields(LINEAR, **{name: address_of(catalog.linear(name, real)) for name in catalog.LINEAR})
 
 
-def affine_of(spec: Spec, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray] | None:
-    """The input's shift and scale, (n_in,) each, with room for a cache line behind; None where the spec has neither."""
-    if spec.shift is None and spec.scale is None:
+def vectors_of(affine: Affine | None, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray] | None:
+    """A shift and a scale of a `Spec` as kernels read them: of that dtype, with room for a cache line behind."""
+    if affine is None:
         return None
-    shift, scale = aligned(spec.n_in, dtype), aligned(spec.n_in, dtype)
-    shift[:] = 0.0 if spec.shift is None else spec.shift
-    scale[:] = 1.0 if spec.scale is None else spec.scale
+    shift, scale = (aligned(len(vector), dtype) for vector in affine)
+    shift[:], scale[:] = affine
     return shift, scale

@@ -12,8 +12,8 @@ from ..kernels.catalog import Variant
 from ..kernels.layout import LANE_LAYER, LANES, OPTIONS, aligned, parameter_places
 from ..metrics import one_hot
 from ..optimizers import SGD, Optimizer
-from ..spec import Spec
-from .binding import address_of, affine_of, fused_output, prepare_kernels
+from ..spec import Affine, Spec
+from .binding import address_of, fused_output, prepare_kernels, vectors_of
 from .memory import fields, words
 
 __all__ = ["LaneRunner", "lanes_of", "lanes_refusal", "lanes_samples"]
@@ -41,12 +41,13 @@ def lanes_of(dtype: np.dtype) -> int:
 
 
 def lanes_samples(spec: Spec, dtype: np.dtype, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Checked x and y as `LaneRunner` takes them: copies of that dtype, x shifted and scaled, class indices one-hot."""
-    inputs = np.array(x, dtype, order="C")
-    affine = affine_of(spec, dtype)
-    if affine is not None:
-        inputs = (inputs - affine[0]) * affine[1]
-    return inputs, np.array(one_hot(y, spec.n_out, dtype), dtype, order="C")
+    """Checked x and y as `LaneRunner` takes them: copies of that dtype, in the network's units, classes one-hot."""
+
+    def in_units(values: np.ndarray, affine: Affine | None) -> np.ndarray:
+        copy, vectors = np.array(values, dtype, order="C"), vectors_of(affine, dtype)
+        return copy if vectors is None else (copy - vectors[0]) * vectors[1]
+
+    return in_units(x, spec.input_affine), in_units(one_hot(y, spec.n_out, dtype), spec.target_affine)
 
 
 class LaneRunner:
@@ -61,7 +62,7 @@ class LaneRunner:
     x : ndarray, (n_samples, n_in)
         C-contiguous, of that dtype, shifted and scaled as the spec says.
     y : ndarray, (n_samples, n_out)
-        C-contiguous, of that dtype; one-hot for classes.
+        C-contiguous, of that dtype, in the network's units; one-hot for classes.
     batch : int
         Samples a step.
     optimizer : Optimizer

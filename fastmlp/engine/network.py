@@ -54,6 +54,11 @@ class Network:
         self._n_in, self._one_sample = spec.n_in, (1, spec.n_in)
         self._alone = Alone(_BUSY)
 
+    def _rescale(self, spec: Spec) -> None:
+        """Take a spec that differs in shift and scale alone, while the network is new and nothing is bound to it."""
+        spec.check_range(self._dtype)
+        self._spec, self._engine_or_none = spec, None
+
     @property
     def spec(self) -> Spec:
         """What the network is: layers, loss and input."""

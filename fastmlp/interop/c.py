@@ -197,6 +197,8 @@ def _arrays(model: MLP) -> dict[str, np.ndarray]:
         arrays[f"w{i}"] = weights
         if layer.bias:
             arrays[f"b{i}"] = biases
+    if spec.output_affine is not None:
+        arrays["out_shift"], arrays["out_scale"] = (values.astype(model.dtype) for values in spec.output_affine)
     for key, array in arrays.items():
         if not np.isfinite(array).all():
             raise ValueError(f"the model has numbers that are NaN or infinite, in {key}")
@@ -233,6 +235,8 @@ def _steps(model: MLP, arrays: Mapping[str, np.ndarray]) -> tuple[list[str], dic
             slope = "" if layer.act.slope is None else f", {model.dtype.type(layer.act.slope)!s}@"
             steps.append(each(target, layer.n, f"NAME_{layer.act.name}({target}[i]{slope})"))
         source, n_source = target, layer.n
+    if "out_scale" in arrays:
+        steps.append(each("out", n_source, "NAME_out_shift[i] + NAME_out_scale[i] * out[i]"))
     return steps, buffers
 
 
@@ -245,6 +249,7 @@ def _head(model: MLP, function: str, n_weights: int, n_buffers: int) -> str:
         "",
         f"  input    {spec.n_in}" + (f" ({', '.join(scaled)})" if scaled else ""),
         *(f"  layer {i}  {layer.n} {layer.act.name}" for i, layer in enumerate(spec.layers, 1)),
+        *(["           (times scale, plus shift)"] if spec.output_affine is not None else []),
         "",
         *textwrap.wrap(_outputs(model), 110),
         f"{function} takes one sample, {spec.n_in} numbers, and writes {spec.n_out}.",

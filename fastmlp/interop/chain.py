@@ -38,7 +38,7 @@ class _Layer:
 
 
 class Chain:
-    """Scalings of the input, then layers, each perhaps with biases and an activation.
+    """Scalings of the input, then layers, each perhaps with biases and an activation, then scalings of the outputs.
 
     ``where``, in every method, is what an error calls the step: "layer 2 (Linear)".
     """
@@ -47,6 +47,9 @@ class Chain:
         self._shift: np.ndarray | None = None
         self._scale: np.ndarray | None = None
         self._layers: list[_Layer] = []
+        self._out_shift: np.ndarray | None = None
+        self._out_scale: np.ndarray | None = None
+        self._scaled_by = ""  # what scaled or shifted the outputs
 
     @property
     def begun(self) -> bool:
@@ -74,15 +77,27 @@ class Chain:
         return self.begun and self._layers[-1].biases is None and self._layers[-1].activation is None
 
     def multiply(self, factor: Any, where: str) -> None:
-        """Multiply the inputs by a number, or by a number each."""
-        factor = self._of_inputs(factor, where)
-        if np.any(factor != 1):
+        """Multiply the inputs, or behind a layer the outputs, by a number, or by a number each."""
+        factor = self._numbers(factor, where)
+        if not np.any(factor != 1):
+            return
+        if not self.begun:
             self._scale = factor if self._scale is None else self._scale * factor
+            return
+        if np.any(factor <= 0):
+            raise ValueError(f"{where} multiplies outputs by {factor.min():g}; the scale of a last layer is above 0")
+        self._scaled_by = where
+        self._out_scale = factor if self._out_scale is None else self._out_scale * factor
+        self._out_shift = None if self._out_shift is None else self._out_shift * factor
 
     def add(self, number: Any, where: str) -> None:
-        """Add a number, or a number each, to the inputs: x·k + c is (x + c/k)·k."""
-        number = self._of_inputs(number, where)
+        """Add a number, or a number each, to the inputs: x·k + c is (x + c/k)·k; or behind a layer to the outputs."""
+        number = self._numbers(number, where)
         if not np.any(number):
+            return
+        if self.begun:
+            self._scaled_by = where
+            self._out_shift = number if self._out_shift is None else self._out_shift + number
             return
         if self._scale is not None:
             if np.any(self._scale == 0):
@@ -90,17 +105,18 @@ class Chain:
             number = number / self._scale
         self._shift = -number if self._shift is None else self._shift - number
 
-    def _of_inputs(self, values: Any, where: str) -> np.ndarray:
-        """Return a number, or a number an input, as a float64 array () or (n_in,), while there is no layer."""
-        if self.begun:
-            raise ValueError(f"{where} scales or shifts behind a layer; only inputs can have that")
+    def _numbers(self, values: Any, where: str) -> np.ndarray:
+        """Return a number, or a number an input or output, as a float64 array () or (n,)."""
         values = np.asarray(values, np.float64)
         if values.size != max(values.shape, default=1):
             raise ValueError(f"{where} has shape {values.shape}; a number, or a number an input, was expected")
+        if self.begun and values.size not in (1, self.width):
+            raise ValueError(f"{where} has {values.size} numbers for {self.width} outputs")
         return values.reshape(()) if values.size == 1 else values.ravel()
 
     def dense(self, weights: Any, biases: Any, where: str) -> None:
         """Append a layer: weights (n_out, n_in), and biases (n_out,) or None."""
+        self._refuse_behind_scaling()
         weights = np.asarray(weights)
         biases = None if biases is None else np.asarray(biases)
         for values in (weights,) if biases is None else (weights, biases):
@@ -130,12 +146,20 @@ class Chain:
         """Give the last layer its activation; linear ones change nothing."""
         if activation.name == "linear":
             return
+        self._refuse_behind_scaling()
         if not self.begun:
             raise ValueError(f"{where} comes before the first layer")
         previous = self._layers[-1].activation
         if previous is not None:
             raise ValueError(f"{where} follows another activation, {previous.name}, with no layer between them")
         self._layers[-1].activation = activation
+
+    def _refuse_behind_scaling(self) -> None:
+        """Refuse a further step where the outputs are scaled or shifted already."""
+        if self._scaled_by:
+            raise ValueError(
+                f"{self._scaled_by} scales or shifts between layers; only inputs and outputs can have that"
+            )
 
     def model(self, loss: str | Loss | None = None, spec: Spec | None = None) -> MLP:
         """Return the network. A ``spec`` that describes this chain is used, with its loss and its unrounded numbers."""
@@ -169,6 +193,9 @@ class Chain:
             if layer.biases is None:
                 entry["bias"] = False
             entries.append(entry)
+        for key, values in (("shift", self._out_shift), ("scale", self._out_scale)):
+            if values is not None:
+                entries[-1][key] = values.tolist()
         return [first, *entries]
 
 

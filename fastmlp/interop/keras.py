@@ -75,8 +75,8 @@ def to_keras(model: MLP) -> keras.Sequential:
     Parameters
     ----------
     model : MLP
-        Shift and scale become Rescaling layers. Sine and step are layers of this file, registered with Keras: a saved
-        model that has one is loaded where ``fastmlp.interop.keras`` is imported.
+        Shift and scale, of the input and of the last layer, become Rescaling layers. Sine and step are layers of this
+        file, registered with Keras: a saved model that has one is loaded where ``fastmlp.interop.keras`` is imported.
 
     Returns
     -------
@@ -120,6 +120,9 @@ def to_keras(model: MLP) -> keras.Sequential:
         dense.set_weights([weights.T, biases] if layer.bias else [weights.T])
         if not isinstance(form, str):
             net.add(form(layer.act.slope, dtype))
+    last = spec.layers[-1]
+    if last.shift is not None or last.scale is not None:
+        net.add(layers.Rescaling(list(last.scale or (1.0,)), offset=list(last.shift or (0.0,)), dtype=dtype))
     return net
 
 
@@ -130,7 +133,8 @@ def from_keras(net: keras.Model, *, loss: str | Loss | None = None) -> MLP:
     ----------
     net : keras.Sequential, or a functional keras.Model that is a chain
         Dense layers, activations within them or as layers, and other such models. Rescaling and Normalization in
-        front become shift and scale. Flatten, dropout and noise are left out: they change nothing in a trained network.
+        front, and Rescaling at the end, become shift and scale. Flatten, dropout and noise are left out: they change
+        nothing in a trained network.
     loss : str or Loss, optional
         The loss for further training; when left out, the default of the output activation.
 

@@ -167,6 +167,9 @@ def to_onnx(model: MLP, path: str | os.PathLike[str], *, note: str = "") -> None
             form = _IN_FLOAT64.get(layer.act.name, form)
         parameters = [weights, biases] if layer.bias else [weights]
         a = form(g, g.Gemm(a, *map(g.constant, parameters), transB=1), layer.act.slope)
+    last = spec.layers[-1]
+    if last.shift is not None or last.scale is not None:
+        a = g.Add(g.Mul(a, g.constant(last.scale or 1.0)), g.constant(last.shift or 0.0))
     g.nodes[-1].output[0] = "y"
     ends = [
         helper.make_tensor_value_info(name, real, ["batch", n]) for name, n in (("x", spec.n_in), ("y", spec.n_out))
@@ -190,15 +193,16 @@ Sqrt Sub Swish Tanh ThresholdedRelu Where
 """
 _FOLDED = {"Cast", "Constant", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"}  # no constant grows by these
 _NUMBERS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.INT64, TensorProto.INT32, TensorProto.BOOL)
+_MOST_SCALINGS = 4  # nodes behind the last activation: each is another try to make out what that is
 _POINTS = np.concatenate([np.linspace(-30, 30, 121), [-1e3, -0.1, -1e-3, 1e-3, 0.1, 1e3]])
 
 
 def from_onnx(path: str | os.PathLike[str], *, loss: str | Loss | None = None) -> MLP:
     """Read a network from an ONNX file: what `to_onnx` wrote, or what another exporter made of a plain network.
 
-    The graph must be a chain: perhaps a shift and scale of the input; products with weights (Gemm, MatMul) and sums
-    with biases; between them the activations of fastmlp, as nodes or as formulas. Flatten, Dropout, Identity are
-    passed over. Several outputs are accepted when one of them is a tensor of floats.
+    The graph must be a chain: perhaps a shift and scale of the input, and of the outputs; products with weights (Gemm,
+    MatMul) and sums with biases; between them the activations of fastmlp, as nodes or as formulas. Flatten, Dropout,
+    Identity are passed over. Several outputs are accepted when one of them is a tensor of floats.
 
     Parameters
     ----------
@@ -272,7 +276,7 @@ class _Reader:
         output = self._output()
         for node in self._needed(output):
             self._read(node)
-        self._close(self._alias.get(output, output))
+        self._close_outputs(self._alias.get(output, output))
         self._check_input()
         return self._chain
 
@@ -376,19 +380,53 @@ class _Reader:
             if node.op_type != "Add" or not self._chain.lacks_biases:
                 return False
             self._chain.bias(self._row(constant, self._chain.width, where), where)
-        elif node.op_type == "Mul":
-            self._chain.multiply(constant, where)
-        elif node.op_type == "Div" and second in self._constants and constant.all():
-            self._chain.multiply(1 / constant.astype(np.float64), where)
-        elif node.op_type in ("Add", "Sub"):
-            constant = constant.astype(np.float64)
-            if node.op_type == "Sub" and first in self._constants:
-                self._chain.multiply(-1, where)
-            self._chain.add(-constant if node.op_type == "Sub" and second in self._constants else constant, where)
-        else:
+        elif not self._is_scaling(node):
             return False
+        else:
+            self._scale(_renamed(node, inputs), where)
         self._base = node.output[0]
         return True
+
+    def _is_scaling(self, node: onnx.NodeProto) -> bool:
+        """Whether a node scales or shifts its input by constants."""
+        if node.op_type == "Div":
+            divisor = self._constants.get(node.input[1])
+            return divisor is not None and bool(divisor.all())
+        return node.op_type in ("Add", "Sub", "Mul") and bool(self._constants.keys() & set(node.input))
+
+    def _scale(self, node: onnx.NodeProto, where: str) -> None:
+        """Take a node that scales or shifts into the chain."""
+        first, second = (self._constants.get(name) for name in node.input)
+        constant = np.asarray(second if first is None else first, np.float64)
+        if node.op_type in ("Mul", "Div"):
+            self._chain.multiply(constant if node.op_type == "Mul" else 1 / constant, where)
+            return
+        if node.op_type == "Sub" and first is not None:
+            self._chain.multiply(-1, where)
+        self._chain.add(-constant if node.op_type == "Sub" and second is not None else constant, where)
+
+    def _close_outputs(self, end: str) -> None:
+        """Give the last layer its activation, which is all of the formula up to ``end`` but for the fewest nodes at its
+        end that scale or shift the outputs."""
+        scalings: list[onnx.NodeProto] = []
+        trouble: ValueError | None = None
+        while True:
+            try:
+                self._close(end)
+                break
+            except ValueError as error:
+                trouble, node = trouble or error, self._formula.pop(end, None)
+                if (
+                    len(scalings) == _MOST_SCALINGS
+                    or node is None
+                    or not self._chain.begun
+                    or not self._is_scaling(node)
+                ):
+                    raise trouble from None
+                scalings.append(node)
+                end = next(name for name in node.input if name not in self._constants)
+        for node in reversed(scalings):
+            self._scale(node, _where(node))
 
     def _scaler(self, node: onnx.NodeProto, inputs: Sequence[str], where: str) -> bool:
         """Read what skl2onnx makes of a StandardScaler as shift and scale; False elsewhere than on the inputs."""

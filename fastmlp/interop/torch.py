@@ -11,9 +11,10 @@ from torch import nn
 from ..activations import ACTIVATIONS, Activation
 from ..losses import Loss
 from ..model.mlp import MLP, check_model
+from ..spec import Layer, Spec
 from .chain import Chain, word
 
-__all__ = ["ShiftScale", "Sine", "Step", "from_torch", "to_torch"]
+__all__ = ["ScaleShift", "ShiftScale", "Sine", "Step", "from_torch", "to_torch"]
 
 
 class Sine(nn.Module):
@@ -43,6 +44,21 @@ class ShiftScale(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return (x - self.shift) * self.scale
+
+
+class ScaleShift(nn.Module):
+    """shift + scale · a, of a network's outputs."""
+
+    shift: torch.Tensor
+    scale: torch.Tensor
+
+    def __init__(self, shift: torch.Tensor, scale: torch.Tensor) -> None:
+        super().__init__()
+        self.register_buffer("shift", shift)
+        self.register_buffer("scale", scale)
+
+    def forward(self, a: torch.Tensor) -> torch.Tensor:
+        return self.shift + self.scale * a
 
 
 _MODULES: dict[str, Callable[[float | None], nn.Module]] = {
@@ -80,8 +96,8 @@ def to_torch(model: MLP) -> nn.Sequential:
     Parameters
     ----------
     model : MLP
-        Shift and scale become a module in front, with buffers; sine and step are modules of this file, so that a
-        pickled network that has one needs fastmlp to be read.
+        Shift and scale of the input become a module in front, with buffers, those of the last layer one at the end;
+        these, sine and step are modules of this file, so that a pickled network that has one needs fastmlp to be read.
 
     Returns
     -------
@@ -112,10 +128,7 @@ def to_torch(model: MLP) -> nn.Sequential:
     spec = model.spec
     dtype = torch.float32 if model.dtype == np.float32 else torch.float64
     modules: list[nn.Module] = []
-    if spec.shift is not None or spec.scale is not None:
-        modules.append(
-            ShiftScale(*(torch.tensor(v, dtype=dtype) for v in (spec.shift or (0.0,), spec.scale or (1.0,))))
-        )
+    modules += _scaling(ShiftScale, spec, dtype)
     for layer, weights, biases in zip(spec.layers, model.weights, model.biases, strict=True):
         make = word(_MODULES, layer.act, "PyTorch")
         linear = nn.Linear(weights.shape[1], layer.n, bias=layer.bias, dtype=dtype)
@@ -124,7 +137,16 @@ def to_torch(model: MLP) -> nn.Sequential:
             if layer.bias:
                 linear.bias.copy_(torch.tensor(biases))
         modules += [linear] if layer.act.name == "linear" else [linear, make(layer.act.slope)]
-    return nn.Sequential(*modules)
+    return nn.Sequential(*modules, *_scaling(ScaleShift, spec.layers[-1], dtype))
+
+
+def _scaling(
+    kind: type[ShiftScale] | type[ScaleShift], owner: Spec | Layer, dtype: torch.dtype
+) -> list[ShiftScale | ScaleShift]:
+    """The module for shift and scale of the input or of the last layer, where there is one."""
+    if owner.shift is None and owner.scale is None:
+        return []
+    return [kind(*(torch.tensor(v, dtype=dtype) for v in (owner.shift or (0.0,), owner.scale or (1.0,))))]
 
 
 def from_torch(net: nn.Module, *, loss: str | Loss | None = None) -> MLP:
@@ -169,6 +191,10 @@ def from_torch(net: nn.Module, *, loss: str | Loss | None = None) -> MLP:
             assert isinstance(module, ShiftScale)
             chain.add(-_array(module.shift, where), where)
             chain.multiply(_array(module.scale, where), where)
+        elif kind is ScaleShift:
+            assert isinstance(module, ScaleShift)
+            chain.multiply(_array(module.scale, where), where)
+            chain.add(_array(module.shift, where), where)
         elif kind in _ACTIVATION_OF:
             chain.activate(_activation(module), where)
         elif kind not in _SKIPPED:

@@ -112,6 +112,12 @@ def _rows_by_output(job, layer, real):
 
 
 @kernel_function
+def _unit(job, k, real):
+    """The derivative of output k, in the user's units, by the last layer's activation."""
+    return array_at(job.data.out_scale, k + 1, real)[k] if job.data.out_scale else real(1)
+
+
+@kernel_function
 def _seed_outputs(job, samples, start, each, real):
     """Write the derivatives of outputs start to start + each by the last layer's z to its delta."""
     last = last_layer(job)
@@ -121,7 +127,7 @@ def _seed_outputs(job, samples, start, each, real):
             row = delta[s * each + k]
             for j in range(last.n_out):
                 row[j] = 0
-            row[start + k] = 1
+            row[start + k] = _unit(job, start + k, real)
     _through_activation(last, samples, each, real)
 
 
@@ -132,7 +138,7 @@ def _back_from_outputs(job, w, w_row, samples, start, each, out, real):
     d = array_at(last.d, (samples, last.out_row // size_of(real)), real)
     for s in range(samples):
         for k in range(start, start + each):
-            scale_vectors(real, last.in_row // VECTOR_BYTES, out, w + k * w_row, d[s, k])
+            scale_vectors(real, last.in_row // VECTOR_BYTES, out, w + k * w_row, d[s, k] * _unit(job, k, real))
             out += last.in_row
 
 
@@ -255,7 +261,7 @@ def _forward(job, samples, start, each, out, real):
         for i in range(each):
             scale = array_at(data.x_scale, n_in, real)[start + i] if data.x_shift else real(1)
             for k in range(last.n_out):
-                out[s, k, start + i] = delta[s * each + i, k] * scale
+                out[s, k, start + i] = delta[s * each + i, k] * scale * _unit(job, k, real)
     return False
 
 

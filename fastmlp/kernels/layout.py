@@ -74,8 +74,12 @@ DATA = np.dtype(
         ("y_row", "i8"),
         ("y_column", "i8"),
         ("y_reader", "i8"),
+        ("y_shift", "i8"),  # vectors of the network's dtype, or 0: its loss is of (y - shift) · scale
+        ("y_scale", "i8"),
         ("y_classes", "i8"),  # whether y is int64 class indices, one a sample
         ("weights", "i8"),  # float64 sample weights, or 0
+        ("out_shift", "i8"),  # vectors of the network's dtype, or 0: it predicts shift + scale · a
+        ("out_scale", "i8"),
         ("loss", "i8"),  # the function of the loss
         ("fused", "i8"),  # whether the loss writes dL/dz, not dL/da
         ("loss_activates", "i8"),  # whether the loss computes the outputs as well (softmax)

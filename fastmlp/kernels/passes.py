@@ -58,7 +58,7 @@ def _label_of(job, sample):
 
 @kernel_function
 def read_targets(job, start, rows, real):
-    """Write rows of y to the workspace's targets: as they are, or one-hot where y is class indices."""
+    """Write rows of y to the workspace's targets: in the network's units, or one-hot where y is class indices."""
     data, last = job.data, last_layer(job)
     order = job.call.order + 8 * start
     if data.y_classes:
@@ -72,7 +72,8 @@ def read_targets(job, start, rows, real):
     else:
         call_kernel(
             "reader", data.y_reader,
-            (data.y, data.y_row, data.y_column, order, rows, 0, last.n_out, 0, 0, job.workspace.targets, last.out_row),
+            (data.y, data.y_row, data.y_column, order, rows, 0, last.n_out, data.y_shift, data.y_scale,
+             job.workspace.targets, last.out_row),
         )  # fmt: skip
 
 
@@ -426,13 +427,20 @@ def step_of_sample(job, layer, x, factor, real):
 
 @kernel_function
 def copy_outputs(job, rows, start, real):
-    """Write the outputs of the block's first rows to the caller's array, (count, n_out), from row ``start`` on."""
+    """Write the outputs of the block's first rows, in the user's units, to the caller's array, (count, n_out), from row
+    ``start`` on."""
     layer = last_layer(job)
     a = array_at(layer.a, (rows, layer.out_row // size_of(real)), real)
     out = array_at(job.call.outputs, (start + rows, layer.n_out), real)
-    for r in range(rows):
-        for k in range(layer.n_out):
-            out[start + r, k] = a[r, k]
+    if job.data.out_scale:
+        shift, scale = array_at(job.data.out_shift, layer.n_out, real), array_at(job.data.out_scale, layer.n_out, real)
+        for r in range(rows):
+            for k in range(layer.n_out):
+                out[start + r, k] = shift[k] + scale[k] * a[r, k]
+    else:
+        for r in range(rows):
+            for k in range(layer.n_out):
+                out[start + r, k] = a[r, k]
 
 
 @kernel_function

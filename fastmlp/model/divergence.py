@@ -36,10 +36,12 @@ def remedy(network: Network, samples: Samples, lr: float | None, batch: int, fir
     inputs = _largest_input(network, samples)
     if not math.isfinite(inputs):
         return "x has infinite or NaN values that it had not when it was checked: leave it alone during training"
-    suspects = [(inputs / _USUAL, f"inputs up to {inputs:.2g} (scale them: shift and scale of the input layer)")]
+    advice = "scale them: standardize=True, or shift and scale of the input layer"
+    suspects = [(inputs / _USUAL, f"inputs up to {inputs:.2g} ({advice})")]
     if samples.y.ndim == 2 and network.spec.loss.any_target:
-        target = float(np.abs(samples.y).max())
-        suspects.append((target / _USUAL, f"targets up to {target:.2g} (scale the target: (y - mean) / deviation)"))
+        target = _largest_target(network, samples.y)
+        advice = "scale the target: standardize=True, or shift and scale of the last layer"
+        suspects.append((target / _USUAL, f"targets up to {target:.2g} ({advice})"))
     if samples.weights is not None and batch == 1:
         weight = float(samples.weights.max())
         advice = f"sample weights up to {weight:.2g}, by which steps are longer (divide them by their mean)"
@@ -65,6 +67,12 @@ def _largest_input(network: Network, samples: Samples) -> float:
         scaled = values if affine is None else values * np.take(affine[1], x.indices[: len(values)], mode="clip")
         return float(np.abs(scaled).max(initial=0.0))
     ends = np.array([x.min(axis=0), x.max(axis=0)], np.float64)  # no copy of x, which may be larger than memory
+    return float(np.abs(ends if affine is None else (ends - affine[0]) * affine[1]).max())
+
+
+def _largest_target(network: Network, y: np.ndarray) -> float:
+    """The largest magnitude among the targets (n_samples, n_out) as the network's loss sees them."""
+    ends, affine = np.array([y.min(axis=0), y.max(axis=0)], np.float64), network.spec.target_affine
     return float(np.abs(ends if affine is None else (ends - affine[0]) * affine[1]).max())
 
 

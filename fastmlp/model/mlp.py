@@ -123,6 +123,8 @@ class MLP(Network):
     def predict(self, x: Any, *, out: np.ndarray | None = None, n_threads: int = 1) -> np.ndarray:
         """Outputs for x (n_samples, n_in): (n_samples, n_out). Threads share what is more than 1024 samples.
 
+        Where the last layer has shift and scale, they are shift + scale · a: numbers in y's own units.
+
         With ``out``, an array of that shape and of the network's dtype, they are written there, and it is returned.
         Where x is bad, nothing is written.
 
@@ -168,7 +170,8 @@ class MLP(Network):
         zs : list of ndarray
             One a layer, (n_samples, n_out).
         activations : list of ndarray
-            The input as the network sees it (shifted and scaled), then one a layer.
+            The input as the network sees it (shifted and scaled), then one a layer; the last, too, as the network has
+            it, before its shift and scale.
         """
         x = check_x(x, self.spec.n_in, self.dtype)
         return self._engine.layers(self._engine.binding.view(x))
@@ -177,6 +180,9 @@ class MLP(Network):
         self, x: Any, y: Any, metrics: Any = None, *, sample_weight: Any = None, n_threads: int = 1
     ) -> dict[str, float]:
         """Mean loss, accuracy where the outputs are classes or labels, and the metrics asked for, by name.
+
+        Where the last layer has shift and scale, the loss is in the network's units, as in training, and metrics are in
+        y's.
 
         With ``sample_weight`` (n_samples,), numbers of at least 0, they are Σ w v / Σ w. A metric of your own gets the
         weights if it has a parameter ``sample_weight``.
@@ -239,7 +245,10 @@ class MLP(Network):
             return self._online.fit(x, y, lr, optimizer, batch_size, sample_weight)
 
     def gradient(self, x: Any, y: Any) -> tuple[float, np.ndarray]:
-        """The mean loss over the samples, and its gradient in the shape of ``params`` (`unflatten` takes it apart)."""
+        """The mean loss over the samples, and its gradient in the shape of ``params`` (`unflatten` takes it apart).
+
+        Where the last layer has shift and scale, the loss is in the network's units, as in training.
+        """
         if self._are_few(x):
             targets = plain_targets(y, self.spec, len(x))
             if targets is not None:
@@ -263,7 +272,7 @@ class MLP(Network):
         -------
         ndarray
             (n_samples, n_out, n_params) in the order of ``params``, or (n_samples, n_out, n_in) by the inputs as
-            given (before shift and scale).
+            given (before shift and scale). Outputs are those of `predict`: behind the last layer's shift and scale.
         """
         check_choice(wrt, "wrt", ("params", "inputs"))
         by_inputs = wrt == "inputs"
@@ -285,7 +294,7 @@ class MLP(Network):
         """Write the network to a file, which `fastmlp.load` reads: a safetensors file, whole or not at all.
 
         It holds tensors ``weights.1`` (n_out, n_in), ``biases.1`` (n_out,) and so on, and as metadata the spec, with
-        ``shift`` and ``scale`` of the input, the dtype, ``class_names`` and ``metadata``.
+        ``shift`` and ``scale`` of the input and of the last layer, the dtype, ``class_names`` and ``metadata``.
 
         Parameters
         ----------

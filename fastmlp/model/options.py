@@ -22,6 +22,7 @@ from .data import check_samples, check_weights, class_indices, counted_rows
 from .history import History
 from .mlp import MLP
 from .progress import check_progress
+from .scaling import check_standardize
 from .stopping import EarlyStopping, get_early_stopping
 
 __all__ = ["DEFAULTS", "Options", "TrainingData", "dropout_shares"]
@@ -62,7 +63,7 @@ class Options:
     Attributes
     ----------
     spec : Spec
-        The network's, with the loss that ``loss`` or the spec names.
+        The network's, with the loss that ``loss`` or the spec names; not yet standardised.
     model : MLP or None
         The model whose training goes on; None for a new one.
     rates : LearningRates
@@ -84,6 +85,7 @@ class Options:
     optimizer: Optimizer
     metrics: dict[str, Metric]
     shuffle: bool
+    standardize: bool
     seed: int | None
     init: str | Uniform
     dtype: np.dtype
@@ -105,14 +107,15 @@ class Options:
     @classmethod
     def checked(
         cls, spec: Any, *, lr: Any, epochs: Any, batch_size: Any, optimizer: Any, loss: Any, metrics: Any, shuffle: Any,
-        seed: Any, init: Any, dtype: Any, validation_data: Any, validation_fraction: Any, early_stopping: Any,
-        sample_weight: Any, class_weight: Any, l1: Any, l2: Any, dropout: Any, clip_norm: Any, max_norm: Any,
-        callbacks: Any, progress: Any, checkpoint: Any, n_threads: Any,
+        standardize: Any, seed: Any, init: Any, dtype: Any, validation_data: Any, validation_fraction: Any,
+        early_stopping: Any, sample_weight: Any, class_weight: Any, l1: Any, l2: Any, dropout: Any, clip_norm: Any,
+        max_norm: Any, callbacks: Any, progress: Any, checkpoint: Any, n_threads: Any,
     ) -> Options:  # fmt: skip
         """Check arguments of `train`: ValueError or TypeError for the first bad one. Nothing is changed."""
         epochs = check_count(epochs, "epochs")
         progress = check_progress(progress)
         shuffle = check_flag(shuffle, "shuffle")
+        standardize = check_flag(standardize, "standardize")
         seed = check_seed(seed)
         rates = LearningRates(lr, epochs)
         early_stopping = get_early_stopping(early_stopping)
@@ -128,6 +131,8 @@ class Options:
             _refuse_for_lbfgs(lr, batch_size, checkpoint, step_options)
         model = spec if isinstance(spec, MLP) else None
         spec, dtype = _spec_and_dtype(spec, loss, init, dtype)
+        if standardize:
+            check_standardize(spec, trained=model is not None)
         metrics = named_metrics(metrics, spec)
         dropout = dropout_shares(dropout, len(spec.layers) - 1)
         batch_size = _check_batch_size(batch_size)
@@ -136,7 +141,8 @@ class Options:
             raise ValueError("validation_data and validation_fraction are both given; give one of them")
         options = cls(
             spec=spec, model=model, rates=rates, lr=lr, epochs=epochs, batch_size=batch_size, optimizer=optimizer,
-            metrics=metrics, shuffle=shuffle, seed=seed, init=init, dtype=dtype, validation_data=validation_data,
+            metrics=metrics, shuffle=shuffle, standardize=standardize, seed=seed, init=init, dtype=dtype,
+            validation_data=validation_data,
             validation_fraction=validation_fraction, early_stopping=early_stopping, sample_weight=sample_weight,
             class_weight=class_weight, l1=l1, l2=l2, dropout=dropout, clip_norm=clip_norm, max_norm=max_norm,
             callbacks=callbacks, progress=progress, checkpoint=checkpoint, n_threads=n_threads,
@@ -155,6 +161,8 @@ class Options:
     def for_checkpoint(self, n_samples: int) -> dict[str, Any]:
         """Every option that changes the bits of an epoch, by name: a checkpoint is refused where one differs."""
         names = [field.name for field in fields(self) if field.name not in _COMPARED_OTHERWISE | _WITHOUT_EFFECT]
+        if not self.standardize:
+            names.remove("standardize")  # which older files do not have
         as_json = {"batch_size": self.batch(n_samples), "metrics": list(self.metrics), "dtype": self.dtype.name}
         return {name: as_json.get(name, getattr(self, name)) for name in names}
 

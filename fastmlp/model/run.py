@@ -23,6 +23,7 @@ from .history import DivergenceError, History
 from .mlp import MLP
 from .options import Options, TrainingData
 from .progress import begin_progress
+from .scaling import standardised
 from .stopping import StoppingWatch
 
 __all__ = ["TrainingRun"]
@@ -62,7 +63,7 @@ class TrainingRun:
 
     def restore(self) -> None:
         """Go on from the checkpoint, where there is one, and draw the rows to hold out: those that the run drew when it
-        first began."""
+        first began. The others' means and deviations, if wanted, become the network's."""
         saved = None if self._file is None else self._file.read(self._state)
         if saved is not None:
             self._state.restore(saved)
@@ -73,6 +74,8 @@ class TrainingRun:
         rng = self._state.rng if saved is None else saved.first_rng()
         self._rows, held_out = self._data.split(self._options.shuffle, rng, self._state.stratified)
         samples = self._data.samples
+        if self._options.standardize:
+            self.model._rescale(standardised(self._options.spec, samples, self._rows, self.model.dtype))
         self._validation = self._data.validation
         if held_out is not None:
             self._validation = Samples(samples.x, samples.y, self._data.sample_weight), held_out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -12,11 +13,13 @@ from ..engine.call import TimeSlices
 from ..engine.lanes import LaneRunner, lanes_refusal, lanes_samples
 from ..engine.random import Orders, draw_params, known_seeds
 from ..schedules import ReduceOnPlateau
+from ..spec import Spec
 from .divergence import remedy
 from .history import DivergenceError, History
 from .mlp import MLP
 from .options import Options, TrainingData
 from .progress import RunReport
+from .scaling import standardised
 
 __all__ = ["Group", "lanes_pay", "no_lanes_because"]
 
@@ -79,20 +82,20 @@ class Group:
     @staticmethod
     def key(options: Options) -> tuple[object, ...]:
         """What networks of one group have in common; whether there are penalties, since sums differ with them."""
-        o = options
-        return o.spec, o.dtype, o.epochs, o.batch_size, o.optimizer, o.shuffle, o.init, o.l1 > 0 or o.l2 > 0
+        o, penalised = options, options.l1 > 0 or options.l2 > 0
+        return o.spec, o.dtype, o.epochs, o.batch_size, o.optimizer, o.shuffle, o.standardize, o.init, penalised
 
     def train(self, reports: Sequence[RunReport]) -> Iterator[tuple[MLP, History, DivergenceError | None]]:
         """Train all, and yield each network's model, history and error. Each has its report."""
         o, samples, n = self.options[0], self.data.samples, len(self.options)
-        count, seeds = len(samples.x), known_seeds(self.seeds)
+        count, seeds, spec = len(samples.x), known_seeds(self.seeds), self._spec
         for report in reports:
             report.begin(o.epochs, count)
         runner = LaneRunner(
-            o.spec, o.dtype, *lanes_samples(o.spec, o.dtype, samples.x, samples.y), o.batch(count), o.optimizer
+            spec, o.dtype, *lanes_samples(spec, o.dtype, samples.x, samples.y), o.batch(count), o.optimizer
         )
         runner.begin(
-            draw_params(o.spec, o.init, seeds, o.dtype), [o.l1 for o in self.options], [o.l2 for o in self.options]
+            draw_params(spec, o.init, seeds, o.dtype), [o.l1 for o in self.options], [o.l2 for o in self.options]
         )
         rows = np.arange(count)
         orders = Orders(seeds, rows) if o.shuffle else None
@@ -108,6 +111,16 @@ class Group:
                 break
         return self._results(runner.params, losses / count, right / count)
 
+    @cached_property
+    def _spec(self) -> Spec:
+        """What the networks are, standardised where that is wanted."""
+        o, data = self.options[0], self.data
+        if not o.standardize:
+            return o.spec
+        spec = standardised(o.spec, data.samples, data.rows, o.dtype)
+        spec.check_range(o.dtype)
+        return spec
+
     @staticmethod
     def _rates(options: Options, start: int, epochs: int) -> np.ndarray:
         if options.rates.constant:
@@ -117,7 +130,7 @@ class Group:
     def _results(
         self, params: np.ndarray, losses: np.ndarray, right: np.ndarray
     ) -> Iterator[tuple[MLP, History, DivergenceError | None]]:
-        spec, dtype = self.options[0].spec, self.options[0].dtype
+        spec, dtype = self._spec, self.options[0].dtype
         scored = spec.multilabel or spec.one_of_many
         for options, vector, loss, accuracy in zip(self.options, params, losses, right, strict=True):
             model = MLP.__new__(MLP)

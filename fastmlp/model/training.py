@@ -61,6 +61,7 @@ def train(
     loss: str | Loss | None = None,
     metrics: Any = None,
     shuffle: bool = True,
+    standardize: bool = False,
     seed: int | None = None,
     init: str | Uniform = "auto",
     dtype: Any = None,
@@ -111,6 +112,12 @@ def train(
     shuffle : bool
         A new random permutation each epoch, ``numpy.random.default_rng(seed).permutation(n_samples)``, or rows as
         they come.
+    standardize : bool
+        Give a new network's input layer the ``shift`` and ``scale`` that bring the rows trained on (not those held out)
+        to mean 0 and standard deviation 1, weighted as training weighs them; for a regression the last layer, too, so
+        that y may have any size: losses are then those of standardised targets, while metrics, predictions and
+        Jacobians are in y's units. Sparse x is scaled alone; a constant column has scale 1. Outputs of a rectifier are
+        scaled by y's root mean square and not shifted; under poisson the shift is the logarithm of y's mean.
     seed : int, optional
         Same seed, same bits.
     init : str or fastmlp.init.Uniform
@@ -193,7 +200,7 @@ def train(
         check_options(unknown, train.__kwdefaults__ or (), "train()", OF_TRAINING)
     options = Options.checked(
         spec, lr=lr, epochs=epochs, batch_size=batch_size, optimizer=optimizer, loss=loss, metrics=metrics,
-        shuffle=shuffle, seed=seed, init=init, dtype=dtype, validation_data=validation_data,
+        shuffle=shuffle, standardize=standardize, seed=seed, init=init, dtype=dtype, validation_data=validation_data,
         validation_fraction=validation_fraction, early_stopping=early_stopping, sample_weight=sample_weight,
         class_weight=class_weight, l1=l1, l2=l2, dropout=dropout, clip_norm=clip_norm, max_norm=max_norm,
         callbacks=callbacks, progress=progress, checkpoint=checkpoint, n_threads=n_threads,

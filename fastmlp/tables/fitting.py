@@ -14,8 +14,9 @@ from ..base.checks import check_choice, check_flag, check_number, check_seed
 from ..base.remedies import OF_TRAINING, check_options
 from ..losses import Loss, get_loss
 from ..model.data import balanced_weights
-from ..model.mlp import MLP
+from ..model.scaling import target_scaling
 from ..model.training import train
+from ..spec import Spec
 from .baseline import MOST_INPUTS, logistic, probabilities, ridge
 from .model import TableModel, constant_scores, scores
 from .reading import Reading, table_of
@@ -291,24 +292,22 @@ def fit_rows(
             raise ValueError(f"balanced needs classes, and {schema.target!r} is a number")
         options["class_weight"] = "balanced"
     kind = "" if loss is None else get_loss(loss).name
-    targets, center, spread = _standardised_targets(rows, kind)
-    layers = [
-        schema.input_layer(),
-        *({"n": n, "act": act} for n in hidden),
-        {"n": len(schema.classes) or 1, "act": "softmax" if schema.classes and kind != "hinge" else "linear"},
-    ]
-    validated = (rows.x[validation], targets[validation], rows.weights_of(validation))
+    _check_counts(rows, kind)
+    output = {"n": len(schema.classes) or 1, "act": "softmax" if schema.classes and kind != "hinge" else "linear"}
+    spec = Spec([schema.input_layer(), *({"n": n, "act": act} for n in hidden), {**output, "cost": loss}])
+    if not schema.classes:
+        units = target_scaling(spec, rows.y[:, None], training, rows.weights_of(training), np.dtype(dtype))
+        spec = spec.with_scaling({}, units)
+    validated = (rows.x[validation], rows.y[validation], rows.weights_of(validation))
     model, history = train(
         rows.x[training],
-        targets[training],
-        layers,
-        loss=loss,
+        rows.y[training],
+        spec,
         dtype=dtype,
         sample_weight=rows.weights_of(training),
         validation_data=(validated if rows.weights is not None else validated[:2]) if len(validation) else None,
         **options,
     )
-    _in_units(model, center, spread)
     schema.store(model)
     if threshold is not None:
         model.metadata["table"]["threshold"] = {"class": rare, "from": float(threshold)}
@@ -334,26 +333,11 @@ def _ahead(found: TableModel, outputs: np.ndarray, linear: np.ndarray, y: np.nda
     return float(np.mean(gains) / error) if error > 0 else 0.0
 
 
-def _standardised_targets(rows: TableRows, loss: str) -> tuple[np.ndarray, float, float]:
-    """The targets as training sees them, and what was subtracted from them, and what they were divided by."""
-    if rows.schema.classes:
-        return rows.y, 0.0, 1.0
-    if loss == "poisson":  # which is of counts, as they are
-        low = int(np.argmin(rows.y))
-        if rows.y[low] < 0:
-            raise ValueError(f"column {rows.schema.target!r} has {rows.y[low]:g}; poisson is for counts, at least 0")
-        return rows.y, 0.0, 1.0
-    weights = rows.weights_of(rows.training)
-    center = float(np.average(rows.y[rows.training], weights=weights))
-    spread = float(np.sqrt(np.average((rows.y[rows.training] - center) ** 2, weights=weights))) or 1.0
-    return (rows.y - center) / spread, center, spread
-
-
-def _in_units(model: MLP, center: float, spread: float) -> None:
-    """Let the last layer, which is linear, undo the target's standardisation."""
-    if (center, spread) != (0.0, 1.0):
-        model.weights[-1][...] *= spread
-        model.biases[-1][...] = model.biases[-1] * spread + center
+def _check_counts(rows: TableRows, loss: str) -> None:
+    """Refuse targets below 0 under a loss of counts."""
+    low = int(np.argmin(rows.y))
+    if loss == "poisson" and rows.y[low] < 0:
+        raise ValueError(f"column {rows.schema.target!r} has {rows.y[low]:g}; poisson is for counts, at least 0")
 
 
 def _check_threshold(threshold: Any, schema: Schema, y: np.ndarray) -> str:

@@ -90,7 +90,8 @@ class Fence:
 
 
 def _spec(number: int, case: Case) -> list[dict]:
-    """Outputs and losses of three kinds, hidden widths that are whole cache lines or not, inputs scaled or not."""
+    """Outputs and losses of three kinds, hidden widths that are whole cache lines or not, inputs and targets scaled or
+    not."""
     first = {"n": case.n_in, "act": None}
     if number % 3 == 1:
         first["scale"] = 0.5
@@ -99,7 +100,7 @@ def _spec(number: int, case: Case) -> list[dict]:
     hidden = {"n": (5, 16, 33)[number % 3], "act": ("tanh", "relu")[number % 2]}
     output = [
         {"n": 3, "act": "softmax"},
-        {"n": 2, "act": "linear", "cost": "mse"},
+        {"n": 2, "act": "linear", "cost": "mse"} | ({"shift": [1.0, -2.0], "scale": [0.5, 4.0]} if number % 2 else {}),
         {"n": 1, "act": "sigmoid", "cost": "bce"},
     ][number // 2 % 3]
     return [first, hidden, output]

@@ -22,6 +22,24 @@ def chain(*layers):
     return made
 
 
+def scaled_chain():
+    made = chain((2, 2))
+    made.multiply(2, "scaling")
+    return made
+
+
+def test_outputs_are_scaled_and_shifted_in_any_order():
+    rng = np.random.default_rng(0)
+    x, k, c = rng.normal(size=(4, 3)), rng.uniform(1, 2, 3), rng.normal(size=3)
+    made = Chain()
+    made.dense(np.eye(3), None, "layer")
+    made.activate(fastmlp.tanh, "tanh")
+    made.add(c, "c")
+    made.multiply(k, "k")
+    made.add(2.0, "two")
+    np.testing.assert_allclose(made.model().predict(x), (np.tanh(x) + c) * k + 2, rtol=1e-14)
+
+
 def test_shift_and_scale_in_any_order():
     rng = np.random.default_rng(0)
     x, k, c = rng.normal(size=(4, 3)), rng.uniform(1, 2, 3), rng.normal(size=3)
@@ -45,7 +63,10 @@ def test_shift_and_scale_in_any_order():
         (lambda: Chain().dense(np.ones((1, 3)), np.ones(2), "last"), r"weights \(1, 3\), biases \(2,\)"),
         (lambda: Chain().dense(np.ones((0, 3)), None, "last"), r"weights \(0, 3\)"),
         (lambda: Chain().activate(fastmlp.relu, "relu"), "relu comes before the first layer"),
-        (lambda: chain((2, 2)).multiply(2, "scaling"), "scaling scales or shifts behind a layer"),
+        (lambda: scaled_chain().dense(np.ones((1, 2), np.float32), None, "last"), "scaling scales or shifts between"),
+        (lambda: scaled_chain().activate(fastmlp.tanh, "tanh"), "scaling scales or shifts between layers"),
+        (lambda: chain((2, 2)).multiply([1.0, 0.0], "scaling"), "scaling multiplies outputs by 0"),
+        (lambda: chain((2, 2)).add([1.0, 0.0, 2.0], "shift"), "shift has 3 numbers for 2 outputs"),
         (lambda: Chain().add(np.ones((2, 2)), "shift"), r"shift has shape \(2, 2\)"),
     ],
 )

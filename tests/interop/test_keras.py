@@ -120,7 +120,15 @@ def two_outputs():
         (lambda: sequential(layers.Dense(3), layers.ELU(alpha=0.5)), "alpha is 0.5, only 1 is supported"),
         (lambda: sequential(layers.Dense(3), layers.ReLU(max_value=6)), "max_value is 6"),
         (lambda: sequential(layers.Dense(3), layers.PReLU()), "PReLU"),
-        (lambda: sequential(layers.Dense(3), layers.Rescaling(2.0)), "scales or shifts behind a layer"),
+        (
+            lambda: sequential(layers.Dense(3), layers.Rescaling(2.0), layers.Dense(3)),
+            "scales or shifts between layers",
+        ),
+        (lambda: sequential(layers.Dense(3), layers.Rescaling(-2.0)), "multiplies outputs by -2"),
+        (
+            lambda: sequential(layers.Dense(3, "softmax"), layers.Rescaling(2.0)),
+            "scale is for outputs that are numbers",
+        ),
         (lambda: sequential(layers.Dense(3, "relu"), layers.Activation("tanh")), "follows another activation, relu"),
         (lambda: sequential(layers.Dense(3), shape=(2, 4)), "inputs of 2 axes, which are not flattened"),
         (lambda: sequential(layers.Dense(3, dtype="mixed_float16")), "computes in float16"),

@@ -1,0 +1,156 @@
+"""Standardisation: shift and scale of a network's first and last layer from the rows that it is trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from ..base.sparse import SparseRows
+from ..engine.epochs import Samples
+from ..spec import Spec
+
+__all__ = ["check_standardize", "standardised", "target_scaling"]
+
+_TOGETHER = 1 << 20  # numbers looked at in one go, so that x is not copied
+_CONSTANT = 8.0  # a deviation of so many units in the last place of the mean is rounding
+
+
+def check_standardize(spec: Spec, trained: bool) -> None:
+    """Raise a ValueError where standardize=True has no place: in a model that is there already, beside a shift or scale
+    of the spec's own, and for numbers that come from a bounded activation."""
+    if trained:
+        raise ValueError(
+            "standardize=True is for new networks: the units of the given model cannot change under its weights; "
+            "leave standardize out"
+        )
+    for i, layer in ((0, spec), (len(spec.layers), spec.layers[-1])):
+        for key in ("shift", "scale"):
+            if getattr(layer, key) is not None:
+                raise ValueError(f"standardize=True, but spec[{i}] has a {key} of its own; give one of them")
+    output, traits = spec.layers[-1].act, spec.layers[-1].act.traits
+    if _has_numbers(spec) and traits.high < np.inf:
+        raise ValueError(
+            f"standardize=True gives targets a deviation of 1, and {output.name} outputs lie between {traits.low:g} "
+            f"and {traits.high:g}; use act None in the last layer, or give it and the input shift and scale yourself"
+        )
+
+
+def standardised(spec: Spec, samples: Samples, rows: np.ndarray, dtype: np.dtype) -> Spec:
+    """The spec with shift and scale that make the inputs of these rows, and the targets of a regression, of mean 0 and
+    deviation 1, weighted as training weighs them.
+
+    Sparse x is scaled, not shifted. A column that is constant, as far as ``dtype`` can tell, has scale 1.
+    """
+    weights = None if samples.weights is None else samples.weights[rows]
+    moments = _sparse_moments if isinstance(samples.x, SparseRows) else _moments
+    mean, deviation = moments(samples.x, rows, weights)
+    _check_range(mean, deviation, "x")
+    of_input = {"scale": 1 / np.where(_varies(mean, deviation, dtype), deviation, 1.0)}
+    if not isinstance(samples.x, SparseRows):
+        of_input["shift"] = mean
+    return spec.with_scaling(of_input, target_scaling(spec, samples.y, rows, weights, dtype))
+
+
+def target_scaling(
+    spec: Spec, y: np.ndarray, rows: np.ndarray, weights: np.ndarray | None, dtype: np.dtype
+) -> dict[str, Any]:
+    """Shift and scale for the last layer, by the targets (n_samples, n_out) of some rows and these rows' weights; none
+    where the outputs are classes or labels.
+
+    Under a loss of logarithms the shift is that of the mean. A rectifier's outputs, which have an end at or near 0, are
+    scaled by their root mean square and not shifted.
+    """
+    if not _has_numbers(spec):
+        return {}
+    mean, deviation = _moments(y, rows, weights)
+    _check_range(mean, deviation, "y")
+    if spec.loss.logarithmic:
+        return {"shift": np.log(np.where(mean > 0, mean, 1.0))}
+    if _is_rectifier(spec):
+        size = np.hypot(mean, deviation)
+        return {"scale": np.where(size > np.finfo(dtype).tiny, size, 1.0)}
+    return {"shift": mean, "scale": np.where(_varies(mean, deviation, dtype), deviation, 1.0)}
+
+
+def _has_numbers(spec: Spec) -> bool:
+    """Whether the outputs are numbers: no classes and no labels."""
+    return not (spec.multilabel or spec.one_of_many)
+
+
+def _is_rectifier(spec: Spec) -> bool:
+    return spec.layers[-1].act.traits.rectifier
+
+
+def _varies(mean: np.ndarray, deviation: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Whether columns are more than a constant and its rounding in that dtype."""
+    limits = np.finfo(dtype)
+    return deviation > np.maximum(_CONSTANT * float(limits.eps) * np.abs(mean), 4 * float(limits.tiny))
+
+
+def _check_range(mean: np.ndarray, deviation: np.ndarray, name: str) -> None:
+    bad = ~(np.isfinite(mean) & np.isfinite(deviation))
+    if bad.any():
+        raise ValueError(
+            f"standardize=True: column {int(np.argmax(bad))} of {name} is too large for a mean and deviation"
+        )
+
+
+def _moments(values: np.ndarray, rows: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Means and standard deviations of the columns of some rows, float64 (n_columns,) each: blocks of rows, read twice.
+
+    Differences from the first row are added up, so that a constant column has a deviation of exactly 0.
+    """
+    weight = np.ones(len(rows)) if weights is None else weights
+    origin = values[rows[0]].astype(np.float64)
+    size = max(1, _TOGETHER // len(origin))
+
+    def mean_of(power: int, center: np.ndarray) -> np.ndarray:
+        total = np.zeros(len(origin))
+        for start in range(0, len(rows), size):
+            block = slice(start, start + size)
+            differences = values[rows[block]].astype(np.float64) - origin - center
+            total += np.add.reduce(differences**power * weight[block, None], axis=0)
+        return total / weight.sum()
+
+    with np.errstate(over="ignore", invalid="ignore"):  # what becomes of them is looked at
+        center = mean_of(1, np.zeros(len(origin)))
+        return origin + center, np.sqrt(mean_of(2, center))
+
+
+def _sparse_moments(x: SparseRows, rows: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """What `_moments` has, of a sparse matrix, about as many stored numbers at a time.
+
+    What the rounding of the mean adds to the variance is taken off again: it would be all that a constant column has.
+    """
+    n_in, weight = x.shape[1], np.zeros(len(x))
+    weight[rows] = 1.0 if weights is None else weights
+    mean, stored, first, second = (np.zeros(n_in) for _ in range(4))
+    with np.errstate(over="ignore", invalid="ignore"):
+        for row, column, value in _stored(x):
+            mean += np.bincount(column, weight[row] * value, n_in)
+            stored += np.bincount(column, weight[row], n_in)
+        mean /= weight.sum()
+        for row, column, value in _stored(x):
+            difference = value - mean[column]
+            first += np.bincount(column, weight[row] * difference, n_in)
+            second += np.bincount(column, weight[row] * difference**2, n_in)
+        zeros = np.maximum(weight.sum() - stored, 0.0)
+        first, second = (first - zeros * mean) / weight.sum(), (second + zeros * mean**2) / weight.sum()
+        return mean + first, np.sqrt(np.maximum(second - first**2, 0.0))
+
+
+def _stored(x: SparseRows) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Rows, columns and values of a sparse matrix, blocks of rows at a time, each place once."""
+    n_in, ends = x.shape[1], np.arange(_TOGETHER, int(x.indptr[-1]), _TOGETHER)
+    edges = np.unique([0, *np.searchsorted(x.indptr, ends), len(x)])
+    for first, last in pairwise(edges.tolist()):
+        part = slice(int(x.indptr[first]), int(x.indptr[last]))
+        rows = np.repeat(np.arange(first, last), np.diff(x.indptr[first : last + 1]))
+        places, values = rows * n_in + x.indices[part], x.data[part].astype(np.float64)
+        if np.any(np.diff(places) <= 0):
+            places, which = np.unique(places, return_inverse=True)
+            values = np.bincount(which, values, len(places)).astype(np.float64)
+        yield places // n_in, places % n_in, values
