@@ -144,6 +144,15 @@ class Options:
         options._check_monitors()
         return options
 
+    def with_rate(self, lr: Any) -> Options:
+        """These options with another learning rate, which is checked as `checked` does."""
+        if isinstance(self.optimizer, LBFGS):
+            _refuse_for_lbfgs(lr, self.batch_size, self.checkpoint, {})
+        other = object.__new__(Options)
+        other.__dict__.update(self.__dict__, lr=lr, rates=LearningRates(lr, self.epochs))
+        other._check_monitors()
+        return other
+
     def batch(self, n_samples: int) -> int:
         """The number of samples in a batch; "full" is all ``n_samples`` of x."""
         return n_samples if isinstance(self.batch_size, str) else self.batch_size
@@ -211,6 +220,13 @@ class TrainingData:
         weights = check_weights(options.sample_weight, None, samples.y, spec) if n_held_out else None
         validation = _check_validation_data(options.validation_data, spec, dtype)
         return cls(samples, rows, n_held_out, strata, weights, validation)
+
+    @staticmethod
+    def key(options: Options) -> tuple[Any, ...]:
+        """Of what in the options checked data depend."""
+        o = options
+        given = id(o.validation_data), id(o.sample_weight), id(o.class_weight)
+        return o.spec, o.dtype, o.shuffle, o.validation_fraction, *given
 
     def split(
         self, shuffle: bool, rng: np.random.Generator, stratified: bool = True

@@ -46,7 +46,9 @@ def side_by_side(spec, dtype, rates, optimizer, batch=1, l1=0.0, l2=0.0, epochs=
     assert n <= runner.width
     runner.begin(np.array([fastmlp.MLP(spec, seed=i, dtype=dtype).params for i in range(n)]), [l1] * n, [l2] * n)
     index = np.tile(np.arange(N_SAMPLES), (epochs, 1))
-    orders = np.stack([np.random.default_rng(i).permuted(index, axis=1) for i in range(n)])
+    orders = runner.orders(epochs, N_SAMPLES)
+    for i in range(n):
+        orders[i] = np.random.default_rng(i).permuted(index, axis=1)
     losses, right = runner.run(orders, np.repeat(np.array(rates)[:, None], epochs, axis=1))
     return runner.params, losses / N_SAMPLES, right / N_SAMPLES
 
@@ -129,10 +131,12 @@ def test_going_on_is_the_same_as_going_at_once():
     for parts in ([4], [1, 3]):
         runner = LaneRunner(spec, np.dtype("float64"), x, rows, 8, Adam())
         runner.begin(np.array([fastmlp.MLP(spec, seed=i, dtype="float64").params for i in range(3)]), [0] * 3, [0] * 3)
-        orders = np.random.default_rng(0).permuted(np.tile(np.arange(N_SAMPLES), (3, 4, 1)), axis=2)
+        all_orders = np.random.default_rng(0).permuted(np.tile(np.arange(N_SAMPLES), (3, 4, 1)), axis=2)
         done = 0
         for count in parts:
-            runner.run(np.ascontiguousarray(orders[:, done : done + count]), np.full((3, count), 0.01))
+            orders = runner.orders(count, N_SAMPLES)
+            orders[:3] = all_orders[:, done : done + count]
+            runner.run(orders, np.full((3, count), 0.01))
             done += count
         runs.append(runner.params)
     np.testing.assert_array_equal(*runs)
