@@ -228,12 +228,13 @@ class _Many:
             if group is not None:
                 group.add(number, own)
             groups.append(group)
-        return cls(x, y, specs, runs, groups, options, n_threads, progress)
+        n_works = groups.count(None) * runs.n_seeds + sum(group.n_pieces for group in found.values())
+        return cls(x, y, specs, runs, groups, options, min(n_threads, n_works), progress)
 
     def crew(self, deliver: Deliver, ended: Callable[[], None] = lambda: None) -> Crew:
         """The threads that train all."""
         bar = RunsProgress(self.progress, len(self.runs))
-        return Crew(self.runs, self.works(), min(self.n_threads, len(self.runs)), bar, deliver, ended)
+        return Crew(self.runs, self.works(), self.n_threads, bar, deliver, ended)
 
     def works(self) -> Iterator[Work]:
         """What is to be done, one after another; the networks of a group together."""
@@ -249,7 +250,7 @@ class _Many:
 
     def as_they_end(self) -> Iterator[Trained]:
         """Yield each network when it has ended."""
-        deliveries = Deliveries(min(self.n_threads, len(self.runs)))
+        deliveries = Deliveries(self.n_threads)
         crew, n_done, interrupted = self.crew(deliveries.put, deliveries.end), 0, False
         with crew:
             try:

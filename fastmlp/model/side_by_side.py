@@ -23,12 +23,12 @@ from .trained import SideBySide
 
 __all__ = ["Group", "Piece", "side_by_side"]
 
-# Parameters up to which lanes take less time, in float32 and float64. Measured with AVX-512, as many networks as there
-# are lanes one after the other beside side by side.
-_MOST_PLAIN = {4: 6_000, 8: 3_000}  # SGD on single samples,
-_MOST_LINEAR = {4: 1_000, 8: 500}  # with momentum or penalties, which `train` takes in blocks;
-_MOST_BY_SAMPLE = {4: 2_000, 8: 1_000}  # other optimisers on single samples,
-_MOST_IN_BATCHES = {4: 4_000, 8: 500}  # and any in batches
+# Parameters up to which lanes take less time, by the bytes of a number. Measured with AVX-512, 1,000 samples, twice as
+# many networks as lanes: one after the other took these times as long as side by side at the border, tanh or relu.
+_MOST_PLAIN = {4: 4_500, 8: 2_200}  # SGD on single samples: 1.0 (64 inputs) to 1.5 (8), in float64 1.0 to 1.3
+_MOST_LINEAR = {4: 1_000, 8: 500}  # with momentum or penalties: 1.9 to 2.5; with 64-32-1, twice as large, 0.8
+_MOST_BY_SAMPLE = {4: 2_000, 8: 1_000}  # other optimisers on single samples: 1.4 to 1.8
+_MOST_IN_BATCHES = {4: 3_000, 8: 1_000}  # any of them in batches: 1.1 to 1.3, in float64 1.4 to 1.8
 _MOST_INPUTS = 128  # from which on `train` takes samples in blocks to more effect
 _MOST_NUMBERS = 1 << 20  # of x and y, which are copied
 _MOST_WORK = 1 << 24  # parameters times samples of an epoch: side by side it takes about a tenth of a second
@@ -108,6 +108,11 @@ class Group:
         """Take the runs of a combination, too."""
         self.combinations.append(combination)
         self.options.append(options)
+
+    @property
+    def n_pieces(self) -> int:
+        """How many pieces there are."""
+        return -(-len(self.options) * self.runs.n_seeds // lanes_of(self.options[0].dtype))
 
     def pieces(self) -> Iterator[Piece]:
         """Cut the group into pieces as wide as the vectors, the last one maybe narrower."""
