@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, cached_property
+from typing import Any
 
 import numpy as np
 
@@ -163,18 +164,20 @@ class LaneRunner:
     def begin(self, params: np.ndarray, l1: Sequence[float], l2: Sequence[float]) -> None:
         """Take networks, at most ``width``: parameters (n_networks, n_params) in the order of `MLP.params`, and their
         penalties. The optimiser begins anew."""
-        n = len(params)
-        self._count = n
-        self._params[:, :n] = params[:, self._flat].T
-        self._params[:, n:] = self._params[:, :1]
-        self._finite[...] = self._params
+        n = self._count = len(params)
+        lanes = np.arange(self.width)
+        self.put(lanes[:n], params, l1, l2)
+        self.put(lanes[n:], params[[0] * (self.width - n)], 0.0, 0.0)  # ordinary numbers for the others
+
+    def put(self, lanes: np.ndarray, params: np.ndarray, l1: Any, l2: Any) -> None:
+        """Take networks in these lanes, in place of what was there."""
+        self._params[:, lanes] = self._finite[:, lanes] = params[:, self._flat].T
         for state in self._states:
-            state[...] = 0
-        self._penalties[...] = 0
-        self._penalties[0, :n], self._penalties[1, :n] = l1, l2
+            state[:, lanes] = 0
+        self._penalties[0, lanes], self._penalties[1, lanes] = l1, l2
         self._job["gradient"] = 0 if self._plain and not self._penalties.any() else self._gradient
-        self._steps[...] = 0
-        self._lives[...] = 1
+        self._steps[lanes] = 0
+        self._lives[lanes] = 1
 
     def orders(self, epochs: int, count: int) -> np.ndarray:
         """Room for the orders of some epochs, (width, epochs, count) of int64, those of the lanes that nobody has zero.
@@ -207,28 +210,75 @@ class LaneRunner:
             The sums of losses and of right answers. Losses are NaN from a network's first epoch on whose loss or
             parameters were not finite.
         """
-        each, epochs, count = orders.shape
-        n, job = self._count, self._job
-        all_rates, losses, right = (np.zeros((epochs, self.width)) for _ in range(3))
-        all_rates[:, :n] = rates.T
-        job["order"], job["order_stride"] = orders.ctypes.data, orders.strides[0] if each > 1 else 0
-        job["count"], job["epochs"] = count, epochs
-        job["rates"], job["losses"], job["right"] = (part.ctypes.data for part in (all_rates, losses, right))
-        slices = self._samples.slices(count, self._batch) if epochs == 1 else [(0, count)]
-        for start, size in slices:
+        job, (losses, right) = self._job, self._describe(orders)
+        count, epochs = orders.shape[2], len(losses)
+        all_rates = np.zeros((epochs, self.width))
+        all_rates[:, : self._count] = rates.T
+        job["rates"] = all_rates.ctypes.data
+        self._run(count, epochs, report)
+        return self._sums(losses, right)
+
+    def evaluate(
+        self, x: np.ndarray, y: np.ndarray, orders: np.ndarray, report: Callable[[int], None] | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The sums of losses and of right answers, (n_networks,) each, of samples in the form of those that it trains
+        with. ``orders`` say which, for one epoch; ``report`` is that of `run`.
+        """
+        job, (losses, right) = self._job, self._describe(orders)
+        trained_with = job["x"].item(), job["y"].item()
+        job["x"], job["y"], job["learns"] = x.ctypes.data, y.ctypes.data, False
+        job["rates"] = losses.ctypes.data  # of which nothing is made
+        self._run(orders.shape[2], 1, report)
+        (job["x"], job["y"]), job["learns"] = trained_with, True
+        losses, right = self._sums(losses, right)
+        return losses[:, 0], right[:, 0]
+
+    def _run(self, count: int, epochs: int, report: Callable[[int], None] | None) -> None:
+        """Run the job that is described, in slices if it is one epoch."""
+        job = self._job
+        for start, size in self._samples.slices(count, self._batch) if epochs == 1 else [(0, count)]:
             job["first"], job["last"] = start, start + size
             self._train(job.ctypes.data)
             if report is not None:
                 report(start + size)
+
+    def _describe(self, orders: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Write the orders to the job; return where the sums of losses and of right answers go, (epochs, width)."""
+        each, epochs, count = orders.shape
+        job, losses, right = self._job, np.zeros((epochs, self.width)), np.zeros((epochs, self.width))
+        job["order"], job["order_stride"] = orders.ctypes.data, orders.strides[0] if each > 1 else 0
+        job["count"], job["epochs"] = count, epochs
+        job["losses"], job["right"] = losses.ctypes.data, right.ctypes.data
+        return losses, right
+
+    def _sums(self, losses: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Sums as callers know them, (n_networks, epochs)."""
         if self._spec.multilabel:
             right /= self._spec.n_out
-        return losses[:, :n].T, right[:, :n].T
+        return losses[:, : self._count].T, right[:, : self._count].T
 
     @property
     def params(self) -> np.ndarray:
         """The parameters of each network's last finite epoch, (n_networks, n_params) in the order of `MLP.params`."""
-        result = np.empty((self._count, len(self._flat)), self._dtype)
-        result[:, self._flat] = self._finite[:, : self._count].T
+        return self._flattened(self._finite[:, : self._count])
+
+    def keep(self, better: np.ndarray) -> None:
+        """Keep the parameters of the last finite epoch as the best, of the networks where ``better``, (n_networks,) of
+        bool."""
+        np.copyto(self._best[:, : self._count], self._finite[:, : self._count], where=better)
+
+    def taken(self, lanes: Sequence[int], best: bool = False) -> np.ndarray:
+        """The parameters of some lanes, (n_lanes, n_params): the last finite ones, or those that `keep` kept."""
+        return self._flattened((self._best if best else self._finite)[:, lanes])
+
+    @cached_property
+    def _best(self) -> np.ndarray:
+        return np.zeros_like(self._finite)
+
+    def _flattened(self, rows: np.ndarray) -> np.ndarray:
+        """Rows of parameters (n_params, n_networks) as vectors (n_networks, n_params) in the order of `MLP.params`."""
+        result = np.empty(rows.shape[::-1], self._dtype)
+        result[:, self._flat] = rows.T
         return result
 
 

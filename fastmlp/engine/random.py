@@ -56,6 +56,32 @@ class Orders:
             orders._generators = self._generators[part]
         return orders
 
+    def among(self, rows: np.ndarray) -> Orders:
+        """The orders of other rows, (n_networks, n_rows), from where the streams are now."""
+        orders = copy(self)
+        orders._rows = np.ascontiguousarray(rows)
+        return orders
+
+    def room(self, n: int) -> Orders:
+        """Orders of n networks like these, which `put` is to fill in."""
+        orders = copy(self)
+        if self._rows.ndim > 1:
+            orders._rows = np.repeat(self._rows[:1], n, axis=0)
+        if self._by_kernel:
+            orders._streams = np.zeros(n, STREAM)
+        else:
+            orders._generators = self._generators[:1] * n
+        return orders
+
+    def put(self, place: int, others: Orders, i: int) -> None:
+        """Take network i of others, of as many rows, in place of one of these."""
+        if self._rows.ndim > 1:
+            self._rows[place] = others._rows[i]
+        if self._by_kernel:
+            self._streams[place] = others._streams[i]
+        else:
+            self._generators[place] = others._generators[i]
+
     def draw(self, epochs: int, out: np.ndarray | None = None) -> np.ndarray:
         """The orders of the next epochs, (n_networks, epochs, n_rows), each network's contiguous; written to ``out``,
         where it is given."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Lock, Semaphore, Thread
 from typing import Protocol
@@ -13,10 +14,11 @@ from .trained import Alone, SideBySide, trained
 
 __all__ = ["Crew", "Deliver", "Deliveries", "Work"]
 
+Deliver = Callable[[Sequence[int], Alone | SideBySide], None]
+"""Takes the numbers of some runs, and what came of them. It may wait, or raise `Stopped`."""
+
 _PATIENCE = 0.1  # seconds between two looks at what may have changed
 _WAITING = 2  # deliveries a thread that may wait to be taken
-
-Deliver = Callable[[Sequence[int], Alone | SideBySide], None]
 
 
 class Work(Protocol):
@@ -24,10 +26,14 @@ class Work(Protocol):
 
     @property
     def numbers(self) -> Sequence[int]:
-        """Of the runs."""
+        """Of the runs that are trained."""
 
-    def train(self, report: RunReport) -> Alone | SideBySide:
-        """Do it; `Stopped` when the report says so."""
+    @property
+    def n_networks(self) -> int:
+        """How many networks are trained together; 0 where they change."""
+
+    def train(self, report: RunReport, deliver: Deliver) -> None:
+        """Do it, and hand over what came of it; `Stopped` when the report says so."""
 
 
 class Crew:
@@ -40,8 +46,8 @@ class Crew:
         Taken in their order.
     n_threads : int
     bar : RunsProgress
-    deliver : function
-        Called by a thread with the numbers of some runs, and what came of them. It may wait, or raise `Stopped`.
+    deliver : Deliver
+        Called by the threads.
     ended : function, optional
         Called by each thread when it ends.
 
@@ -107,22 +113,27 @@ class Crew:
 
     def _do(self, work: Work) -> bool:
         """Do a work; return whether to go on."""
-        report, numbers = self._bar.begin_run(len(work.numbers)), work.numbers
+        report = self._bar.begin_run(work.n_networks)
         try:
-            outcome = work.train(report)
-            self._deliver(numbers, outcome)
+            work.train(report, partial(self._hand_over, report))
         except Stopped:
             return False
         except BaseException as trouble:
-            trouble.add_note(f"in a run of train_many with {self._runs[numbers[0]]}")
+            for number in work.numbers[:1]:
+                trouble.add_note(f"in a run of train_many with {self._runs[number]}")
             self._fail(trouble)
             return False
+        finally:
+            self._bar.end_run(report)
+        return True
+
+    def _hand_over(self, report: RunReport, numbers: Sequence[int], outcome: Alone | SideBySide) -> None:
+        self._deliver(numbers, outcome)
         if outcome.n_diverged:
             with self._lock:
                 self.n_diverged += outcome.n_diverged
         networks = (trained(outcome, lane, self._runs[number]) for lane, number in enumerate(numbers))
-        self._bar.run_done(report, ((one.settings, one.history) for one in networks))
-        return True
+        self._bar.networks_done(report, len(numbers), ((one.settings, one.history) for one in networks))
 
     def _fail(self, trouble: BaseException) -> None:
         self._troubles.append(trouble)

@@ -62,8 +62,8 @@ def train_many(
     lanes : bool, optional
         Whether networks are trained side by side. When left out, those are that gain by it: with few parameters and not
         too many samples (docs/how-to/many-networks.md has the numbers), and without what looks at single networks
-        meanwhile (callbacks, validation, early stopping, metrics, weights of samples, dropout, limits). True refuses
-        networks that cannot be, False trains each as `train` does.
+        meanwhile (callbacks, metrics, weights of samples, dropout, limits), but for validation and early stopping.
+        True refuses networks that cannot be, False trains each as `train` does.
     **options
         Options of `train`, the same for all.
 
@@ -228,7 +228,7 @@ class _Many:
             if group is not None:
                 group.add(number, own)
             groups.append(group)
-        n_works = groups.count(None) * runs.n_seeds + sum(group.n_pieces for group in found.values())
+        n_works = groups.count(None) * runs.n_seeds + sum(group.n_works for group in found.values())
         return cls(x, y, specs, runs, groups, options, min(n_threads, n_works), progress)
 
     def crew(self, deliver: Deliver, ended: Callable[[], None] = lambda: None) -> Crew:
@@ -246,7 +246,7 @@ class _Many:
                     yield _Run(self, (number,))
             elif id(group) not in begun:
                 begun.add(id(group))
-                yield from group.pieces()
+                yield from group.works(self.n_threads)
 
     def as_they_end(self) -> Iterator[Trained]:
         """Yield each network when it has ended."""
@@ -276,9 +276,13 @@ class _Run:
 
     many: _Many
     numbers: tuple[int]
+    n_networks = 1
 
-    def train(self, report: RunReport) -> Alone:
+    def train(self, report: RunReport, deliver: Deliver) -> None:
         """Train it."""
+        deliver(self.numbers, self._outcome(report))
+
+    def _outcome(self, report: RunReport) -> Alone:
         arguments = {**self.many.options, **self.many.runs[self.numbers[0]]}
         spec = self.many.specs[arguments.pop("spec")]
         try:

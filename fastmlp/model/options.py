@@ -235,7 +235,10 @@ class TrainingData:
         without ``shuffle`` the last ones."""
         if self.n_held_out == 0:
             return self.rows, None
-        rows = rng.permutation(self.rows) if shuffle else self.rows
+        return self.split_of(rng.permutation(self.rows) if shuffle else self.rows, stratified)
+
+    def split_of(self, rows: np.ndarray, stratified: bool = True) -> tuple[np.ndarray, np.ndarray]:
+        """`split`, of rows in the order that was drawn."""
         held_out = np.zeros(len(rows), bool)
         if self.strata is None or not stratified:
             held_out[-self.n_held_out :] = True

@@ -105,7 +105,7 @@ class RunReport:
     stopped : bool
         Whether the run should end: its next report raises `Stopped`.
     networks : int
-        How many are trained side by side in the run.
+        How many are trained side by side in the run, and have not ended; 0: those that have not do not count.
     done, total : int
         Samples that each of them has been trained with so far, over all epochs, and will be in the end.
     """
@@ -158,20 +158,27 @@ class RunsProgress:
             self._reports.append(report)
         return report
 
-    def run_done(self, report: RunReport, networks: Iterable[tuple[Mapping[str, Any], History]]) -> None:
-        """Called when a run has ended, with its networks' settings and histories, which are asked for where they are
-        shown."""
+    def networks_done(
+        self, report: RunReport, count: int, networks: Iterable[tuple[Mapping[str, Any], History]]
+    ) -> None:
+        """Called when so many networks of a run have ended, with their settings and histories, which are asked for
+        where they are shown."""
         with self._lock:
-            self._reports.remove(report)
-            self._samples += report.done * report.networks
+            report.networks = max(0, report.networks - count)
+            self._samples += report.done * count
             if not self._lines:
-                self._done += report.networks
+                self._done += count
                 return
             for settings, history in networks:
                 self._done += 1
                 values = "  ".join(f"{name} {column[-1]:.4f}" for name, column in history.items())
                 in_words = ", ".join(f"{name} {value}" for name, value in settings.items())
                 print(f"{self._done}/{self._runs}  {in_words}:  {values}", file=self._stream, flush=True)
+
+    def end_run(self, report: RunReport) -> None:
+        """Called when a run has ended, however it ended."""
+        with self._lock:
+            self._reports.remove(report)
 
     def stop(self) -> None:
         """Tell the runs under way, and those to come, to end."""

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple, Protocol, overload
 
 import numpy as np
 
-from ..engine.network import mean_values
 from ..spec import Spec
 from .history import DivergenceError, History
 from .mlp import MLP
@@ -53,18 +52,18 @@ class SideBySide:
     spec : Spec
     params : ndarray, (n_networks, n_params)
         In the order of `MLP.params`.
-    losses, right : ndarray, (n_networks, epochs)
-        Means over the samples. Losses are NaN from the epoch on in which a network diverged.
+    columns : dict of ndarray, (n_networks, epochs)
+        Their histories by name. Losses are NaN from the epoch on in which a network diverged.
     advice : dict of str
         The remedy for each network that diverged, by its number here.
     """
 
-    __slots__ = ("_advice", "_losses", "_models", "_params", "_right", "_spec")
+    __slots__ = ("_advice", "_columns", "_models", "_params", "_spec")
 
     def __init__(
-        self, spec: Spec, params: np.ndarray, losses: np.ndarray, right: np.ndarray, advice: Mapping[int, str]
+        self, spec: Spec, params: np.ndarray, columns: Mapping[str, np.ndarray], advice: Mapping[int, str]
     ) -> None:
-        self._spec, self._params, self._losses, self._right, self._advice = spec, params, losses, right, advice
+        self._spec, self._params, self._columns, self._advice = spec, params, columns, advice
         self._models: dict[int, MLP] = {}
 
     @property
@@ -83,12 +82,11 @@ class SideBySide:
 
     def history(self, lane: int) -> History:
         """A network's history up to its last finite epoch."""
-        losses, history = self._losses[lane], History()
-        if lane in self._advice:
-            losses = losses[: np.argmax(np.isnan(losses))]
-        if len(losses):
-            columns = losses.tolist(), self._right[lane, : len(losses)].tolist()
-            history._extend(dict(zip(mean_values(self._spec, (0.0, 0.0), 1.0), columns, strict=False)))
+        history = History()
+        losses = self._columns["loss"][lane]
+        epochs = int(np.argmax(np.isnan(losses))) if lane in self._advice else len(losses)
+        if epochs:
+            history._extend({name: column[lane, :epochs].tolist() for name, column in self._columns.items()})
         return history
 
     def advice(self, lane: int) -> str | None:

@@ -175,7 +175,8 @@ def test_a_network_without_penalties_has_the_same_bits_beside_some_with(data, dt
     ("options", "reason"),
     [
         ({"dropout": 0.1}, "dropout is given"),
-        ({"validation_fraction": 0.2}, "there is validation data"),
+        ({"validation_data": (np.zeros((2, 3)), [0, 1], [1.0, 2.0])}, "samples are weighted"),
+        ({"validation_data": (sparse.csr_array(np.eye(2, 3)), [0, 1])}, "x is sparse"),
         ({"callbacks": print}, "callbacks are given"),
         ({"class_weight": "balanced"}, "samples are weighted"),
         ({"optimizer": "lbfgs"}, "lbfgs looks at all samples at once"),
@@ -238,6 +239,80 @@ def test_what_a_callback_raises_ends_all_and_says_in_which_run(data):
     with pytest.raises(KeyError, match="mine") as caught:
         fastmlp.train_many(*data, SPEC, seeds=range(50), epochs=100_000, callbacks=stumble, n_threads=2)
     assert "'seed': " in caught.value.__notes__[0]
+
+
+WATCHED = {
+    "held out": {"validation_fraction": 0.2},
+    "the last held out": {"validation_fraction": 0.25, "shuffle": False, "batch_size": "full"},
+    "held out of numbers": {"validation_fraction": 0.2, "y": np.linspace(-1, 1, 60), "loss": "mse"},
+    "validation data": {"validation_data": (np.ones((7, 3)), [0, 1] * 3 + [1]), "optimizer": "adam", "batch_size": 16},
+    "stopped by loss": {"early_stopping": 2, "epochs": 60},
+    "stopped by accuracy": {
+        "early_stopping": fastmlp.EarlyStopping("val_accuracy", patience=4, restore_best=False),
+        "validation_fraction": 0.4, "epochs": 60,
+    },
+    "stopped by little": {
+        "early_stopping": fastmlp.EarlyStopping(patience=3, min_delta=0.01), "validation_fraction": 0.3, "epochs": 60,
+        "optimizer": SGD(0.9), "batch_size": 8,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("options", WATCHED.values(), ids=WATCHED)
+def test_side_by_side_networks_are_evaluated_and_stopped_as_alone(data, options, dtype):
+    """More networks than lanes, at several rates, so that they end at different epochs and others take their lanes."""
+    options = {"epochs": 2, "dtype": dtype, **options}
+    x, y = data[0], options.pop("y", data[1])
+    spec = SPEC if y is data[1] else [*SPEC[:2], {"n": 1, "act": "linear"}]
+    grid = {"lr": [0.01, fastmlp.schedules.Cosine(0.02, epochs=60)], "l2": [0.0, 1e-3]}
+    trained = fastmlp.train_many(x, y, spec, seeds=range(40), grid=grid, lanes=True, n_threads=2, **options)
+    tolerance = 1e-10 if dtype == "float64" else 3e-5 if options["epochs"] == 2 else 1e-3
+    lengths = set()
+    for one in trained[::7]:
+        settings = {name: value for name, value in one.settings.items() if name != "spec"}
+        model, history = fastmlp.train(x, y, spec, **settings, **options)
+        assert one.history.keys() == history.keys() and one.history.epochs == history.epochs
+        np.testing.assert_allclose(one.model.params, model.params, rtol=tolerance, atol=tolerance)
+        for name, values in history.items():
+            np.testing.assert_allclose(one.history[name], values, rtol=tolerance, atol=tolerance)
+        lengths.add(history.epochs)
+    assert len(lengths) > 1 or options["epochs"] == 2
+
+
+def test_a_network_in_a_relay_does_not_depend_on_the_others(data):
+    options = {"validation_fraction": 0.2, "early_stopping": 2, "epochs": 50, "lanes": True}
+    grid = {"lr": [0.01, 0.05]}
+    many = as_dict(fastmlp.train_many(*data, SPEC, seeds=range(150), grid=grid, n_threads=3, **options))
+    for lr, seed in ((0.01, 0), (0.05, 77), (0.01, 149)):
+        (one,) = fastmlp.train_many(*data, SPEC, seeds=[seed], lr=lr, **options)
+        assert (one.model, one.history, None) == many[0, lr, seed]
+    one_by_one = as_dict(fastmlp.train_many_iter(*data, SPEC, seeds=range(150), grid=grid, n_threads=1, **options))
+    assert one_by_one == many
+
+
+@pytest.mark.parametrize("restore_best", [True, False])
+def test_a_network_that_diverges_in_a_relay_is_as_alone(data, restore_best):
+    x, _ = data
+    spec = [{"n": 3, "act": None}, {"n": 5, "act": "relu"}, {"n": 1, "act": "linear"}]
+    options = {
+        "early_stopping": fastmlp.EarlyStopping("loss", patience=3, restore_best=restore_best), "epochs": 40,
+        "dtype": "float64",
+    }  # fmt: skip
+
+    def grows(epoch):
+        return 1e-3 * 4.0**epoch
+
+    rates = [0.001, grows, 1e30]
+    with pytest.warns(RuntimeWarning, match="80 of 120 networks diverged"):
+        trained = fastmlp.train_many(x, x.sum(axis=1), spec, seeds=range(40), grid={"lr": rates}, lanes=True, **options)
+    assert all(one.error is None for one in trained[:40])
+    for one in trained[43::20]:
+        with pytest.raises(fastmlp.DivergenceError) as alone:
+            fastmlp.train(x, x.sum(axis=1), spec, lr=one.settings["lr"], seed=one.settings["seed"], **options)
+        assert (one.error.epoch, str(one.error)) == (alone.value.epoch, str(alone.value))
+        assert one.history.epochs == alone.value.history.epochs
+        np.testing.assert_allclose(one.model.params, alone.value.model.params, rtol=1e-9)
 
 
 def as_dict(networks):
