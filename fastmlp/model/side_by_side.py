@@ -20,12 +20,11 @@ from .runs import Runs
 
 __all__ = ["Group", "side_by_side"]
 
-# Parameters up to which lanes take less time, by the bytes of a number. Measured with AVX-512, 1,000 samples, twice as
-# many networks as lanes: one after the other took these times as long as side by side at the border, tanh or relu.
-_MOST_PLAIN = {4: 4_000, 8: 2_000}  # SGD on single samples: 1.1 (64 inputs) to 1.5 (8), in float64 1.1 to 1.3
-_MOST_LINEAR = {4: 1_000, 8: 500}  # with momentum or penalties: 1.9 to 2.5; with 64-32-1, twice as large, 0.8
-_MOST_BY_SAMPLE = {4: 2_000, 8: 1_000}  # other optimisers on single samples: 1.4 to 1.8
-_MOST_IN_BATCHES = {4: 3_000, 8: 1_000}  # any of them in batches: 1.1 to 1.3, in float64 1.4 to 1.8
+# Parameters up to which lanes take less time, by the bytes of a number. Measured with AVX-512, twice as many networks
+# as lanes, 10 epochs of 512 samples: one after the other took these times as long as side by side, at the border.
+_MOST_LINEAR = {4: 1_000, 8: 500}  # SGD on single samples with momentum or penalties: 1.2 (64 inputs) to 1.8 (8)
+_MOST_BY_SAMPLE = {4: 2_000, 8: 1_000}  # without them 1.1 to 1.3 (at twice as many 0.6 to 1.2); Adam 1.2 to 1.5
+_MOST_IN_BATCHES = {4: 1_200, 8: 500}  # any in batches: 1.2 to 1.5
 _STOPPED = 2  # times as many parameters count with early stopping: the last ones to end have most lanes for themselves
 _MOST_INPUTS = 128  # from which on `train` takes samples in blocks to more effect
 _MOST_NUMBERS = 1 << 20  # of x and y, which are copied
@@ -67,10 +66,9 @@ def _lanes_pay(options: Options, data: TrainingData) -> bool:
     n_val = len(data.validation[1]) if data.validation else 0
     if o.batch(n) > 1:
         most = _MOST_IN_BATCHES
-    elif not isinstance(o.optimizer, SGD):
-        most = _MOST_BY_SAMPLE
     else:
-        most = _MOST_LINEAR if o.optimizer.states or o.l1 or o.l2 else _MOST_PLAIN
+        linear = isinstance(o.optimizer, SGD) and (o.optimizer.states or o.l1 or o.l2)
+        most = _MOST_LINEAR if linear else _MOST_BY_SAMPLE
     n_params = spec.n_params * (1 if o.early_stopping is None else _STOPPED)
     small = n_params <= most[o.dtype.itemsize] and spec.n_in <= _MOST_INPUTS
     return (
