@@ -305,14 +305,11 @@ def _layers(
     """LANE_LAYER records. ``w``, ``zeros`` and ``below`` (the input) are addresses of rows, as ``matrices`` are, four a
     layer."""
     softmax, softmax_backward = map(address_of, catalog.lane_softmax(real))
-    elementwise = [layer.act.elementwise for layer in spec.layers]
+    acts = [layer.act for layer in spec.layers]
     functions = Functions(
-        [
-            address_of(catalog.activation(layer.act.name, real)) if layer.act.elementwise else softmax
-            for layer in spec.layers
-        ],
-        [layer.act.slope or 0.0 for layer in spec.layers],
-        [0 if alone else softmax_backward for alone in elementwise],
+        [address_of(catalog.activation(act.name, real)) if act.elementwise else softmax for act in acts],
+        [act.slope or 0.0 for act in acts],
+        [0 if act.elementwise else softmax_backward for act in acts],
         (),
     )
     result = []

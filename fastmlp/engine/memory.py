@@ -13,16 +13,8 @@ from ..kernels.layout import BUFFER, JOB, LAYER, TOTALS, WORKSPACE, Place, align
 from .blocks import BLOCK, GROUPED
 
 __all__ = [
-    "Functions",
-    "Parameters",
-    "Workspace",
-    "carved",
-    "fields",
-    "layer_fields",
-    "numbers_at",
-    "record_of",
-    "words",
-]
+    "Functions", "Parameters", "Workspace", "carved", "fields", "layer_fields", "numbers_at", "record_of", "words",
+]  # fmt: skip
 
 _ROWS = "z", "a", "d", "delta", "scaled"  # of a layer, ``block`` of each
 _BYTE = np.dtype(np.uint8)
