@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -81,7 +82,7 @@ class Crew:
     def __exit__(self, *exception: object) -> None:
         """Stop the threads; raise what one of them raised."""
         self._bar.stop()
-        for thread in self._threads:
+        for thread in [] if sys.is_finalizing() else self._threads:  # then nothing but the caller's thread goes on
             thread.join()
         self._bar.close()
         if self._troubles:

@@ -453,6 +453,20 @@ print(str(caught[0].message) == f"interrupted: {n} of 30000 networks are trained
 """
 
 
+LEFT = """
+import fastmlp
+x, y = [[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0]
+spec = [{"n": 2, "act": None}, {"n": 8, "act": "tanh"}, {"n": 1, "act": "sigmoid"}]
+networks = fastmlp.train_many_iter(x, y, spec, seeds=range(1_000_000), epochs=200, n_threads=2)
+print(next(networks).settings["spec"], flush=True)
+"""
+
+
+def test_an_iterator_that_is_left_does_not_keep_the_interpreter():
+    done = subprocess.run([sys.executable, "-c", LEFT], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr, done.returncode) == ("0\n", "", 0)
+
+
 @pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
 def test_ctrl_c_ends_the_iterator_in_words():
     process = subprocess.Popen([sys.executable, "-c", LOOP], stdout=subprocess.PIPE, text=True)
