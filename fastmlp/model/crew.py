@@ -75,15 +75,20 @@ class Crew:
         self._threads = [Thread(target=self._run, name="fastmlp", daemon=True) for _ in range(n_threads)]
 
     def __enter__(self) -> Crew:
-        for thread in self._threads:
-            thread.start()
+        try:
+            for thread in self._threads:
+                thread.start()
+        except BaseException:  # the system has no more threads, or Ctrl-C
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *exception: object) -> None:
         """Stop the threads; raise what one of them raised."""
         self._bar.stop()
-        for thread in [] if sys.is_finalizing() else self._threads:  # then nothing but the caller's thread goes on
-            thread.join()
+        for thread in self._threads:
+            if thread.ident is not None and not sys.is_finalizing():  # then nothing but the caller's thread goes on
+                thread.join()
         self._bar.close()
         if self._troubles:
             raise self._troubles[0]

@@ -372,6 +372,20 @@ def test_a_network_is_the_same_in_a_list_of_one_and_of_ten_thousand():
             assert one.history == many[seed].history
 
 
+def test_where_the_system_has_no_more_threads_those_that_began_end(data, monkeypatch):
+    before, start = threading.active_count(), threading.Thread.start
+
+    def start_two(thread):
+        if threading.active_count() == before + 2:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_two)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        fastmlp.train_many(*data, SPEC, seeds=range(1000), epochs=10_000, n_threads=3)
+    assert threading.active_count() == before
+
+
 def test_rates_may_change_outside_and_inside_of_a_grid(data):
     """Combinations that differ in lr alone are checked by that alone: in whatever place it stands."""
     x, y = data
