@@ -19,18 +19,19 @@ from .model.ensemble import Ensemble
 from .model.gradcheck import GradientCheck, check_gradients
 from .model.history import DivergenceError, History
 from .model.loading import load
-from .model.many import Trained, train_many
+from .model.many import train_many, train_many_iter
 from .model.mlp import MLP
 from .model.populations import evaluate_many, gradient_many, predict_many
 from .model.stopping import EarlyStopping
+from .model.trained import Trained, TrainedNetworks
 from .model.training import TrainResult, train
 from .spec import Spec
 
 __all__ = [
     "ACTIVATIONS", "LOSSES", "MLP", "Activation", "Checkpoint", "DivergenceError", "EarlyStopping", "Ensemble",
-    "GradientCheck", "History", "Loss", "Spec", "TrainResult", "Trained", "TrainingState", "check_gradients",
-    "evaluate_many", "gradient_many", "init", "interop", "load", "optimizers", "predict_many", "schedules",
-    "show_kernels", "train", "train_many",
+    "GradientCheck", "History", "Loss", "Spec", "TrainResult", "Trained", "TrainedNetworks", "TrainingState",
+    "check_gradients", "evaluate_many", "gradient_many", "init", "interop", "load", "optimizers", "predict_many",
+    "schedules", "show_kernels", "train", "train_many", "train_many_iter",
 ]  # fmt: skip
 
 

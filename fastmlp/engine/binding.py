@@ -23,7 +23,10 @@ from .blocks import wide_block
 from .call import KernelCall
 from .memory import Functions, Parameters, Workspace, fields, record_of, words
 
-__all__ = ["Binding", "DataView", "address_of", "fused_output", "pin", "prepare_kernels", "reader_of", "vectors_of"]
+__all__ = [
+    "Binding", "DataView", "address_of", "fused_output", "loss_flags", "pin", "prepare_kernels", "reader_of",
+    "vectors_of",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -71,11 +74,10 @@ class Binding:
             [0 if layer.act.elementwise else address_of(catalog.softmax_backward(self._real)) for layer in spec.layers],
             _linear_fields(self._real),
         )
-        output = fused_output(spec)
         loss = np.zeros((), DATA)
-        loss["loss"] = self._loss_rows(spec.loss, output)
-        loss["fused"], loss["loss_activates"] = bool(output), bool(output) and not spec.layers[-1].act.elementwise
-        loss["score_labels"], loss["score_classes"] = spec.multilabel, spec.one_of_many and not spec.multilabel
+        loss["loss"] = self._loss_rows(spec.loss, fused_output(spec))
+        for name, holds in loss_flags(spec).items():
+            loss[name] = holds
         self.affine, self.target_affine, self._output_affine = (
             vectors_of(affine, self._dtype) for affine in (spec.input_affine, spec.target_affine, spec.output_affine)
         )
@@ -215,6 +217,17 @@ def fused_output(spec: Spec) -> str:
     """The output's activation, where it is computed together with the loss, else ''."""
     output = spec.layers[-1].act
     return output.name if output.builtin and output.name in spec.loss.fused else ""
+
+
+def loss_flags(spec: Spec) -> dict[str, bool]:
+    """What kernels must know of a spec's loss, and of its right answers, by the names of a record's fields."""
+    output = bool(fused_output(spec))
+    return {
+        "fused": output,
+        "loss_activates": output and not spec.layers[-1].act.elementwise,
+        "score_classes": spec.one_of_many and not spec.multilabel,
+        "score_labels": spec.multilabel,
+    }
 
 
 def _private() -> Any:

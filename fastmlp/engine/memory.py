@@ -12,7 +12,9 @@ from ..kernels.checked import checked, fenced
 from ..kernels.layout import BUFFER, JOB, LAYER, TOTALS, WORKSPACE, Place, aligned, padded
 from .blocks import BLOCK, GROUPED
 
-__all__ = ["Functions", "Parameters", "Workspace", "fields", "record_of", "words"]
+__all__ = [
+    "Functions", "Parameters", "Workspace", "carved", "fields", "layer_fields", "numbers_at", "record_of", "words",
+]  # fmt: skip
 
 _ROWS = "z", "a", "d", "delta", "scaled"  # of a layer, ``block`` of each
 _BYTE = np.dtype(np.uint8)
@@ -73,7 +75,7 @@ class Parameters:
             pieces = [(rows * padded(columns, item), padded(n_out, item)) for rows, columns, n_out in shapes]
             sizes, copies = [*(size for piece in pieces for size in piece), line], 2 + len(states)
         self._sizes = [size * item for size in sizes]
-        self._memory, addresses, distance = _carved(self._sizes, copies)
+        self._memory, addresses, distance = carved(self._sizes, copies)
         if self.in_place:
             self.start = params.ctypes.data
             self.offsets = [(place.w * item, place.b * item) for place in places]
@@ -86,7 +88,7 @@ class Parameters:
 
     def extra_gradient(self) -> tuple[np.ndarray, int]:
         """Memory for another gradient, and its distance. Keep the memory as long as the distance is used."""
-        memory, addresses, _ = _carved(self._sizes)
+        memory, addresses, _ = carved(self._sizes)
         return memory, addresses[0] - self.start
 
 
@@ -128,16 +130,15 @@ class Workspace:
         lists = [n_in + _MORE, n_in, max(block, *row), scores, *(place.n_in + _MORE for place in places[1:])]
         self._sizes_of_buffer = block * row[n_in] * item, 8 * lists[0], n_gram * gram_row * item
         self._dtype = dtype
-        self._memory, addresses, _ = _carved([*(size * item for size in sizes), *(8 * size for size in lists)])
-        self._start = self._memory.ctypes.data
+        self._memory, addresses, _ = carved([*(size * item for size in sizes), *(8 * size for size in lists)])
         zeros, ones, targets, gram, x, *rows = addresses[: len(sizes)]
         index, slots, identity, score, *alive = addresses[len(sizes) :]
         self._rows: Sequence[int] = leader._rows if leader else rows
         self._score: int = leader._score if leader else score if scores else 0
         self.buffers = np.array([(x, index, gram)], BUFFER)
-        self._numbers_at(ones, square, dtype)[:] = 1
-        self._numbers_at(slots, n_in, np.int64)[:] = -1
-        self._numbers_at(identity, lists[2], np.int64)[:] = np.arange(lists[2])
+        numbers_at(self._memory, ones, (square,), dtype)[:] = 1
+        numbers_at(self._memory, slots, (n_in,), np.int64)[:] = -1
+        numbers_at(self._memory, identity, (lists[2],), np.int64)[:] = np.arange(lists[2])
         self._parameters = parameters
         self.layers = np.array(
             _layer_fields(places, parameters, functions, item, row, zeros, x, self._rows, [0, *alive]), LAYER
@@ -173,7 +174,7 @@ class Workspace:
         """Share the rows of the first layer and the Gram matrices with the team's leader (which may be this), and get a
         second buffer, so that a block can be read beside the one that is worked on."""
         x, index, gram = self._sizes_of_buffer
-        self._ahead, addresses, _ = _carved([x, index, gram])
+        self._ahead, addresses, _ = carved([x, index, gram])
         self.buffers = np.append(self.buffers, np.array([tuple(addresses)], BUFFER))
         self.buffers["gram"] = leader.buffers["gram"]
         for name in _ROWS:
@@ -187,11 +188,7 @@ class Workspace:
     def rows_at(self, address: int, count: int, n: int) -> np.ndarray:
         """``count`` rows of n numbers that stand at an address of a layer's record, as a view."""
         stride = padded(n, self._dtype.itemsize)
-        return self._numbers_at(address, count * stride, self._dtype).reshape(count, stride)[:, :n]
-
-    def _numbers_at(self, address: int, n: int, dtype: Any) -> np.ndarray:
-        """The n numbers that stand at an address, as a view."""
-        return np.ndarray(n, dtype, self._memory, address - self._start)
+        return numbers_at(self._memory, address, (count, stride), self._dtype)[:, :n]
 
 
 def _layer_fields(
@@ -210,11 +207,11 @@ def _layer_fields(
     for i, (place, (w, b)) in enumerate(zip(places, parameters.offsets, strict=True)):
         w_rows, w_columns = place.shape
         z, a, d, delta, scaled = rows[len(_ROWS) * i :][: len(_ROWS)]
-        layer = fields(
+        layer = layer_fields(
             LAYER,
-            n_in=place.n_in,
-            n_out=place.n_out,
-            has_biases=place.has_biases,
+            place,
+            functions,
+            i,
             by_inputs=place.by_inputs,
             in_row=row[place.n_in] * item,
             out_row=row[place.n_out] * item,
@@ -232,18 +229,29 @@ def _layer_fields(
             d=d,
             delta=delta,
             scaled=scaled,
-            activation=functions.activations[i],
-            softmax_backward=functions.softmax_backwards[i],
             alive=alive[i],
             n_alive=0,
-            slope=functions.slopes[i],
         )
         result.append(layer)
         below, below_d = a, d
     return result
 
 
-def _carved(sizes: Sequence[int], copies: int = 1) -> tuple[np.ndarray, list[int], int]:
+def layer_fields(layout: np.dtype, place: Place, functions: Functions, i: int, **others: float) -> tuple[float, ...]:
+    """The fields of a record of layer i: its shape, its functions, and all others by name."""
+    return fields(
+        layout,
+        n_in=place.n_in,
+        n_out=place.n_out,
+        has_biases=place.has_biases,
+        activation=functions.activations[i],
+        softmax_backward=functions.softmax_backwards[i],
+        slope=functions.slopes[i],
+        **others,
+    )
+
+
+def carved(sizes: Sequence[int], copies: int = 1) -> tuple[np.ndarray, list[int], int]:
     """Memory for parts of so many bytes, one after the other, all zero, and the whole ``copies`` times; the address of
     each part of the first copy; and how many bytes on the next copy has it."""
     if checked():
@@ -252,6 +260,11 @@ def _carved(sizes: Sequence[int], copies: int = 1) -> tuple[np.ndarray, list[int
         memory, offsets = aligned(sum(sizes) * copies, _BYTE), [0, *accumulate(sizes[:-1])]
     start = memory.ctypes.data
     return memory, [start + offset for offset in offsets], len(memory) // copies
+
+
+def numbers_at(memory: np.ndarray, address: int, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """The numbers that stand at an address of carved memory, as a view."""
+    return np.ndarray(shape, dtype, memory, address - memory.ctypes.data)
 
 
 def fields(layout: np.dtype, **values: float) -> tuple[float, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from copy import copy
 from functools import cache
 from typing import NamedTuple
 
@@ -39,23 +40,62 @@ class Orders:
 
     def __init__(self, seeds: Sequence[int], rows: np.ndarray) -> None:
         self._rows = np.ascontiguousarray(rows)
-        self._n = len(seeds)
         self._by_kernel = _agreement().orders
         if self._by_kernel:
             self._streams = _streams(seeds)
         else:
             self._generators = [np.random.default_rng(seed) for seed in seeds]
 
-    def draw(self, epochs: int) -> np.ndarray:
-        """The orders of the next epochs, (n_networks, epochs, n_rows)."""
-        rows, each = self._rows, self._rows.ndim > 1
+    def of(self, part: slice) -> Orders:
+        """The orders of some of the networks, whose streams they go on with."""
+        orders = copy(self)
+        orders._rows = self._rows[part] if self._rows.ndim > 1 else self._rows
         if self._by_kernel:
-            return _orders(self._streams, rows, rows.shape[-1] if each else 0, epochs)
-        orders = np.empty((self._n, epochs, rows.shape[-1]), np.int64)
-        orders[...] = rows[:, None] if each else rows
-        for generator, own in zip(self._generators, orders, strict=True):
-            generator.permuted(own, axis=1, out=own)
+            orders._streams = self._streams[part]
+        else:
+            orders._generators = self._generators[part]
         return orders
+
+    def among(self, rows: np.ndarray) -> Orders:
+        """The orders of other rows, (n_networks, n_rows), from where the streams are now."""
+        orders = copy(self)
+        orders._rows = np.ascontiguousarray(rows)
+        return orders
+
+    def room(self, n: int) -> Orders:
+        """Orders of n networks like these, which `put` is to fill in."""
+        orders = copy(self)
+        if self._rows.ndim > 1:
+            orders._rows = np.repeat(self._rows[:1], n, axis=0)
+        if self._by_kernel:
+            orders._streams = np.zeros(n, STREAM)
+        else:
+            orders._generators = self._generators[:1] * n
+        return orders
+
+    def put(self, place: int, others: Orders, i: int) -> None:
+        """Take network i of others, of as many rows, in place of one of these."""
+        if self._rows.ndim > 1:
+            self._rows[place] = others._rows[i]
+        if self._by_kernel:
+            self._streams[place] = others._streams[i]
+        else:
+            self._generators[place] = others._generators[i]
+
+    def draw(self, epochs: int, out: np.ndarray | None = None) -> np.ndarray:
+        """The orders of the next epochs, (n_networks, epochs, n_rows), each network's contiguous; written to ``out``,
+        where it is given."""
+        rows, each = self._rows, self._rows.ndim > 1
+        if out is None:
+            n = len(self._streams if self._by_kernel else self._generators)
+            out = np.empty((n, epochs, rows.shape[-1]), np.int64)
+        if self._by_kernel:
+            _draw_orders(self._streams, rows, rows.shape[-1] if each else 0, out)
+            return out
+        out[...] = rows[:, None] if each else rows
+        for generator, own in zip(self._generators, out, strict=True):
+            generator.permuted(own, axis=1, out=own)
+        return out
 
 
 def known_seeds(seeds: Sequence[int | None]) -> list[int]:
@@ -107,7 +147,8 @@ class _Agreement(NamedTuple):
 def _agreement() -> _Agreement:
     """Draw a few numbers by the kernels and by NumPy: a version or a compiler of its own may have others."""
     rows = np.arange(37)
-    orders = _orders(_streams(_PROBES), rows, 0, 3)
+    orders = np.empty((len(_PROBES), 3, len(rows)), np.int64)
+    _draw_orders(_streams(_PROBES), rows, 0, orders)
     expected = [np.random.default_rng(seed).permuted(np.tile(rows, (3, 1)), axis=1) for seed in _PROBES]
     if not np.array_equal(orders, expected):
         return _Agreement(False, False, None)
@@ -135,11 +176,10 @@ def _streams(seeds: Sequence[int], second: bool = False) -> np.ndarray:
     return streams
 
 
-def _orders(streams: np.ndarray, rows: np.ndarray, row_stride: int, epochs: int) -> np.ndarray:
-    orders = np.empty((len(streams), epochs, rows.shape[-1]), np.int64)
-    at = streams.ctypes.data, len(streams), rows.ctypes.data, row_stride, rows.shape[-1], epochs
-    catalog.orders()(*at, orders.ctypes.data)
-    return orders
+def _draw_orders(streams: np.ndarray, rows: np.ndarray, row_stride: int, orders: np.ndarray) -> None:
+    """Write orders (n_streams, epochs, n_rows), each stream's contiguous."""
+    at = streams.ctypes.data, len(streams), rows.ctypes.data, row_stride, rows.shape[-1], orders.shape[1]
+    catalog.orders()(*at, orders.ctypes.data, orders.strides[0])
 
 
 def _draws(streams: np.ndarray, records: np.ndarray, params: np.ndarray, fused: bool) -> np.ndarray:

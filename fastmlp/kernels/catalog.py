@@ -62,7 +62,7 @@ KERNELS = {
     ),
     "predict_networks": Kernel("populations", "params job networks base params_row x_row"),
     "streams": Kernel("random", "words width lengths count second streams"),
-    "orders": Kernel("random", "streams count rows row_stride n epochs orders"),
+    "orders": Kernel("random", "streams count rows row_stride n epochs orders stride"),
     "draws": Kernel("random", "streams count draws n_draws params stride ziggurat fused certain"),
     "lanes": Kernel("lanes", "job"),
     # What those call, by addresses in the job.

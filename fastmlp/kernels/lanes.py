@@ -62,8 +62,8 @@ def build(name: str, dtype: str):
 
 
 def _lanes(real):
-    """Train all lanes for some epochs, and write each epoch's sums of losses and of right answers. Returns how many
-    lanes there are, also for no epochs."""
+    """Train all lanes for some epochs, or for whole batches of one, and write each epoch's sums of losses and of right
+    answers; or do not train, but only judge. Returns how many lanes there are, also for no epochs."""
     itemsize = np.dtype(real).itemsize
     lanes = lanes_of(itemsize)
     row = lanes * itemsize
@@ -77,15 +77,15 @@ def _lanes(real):
     def read_samples(job, step):
         """Copy every lane's sample to the first layer's input and to the targets."""
         first, last = layer_at(job, 0), layer_at(job, job.n_layers - 1)
-        move(job.order + 8 * step * lanes, job.x, first.n_in, first.input)
-        move(job.order + 8 * step * lanes, job.y, last.n_out, job.targets)
+        move(job.order + 8 * step, job.order_stride, job.x, first.n_in, first.input)
+        move(job.order + 8 * step, job.order_stride, job.y, last.n_out, job.targets)
 
     @kernel_function
-    def move(order, samples, n, to):
+    def move(order, stride, samples, n, to):
         """Write each lane's sample, n numbers, to its column of n rows."""
-        order = array_at(order, lanes, np.int64)
         for lane in range(lanes):
-            sample = array_at(samples + order[lane] * n * itemsize, n, real)
+            number = array_at(order + lane * stride, 1, np.int64)[0]
+            sample = array_at(samples + number * n * itemsize, n, real)
             column = array_at(to + lane * itemsize, n * lanes, real)
             for k in range(n):
                 column[k * lanes] = sample[k]
@@ -151,8 +151,8 @@ def _lanes(real):
             multiply_vectors(real, layer.n_out * vectors, layer.delta, layer.d)
 
     @force_inlined
-    def of_sample(job, epoch, factors):
-        """Forward, loss, back; the gradients are added, times a factor of each lane, to what stands at a distance."""
+    def judge(job, epoch):
+        """Forward to the loss, which is added to the epoch's, and to dL/dz of the outputs."""
         last = job.n_layers - 1
         for i in range(job.n_layers):
             layer = layer_at(job, i)
@@ -171,7 +171,11 @@ def _lanes(real):
             score(job)
         if not job.fused:
             through_activation(job, layer)
-        for i in range(last, -1, -1):
+
+    @force_inlined
+    def learn(job, factors):
+        """Back from the outputs; the gradients are added, times a factor of each lane, to what stands at a distance."""
+        for i in range(job.n_layers - 1, -1, -1):
             layer = layer_at(job, i)
             scaled = layer.delta
             if not job.gradient:
@@ -190,12 +194,14 @@ def _lanes(real):
     def optimise(job, epoch, factor):
         """Make a step of the optimiser in every lane, against factor · the gradient, which becomes zero."""
         rates = array_at(job.rates + 8 * epoch * lanes, lanes, np.float64)
+        steps = array_at(job.steps, lanes, np.float64)
         options = record_at(job.options, OPTIONS)
         n_numbers = job.n_numbers
         numbers = array_at(job.step_numbers, n_numbers, np.float64)
         rows = array_at(job.numbers, n_numbers * lanes, real)
         for lane in range(lanes):
-            if lane == 0 or rates[lane] != rates[lane - 1]:
+            if lane == 0 or rates[lane] != rates[lane - 1] or steps[lane] != options.steps:
+                options.steps = steps[lane]
                 call_kernel("prepare", job.prepare, (job.step_numbers, job.options, job.constants, rates[lane]))
             for i in range(n_numbers):
                 rows[i * lanes + lane] = real(numbers[i])
@@ -206,12 +212,13 @@ def _lanes(real):
                 n = layer.n_out if part else layer.n_out * layer.n_in
                 call_kernel("lane_step", job.rule, (place, place + job.gradient, job.states, n, 1 - part,
                             job.penalties, job.numbers, factor, job.scratch))  # fmt: skip
-        options.steps += 1
+        for lane in range(lanes):
+            steps[lane] += 1
 
     @kernel_function
     def end_epoch(job, epoch):
-        """Keep the parameters of the lanes whose numbers are finite; the others are alive no longer, and their losses
-        NaN."""
+        """Write what the lanes got right; and where they learn, keep the parameters of those whose numbers are finite:
+        the others are alive no longer, and their losses NaN."""
         losses = array_at(job.losses + 8 * epoch * lanes, lanes, np.float64)
         right = array_at(job.right + 8 * epoch * lanes, lanes, np.float64)
         so_far, loss = array_at(job.right_so_far, lanes, real), array_at(job.scratch, lanes, real)
@@ -219,11 +226,12 @@ def _lanes(real):
             right[lane] = so_far[lane]
             so_far[lane] = 0
             loss[lane] = real(losses[lane] * 0.0)
-        keep_finite(vectors, real, job.n_params, job.scratch, job.params, job.alive, job.finite)
-        alive = array_at(job.alive, lanes, real)
-        for lane in range(lanes):
-            if alive[lane] == 0:
-                losses[lane] = np.nan
+        if job.learns:
+            keep_finite(vectors, real, job.n_params, job.scratch, job.params, job.alive, job.finite)
+            alive = array_at(job.alive, lanes, real)
+            for lane in range(lanes):
+                if alive[lane] == 0:
+                    losses[lane] = np.nan
 
     def train(job):
         job = record_at(job, LANES)
@@ -234,15 +242,18 @@ def _lanes(real):
             for lane in range(lanes):
                 factors[lane] = real(-rates[lane])
             left = 0
-            for step in range(job.count):
+            for step in range(job.first, job.last):
                 read_samples(job, epoch * job.count + step)
-                of_sample(job, epoch, job.factors)
-                if job.gradient:
-                    left += 1
-                    if left == job.batch or step == job.count - 1:
-                        optimise(job, epoch, 1.0 / left)
-                        left = 0
-            end_epoch(job, epoch)
+                judge(job, epoch)
+                if job.learns:
+                    learn(job, job.factors)
+                    if job.gradient:
+                        left += 1
+                        if left == job.batch or step == job.count - 1:
+                            optimise(job, epoch, 1.0 / left)
+                            left = 0
+            if job.last == job.count:
+                end_epoch(job, epoch)
         restore_subnormals(before)
         return float(lanes)
 

@@ -327,10 +327,14 @@ LANES = np.dtype(
         ("states", "i8"),  # address of their distances, int64
         ("x", "i8"),  # (n_samples, n_in) and
         ("y", "i8"),  # (n_samples, n_out) of the networks' dtype
-        ("order", "i8"),  # rows of int64: the sample that each lane takes next
+        ("order", "i8"),  # int64: the samples that the first lane takes, one epoch's behind the other's,
+        ("order_stride", "i8"),  # and how many bytes on those of the next lane stand
         ("count", "i8"),  # samples an epoch
         ("batch", "i8"),  # and a step
         ("epochs", "i8"),
+        ("first", "i8"),  # samples of each epoch that the call takes: from this one,
+        ("last", "i8"),  # to before that one
+        ("learns", "i8"),  # whether steps are made, or samples only judged
         ("rates", "i8"),  # float64: learning rates, a row an epoch,
         ("losses", "i8"),  # and where the sums of losses
         ("right", "i8"),  # and of right answers go,
@@ -343,7 +347,8 @@ LANES = np.dtype(
         ("loss_activates", "i8"),  # whether the loss computes the outputs as well (softmax)
         ("score_classes", "i8"),
         ("score_labels", "i8"),
-        ("options", "i8"),  # an OPTIONS record, of which the steps are used
+        ("steps", "i8"),  # float64: how many steps each lane has made,
+        ("options", "i8"),  # and an OPTIONS record for that of the lane that is prepared
         ("constants", "i8"),  # the optimiser's settings, float64
         ("step_numbers", "i8"),  # room for a lane's numbers of a step, float64,
         ("n_numbers", "i8"),  # how many these are,

@@ -58,15 +58,15 @@ def _streams(real):
 
 def _orders(real):
     """Write ``epochs`` permutations, as Generator.permutation(rows) draws them one after another, for each of ``count``
-    streams: ``orders`` is (count, epochs, n) int64; rows are (count, n), or (n,) for all where ``row_stride``, in
-    numbers, is 0."""
+    streams: ``orders`` is (count, epochs, n) int64, ``stride`` bytes from one stream's to the next's; rows are
+    (count, n), or (n,) for all where ``row_stride``, in numbers, is 0."""
 
-    def orders(streams, count, rows, row_stride, n, epochs, orders):
+    def orders(streams, count, rows, row_stride, n, epochs, orders, stride):
         for i in range(count):
             stream = streams + i * _STREAM_BYTES
             own = array_at(rows + i * row_stride * 8, n, np.int64)
             for e in range(epochs):
-                order = array_at(orders + (i * epochs + e) * n * 8, n, np.int64)
+                order = array_at(orders + i * stride + e * n * 8, n, np.int64)
                 for k in range(n):
                     order[k] = own[k]
                 for k in range(n - 1, 0, -1):

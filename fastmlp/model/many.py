@@ -1,55 +1,29 @@
-"""Many networks at once: each is trained by train(), on threads, while the kernels leave Python alone."""
+"""Many networks at once: side by side in the lanes of vectors, or each by train(), on threads."""
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import product
-from queue import Empty, SimpleQueue
-from threading import Thread
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ..base.checks import check_count, check_flag, check_seed
+from ..base.checks import check_count, check_flag
 from ..base.cores import usable_cores
-from ..base.remedies import OF_TRAINING, check_options
-from ..engine.lanes import lanes_of
+from ..schedules import ReduceOnPlateau
 from ..spec import Spec
-from .history import DivergenceError, History
+from .crew import Crew, Deliver, Deliveries, Work
+from .history import DivergenceError
 from .mlp import MLP
 from .options import Options, TrainingData
-from .progress import RunReport, RunsProgress, Stopped, check_progress
-from .side_by_side import Group, lanes_pay, no_lanes_because
+from .progress import RunReport, RunsProgress, check_progress
+from .runs import DEFAULTS, Runs
+from .side_by_side import Group, side_by_side
+from .trained import Alone, Trained, TrainedNetworks, trained
 from .training import train
 
-__all__ = ["Trained", "train_many"]
-
-Result = tuple[MLP, History, DivergenceError | None]
-Work = Callable[[Sequence[RunReport]], Iterator[Result]]
-_DEFAULTS: Mapping[str, Any] = train.__kwdefaults__ or {}  # of all options of train
-
-
-@dataclass(frozen=True)
-class Trained:
-    """One of the networks of `train_many`.
-
-    Attributes
-    ----------
-    model : MLP
-    history : History
-    settings : dict
-        What sets this run apart: "spec", its number among the specs; "seed"; and its values of the grid's options.
-    error : DivergenceError or None
-        Where training met a non-finite loss; then model and history are those of the last finite epoch.
-    """
-
-    model: MLP
-    history: History = field(repr=False)
-    settings: dict[str, Any]
-    error: DivergenceError | None = None
+__all__ = ["train_many", "train_many_iter"]
 
 
 def train_many(
@@ -63,7 +37,7 @@ def train_many(
     progress: bool | None = None,
     lanes: bool | None = None,
     **options: Any,
-) -> list[Trained]:
+) -> TrainedNetworks:
     """Train networks of all combinations of specs, settings and seeds, many at a time.
 
     Small networks of one shape are trained side by side, one in each lane of the processor's vectors: 32 of float32
@@ -86,18 +60,18 @@ def train_many(
     progress : bool, optional
         As in `train`; True prints a line a network where there is no terminal.
     lanes : bool, optional
-        Whether networks are trained side by side. When left out, those are that gain by it: with parameters of at most
-        16 KiB (24 KiB for plain per-sample SGD) and not too many samples, and without what looks at single networks
-        meanwhile (callbacks, validation, early stopping, metrics, weights of samples, dropout, limits). True refuses
-        networks that cannot be, False trains each as `train` does.
+        Whether networks are trained side by side. When left out, those are that gain by it: with few parameters and not
+        too many samples (docs/how-to/many-networks.md has the numbers), and without what looks at single networks
+        meanwhile (callbacks, metrics, weights of samples, dropout, limits), but for validation and early stopping.
+        True refuses networks that cannot be, False trains each as `train` does.
     **options
         Options of `train`, the same for all.
 
     Returns
     -------
-    list of Trained
-        With ``model``, ``history``, ``settings`` and ``error``. The specs in their order; for each the combinations of
-        the grid, its last option changing first; for each of those the seeds.
+    TrainedNetworks
+        A sequence of `Trained`, with ``model``, ``history``, ``settings`` and ``error``. The specs in their order; for
+        each the combinations of the grid, its last option changing first; for each of those the seeds.
 
     Raises
     ------
@@ -111,8 +85,8 @@ def train_many(
 
     Notes
     -----
-    Ctrl-C ends all at once; those that were finished are returned, with a warning. Networks of a few dozen weights gain
-    little from threads, because Python's own share of the work remains.
+    Ctrl-C ends all at once; those that were finished are returned, with a warning. A network that was trained side by
+    side takes its parameters and 16 bytes an epoch; where these are too many, `train_many_iter` keeps none.
 
     Examples
     --------
@@ -126,46 +100,196 @@ def train_many(
     >>> best.settings["lr"]
     0.5
     """
-    check_progress(progress)
-    lanes = None if lanes is None else check_flag(lanes, "lanes")
-    specs = _parse_specs(specs)
-    plans = _plans(len(specs), seeds, grid, options)
-    n_threads = usable_cores() if n_threads is None else check_count(n_threads, "n_threads")
-    models = [id(spec) for spec in specs if isinstance(spec, MLP)]
-    if models and (len(plans) > len(specs) or len(set(models)) < len(models)):
-        raise ValueError("specs: several runs would train one model in place; give each a copy, and no seeds or grid")
-    every = len(plans) // (len(specs) * math.prod(map(len, (grid or {}).values())))
-    checked = []
-    for plan in plans[::every]:  # one of each combination, whatever its seed
-        arguments = {**_DEFAULTS, **options, **plan}
-        own = Options.checked(specs[arguments.pop("spec")], **arguments)
-        checked.append((own, TrainingData.checked(x, y, own)))
-        if lanes and (reason := no_lanes_because(*checked[-1])):
-            raise ValueError(f"lanes=True: these networks cannot be trained side by side: {reason}; leave lanes out")
-    x, y = x.tocsr() if hasattr(x, "tocsr") else np.asarray(x), np.asarray(y)
+    many = _Many.checked(x, y, specs, seeds, grid, n_threads, progress, lanes, options)
+    networks, interrupted = TrainedNetworks(many.runs), False
+    with many.crew(networks._add) as crew:
+        try:
+            crew.wait()
+        except KeyboardInterrupt:
+            interrupted = True
+    networks._end()
+    _warn(many, len(networks), crew.n_diverged, interrupted)
+    return networks
 
-    def alone(plan: dict[str, Any]) -> Work:
-        def run(reports: Sequence[RunReport]) -> Iterator[Result]:
-            arguments = {**options, **plan}
-            try:
-                model, history = train(x, y, specs[arguments.pop("spec")], progress=reports[0], **arguments)  # type: ignore[arg-type]
-            except DivergenceError as caught:
-                yield caught.model, caught.history, caught.with_traceback(None)
-            else:
-                yield model, history, None
 
-        return run
+def train_many_iter(
+    x: Any,
+    y: Any,
+    specs: Any,
+    *,
+    seeds: Iterable[int] | None = None,
+    grid: Mapping[str, Sequence[Any]] | None = None,
+    n_threads: int | None = None,
+    progress: bool | None = None,
+    lanes: bool | None = None,
+    **options: Any,
+) -> Iterator[Trained]:
+    """Train networks as `train_many` does, and yield each as it ends.
 
-    works = [(numbers, _together(plans, numbers, every, checked) if side else alone(plans[numbers[0]]))
-             for numbers, side in _units(plans, every, checked, lanes)]  # fmt: skip
-    trained, interrupted = _run_all(plans, works, n_threads, RunsProgress(progress, len(plans)))
+    Parameters, errors and warnings are those of `train_many`, and so are the networks. They come as they end, not in
+    order: ``settings`` tells which one it is. Few are kept, so that any number of networks takes no more memory than
+    what you keep of them; training waits while nobody takes them.
+
+    Yields
+    ------
+    Trained
+
+    Notes
+    -----
+    Closing the iterator, or leaving the loop so that nobody has it any more, stops the work. So does Ctrl-C, while the
+    loop waits for a network: it ends with a warning that counts those that it was given.
+
+    Examples
+    --------
+    >>> import fastmlp
+    >>> x, y = [[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0]
+    >>> spec = [{"n": 2, "act": None}, {"n": 8, "act": "tanh"}, {"n": 1, "act": "sigmoid"}]
+    >>> networks = fastmlp.train_many_iter(x, y, spec, seeds=range(10_000), lr=0.5, epochs=300)
+    >>> first_to_learn = next(one for one in networks if one.history["accuracy"][-1] == 1)
+    >>> networks.close()
+    >>> first_to_learn.model.predict_class(x).tolist()
+    [0, 1, 1, 0]
+    """
+    return _Many.checked(x, y, specs, seeds, grid, n_threads, progress, lanes, options).as_they_end()
+
+
+def _warn(many: _Many, n_done: int, n_diverged: int, interrupted: bool) -> None:
+    """Say what the caller of `train_many` should know."""
     if interrupted:
-        warnings.warn(f"interrupted: {len(trained)} of {len(plans)} networks are trained", RuntimeWarning, stacklevel=2)
-    n_diverged = sum(one.error is not None for one in trained)
+        message = f"interrupted: {n_done} of {len(many.runs)} networks are trained"
+        warnings.warn(message, RuntimeWarning, stacklevel=3)
     if n_diverged:
-        message = f"{n_diverged} of {len(trained)} networks diverged, see their error; a smaller lr may help"
-        warnings.warn(message, RuntimeWarning, stacklevel=2)
-    return trained
+        message = f"{n_diverged} of {n_done} networks diverged, see their error; a smaller lr may help"
+        warnings.warn(message, RuntimeWarning, stacklevel=3)
+
+
+@dataclass(frozen=True)
+class _Many:
+    """The checked arguments of `train_many`.
+
+    Attributes
+    ----------
+    x, y : arrays
+    specs : list of (Spec or MLP)
+    runs : Runs
+    groups : list of (Group or None)
+        For each combination, the networks side by side that its runs belong to; None for runs alone.
+    options : dict
+        Options that all have in common, as they were given.
+    n_threads : int
+    progress : bool or None
+    """
+
+    x: Any
+    y: Any
+    specs: list[Spec | MLP]
+    runs: Runs
+    groups: list[Group | None]
+    options: Mapping[str, Any]
+    n_threads: int
+    progress: bool | None
+
+    @classmethod
+    def checked(
+        cls, x: Any, y: Any, specs: Any, seeds: Any, grid: Any, n_threads: Any, progress: Any, lanes: Any, options: Any
+    ) -> _Many:
+        """Check all combinations, whatever their seeds: ValueError or TypeError for the first bad one."""
+        check_progress(progress)
+        lanes = None if lanes is None else check_flag(lanes, "lanes")
+        specs = _parse_specs(specs)
+        runs = Runs.checked(len(specs), seeds, grid, options)
+        n_threads = usable_cores() if n_threads is None else check_count(n_threads, "n_threads")
+        models = [id(spec) for spec in specs if isinstance(spec, MLP)]
+        if models and (len(runs) > len(specs) or len(set(models)) < len(models)):
+            raise ValueError(
+                "specs: several runs would train one model in place; give each a copy, and no seeds or grid"
+            )
+        groups: list[Group | None] = []
+        found: dict[tuple[object, ...], Group] = {}
+        all_options: dict[int, Options] = {}  # of combinations that differ in more than lr
+        data, data_of = None, None
+        for number, settings in enumerate(runs.combinations()):
+            first = runs.first_with(number, "lr")
+            group = groups[first] if first < number else None
+            if first == number:
+                arguments = {**DEFAULTS, **options, **settings}
+                own = all_options[number] = Options.checked(specs[arguments.pop("spec")], **arguments)
+            else:  # a check of one number instead of all
+                own = all_options[first].with_rate(settings["lr"])
+            if group is None or isinstance(own.lr, ReduceOnPlateau):
+                if data is None or data_of != TrainingData.key(own):
+                    data, data_of = TrainingData.checked(x, y, own), TrainingData.key(own)
+                if number == 0:  # what has passed the checks can be converted, once for all
+                    x, y = x.tocsr() if hasattr(x, "tocsr") else np.asarray(x), np.asarray(y)
+                group = None
+                if side_by_side(own, data, lanes):
+                    key = Group.key(own)
+                    group = found[key] = found.get(key) or Group(runs, data)
+            if group is not None:
+                group.add(number, own)
+            groups.append(group)
+        n_works = groups.count(None) * runs.n_seeds + sum(group.n_works for group in found.values())
+        return cls(x, y, specs, runs, groups, options, min(n_threads, n_works), progress)
+
+    def crew(self, deliver: Deliver, ended: Callable[[], None] = lambda: None) -> Crew:
+        """The threads that train all."""
+        bar = RunsProgress(self.progress, len(self.runs))
+        return Crew(self.runs, self.works(), self.n_threads, bar, deliver, ended)
+
+    def works(self) -> Iterator[Work]:
+        """What is to be done, one after another; the networks of a group together."""
+        begun: set[int] = set()
+        for combination, group in enumerate(self.groups):
+            if group is None:
+                first = combination * self.runs.n_seeds
+                for number in range(first, first + self.runs.n_seeds):
+                    yield _Run(self, (number,))
+            elif id(group) not in begun:
+                begun.add(id(group))
+                yield from group.works(self.n_threads)
+
+    def as_they_end(self) -> Iterator[Trained]:
+        """Yield each network when it has ended."""
+        deliveries = Deliveries(self.n_threads)
+        crew, n_done, interrupted = self.crew(deliveries.put, deliveries.end), 0, False
+        with crew:
+            try:
+                for numbers, outcome in deliveries.taken(crew.draw):
+                    for lane, number in enumerate(numbers):
+                        n_done += 1
+                        yield trained(outcome, lane, self.runs[number])
+            except KeyboardInterrupt:
+                interrupted = True
+            finally:
+                deliveries.close()
+        if interrupted:
+            for numbers, outcome in deliveries.taken(crew.draw):  # what had ended meanwhile
+                for lane, number in enumerate(numbers):
+                    n_done += 1
+                    yield trained(outcome, lane, self.runs[number])
+        _warn(self, n_done, crew.n_diverged, interrupted)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One network, trained as `train` does."""
+
+    many: _Many
+    numbers: tuple[int]
+    n_networks = 1
+
+    def train(self, report: RunReport, deliver: Deliver) -> None:
+        """Train it."""
+        deliver(self.numbers, self._outcome(report))
+
+    def _outcome(self, report: RunReport) -> Alone:
+        arguments = {**self.many.options, **self.many.runs[self.numbers[0]]}
+        spec = self.many.specs[arguments.pop("spec")]
+        try:
+            model, history = train(self.many.x, self.many.y, spec, progress=report, **arguments)  # type: ignore[arg-type]
+        except DivergenceError as caught:
+            return Alone(caught.model, caught.history, caught.with_traceback(None))
+        return Alone(model, history)
 
 
 def _parse_specs(specs: Any) -> list[Spec | MLP]:
@@ -184,134 +308,3 @@ def _parse_specs(specs: Any) -> list[Spec | MLP]:
     if not result:
         raise ValueError("specs is empty: there is nothing to train")
     return result
-
-
-def _plans(
-    n_specs: int, seeds: Iterable[int] | None, grid: Mapping[str, Any] | None, options: Mapping[str, Any]
-) -> list[dict[str, Any]]:
-    """List the settings of each run, in order: "spec", its number among the specs, then options of `train`."""
-    if grid is not None and not isinstance(grid, Mapping):
-        raise TypeError(f"grid must be a dict of lists such as {{'lr': [0.1, 0.01]}}, got {type(grid).__name__}")
-    grid = grid or {}
-    _check_names("", options)
-    _check_names("grid: ", grid)
-    for name, values in grid.items():
-        if name in options:
-            raise ValueError(f"{name} is given twice, in the grid and as an option")
-        if isinstance(values, (str, bytes)) or not isinstance(values, (Sequence, np.ndarray)) or not len(values):
-            raise TypeError(f"grid: {name} must be a list of values to try, got {values!r}")
-    if seeds is not None and ("seed" in options or "seed" in grid):
-        raise ValueError("seed and seeds are both given; give one of them")
-    combinations = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
-    runs = product(range(n_specs), combinations, _seed_options(seeds))
-    return [{"spec": i, **combination, **seed} for i, combination, seed in runs]
-
-
-def _check_names(where: str, names: Iterable[str]) -> None:
-    """Refuse names that are not options of `train`, and options that several runs cannot share."""
-    allowed = sorted(_DEFAULTS.keys() - {"progress", "n_threads", "checkpoint"})
-    for name in names:
-        if name == "checkpoint":
-            raise ValueError(f"{where}train_many has no checkpoint: a file is for one network")
-        check_options([name], allowed, f"{where}train", OF_TRAINING)
-
-
-def _seed_options(seeds: Iterable[int] | None) -> list[dict[str, Any]]:
-    """Return ``{"seed": seed}`` for each seed; without seeds one empty dict, for a single run."""
-    if seeds is None:
-        return [{}]
-    if isinstance(seeds, (str, bytes)) or not isinstance(seeds, Iterable):
-        raise TypeError(f"seeds must be a list of integers such as range(10), got {seeds!r}")
-    options = [{"seed": check_seed(seed)} for seed in seeds]
-    if not options:
-        raise ValueError("seeds is empty: there is nothing to train")
-    return options
-
-
-def _units(
-    plans: Sequence[dict[str, Any]],
-    every: int,
-    checked: Sequence[tuple[Options, TrainingData]],
-    lanes: bool | None,
-) -> list[tuple[list[int], bool]]:
-    """Cut the plans' numbers into what is run at a time: networks side by side, True, or one alone, False."""
-    units: list[tuple[list[int], bool]] = []
-    groups: dict[Any, list[int]] = {}
-    for i, (options, data) in enumerate(checked):
-        numbers = list(range(i * every, (i + 1) * every))
-        side = lanes or (lanes is None and lanes_pay(options, data) and not no_lanes_because(options, data))
-        if side:
-            groups.setdefault(Group.key(options), []).extend(numbers)
-        else:
-            units += [([number], False) for number in numbers]
-    for numbers in groups.values():
-        width = lanes_of(checked[numbers[0] // every][0].dtype)
-        units += [(numbers[start : start + width], True) for start in range(0, len(numbers), width)]
-    return sorted(units)
-
-
-def _together(
-    plans: Sequence[dict[str, Any]],
-    numbers: Sequence[int],
-    every: int,
-    checked: Sequence[tuple[Options, TrainingData]],
-) -> Work:
-    """The training of these plans side by side."""
-    own = [checked[number // every][0] for number in numbers]
-    seeds = [plans[number].get("seed", options.seed) for number, options in zip(numbers, own, strict=True)]
-    return Group(own, seeds, checked[numbers[0] // every][1]).train
-
-
-def _run_all(
-    plans: Sequence[dict[str, Any]],
-    works: Sequence[tuple[Sequence[int], Work]],
-    n_threads: int,
-    bar: RunsProgress,
-) -> tuple[list[Trained], bool]:
-    """Run the works, in their order, on threads; each trains the plans of some numbers. Return the networks that were
-    finished, and whether Ctrl-C came."""
-    results: list[Trained | None] = [None] * len(plans)
-    troubles: list[BaseException] = []
-    waiting: SimpleQueue[int] = SimpleQueue()
-    for number in range(len(works)):
-        waiting.put(number)
-
-    def work() -> None:
-        """Run works until none is waiting."""
-        while not waiting.empty():
-            try:
-                numbers, run = works[waiting.get_nowait()]
-            except Empty:
-                return
-            reports = [bar.begin_run() for _ in numbers]
-            try:
-                for number, report, result in zip(numbers, reports, run(reports), strict=True):
-                    model, history, error = result
-                    results[number] = Trained(model, history, plans[number], error)
-                    bar.run_done(report, plans[number], history)
-            except Stopped:
-                return
-            except BaseException as trouble:
-                trouble.add_note(f"in a run of train_many with {plans[numbers[0]]}")
-                troubles.append(trouble)
-                bar.stop()
-                return
-
-    interrupted = False
-    threads = [Thread(target=work, name="fastmlp", daemon=True) for _ in range(min(n_threads, len(works)))]
-    for thread in threads:  # daemons: they must not keep the interpreter from ending
-        thread.start()
-    try:
-        while alive := [thread for thread in threads if thread.is_alive()]:
-            alive[0].join(0.1)
-            bar.draw()
-    except KeyboardInterrupt:
-        interrupted = True
-    finally:
-        bar.stop()
-        for thread in threads:
-            thread.join()
-    bar.close()
-    if troubles:
-        raise troubles[0]
-    return [trained for trained in results if trained is not None], interrupted

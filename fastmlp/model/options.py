@@ -150,6 +150,15 @@ class Options:
         options._check_monitors()
         return options
 
+    def with_rate(self, lr: Any) -> Options:
+        """These options with another learning rate, which is checked as `checked` does."""
+        if isinstance(self.optimizer, LBFGS):
+            _refuse_for_lbfgs(lr, self.batch_size, self.checkpoint, {})
+        other = object.__new__(Options)
+        other.__dict__.update(self.__dict__, lr=lr, rates=LearningRates(lr, self.epochs))
+        other._check_monitors()
+        return other
+
     def batch(self, n_samples: int) -> int:
         """The number of samples in a batch; "full" is all ``n_samples`` of x."""
         return n_samples if isinstance(self.batch_size, str) else self.batch_size
@@ -220,6 +229,13 @@ class TrainingData:
         validation = _check_validation_data(options.validation_data, spec, dtype)
         return cls(samples, rows, n_held_out, strata, weights, validation)
 
+    @staticmethod
+    def key(options: Options) -> tuple[Any, ...]:
+        """Of what in the options checked data depend."""
+        o = options
+        given = id(o.validation_data), id(o.sample_weight), id(o.class_weight)
+        return o.spec, o.dtype, o.shuffle, o.validation_fraction, *given
+
     def split(
         self, shuffle: bool, rng: np.random.Generator, stratified: bool = True
     ) -> tuple[np.ndarray, np.ndarray | None]:
@@ -227,7 +243,10 @@ class TrainingData:
         without ``shuffle`` the last ones."""
         if self.n_held_out == 0:
             return self.rows, None
-        rows = rng.permutation(self.rows) if shuffle else self.rows
+        return self.split_of(rng.permutation(self.rows) if shuffle else self.rows, stratified)
+
+    def split_of(self, rows: np.ndarray, stratified: bool = True) -> tuple[np.ndarray, np.ndarray]:
+        """`split`, of rows in the order that was drawn."""
         held_out = np.zeros(len(rows), bool)
         if self.strata is None or not stratified:
             held_out[-self.n_held_out :] = True

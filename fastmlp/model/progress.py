@@ -6,8 +6,10 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol, TextIO
+
+from .history import History
 
 __all__ = ["ProgressReport", "RunReport", "RunsProgress", "Stopped", "begin_progress", "check_progress"]
 
@@ -102,12 +104,14 @@ class RunReport:
     ----------
     stopped : bool
         Whether the run should end: its next report raises `Stopped`.
+    networks : int
+        How many are trained side by side in the run, and have not ended; 0: those that have not do not count.
     done, total : int
-        Samples trained so far, over all epochs, and in the end.
+        Samples that each of them has been trained with so far, over all epochs, and will be in the end.
     """
 
-    def __init__(self, stopped: bool = False) -> None:
-        self.stopped = stopped
+    def __init__(self, stopped: bool = False, networks: int = 1) -> None:
+        self.stopped, self.networks = stopped, networks
         self.done, self.total = 0, 1
 
     def begin(self, epochs: int, samples: int) -> RunReport:
@@ -142,28 +146,39 @@ class RunsProgress:
         self._live = progress is not False and self._stream.isatty()
         self._lines = progress is True and not self._live
         self._runs, self._done, self._samples = runs, 0, 0
-        self._begin = time.perf_counter()
+        self._begin, self._drawn = time.perf_counter(), 0.0
         self._reports: list[RunReport] = []  # of the runs under way
         self._stopped = False
         self._lock = threading.Lock()
 
-    def begin_run(self) -> RunReport:
-        """A new run's report."""
+    def begin_run(self, networks: int = 1) -> RunReport:
+        """The report of a new run, of so many networks side by side."""
         with self._lock:
-            report = RunReport(self._stopped)
+            report = RunReport(self._stopped, networks)
             self._reports.append(report)
         return report
 
-    def run_done(self, report: RunReport, settings: Mapping[str, Any], history: Mapping[str, Sequence[float]]) -> None:
-        """Called when a run has ended."""
+    def networks_done(
+        self, report: RunReport, count: int, networks: Iterable[tuple[Mapping[str, Any], History]]
+    ) -> None:
+        """Called when so many networks of a run have ended, with their settings and histories, which are asked for
+        where they are shown."""
         with self._lock:
-            self._reports.remove(report)
-            self._done += 1
-            self._samples += report.done
-            if self._lines:
+            report.networks = max(0, report.networks - count)
+            self._samples += report.done * count
+            if not self._lines:
+                self._done += count
+                return
+            for settings, history in networks:
+                self._done += 1
                 values = "  ".join(f"{name} {column[-1]:.4f}" for name, column in history.items())
                 in_words = ", ".join(f"{name} {value}" for name, value in settings.items())
                 print(f"{self._done}/{self._runs}  {in_words}:  {values}", file=self._stream, flush=True)
+
+    def end_run(self, report: RunReport) -> None:
+        """Called when a run has ended, however it ended."""
+        with self._lock:
+            self._reports.remove(report)
 
     def stop(self) -> None:
         """Tell the runs under way, and those to come, to end."""
@@ -173,12 +188,16 @@ class RunsProgress:
                 report.stopped = True
 
     def draw(self) -> None:
-        """Redraw the live line; called a few times a second."""
-        if not self._live:
+        """Redraw the live line, a few times a second at most."""
+        now = time.perf_counter()
+        if not self._live or now - self._drawn < _REFRESH:
             return
+        self._drawn = now
         with self._lock:
-            samples = self._samples + sum(report.done for report in self._reports)
-            share = (self._done + sum(report.done / report.total for report in self._reports)) / self._runs
+            reports = self._reports
+            samples = self._samples + sum(report.done * report.networks for report in reports)
+            done = self._done + sum(report.networks * report.done / report.total for report in reports)
+        share = done / self._runs
         seconds = time.perf_counter() - self._begin
         left = _clock(seconds * (1 / share - 1)) if share else "?"
         text = f"{self._done}/{self._runs} networks  {left} left  {samples / seconds:,.0f} samples/s"
@@ -187,6 +206,7 @@ class RunsProgress:
     def close(self) -> None:
         """End the live line."""
         if self._live:
+            self._drawn = 0.0
             self.draw()
             print(file=self._stream, flush=True)
 

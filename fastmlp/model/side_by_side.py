@@ -3,48 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
 from ..base.sparse import SparseRows
-from ..engine.call import TimeSlices
-from ..engine.lanes import LaneRunner, lanes_refusal, lanes_samples
+from ..engine.lanes import lanes_of, lanes_refusal
 from ..engine.random import Orders, draw_params, known_seeds
+from ..optimizers import SGD
 from ..schedules import ReduceOnPlateau
-from ..spec import Spec
-from .divergence import remedy
-from .history import DivergenceError, History
-from .mlp import MLP
+from .crew import Work
+from .lane_work import Bench, Newcomer, Piece, Relay, Supply
 from .options import Options, TrainingData
-from .progress import RunReport
-from .scaling import standardised
+from .runs import Runs
 
-__all__ = ["Group", "lanes_pay", "no_lanes_because"]
+__all__ = ["Group", "side_by_side"]
 
-# Bytes of a network's parameters up to which lanes take less time, and by plain SGD on single samples. Measured with
-# AVX-512, 32 networks of float32 one after the other beside side by side, on single samples (in batches of 32):
-# 8-16-16-1 6.4 times the time (3.8), 30-64-2 2.3 (1.9), 30-100-2 2.1 (1.4), 30-150-2 1.5 (0.98), 8-64-64-1 2.0 (0.96),
-# digits 64-64-10 1.15; Adam on single samples 1.09 with 30-64-2.
-_MOST_BYTES, _MOST_BY_SAMPLE = 16 << 10, 24 << 10
+# Parameters up to which lanes take less time, by the bytes of a number. Measured with AVX-512, twice as many networks
+# as lanes, 10 epochs of 512 samples: one after the other took these times as long as side by side, at the border.
+_MOST_LINEAR = {4: 1_000, 8: 500}  # SGD on single samples with momentum or penalties: 1.2 (64 inputs) to 1.8 (8)
+_MOST_BY_SAMPLE = {4: 2_000, 8: 1_000}  # without them 1.1 to 1.3 (at twice as many 0.6 to 1.2); Adam 1.2 to 1.5
+_MOST_IN_BATCHES = {4: 1_200, 8: 500}  # any in batches: 1.2 to 1.5
+_STOPPED = 2  # times as many parameters count with early stopping: the last ones to end have most lanes for themselves
+_MOST_INPUTS = 128  # from which on `train` takes samples in blocks to more effect
 _MOST_NUMBERS = 1 << 20  # of x and y, which are copied
-_MOST_WORK = (
-    1 << 24
-)  # parameters times samples of an epoch: it takes 32 networks side by side about a tenth of a second
+_MOST_WORK = 1 << 24  # parameters times samples of an epoch: side by side it takes about a tenth of a second
+_DRAWN = 512  # networks whose seeds become streams and parameters in one call, which costs as much as a few of them,
+_DRAWN_ROWS = 1 << 20  # where these have few rows of their own
 
 
-def no_lanes_because(options: Options, data: TrainingData) -> str:
+def side_by_side(options: Options, data: TrainingData, lanes: bool | None) -> bool:
+    """Whether networks with these options are trained side by side; ValueError where they should be and cannot."""
+    if lanes is False:
+        return False
+    reason = _no_lanes_because(options, data)
+    if lanes and reason:
+        raise ValueError(f"lanes=True: these networks cannot be trained side by side: {reason}; leave lanes out")
+    return lanes or (not reason and _lanes_pay(options, data))
+
+
+def _no_lanes_because(options: Options, data: TrainingData) -> str:
     """Why networks with these options cannot be trained side by side; '' if they can."""
-    o = options
-    if isinstance(data.samples.x, SparseRows):
-        return "x is sparse"
+    o, samples = options, [data.samples, *([data.validation[0]] if data.validation else [])]
     reasons = {
+        "x is sparse": any(isinstance(part.x, SparseRows) for part in samples),
         "the spec is a model": o.model is not None,
         "metrics are computed": o.metrics,
-        "there is validation data": o.validation_data is not None or o.validation_fraction > 0,
-        "early_stopping is given": o.early_stopping is not None,
-        "samples are weighted": data.samples.weights is not None,
+        "standardize is given, and each network has other rows": o.standardize and data.n_held_out,
+        "samples are weighted": any(part.weights is not None for part in samples),
         "dropout is given": o.dropout,
         "clip_norm is given": o.clip_norm is not None,
         "max_norm is given": o.max_norm is not None,
@@ -54,12 +61,20 @@ def no_lanes_because(options: Options, data: TrainingData) -> str:
     return next((reason for reason, holds in reasons.items() if holds), "") or lanes_refusal(o.spec, o.optimizer)
 
 
-def lanes_pay(options: Options, data: TrainingData) -> bool:
+def _lanes_pay(options: Options, data: TrainingData) -> bool:
     """Whether it takes less time side by side: that depends on shapes and options alone, not on how many there are."""
     o, spec, n = options, options.spec, len(data.samples.x)
-    plain_by_sample = o.batch(n) == 1 and not (o.optimizer.states or o.l1 or o.l2)
-    small = spec.n_params * o.dtype.itemsize <= (_MOST_BY_SAMPLE if plain_by_sample else _MOST_BYTES)
-    return small and n * (spec.n_in + spec.n_out) <= _MOST_NUMBERS and n * spec.n_params <= _MOST_WORK
+    n_val = len(data.validation[1]) if data.validation else 0
+    if o.batch(n) > 1:
+        most = _MOST_IN_BATCHES
+    else:
+        linear = isinstance(o.optimizer, SGD) and (o.optimizer.states or o.l1 or o.l2)
+        most = _MOST_LINEAR if linear else _MOST_BY_SAMPLE
+    n_params = spec.n_params * (1 if o.early_stopping is None else _STOPPED)
+    small = n_params <= most[o.dtype.itemsize] and spec.n_in <= _MOST_INPUTS
+    return (
+        small and (n + n_val) * (spec.n_in + spec.n_out) <= _MOST_NUMBERS and (n + n_val) * spec.n_params <= _MOST_WORK
+    )
 
 
 @dataclass
@@ -68,81 +83,94 @@ class Group:
 
     Attributes
     ----------
-    options : list of Options
-        One a network; but for what they may differ in, those of the first count.
-    seeds : list of (int or None)
-        Each network's, instead of its options'.
+    runs : Runs
+        Of which these are some.
     data : TrainingData
+    combinations : list of int
+        The combinations whose runs these are,
+    options : list of Options
+        and the options of each; but for what they may differ in, those of the first count.
     """
 
-    options: list[Options]
-    seeds: list[int | None]
+    runs: Runs
     data: TrainingData
+    combinations: list[int] = field(default_factory=list)
+    options: list[Options] = field(default_factory=list)
 
     @staticmethod
     def key(options: Options) -> tuple[object, ...]:
         """What networks of one group have in common; whether there are penalties, since sums differ with them."""
-        o, penalised = options, options.l1 > 0 or options.l2 > 0
-        return o.spec, o.dtype, o.epochs, o.batch_size, o.optimizer, o.shuffle, o.standardize, o.init, penalised
+        o = options
+        same = o.epochs, o.batch_size, o.optimizer, o.init, o.standardize, o.early_stopping, o.l1 > 0 or o.l2 > 0
+        return *TrainingData.key(o), *same
 
-    def train(self, reports: Sequence[RunReport]) -> Iterator[tuple[MLP, History, DivergenceError | None]]:
-        """Train all, and yield each network's model, history and error. Each has its report."""
-        o, samples, n = self.options[0], self.data.samples, len(self.options)
-        count, seeds, spec = len(samples.x), known_seeds(self.seeds), self._spec
-        for report in reports:
-            report.begin(o.epochs, count)
-        runner = LaneRunner(
-            spec, o.dtype, *lanes_samples(spec, o.dtype, samples.x, samples.y), o.batch(count), o.optimizer
-        )
-        runner.begin(
-            draw_params(spec, o.init, seeds, o.dtype), [o.l1 for o in self.options], [o.l2 for o in self.options]
-        )
-        rows = np.arange(count)
-        orders = Orders(seeds, rows) if o.shuffle else None
-        losses, right = (np.full((n, o.epochs), np.nan) for _ in range(2))
-        for start, epochs in TimeSlices().slices(o.epochs, 1):
-            part = slice(start, start + epochs)
-            rates = np.array([self._rates(own, start, epochs) for own in self.options])
-            order = orders.draw(epochs) if orders else np.broadcast_to(rows, (n, epochs, count))
-            losses[:, part], right[:, part] = runner.run(order, rates)
-            for report in reports:
-                report.samples_done(start + epochs - 1, count, 0.0)
-            if np.isnan(losses[:, start + epochs - 1]).all():
-                break
-        return self._results(runner.params, losses / count, right / count)
+    def add(self, combination: int, options: Options) -> None:
+        """Take the runs of a combination, too."""
+        self.combinations.append(combination)
+        self.options.append(options)
 
-    @cached_property
-    def _spec(self) -> Spec:
-        """What the networks are, standardised where that is wanted."""
+    @property
+    def n_works(self) -> int:
+        """How many threads may work at it."""
+        return -(-len(self.options) * self.runs.n_seeds // lanes_of(self.options[0].dtype))
+
+    def works(self, n_threads: int) -> Iterator[Work]:
+        """What is to be done: pieces as wide as the vectors; or, where networks are looked at after each epoch, a relay
+        for each thread."""
+        bench = Bench(self.options[0], self.data)
+        if bench.options.early_stopping is None and "val_loss" not in bench.options.quantities:
+            yield from self._pieces(bench)
+        else:
+            supply = Supply(self._newcomers())
+            for _ in range(min(n_threads, self.n_works)):
+                yield Relay(bench, supply)
+
+    def _pieces(self, bench: Bench) -> Iterator[Piece]:
+        width = lanes_of(bench.options.dtype)
+        for share in self._shares():
+            for first in range(0, len(share.numbers), width):
+                part = slice(first, first + width)
+                orders = share.orders and share.orders.of(part)
+                yield Piece(bench, share.numbers[part], share.options[part], share.params[part], orders)
+
+    def _newcomers(self) -> Iterator[Newcomer]:
+        for share in self._shares():
+            each = zip(share.numbers, share.options, share.params, strict=True)
+            for i, (number, options, params) in enumerate(each):
+                rows, held_out = (array[i % len(array)] for array in (share.rows, share.held_out))
+                yield Newcomer(number, options, params, share.orders, i, rows, held_out)
+
+    def _shares(self) -> Iterator[_Share]:
+        """Cut the group into shares, and draw what their seeds say."""
+        o, n_seeds, total = self.options[0], self.runs.n_seeds, len(self.options) * self.runs.n_seeds
+        size = max(1, min(_DRAWN, _DRAWN_ROWS // len(self.data.rows))) if self.data.n_held_out else _DRAWN
+        for start in range(0, total, size):
+            places = [divmod(k, n_seeds) for k in range(start, min(start + size, total))]
+            options = [self.options[k] for k, _ in places]
+            numbers = [self.combinations[k] * n_seeds + which for k, which in places]
+            each = zip(numbers, options, strict=True)
+            seeds = known_seeds([self.runs.seed(number, own.seed) for number, own in each])
+            params = draw_params(o.spec, o.init, seeds, o.dtype)
+            yield _Share(numbers, options, params, *self._drawn_rows(seeds))
+
+    def _drawn_rows(self, seeds: Sequence[int]) -> tuple[Orders | None, np.ndarray, np.ndarray]:
+        """Orders, rows to train on, and rows for evaluation: (n_networks, n_rows), or (1, n_rows) for all."""
         o, data = self.options[0], self.data
-        if not o.standardize:
-            return o.spec
-        spec = standardised(o.spec, data.samples, data.rows, o.dtype)
-        spec.check_range(o.dtype)
-        return spec
+        orders = Orders(seeds, data.rows) if o.shuffle else None
+        if data.n_held_out:
+            drawn = data.rows[None] if orders is None else orders.draw(1)[:, 0]
+            rows, held_out = map(np.array, zip(*map(data.split_of, drawn), strict=True))
+            return orders and orders.among(rows), rows, held_out
+        validation_rows = data.rows[:0] if data.validation is None else data.validation[1]
+        return orders, data.rows[None], validation_rows[None]
 
-    @staticmethod
-    def _rates(options: Options, start: int, epochs: int) -> np.ndarray:
-        if options.rates.constant:
-            return np.full(epochs, options.rates(start))
-        return np.array([options.rates(epoch) for epoch in range(start, start + epochs)])
 
-    def _results(
-        self, params: np.ndarray, losses: np.ndarray, right: np.ndarray
-    ) -> Iterator[tuple[MLP, History, DivergenceError | None]]:
-        spec, dtype = self._spec, self.options[0].dtype
-        scored = spec.multilabel or spec.one_of_many
-        for options, vector, loss, accuracy in zip(self.options, params, losses, right, strict=True):
-            model = MLP.__new__(MLP)
-            model.__setstate__({"spec": spec, "dtype": dtype, "params": vector, "class_names": None, "metadata": {}})
-            finite = len(loss) if not np.isnan(loss[-1]) else int(np.argmax(np.isnan(loss)))
-            history = History()
-            if finite:
-                history._extend({"loss": loss[:finite].tolist()})
-                history._extend({"accuracy": accuracy[:finite].tolist()} if scored else {})
-            error = None
-            if finite < len(loss):
-                samples, batch = self.data.samples, options.batch(len(self.data.samples.x))
-                advice = remedy(model, samples, options.rates(finite), batch, first=finite == 0)
-                error = DivergenceError(finite + 1, model, history, advice)
-            yield model, history, error
+class _Share(NamedTuple):
+    """Networks whose seeds become streams and parameters in one call."""
+
+    numbers: list[int]
+    options: list[Options]
+    params: np.ndarray
+    orders: Orders | None
+    rows: np.ndarray
+    held_out: np.ndarray

@@ -46,7 +46,9 @@ def side_by_side(spec, dtype, rates, optimizer, batch=1, l1=0.0, l2=0.0, epochs=
     assert n <= runner.width
     runner.begin(np.array([fastmlp.MLP(spec, seed=i, dtype=dtype).params for i in range(n)]), [l1] * n, [l2] * n)
     index = np.tile(np.arange(N_SAMPLES), (epochs, 1))
-    orders = np.stack([np.random.default_rng(i).permuted(index, axis=1) for i in range(n)])
+    orders = runner.orders(epochs, N_SAMPLES)
+    for i in range(n):
+        orders[i] = np.random.default_rng(i).permuted(index, axis=1)
     losses, right = runner.run(orders, np.repeat(np.array(rates)[:, None], epochs, axis=1))
     return runner.params, losses / N_SAMPLES, right / N_SAMPLES
 
@@ -129,10 +131,12 @@ def test_going_on_is_the_same_as_going_at_once():
     for parts in ([4], [1, 3]):
         runner = LaneRunner(spec, np.dtype("float64"), x, rows, 8, Adam())
         runner.begin(np.array([fastmlp.MLP(spec, seed=i, dtype="float64").params for i in range(3)]), [0] * 3, [0] * 3)
-        orders = np.random.default_rng(0).permuted(np.tile(np.arange(N_SAMPLES), (3, 4, 1)), axis=2)
+        all_orders = np.random.default_rng(0).permuted(np.tile(np.arange(N_SAMPLES), (3, 4, 1)), axis=2)
         done = 0
         for count in parts:
-            runner.run(np.ascontiguousarray(orders[:, done : done + count]), np.full((3, count), 0.01))
+            orders = runner.orders(count, N_SAMPLES)
+            orders[:3] = all_orders[:, done : done + count]
+            runner.run(orders, np.full((3, count), 0.01))
             done += count
         runs.append(runner.params)
     np.testing.assert_array_equal(*runs)
@@ -142,3 +146,61 @@ def test_what_cannot_lie_in_lanes_says_why():
     spec = network([(6, "tanh")], "softmax", 3)
     assert lanes_refusal(spec, SGD()) == ""
     assert "all samples at once" in lanes_refusal(spec, LBFGS())
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_evaluation_is_that_of_a_model_and_changes_nothing(dtype):
+    spec = network([(6, "tanh")], "softmax", 3)
+    x, y, rows = samples(spec)
+    runner = LaneRunner(spec, np.dtype(dtype), np.asarray(x, dtype), np.asarray(rows, dtype), 4, Adam())
+    models = [fastmlp.MLP(spec, seed=i, dtype=dtype) for i in range(3)]
+    runner.begin(np.array([model.params for model in models]), [0] * 3, [0] * 3)
+    chosen = np.array([[[3, 5, 5, 8]]])
+    losses, right = runner.evaluate(np.asarray(x, dtype), np.asarray(rows, dtype), chosen)
+    for model, loss, count in zip(models, losses, right, strict=True):
+        values = model.evaluate(x[chosen[0, 0]], y[chosen[0, 0]])
+        assert loss / 4 == pytest.approx(values["loss"], rel=TOLERANCE[dtype]) and count / 4 == values["accuracy"]
+    np.testing.assert_array_equal(runner.params, [model.params for model in models])
+
+
+def test_a_lane_is_given_to_another_network():
+    """Which has the numbers that it would have had from the beginning, Adam's count of steps too."""
+    spec = network([(6, "tanh")], "softmax", 3)
+    x, _, rows = samples(spec)
+    params = np.array([fastmlp.MLP(spec, seed=i, dtype="float64").params for i in range(4)])
+    order = np.arange(N_SAMPLES)[None, None]
+
+    def runner(count):
+        made = LaneRunner(spec, np.dtype("float64"), x, rows, 8, Adam())
+        made.begin(params[:count], [0.0] * count, [0.01] * count)
+        return made
+
+    handed_on, alone = runner(3), runner(4)
+    handed_on.run(order, np.full((3, 1), 0.01))
+    handed_on.keep(np.array([True, True, False]))
+    first = handed_on.params
+    handed_on.put(np.array([1]), params[3:], [0.0], [0.01])
+    losses, _ = handed_on.run(order, np.full((3, 1), 0.02))
+    expected, _ = alone.run(order, np.full((4, 1), 0.02))
+    assert losses[1] == expected[3] and losses[0] != expected[0]
+    np.testing.assert_array_equal(handed_on.params[1], alone.params[3])
+    np.testing.assert_array_equal(handed_on.taken([0, 1], best=True), first[:2])
+    np.testing.assert_array_equal(handed_on.taken([2]), handed_on.params[2:])
+
+
+def test_slices_of_an_epoch_are_the_epoch(monkeypatch):
+    """And each is reported, in whole batches: Ctrl-C is heard between them."""
+    spec = network([(6, "tanh")], "softmax", 3)
+    x, _, rows = samples(spec)
+    results, reports = [], []
+    for seconds in (1e-9, 1e9):
+        monkeypatch.setattr("fastmlp.engine.call._SLICE_SECONDS", seconds)
+        runner = LaneRunner(spec, np.dtype("float64"), x, rows, 7, Adam())
+        runner.begin(fastmlp.MLP(spec, seed=1, dtype="float64").params[None], [0.0], [0.0])
+        report = []
+        sums = runner.run(np.arange(N_SAMPLES)[None, None], np.full((1, 1), 0.01), report.append)
+        reports.append(report)
+        results.append((*sums, runner.params))
+    assert reports[0] == [7, 14, 21, 28, 35, 40] and len(reports[1]) < 6
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_array_equal(one, other)

@@ -50,6 +50,24 @@ def test_orders_are_those_of_each_alone(agreement, own):
         np.testing.assert_array_equal(ours, [rng.permutation(all_rows[i] if own else rows) for _ in range(6)])
 
 
+def test_orders_of_some_of_other_rows_and_handed_on(agreement):
+    rows, less = np.arange(20), np.arange(0, 20, 2)
+    orders = random.Orders(SEEDS[:6], rows)
+    drawn = orders.draw(1)
+    own = np.stack([less + i for i in range(6)])
+    others = orders.among(own)
+    room = others.room(2)
+    room.put(0, others, 4)
+    room.put(1, others, 1)
+    for i, ours in zip((4, 1), room.draw(2), strict=True):
+        rng = np.random.default_rng(SEEDS[i])
+        np.testing.assert_array_equal(drawn[i, 0], rng.permutation(rows))
+        np.testing.assert_array_equal(ours, [rng.permutation(own[i]) for _ in range(2)])
+    rng = np.random.default_rng(SEEDS[2])
+    rng.permutation(rows)
+    np.testing.assert_array_equal(others.of(slice(2, 4)).draw(1)[0, 0], rng.permutation(own[2]))
+
+
 def test_this_numpy_is_known():
     """Where this fails, NumPy draws other numbers than it did: the kernels are to follow, meanwhile it draws alone."""
     assert random._agreement().orders

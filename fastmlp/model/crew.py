@@ -1,0 +1,184 @@
+"""Threads that train networks, one piece of work after another, while the kernels leave Python alone."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from queue import Empty, SimpleQueue
+from threading import Lock, Semaphore, Thread
+from typing import Protocol
+
+from .progress import RunReport, RunsProgress, Stopped
+from .runs import Runs
+from .trained import Alone, SideBySide, trained
+
+__all__ = ["Crew", "Deliver", "Deliveries", "Work"]
+
+Deliver = Callable[[Sequence[int], Alone | SideBySide], None]
+"""Takes the numbers of some runs, and what came of them. It may wait, or raise `Stopped`."""
+
+_PATIENCE = 0.1  # seconds between two looks at what may have changed
+_WAITING = 2  # deliveries a thread that may wait to be taken
+
+
+class Work(Protocol):
+    """What one thread does: the training of one network, or of some side by side."""
+
+    @property
+    def numbers(self) -> Sequence[int]:
+        """Of the runs that are trained."""
+
+    @property
+    def n_networks(self) -> int:
+        """How many networks are trained together; 0 where they change."""
+
+    def train(self, report: RunReport, deliver: Deliver) -> None:
+        """Do it, and hand over what came of it; `Stopped` when the report says so."""
+
+
+class Crew:
+    """Threads at work, as a context: they begin with it, and end with it, done or not.
+
+    Parameters
+    ----------
+    runs : Runs
+    works : iterator of Work
+        Taken in their order.
+    n_threads : int
+    bar : RunsProgress
+    deliver : Deliver
+        Called by the threads.
+    ended : function, optional
+        Called by each thread when it ends.
+
+    Attributes
+    ----------
+    n_diverged : int
+        How many networks did so far.
+    """
+
+    def __init__(
+        self,
+        runs: Runs,
+        works: Iterator[Work],
+        n_threads: int,
+        bar: RunsProgress,
+        deliver: Deliver,
+        ended: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._runs, self._works, self._bar, self._deliver, self._ended = runs, works, bar, deliver, ended
+        self._lock = Lock()
+        self._troubles: list[BaseException] = []
+        self.n_diverged = 0
+        # daemons: they must not keep the interpreter from ending
+        self._threads = [Thread(target=self._run, name="fastmlp", daemon=True) for _ in range(n_threads)]
+
+    def __enter__(self) -> Crew:
+        try:
+            for thread in self._threads:
+                thread.start()
+        except BaseException:  # the system has no more threads, or Ctrl-C
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Stop the threads; raise what one of them raised."""
+        self._bar.stop()
+        for thread in self._threads:
+            if thread.ident is not None and not sys.is_finalizing():  # then nothing but the caller's thread goes on
+                thread.join()
+        self._bar.close()
+        if self._troubles:
+            raise self._troubles[0]
+
+    def wait(self) -> None:
+        """Wait until all is done, and show the progress."""
+        while alive := [thread for thread in self._threads if thread.is_alive()]:
+            alive[0].join(_PATIENCE)
+            self.draw()
+
+    def draw(self) -> None:
+        """Show the progress, a few times a second at most."""
+        self._bar.draw()
+
+    def _run(self) -> None:
+        """Do works until none is left."""
+        try:
+            while (work := self._next()) is not None and self._do(work):
+                pass
+        except BaseException as trouble:
+            self._fail(trouble)
+        finally:
+            self._ended()
+
+    def _next(self) -> Work | None:
+        with self._lock:
+            return next(self._works, None)
+
+    def _do(self, work: Work) -> bool:
+        """Do a work; return whether to go on."""
+        report = self._bar.begin_run(work.n_networks)
+        try:
+            work.train(report, partial(self._hand_over, report))
+        except Stopped:
+            return False
+        except BaseException as trouble:
+            for number in work.numbers[:1]:
+                trouble.add_note(f"in a run of train_many with {self._runs[number]}")
+            self._fail(trouble)
+            return False
+        finally:
+            self._bar.end_run(report)
+        return True
+
+    def _hand_over(self, report: RunReport, numbers: Sequence[int], outcome: Alone | SideBySide) -> None:
+        self._deliver(numbers, outcome)
+        if outcome.n_diverged:
+            with self._lock:
+                self.n_diverged += outcome.n_diverged
+        networks = (trained(outcome, lane, self._runs[number]) for lane, number in enumerate(numbers))
+        self._bar.networks_done(report, len(numbers), ((one.settings, one.history) for one in networks))
+
+    def _fail(self, trouble: BaseException) -> None:
+        self._troubles.append(trouble)
+        self._bar.stop()
+
+
+class Deliveries:
+    """What a crew hands over, to be taken as it comes: a few works at most wait for that, and then their threads."""
+
+    def __init__(self, n_threads: int) -> None:
+        self._queue: SimpleQueue[tuple[Sequence[int], Alone | SideBySide] | None] = SimpleQueue()
+        self._room = Semaphore(_WAITING * n_threads)
+        self._at_work, self._closed = n_threads, False
+
+    def put(self, numbers: Sequence[int], outcome: Alone | SideBySide) -> None:
+        """Hand over; wait while there is no room for more."""
+        self._queue.put((numbers, outcome))
+        while not self._room.acquire(timeout=_PATIENCE):
+            if self._closed:
+                raise Stopped
+
+    def end(self) -> None:
+        """Called by each thread when it ends."""
+        self._queue.put(None)
+
+    def taken(self, draw: Callable[[], None]) -> Iterator[tuple[Sequence[int], Alone | SideBySide]]:
+        """What is handed over, until all threads have ended. ``draw`` is called now and then."""
+        while self._at_work:
+            draw()
+            try:
+                delivery = self._queue.get(timeout=_PATIENCE)
+            except Empty:
+                continue
+            if delivery is None:
+                self._at_work -= 1
+            else:
+                yield delivery
+                self._room.release()
+
+    def close(self) -> None:
+        """Let nobody wait any more."""
+        self._closed = True
