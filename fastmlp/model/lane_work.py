@@ -45,7 +45,7 @@ class Bench:
 
     def __init__(self, options: Options, data: TrainingData) -> None:
         self.options, self.data = options, data
-        self.n_samples = len(data.rows) - data.n_held_out
+        self.n_samples = data.n_trained
         self._idle: list[LaneRunner] = []
 
     @contextmanager

@@ -243,6 +243,7 @@ def test_what_a_callback_raises_ends_all_and_says_in_which_run(data):
 
 WATCHED = {
     "held out": {"validation_fraction": 0.2},
+    "held out of small classes": {"validation_fraction": 0.1, "y": np.arange(60) % 20, "n_classes": 20},
     "the last held out": {"validation_fraction": 0.25, "shuffle": False, "batch_size": "full"},
     "held out of numbers": {"validation_fraction": 0.2, "y": np.linspace(-1, 1, 60), "loss": "mse"},
     "validation data": {"validation_data": (np.ones((7, 3)), [0, 1] * 3 + [1]), "optimizer": "adam", "batch_size": 16},
@@ -265,6 +266,8 @@ def test_side_by_side_networks_are_evaluated_and_stopped_as_alone(data, options,
     options = {"epochs": 2, "dtype": dtype, **options}
     x, y = data[0], options.pop("y", data[1])
     spec = SPEC if y is data[1] else [*SPEC[:2], {"n": 1, "act": "linear"}]
+    if n_classes := options.pop("n_classes", 0):
+        spec = [*SPEC[:2], {"n": n_classes, "act": "softmax"}]
     grid = {"lr": [0.01, fastmlp.schedules.Cosine(0.02, epochs=60)], "l2": [0.0, 1e-3]}
     trained = fastmlp.train_many(x, y, spec, seeds=range(40), grid=grid, lanes=True, n_threads=2, **options)
     tolerance = 1e-10 if dtype == "float64" else 3e-5 if options["epochs"] == 2 else 1e-3
