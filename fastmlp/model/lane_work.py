@@ -264,7 +264,9 @@ class Relay:
         self._epochs[places] = self._since[places] = 0
         self._starts[places], self._best[places] = self._log.end, np.inf
         if self._restores:
-            runner.keep(np.isin(np.arange(len(self._here)), places))
+            new = np.zeros(len(self._here), bool)
+            new[places] = True
+            runner.keep(new)
 
     def _run_epoch(self, runner: LaneRunner, heard: Callable[[int], None]) -> np.ndarray:
         """Train all for an epoch, and evaluate them: their values, (n_quantities, n_lanes)."""
