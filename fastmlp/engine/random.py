@@ -86,9 +86,11 @@ class Orders:
         """The orders of the next epochs, (n_networks, epochs, n_rows), each network's contiguous; written to ``out``,
         where it is given."""
         rows, each = self._rows, self._rows.ndim > 1
+        shape = len(self._streams if self._by_kernel else self._generators), epochs, rows.shape[-1]
         if out is None:
-            n = len(self._streams if self._by_kernel else self._generators)
-            out = np.empty((n, epochs, rows.shape[-1]), np.int64)
+            out = np.empty(shape, np.int64)
+        elif out.shape != shape or not out[0].flags.c_contiguous:  # a kernel would write beyond it
+            raise ValueError(f"orders are {shape}, each network's contiguous; got room for {out.shape}")
         if self._by_kernel:
             _draw_orders(self._streams, rows, rows.shape[-1] if each else 0, out)
             return out

@@ -51,7 +51,7 @@ class Bench:
         if options.standardize:
             self.spec = standardised(options.spec, data.samples, data.rows, options.dtype)
             self.spec.check_range(options.dtype)
-        self.n_samples = len(data.rows) - data.n_held_out
+        self.n_samples = data.n_trained
         self._idle: list[LaneRunner] = []
 
     @contextmanager
@@ -270,7 +270,9 @@ class Relay:
         self._epochs[places] = self._since[places] = 0
         self._starts[places], self._best[places] = self._log.end, np.inf
         if self._restores:
-            runner.keep(np.isin(np.arange(len(self._here)), places))
+            new = np.zeros(len(self._here), bool)
+            new[places] = True
+            runner.keep(new)
 
     def _run_epoch(self, runner: LaneRunner, heard: Callable[[int], None]) -> np.ndarray:
         """Train all for an epoch, and evaluate them: their values, (n_quantities, n_lanes)."""

@@ -245,6 +245,11 @@ class TrainingData:
             return self.rows, None
         return self.split_of(rng.permutation(self.rows) if shuffle else self.rows, stratified)
 
+    @property
+    def n_trained(self) -> int:
+        """How many rows are left to train on; of small classes more or fewer are held out than their share."""
+        return len(self.split_of(self.rows)[0]) if self.n_held_out else len(self.rows)
+
     def split_of(self, rows: np.ndarray, stratified: bool = True) -> tuple[np.ndarray, np.ndarray]:
         """`split`, of rows in the order that was drawn."""
         held_out = np.zeros(len(rows), bool)

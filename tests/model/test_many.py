@@ -13,6 +13,8 @@ from itertools import product
 import numba
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import sparse
 
 import fastmlp
@@ -243,6 +245,7 @@ def test_what_a_callback_raises_ends_all_and_says_in_which_run(data):
 
 WATCHED = {
     "held out": {"validation_fraction": 0.2},
+    "held out of small classes": {"validation_fraction": 0.1, "y": np.arange(60) % 20, "n_classes": 20},
     "the last held out": {"validation_fraction": 0.25, "shuffle": False, "batch_size": "full"},
     "held out of numbers": {"validation_fraction": 0.2, "y": np.linspace(-1, 1, 60), "loss": "mse"},
     "validation data": {"validation_data": (np.ones((7, 3)), [0, 1] * 3 + [1]), "optimizer": "adam", "batch_size": 16},
@@ -265,6 +268,8 @@ def test_side_by_side_networks_are_evaluated_and_stopped_as_alone(data, options,
     options = {"epochs": 2, "dtype": dtype, **options}
     x, y = data[0], options.pop("y", data[1])
     spec = SPEC if y is data[1] else [*SPEC[:2], {"n": 1, "act": "linear"}]
+    if n_classes := options.pop("n_classes", 0):
+        spec = [*SPEC[:2], {"n": n_classes, "act": "softmax"}]
     grid = {"lr": [0.01, fastmlp.schedules.Cosine(0.02, epochs=60)], "l2": [0.0, 1e-3]}
     trained = fastmlp.train_many(x, y, spec, seeds=range(40), grid=grid, lanes=True, n_threads=2, **options)
     tolerance = 1e-10 if dtype == "float64" else 3e-5 if options["epochs"] == 2 else 1e-3
@@ -278,6 +283,39 @@ def test_side_by_side_networks_are_evaluated_and_stopped_as_alone(data, options,
             np.testing.assert_allclose(one.history[name], values, rtol=tolerance, atol=tolerance)
         lengths.add(history.epochs)
     assert len(lengths) > 1 or options["epochs"] == 2
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    n_samples=st.integers(6, 70),
+    n_classes=st.integers(2, 4),
+    n_networks=st.sampled_from([1, 2, 40]),
+    hidden=st.lists(st.integers(1, 6), max_size=2),
+    options=st.fixed_dictionaries(
+        {
+            "batch_size": st.sampled_from([1, 4, "full"]),
+            "optimizer": st.sampled_from(["sgd", "adam"]),
+            "shuffle": st.booleans(),
+            "l2": st.sampled_from([0.0, 0.01]),
+            "init": st.sampled_from(["auto", "he_normal", "orthogonal", fastmlp.init.Uniform(0, 0.1)]),
+            "validation_fraction": st.sampled_from([0.0, 0.2, 0.5]),
+            "early_stopping": st.sampled_from([None, 1, fastmlp.EarlyStopping("loss", patience=2, restore_best=False)]),
+            "lr": st.sampled_from([0.01, fastmlp.schedules.Cosine(0.02, epochs=5)]),
+        }
+    ),
+)
+def test_side_by_side_or_alone_whatever_the_options(n_samples, n_classes, n_networks, hidden, options):
+    rng = np.random.default_rng(n_samples)
+    x, y = rng.normal(size=(n_samples, 3)), rng.integers(0, n_classes, n_samples)
+    spec = [SPEC[0], *({"n": n, "act": "tanh"} for n in hidden), {"n": n_classes, "act": "softmax"}]
+    options = {**options, "epochs": 3, "dtype": "float64"}
+    trained = fastmlp.train_many(x, y, spec, seeds=range(n_networks), lanes=True, n_threads=2, **options)
+    for one in (trained[0], trained[-1]):
+        model, history = fastmlp.train(x, y, spec, seed=one.settings["seed"], **options)
+        np.testing.assert_allclose(one.model.params, model.params, rtol=1e-9, atol=1e-9)
+        assert one.history.keys() == history.keys()
+        for name, values in history.items():
+            np.testing.assert_allclose(one.history[name], values, rtol=1e-9, atol=1e-9)
 
 
 def test_a_network_in_a_relay_does_not_depend_on_the_others(data):
