@@ -426,6 +426,8 @@ class _Reader:
                 scalings.append(node)
                 end = next(name for name in node.input if name not in self._constants)
         for node in reversed(scalings):
+            for name in self._constants.keys() & set(node.input):
+                self._row(self._constants[name], self._chain.width, _where(node))
             self._scale(node, _where(node))
 
     def _scaler(self, node: onnx.NodeProto, inputs: Sequence[str], where: str) -> bool:

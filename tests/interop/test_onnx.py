@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -162,6 +163,7 @@ FORMULAS = {
              node("Sub", ["3", "one"], ["y"])],
 }  # fmt: skip
 NUMBERS = {"zero": 0, "one": 1, "minus_one": -1, "two": 2, "six": 6, "slopes": [0.25, 0.25], "unlike": [0.1, 0.2]}
+DOUBLED = [node("Mul", [name, "two"], [other]) for name, other in pairwise(["z", "z1", "z2", "z3", "z4", "y"])]
 CONSTANTS = {"w": W, "b": B} | {name: np.float32(value) for name, value in NUMBERS.items()}
 
 
@@ -182,7 +184,9 @@ def test_formulas_are_recognised_by_their_values(act, tmp_path):
         ([Z, node("Gelu", ["z"], ["y"], approximate="tanh", name="g")], "node Gelu 'g' is none of the activations"),
         ([Z, node("Clip", ["z", "zero", "six"], ["y"])], "node Clip is none of the activations"),
         ([Z, node("PRelu", ["z", "unlike"], ["y"])], "node PRelu is none of the activations"),
-        ([Z, node("Mul", ["z", "two"], ["y"])], "node Mul is none of the activations"),
+        ([Z, node("Mul", ["z", "two"], ["m"]), node("Tanh", ["m"], ["y"])], "node Mul, node Tanh is none of"),
+        ([Z, *DOUBLED], "node Mul, node Mul, node Mul, node Mul, … is none of"),
+        ([Z, node("Add", ["z", "column"], ["y"])], r"node Add has constants of shape \(2, 1\)"),
         ([node("Relu", ["x"], ["r"]), node("Gemm", ["r", "w"], ["y"], transB=1)], "Relu comes before the first layer"),
         ([Z, node("Relu", ["z"], ["r"]), node("MatMul", ["r", "two_two"], ["p"]), node("Add", ["p", "z"], ["y"])],
          "node Add takes up 'z' again"),
@@ -194,7 +198,7 @@ def test_formulas_are_recognised_by_their_values(act, tmp_path):
         ([node("Gemm", ["x", "w", "column"], ["y"], transB=1)], r"constants of shape \(2, 1\)"),
         ([Z, node("Reshape", ["z", "pairs"], ["y"])], "node Reshape has no place"),
         ([Z, node("Relu", ["z"], ["r"]), node("Tanh", ["r"], ["y"])], "node Relu, node Tanh is none of"),
-        ([Z, node("Sub", ["z", "b"], ["y"])], "node Sub is none"),
+        ([Z, node("Sub", ["b", "z"], ["y"])], "node Sub multiplies outputs by -1"),
         ([node("Gemm", ["x", "half", "b"], ["y"], transB=1)], "'half' is FLOAT16"),
         ([node("Add", ["two_two", "column"], ["c"]), node("MatMul", ["x", "c"], ["y"])], "computes with constants"),
         ([node("Identity", ["two_two"], ["y"])], "does not depend on the input"),
