@@ -198,7 +198,7 @@ def test_xor_regression_and_multilabel_learn():
 
 
 def test_mnist_as_promised(mnist):
-    """The tutorial's experiment reaches 82 % in the median of five seeds; all of MNIST 97.8 % in four epochs."""
+    """In the median of seeds the tutorial's experiment reaches 82 %, and all of MNIST 97.8 % in four epochs."""
     (x, y), test = mnist
     first = {"n": 784, "act": None, "scale": 1 / 255}
     small = [first, {"n": 10, "act": "relu"}, {"n": 10, "act": "softmax"}]
@@ -208,5 +208,8 @@ def test_mnist_as_promised(mnist):
         reached.append(model.evaluate(*test)["accuracy"])
     assert np.median(reached) >= 0.82
     wide = [first, {"n": 128, "act": "relu"}, {"n": 10, "act": "softmax"}]
-    model, _ = fastmlp.train(x, y, wide, lr=lambda epoch: 0.03 * 0.5**epoch, epochs=4, seed=0)
-    assert model.evaluate(*test)["accuracy"] >= 0.978
+    reached = []
+    for seed in range(3):
+        model, _ = fastmlp.train(x, y, wide, lr=lambda epoch: 0.03 * 0.5**epoch, epochs=4, seed=seed)
+        reached.append(model.evaluate(*test)["accuracy"])
+    assert np.median(reached) >= 0.978
