@@ -106,7 +106,8 @@ def train(
     loss : str or Loss, optional
         Used instead of the spec's ``cost``; both given and different is an error.
     metrics : name, function of (y, y_hat), or list of either, optional
-        Added to the history beside loss and accuracy, each under a name of its own. They need the epoch's outputs,
+        "f1", "roc_auc", "rmse" and others of `fastmlp.metrics`, or functions of one's own. Added to the history beside
+        loss and accuracy, each under a name of its own. They need the epoch's outputs,
         (n_samples, n_out), in memory. A function with a parameter ``sample_weight`` gets the samples' weights, or None.
     shuffle : bool
         A new random permutation each epoch, ``numpy.random.default_rng(seed).permutation(n_samples)``, or rows as
