@@ -146,8 +146,8 @@ def train(
     callbacks : function or list of functions
         Each is called after every epoch with a state that has ``epoch``, ``model``, ``history`` and ``stop()``.
     progress : bool, optional
-        None shows a live line when standard error is a terminal; True also prints a line an epoch elsewhere; False
-        shows nothing.
+        None shows a live line when standard error is a terminal or a Jupyter notebook's; True also prints a line an
+        epoch elsewhere; False shows nothing.
     checkpoint : path or Checkpoint, optional
         A file that keeps the run after each epoch. Where it is there already, training goes on from it, whatever ended
         it, and ends with the same bits as without an interruption. A run that ended is returned at once; more
