@@ -53,9 +53,9 @@ class Progress:
     def __init__(
         self, progress: bool | None, epochs: int, samples: int, done: int = 0, stream: TextIO | None = None
     ) -> None:
-        self._stream = stream or sys.stderr
+        self._stream = _open(stream or sys.stderr)
         self._live = None if progress is False else _live_line(self._stream)
-        self._lines = progress is True and self._live is None
+        self._lines = progress is True and self._live is None and self._stream is not None
         self._epochs, self._samples, self._before = epochs, samples, done * samples
         self._begin = time.perf_counter()
         self._drawn = 0.0
@@ -153,9 +153,9 @@ class RunsProgress:
     """
 
     def __init__(self, progress: bool | None, runs: int, stream: TextIO | None = None) -> None:
-        self._stream = stream or sys.stderr
+        self._stream = _open(stream or sys.stderr)
         self._live = None if progress is False else _live_line(self._stream)
-        self._lines = progress is True and self._live is None
+        self._lines = progress is True and self._live is None and self._stream is not None
         self._runs, self._done, self._samples = runs, 0, 0
         self._begin = time.perf_counter()
         self._reports: list[RunReport] = []  # of the runs under way
@@ -277,11 +277,16 @@ class _NotebookLine:
         pass
 
 
-def _live_line(stream: TextIO) -> _LiveLine | None:
+def _open(stream: TextIO | None) -> TextIO | None:
+    """Return the stream, or None where nothing can be written: programs without a console have no standard error."""
+    return None if getattr(stream, "closed", False) else stream
+
+
+def _live_line(stream: TextIO | None) -> _LiveLine | None:
     """Return what a live line can be drawn on: the stream if it is a terminal, a notebook if it writes into one."""
     if type(stream).__module__.partition(".")[0] == "ipykernel":
         return _NotebookLine()
-    return _TerminalLine(stream) if stream.isatty() else None
+    return _TerminalLine(stream) if stream is not None and hasattr(stream, "isatty") and stream.isatty() else None
 
 
 def _bar(share: float, width: int) -> str:

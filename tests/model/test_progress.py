@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
@@ -38,6 +39,33 @@ def test_epochs_trained_together_have_one_speed(capsys, monkeypatch):
     lines = capsys.readouterr().err.splitlines()
     assert [line.split()[1] for line in lines] == [f"{epoch}/40" for epoch in range(1, 31)]
     assert [line.rpartition("  ")[2] for line in lines] == ["500 samples/s"] * 10 + ["750 samples/s"] * 20
+
+
+class Writer:
+    """A stream of somebody's own, that can be written to and nothing else."""
+
+    def __init__(self):
+        self.text = ""
+
+    def write(self, text):
+        self.text += text
+
+    def flush(self):
+        pass
+
+
+@pytest.mark.parametrize("progress", [None, True])
+def test_standard_error_may_be_anything_or_nothing(progress, monkeypatch, capsys):
+    """Programs without a console have none, as under pythonw."""
+    x, spec = np.ones((6, 2)), [{"n": 2, "act": None}, {"n": 2, "act": "linear"}]
+    closed, writer = io.StringIO(), Writer()
+    closed.close()
+    for stream in (None, closed, writer):
+        monkeypatch.setattr(sys, "stderr", stream)
+        fastmlp.train(x, x, spec, epochs=2, progress=progress)
+        fastmlp.train_many(x, x, [spec], epochs=2, progress=progress)
+    assert writer.text.count("loss") == (3 if progress else 0)
+    assert capsys.readouterr().out == ""
 
 
 WHERE, SPEED = ["epoch 30/30", "0:12 left"], "123k samples/s"
