@@ -351,7 +351,7 @@ METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
         Metric("mse", mse, "mean of (y − ŷ)²"),
-        Metric("rmse", rmse, "its square root, of each output"),
+        Metric("rmse", rmse, "square root of the mean of (y − ŷ)², the mean over the outputs"),
         Metric("mae", mae, "mean of abs(y − ŷ)"),
         Metric("mape", mape, "mean of abs(y − ŷ) / abs(y), a share", ("numbers",)),
         Metric("mbe", mbe, "mean of y − ŷ"),
