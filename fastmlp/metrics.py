@@ -1,6 +1,7 @@
-"""Metrics by name: functions of the true and the predicted outputs, both (n_samples, n_out).
+"""The registry of metrics: functions of the true and the predicted outputs, both (n_samples, n_out).
 
-Each takes ``sample_weight`` (n_samples,) as well, and is then Σ w v / Σ w over the samples.
+Each takes ``sample_weight`` (n_samples,) as well: weight 2 is two copies of a sample, weight 0 none. Classes are
+columns of which the largest is the answer; one column is two classes, the second where it is above one half.
 """
 
 from __future__ import annotations
@@ -8,7 +9,9 @@ from __future__ import annotations
 import inspect
 import math
 import re
+import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -18,9 +21,12 @@ from .base.checks import check_choice
 from .base.suggest import unknown_name
 from .spec import Spec
 
-__all__ = ["METRICS", "accuracy", "cross_entropy", "label_accuracy", "mae", "mbe", "mse", "r2", "top_k"]
+__all__ = [
+    "METRICS", "Metric", "accuracy", "average_precision", "balanced_accuracy", "cross_entropy", "f1", "label_accuracy",
+    "log_loss", "mae", "mape", "mbe", "mse", "precision", "r2", "recall", "rmse", "roc_auc", "top_k",
+]  # fmt: skip
 
-Metric = Callable[..., float]
+MetricFunction = Callable[..., float]
 Weights = np.ndarray | None
 
 
@@ -38,25 +44,29 @@ def _weighted_mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return np.average(np.asarray(values, np.float64), axis=0, weights=weights)
 
 
+def _errors(y: np.ndarray, y_hat: np.ndarray) -> np.ndarray:
+    """y - y_hat in float64, whose square has room."""
+    return np.subtract(y, y_hat, dtype=np.float64)
+
+
 def mse(y: np.ndarray, y_hat: np.ndarray, sample_weight: Weights = None) -> float:
     """Mean of (y - y_hat)²."""
-    return _mean((y - y_hat) ** 2, sample_weight)
+    return _mean(_errors(y, y_hat) ** 2, sample_weight)
 
 
 def mae(y: np.ndarray, y_hat: np.ndarray, sample_weight: Weights = None) -> float:
     """Mean of |y - y_hat|."""
-    return _mean(np.abs(y - y_hat), sample_weight)
+    return _mean(np.abs(_errors(y, y_hat)), sample_weight)
 
 
 def mbe(y: np.ndarray, y_hat: np.ndarray, sample_weight: Weights = None) -> float:
     """Mean of y - y_hat."""
-    return _mean(y - y_hat, sample_weight)
+    return _mean(_errors(y, y_hat), sample_weight)
 
 
 def r2(y: np.ndarray, y_hat: np.ndarray, sample_weight: Weights = None) -> float:
     """1 - residual / total sum of squares, the mean over the outputs; a constant output counts 1 when met, else 0."""
-    weights = np.ones(len(y)) if sample_weight is None else np.asarray(sample_weight, np.float64)
-    y, y_hat, weights = y[weights > 0].astype(np.float64), y_hat[weights > 0], weights[weights > 0]
+    y, y_hat, weights = _counted(y.astype(np.float64), y_hat, sample_weight)
     residual, total = weights @ (y - y_hat) ** 2, weights @ (y - _weighted_mean(y, weights)) ** 2
     varies = np.any(y != y[0], axis=0) & (total > 0)
     of_constant = np.where(np.isnan(residual), np.nan, residual == 0)
@@ -86,16 +96,327 @@ def cross_entropy(y: np.ndarray, y_hat: np.ndarray, sample_weight: Weights = Non
     return _mean(-np.sum(y * logs, axis=1), sample_weight)
 
 
-METRICS: dict[str, Metric] = {f.__name__: f for f in (mse, mae, mbe, r2, accuracy, top_k, cross_entropy)}
-"""Every metric by its name; "top_3" and the like also name one, and "accuracy" of several labels is label_accuracy."""
+def rmse(y: np.ndarray, y_hat: np.ndarray, sample_weight: Weights = None) -> float:
+    """Square root of the mean of (y - y_hat)², the mean over the outputs."""
+    y, y_hat, weights = _counted(y, y_hat, sample_weight)
+    return float(np.mean(np.sqrt(_weighted_mean(_errors(y, y_hat) ** 2, weights))))
 
 
-def named_metrics(metrics: Any, spec: Spec) -> dict[str, Metric]:
+def mape(y: np.ndarray, y_hat: np.ndarray, sample_weight: Weights = None) -> float:
+    """Mean of |y - y_hat| / |y|, a share, not a percentage; |y| is taken as 2.2e-16 at least."""
+    return _mean(np.abs(_errors(y, y_hat)) / np.maximum(np.abs(y), np.finfo(np.float64).eps), sample_weight)
+
+
+def log_loss(y: np.ndarray, y_hat: np.ndarray, sample_weight: Weights = None) -> float:
+    """Mean of -Σ y log y_hat over the classes, with y_hat kept as far from 0 and 1 as its dtype tells 1 from less."""
+    if y.shape[1] == 1:
+        y, y_hat = np.hstack([1 - y, y]), np.hstack([1 - y_hat, y_hat])
+    least = np.finfo(y_hat.dtype).eps
+    logs = np.log(np.clip(y_hat, least, 1 - least), dtype=np.float64)
+    return _mean(-np.sum(y * logs, axis=1), sample_weight)
+
+
+def precision(
+    y: np.ndarray,
+    y_hat: np.ndarray,
+    average: str | None = None,
+    labels: bool = False,
+    sample_weight: Weights = None,
+) -> float:
+    """Share of right ones among the samples that were found to be of a class; 0 where none was.
+
+    ``average`` is "binary" (the second of two classes), "macro" (the mean over the classes that are in y or found),
+    "weighted" (by their share of y) or "micro" (all decisions together); None: binary for two classes, else macro.
+    With ``labels`` each of several outputs is a label of its own, found above one half. NaN finds nothing.
+    """
+    hits, found, _, there = _decisions(y, y_hat, average, labels, sample_weight)
+    return _averaged(_ratio(hits, found), there)
+
+
+def recall(
+    y: np.ndarray,
+    y_hat: np.ndarray,
+    average: str | None = None,
+    labels: bool = False,
+    sample_weight: Weights = None,
+) -> float:
+    """Share of a class's samples that were found to be of it; 0 where it has none. The rest as in `precision`."""
+    hits, _, right, there = _decisions(y, y_hat, average, labels, sample_weight)
+    return _averaged(_ratio(hits, right), there)
+
+
+def f1(
+    y: np.ndarray,
+    y_hat: np.ndarray,
+    average: str | None = None,
+    labels: bool = False,
+    sample_weight: Weights = None,
+) -> float:
+    """Harmonic mean of a class's precision and recall; 0 where it is neither in y nor found. See `precision`."""
+    hits, found, right, there = _decisions(y, y_hat, average, labels, sample_weight)
+    return _averaged(_ratio(2 * hits, found + right), there)
+
+
+def balanced_accuracy(y: np.ndarray, y_hat: np.ndarray, sample_weight: Weights = None) -> float:
+    """Mean of the classes' recalls, over the classes that are in y."""
+    y, y_hat, weights = _counted(y, y_hat, sample_weight)
+    right, found = _answers(y, y_hat, False)
+    shares = _ratio(weights @ (right & found), weights @ right)
+    return float(np.mean(shares[right.any(axis=0)]))
+
+
+def roc_auc(y: np.ndarray, y_hat: np.ndarray, labels: bool = False, sample_weight: Weights = None) -> float:
+    """Area under the receiver operating characteristic: how often a sample of a class has a larger output than one that
+    is not of it, ties counting half. The second of two classes against the first; of more, or of ``labels``, the mean
+    over each against the rest. NaN, with a warning, where a class has no samples, or all.
+    """
+    y, y_hat, weights = _counted(y, y_hat, sample_weight)
+    truth, scores = _rankings(y, y_hat, labels)
+    if np.isnan(scores).any():
+        return math.nan
+    defined = truth.any(axis=0) & ~truth.all(axis=0)
+    if not defined.all():
+        which = int(np.argmin(defined)) if truth.shape[1] > 1 else 1
+        what = "label" if labels else "class"
+        message = f"roc_auc is undefined (NaN): {what} {which} has none of these {len(y)} samples, or all of them"
+        warnings.warn(message, UserWarning, stacklevel=2)
+        return math.nan
+    areas = []
+    for true, score in zip(truth.T, scores.T, strict=True):
+        hits, others = _ranked(true, score, weights)
+        hits, others = np.append(0.0, hits / hits[-1]), np.append(0.0, others / others[-1])
+        areas.append(np.sum(np.diff(others) * (hits[1:] + hits[:-1]) / 2))
+    return float(np.mean(areas))
+
+
+def average_precision(y: np.ndarray, y_hat: np.ndarray, labels: bool = False, sample_weight: Weights = None) -> float:
+    """Σ (R_k - R_k-1) P_k, with recall R and precision P of the samples down to the k-th largest output; 0 for a class
+    without samples. The second of two classes; of more, or of ``labels``, the mean over each against the rest.
+    """
+    y, y_hat, weights = _counted(y, y_hat, sample_weight)
+    truth, scores = _rankings(y, y_hat, labels)
+    if np.isnan(scores).any():
+        return math.nan
+    values = []
+    for true, score in zip(truth.T, scores.T, strict=True):
+        hits, others = _ranked(true, score, weights)
+        values.append(np.sum(np.diff(hits, prepend=0.0) * hits / (hits + others)) / (hits[-1] or 1.0))
+    return float(np.mean(values))
+
+
+def _counted(y: np.ndarray, y_hat: np.ndarray, sample_weight: Weights) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The samples that count, and their weights, float64, (n_samples,)."""
+    if sample_weight is None:
+        return y, y_hat, np.ones(len(y))
+    weights = np.asarray(sample_weight, np.float64)
+    counted = weights > 0
+    if not counted.any():
+        raise ValueError("sample_weight is zero for all samples: there is nothing to measure")
+    return (y, y_hat, weights) if counted.all() else (y[counted], y_hat[counted], weights[counted])
+
+
+def _answers(y: np.ndarray, y_hat: np.ndarray, labels: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Which classes or labels are right, and which were found, bool, (n_samples, n) each."""
+    if labels and y.shape[1] > 1:
+        return y > 0.5, y_hat > 0.5
+    if y.shape[1] == 1:
+        return np.hstack([y <= 0.5, y > 0.5]), np.hstack([y_hat <= 0.5, y_hat > 0.5])
+    classes = np.arange(y.shape[1])
+    right, found = (np.argmax(values, axis=1)[:, None] == classes for values in (y, y_hat))
+    return right, found & ~np.isnan(y_hat).any(axis=1, keepdims=True)
+
+
+def _rankings(y: np.ndarray, y_hat: np.ndarray, labels: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Who is of a class, and the outputs that should tell so, (n_samples, n) each: of two classes, the second's."""
+    right, _ = _answers(y, y_hat, labels)
+    n_out = y.shape[1]
+    return (right[:, 1:], y_hat[:, -1:]) if n_out == 1 or (n_out == 2 and not labels) else (right, y_hat)
+
+
+def _ranked(true: np.ndarray, score: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The weight of true samples, and of the others, with an output as large as each different one, or larger; the
+    largest output comes first."""
+    order = np.argsort(-score, kind="stable")
+    true, score, weights = true[order], score[order], weights[order]
+    last = np.append(np.flatnonzero(score[1:] != score[:-1]), len(score) - 1)  # of those that are the same
+    return np.cumsum(weights * true)[last], np.cumsum(weights * ~true)[last]
+
+
+def _decisions(
+    y: np.ndarray, y_hat: np.ndarray, average: str | None, labels: bool, sample_weight: Weights
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Weights of the samples that are rightly found to be of a class, that are found to be, and that are of it, and how
+    much each class counts: (n,) each, one for each class that is averaged over."""
+    y, y_hat, weights = _counted(y, y_hat, sample_weight)
+    right, found = _answers(y, y_hat, labels)
+    hits, n_found, n_right = (weights @ those for those in (right & found, found, right))
+    several = labels and y.shape[1] > 1
+    if average is None:
+        average = "macro" if several or len(hits) > 2 else "binary"
+    check_choice(average, "average", ("binary", "macro", "weighted", "micro"))
+    if average == "binary":
+        if several or len(hits) > 2:
+            raise ValueError(f"average='binary' is for two classes, there are {len(hits)}; use 'macro'")
+        hits, n_found, n_right = hits[1:], n_found[1:], n_right[1:]
+    if average == "micro":
+        hits, n_found, n_right = (those.sum(keepdims=True) for those in (hits, n_found, n_right))
+    if average == "weighted":
+        return hits, n_found, n_right, n_right
+    counts = n_found + n_right > 0 if average == "macro" and not several else np.ones(len(hits), bool)
+    return hits, n_found, n_right, counts.astype(np.float64)
+
+
+def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """part / whole, and 0 where there is nothing."""
+    return np.divide(part, whole, out=np.zeros(len(whole)), where=whole > 0)
+
+
+def _averaged(values: np.ndarray, weights: np.ndarray) -> float:
+    """Σ w v / Σ w, and 0 where there is nothing."""
+    return float(values @ weights / (weights.sum() or 1.0))
+
+
+_OUTPUTS = {
+    "classes": "one output a class",
+    "two classes": "one sigmoid output",
+    "labels": "a sigmoid output a label",
+    "numbers": "numbers",
+}  # what a network's outputs may be, in words
+_CLASSES = ("classes", "two classes")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric of the registry.
+
+    Parameters
+    ----------
+    name : str
+    function : callable
+        Its value for y and y_hat, both (n_samples, n_out), and ``sample_weight``, (n_samples,) or None.
+    text : str
+        What it is, in a few words.
+    outputs : tuple of str
+        What it is for, of "classes", "two classes" (one sigmoid output), "labels" and "numbers".
+    higher_is_better : bool
+    probabilities : bool
+        Whether the outputs must be softmax or sigmoid.
+    of_labels : callable, optional
+        The function where outputs are sigmoids, each a label of its own.
+    """
+
+    name: str
+    function: MetricFunction
+    text: str
+    outputs: tuple[str, ...] = tuple(_OUTPUTS)
+    higher_is_better: bool = False
+    probabilities: bool = False
+    of_labels: MetricFunction | None = None
+
+    def __call__(self, y: np.ndarray, y_hat: np.ndarray, **options: Any) -> float:
+        return self.function(y, y_hat, **options)
+
+    def fits(self, spec: Spec) -> bool:
+        """Whether it says something of a network's outputs."""
+        probable = spec.layers[-1].act.name in ("softmax", "sigmoid")
+        return _outputs(spec) in self.outputs and (probable or not self.probabilities)
+
+    def function_for(self, spec: Spec) -> MetricFunction:
+        """Its function for a network's outputs, which it fits."""
+        return self.of_labels if spec.multilabel and self.of_labels else self.function
+
+
+def _averages(function: MetricFunction, text: str) -> list[Metric]:
+    """The metrics that a function with the option ``average`` makes, one for each of them."""
+    words = {
+        "": "of the second of two classes, else as `_macro`",
+        "macro": "the mean over classes or labels",
+        "weighted": "the mean by their number of samples",
+        "micro": "of all decisions together",
+    }
+    return [
+        Metric(
+            "_".join(filter(None, (function.__name__, average))),
+            partial(function, average=average) if average else function,
+            f"{text}: {words[average]}",
+            (*_CLASSES, "labels"),
+            higher_is_better=True,
+            of_labels=partial(function, average=average or None, labels=True),
+        )
+        for average in words
+    ]
+
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric("mse", mse, "mean of (y − ŷ)²"),
+        Metric("rmse", rmse, "square root of the mean of (y − ŷ)², the mean over the outputs"),
+        Metric("mae", mae, "mean of abs(y − ŷ)"),
+        Metric("mape", mape, "mean of abs(y − ŷ) / abs(y), a share", ("numbers",)),
+        Metric("mbe", mbe, "mean of y − ŷ"),
+        Metric("r2", r2, "1 − Σ (y − ŷ)² / Σ (y − mean)²", higher_is_better=True),
+        Metric(
+            "accuracy",
+            accuracy,
+            "share of right classes, or labels",
+            (*_CLASSES, "labels"),
+            higher_is_better=True,
+            of_labels=label_accuracy,
+        ),
+        Metric("balanced_accuracy", balanced_accuracy, "mean of the classes' recalls", _CLASSES, higher_is_better=True),
+        Metric(
+            "top_k",
+            top_k,
+            "share of right classes among the 5 largest outputs, or of 3: `top_3`",
+            ("classes",),
+            higher_is_better=True,
+        ),
+        *_averages(precision, "share of right ones among those found"),
+        *_averages(recall, "share of those found among the right ones"),
+        *_averages(f1, "harmonic mean of precision and recall"),
+        *(
+            Metric(
+                function.__name__,
+                function,
+                text,
+                (*_CLASSES, "labels"),
+                higher_is_better=True,
+                of_labels=partial(function, labels=True),
+            )
+            for function, text in (
+                (roc_auc, "area under the ROC curve, one class against the rest, the mean"),
+                (average_precision, "area under the precision-recall curve in steps, the mean"),
+            )
+        ),
+        Metric("log_loss", log_loss, "mean of −log of the right class's probability", _CLASSES, probabilities=True),
+        Metric(
+            "cross_entropy",
+            cross_entropy,
+            "mean of −Σ y log ŷ, as the loss of that name",
+            ("classes",),
+            probabilities=True,
+        ),
+    )
+}
+"""Every metric by its name; "top_3" and the like also name one."""
+
+ALIASES = {
+    "mean_squared_error": "mse", "root_mean_squared_error": "rmse", "mean_absolute_error": "mae",
+    "mean_absolute_percentage_error": "mape", "r2_score": "r2", "accuracy_score": "accuracy", "acc": "accuracy",
+    "balanced_accuracy_score": "balanced_accuracy", "precision_score": "precision", "recall_score": "recall",
+    "f1_score": "f1", "roc_auc_score": "roc_auc", "roc_auc_ovr": "roc_auc", "auc": "roc_auc",
+    "average_precision_score": "average_precision",
+}  # fmt: skip
+"""Other names, scikit-learn's among them, and the registry's for each."""
+
+
+def named_metrics(metrics: Any, spec: Spec) -> dict[str, MetricFunction]:
     """Return the metrics that the ``metrics`` argument means, by name, as functions of (y, y_hat, *, sample_weight).
 
     The argument is a name (also "top_3", …), a function of (y, y_hat), which also gets ``sample_weight`` (None where no
-    weights are given) if it has a parameter of that name, a list of these, or None. "accuracy" of several labels is
-    `label_accuracy`. ValueError for two metrics of one name, and for names that the history has already.
+    weights are given) if it has a parameter of that name, a list of these, or None. A result has the name that was
+    asked for. ValueError for a metric that does not fit the network, two of one name, and names that the history has.
     """
     if metrics is None:
         return {}
@@ -104,12 +425,14 @@ def named_metrics(metrics: Any, spec: Spec) -> dict[str, Metric]:
     if not isinstance(metrics, Sequence):
         raise TypeError(f"metrics must be names or functions, got {type(metrics).__name__}")
     found: dict[str, Any] = {}
-    result: dict[str, Metric] = {}
+    result: dict[str, MetricFunction] = {}
     for metric in metrics:
+        if isinstance(metric, Metric):
+            metric = metric.name
         name = metric if isinstance(metric, str) else getattr(metric, "__name__", type(metric).__name__)
         if found.setdefault(name, metric) is not metric and found[name] != metric:
             raise ValueError(f"metrics: two are called {name!r}; give each a name of its own: function.__name__ = …")
-        if isinstance(metric, str) or METRICS.get(name) is metric:
+        if isinstance(metric, str) or (name in METRICS and METRICS[name].function == metric):
             result[name] = _built_in(name, spec)
         elif callable(metric):
             result[name] = _users(metric, name, spec)
@@ -118,19 +441,43 @@ def named_metrics(metrics: Any, spec: Spec) -> dict[str, Metric]:
     return result
 
 
-def _built_in(name: str, spec: Spec) -> Metric:
+def _entry(name: str) -> tuple[Metric | None, int | None]:
+    """The registry's metric of that name, in either case, or by an alias, and k where it is "top_3" or the like."""
+    known = name.lower()
+    match = re.fullmatch(r"top_([1-9]\d*)", known)
+    return METRICS.get("top_k" if match else ALIASES.get(known, known)), int(match[1]) if match else None
+
+
+def _built_in(name: str, spec: Spec) -> MetricFunction:
     """Return the metric of that name, if it says something of the network's outputs."""
-    match = re.fullmatch(r"top_([1-9]\d*)", name)
-    if name not in METRICS and not match:
-        raise unknown_name(name, METRICS, "metrics")
-    if name == "accuracy" and spec.multilabel:
-        return label_accuracy
-    if (name in ("accuracy", "top_k") or match) and (spec.multilabel or spec.n_out == 1):
-        raise ValueError(f"metrics: {name} needs one output a class; this network has {_outputs_in_words(spec)}")
-    return partial(top_k, k=int(match[1])) if match else METRICS[name]
+    metric, k = _entry(name)
+    if metric is None:
+        raise _unknown(name)
+    if not metric.fits(spec):
+        needs = " or ".join(_OUTPUTS[outputs] for outputs in metric.outputs)
+        needs += ", softmax or sigmoid" if metric.probabilities else ""
+        fitting = ", ".join(other.name for other in METRICS.values() if other.fits(spec))
+        raise ValueError(
+            f"metrics: {name} needs {needs}; this network has {_outputs_in_words(spec)}, for which there are {fitting}"
+        )
+    function = metric.function_for(spec)
+    return function if k is None else partial(function, k=k)
 
 
-def _users(metric: Callable[..., Any], name: str, spec: Spec) -> Metric:
+def _unknown(name: str) -> ValueError:
+    """Make the error for a name that is no metric's, with what may have been meant."""
+    if name == "loss" or name.startswith("val_"):
+        return ValueError(f"metrics: {name!r} is in the history by itself; leave it out")
+    opposite, _ = _entry(name.removeprefix("neg_"))
+    if name.startswith("neg_") and opposite is not None:
+        return ValueError(
+            f"metrics: unknown {name!r}; ask for {opposite.name!r}: it is not negated, and early stopping knows that "
+            "lower is better"
+        )
+    return unknown_name(name, [*METRICS, *ALIASES], "metrics")
+
+
+def _users(metric: Callable[..., Any], name: str, spec: Spec) -> MetricFunction:
     """Return a user's function as one that takes ``sample_weight``, unless its name is the history's own."""
     has_accuracy = spec.multilabel or spec.one_of_many
     if name == "loss" or name.startswith("val_") or (name == "accuracy" and has_accuracy):
@@ -150,9 +497,17 @@ def _outputs_in_words(spec: Spec) -> str:
     return f"{spec.n_out} {spec.layers[-1].act.name} output{'s' if spec.n_out > 1 else ''}"
 
 
+def _outputs(spec: Spec) -> str:
+    """What a network's outputs are: a key of ``_OUTPUTS``."""
+    if spec.multilabel:
+        return "two classes" if spec.n_out == 1 else "labels"
+    return "classes" if spec.one_of_many else "numbers"
+
+
 def higher_is_better(name: str) -> bool:
-    """True for accuracy, r2 and top_k; losses, errors and metrics of a user's own count as lower-is-better."""
-    return name in ("accuracy", "r2") or name.startswith("top_")
+    """The direction of the registry's metric of that name; anything else counts as lower-is-better."""
+    metric, _ = _entry(name)
+    return metric is not None and metric.higher_is_better
 
 
 def improvements(history: Mapping[str, Sequence[float]], monitor: str | None, min_delta: float) -> list[bool]:

@@ -219,7 +219,8 @@ class ReduceOnPlateau(Schedule):
     """A rate that begins at lr, and is multiplied by ``factor`` whenever ``monitor`` has not got better for more than
     ``patience`` epochs.
 
-    Better means by more than ``min_delta``: lower for losses and errors, higher for accuracy, r2 and top_k.
+    Better means by more than ``min_delta``: lower for losses and functions of one's own; a named metric says
+    which way (the table of `fastmlp.metrics`).
 
     Parameters
     ----------

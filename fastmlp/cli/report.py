@@ -60,6 +60,8 @@ def show_training(found: TableModel, n_rows: int, options: Mapping[str, Any], se
     interrupted = ", interrupted" if history.interrupted else ""
     show(f"{history.epochs} of {options['epochs']} epochs in {seconds:.2f} s{interrupted}; l2 {options['l2']:.2g}")
     scores, baseline = found.scores or {}, found.baseline or {}
+    if not scores:  # Ctrl-C came before
+        return
     show_scores(found, scores, "held-out rows" if scores.get("held_out") else "training rows", baseline)
     _show_advice(found, scores, baseline)
 

@@ -12,7 +12,7 @@ import numpy as np
 from ..base.cores import usable_cores
 from ..kernels.catalog import Variant
 from ..kernels.layout import NUMBERS
-from ..metrics import Metric
+from ..metrics import MetricFunction
 from . import blocks
 from .binding import Binding, DataView, prepare_kernels, reader_of
 from .blocks import BLOCK, Modes, part_of_batch, sharers
@@ -66,7 +66,7 @@ class EpochRunner:
         network: Network,
         samples: Samples,
         batch: int,
-        metrics: Mapping[str, Metric],
+        metrics: Mapping[str, MetricFunction],
         state: OptimizerState,
         dropout: list[float],
         n_threads: int,

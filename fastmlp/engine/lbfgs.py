@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..base.extras import require
-from ..metrics import Metric
+from ..metrics import MetricFunction
 from ..optimizers import LBFGS
 from .blocks import sharers
 from .epochs import Samples
@@ -24,7 +24,7 @@ def minimise(
     network: Network,
     samples: Samples,
     rows: np.ndarray,
-    metrics: Mapping[str, Metric],
+    metrics: Mapping[str, MetricFunction],
     l2: float,
     n_threads: int,
     iterations: int,
@@ -93,7 +93,7 @@ class _Objective:
         network: Network,
         samples: Samples,
         rows: np.ndarray,
-        metrics: Mapping[str, Metric],
+        metrics: Mapping[str, MetricFunction],
         l2: float,
         n_threads: int,
     ) -> None:

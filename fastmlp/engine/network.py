@@ -10,7 +10,7 @@ import numpy as np
 from ..base.alone import Alone
 from ..kernels.layout import aligned, parameter_places
 from ..kernels.report import level
-from ..metrics import Metric, one_hot
+from ..metrics import MetricFunction, one_hot
 from ..spec import Spec
 from .engine import Engine
 from .random import unflattened
@@ -117,7 +117,7 @@ def evaluate_rows(
     y: np.ndarray,
     weights: np.ndarray | None,
     rows: np.ndarray,
-    metrics: Mapping[str, Metric],
+    metrics: Mapping[str, MetricFunction],
     n_threads: int = 1,
 ) -> dict[str, float]:
     """Mean loss, accuracy and metrics of the samples in ``rows`` of checked x, y and weights: Σ w v / Σ w."""
@@ -143,7 +143,7 @@ def named_values(
     weights: np.ndarray | None,
     rows: np.ndarray,
     outputs: np.ndarray | None,
-    metrics: Mapping[str, Metric],
+    metrics: Mapping[str, MetricFunction],
 ) -> dict[str, float]:
     """Name the kernels' totals (sums of losses and of right answers), divided by the weight of the samples in ``rows``
     together, and the metrics of those samples' outputs (n_rows, n_out)."""

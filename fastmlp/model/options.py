@@ -12,7 +12,7 @@ from ..base.checks import check_choice, check_count, check_dtype, check_flag, ch
 from ..engine.epochs import Samples
 from ..init import Uniform, check_init
 from ..losses import get_loss
-from ..metrics import Metric, named_metrics
+from ..metrics import MetricFunction, named_metrics
 from ..optimizers import LBFGS, Optimizer, get_optimizer
 from ..schedules import ReduceOnPlateau, Schedule
 from ..spec import Spec
@@ -83,7 +83,7 @@ class Options:
     epochs: int
     batch_size: int | str
     optimizer: Optimizer
-    metrics: dict[str, Metric]
+    metrics: dict[str, MetricFunction]
     shuffle: bool
     standardize: bool
     seed: int | None

@@ -1,12 +1,13 @@
-"""Progress of training: a live line on a terminal, a line an epoch elsewhere when asked, or nothing."""
+"""Progress of training: a live line on a terminal or in a notebook, or a line an epoch when asked, or nothing."""
 
 from __future__ import annotations
 
+import html
 import os
 import sys
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, TextIO
 
 from .history import History
@@ -15,10 +16,16 @@ __all__ = ["ProgressReport", "RunReport", "RunsProgress", "Stopped", "begin_prog
 
 _BAR = 8, 24  # its least and its most characters
 _REFRESH = 0.1  # seconds
+_NOTEBOOK = 100  # columns of a notebook's line
+
+Words = Callable[[int], str]  # what to show, in at most so many characters where that can be
 
 
 class ProgressReport(Protocol):
     """Receives the reports of a training run while it runs."""
+
+    def ready(self) -> None:
+        """Called when kernels are compiled and the first epoch begins, where that takes time."""
 
     def samples_done(self, epoch: int, done: int, loss: float) -> None:
         """Called a few dozen times a second with the running epoch, its samples so far and their mean loss."""
@@ -31,12 +38,12 @@ class ProgressReport(Protocol):
 
 
 class Progress:
-    """Shows one run: a live line on a terminal, or a line an epoch.
+    """Shows one run: a live line on a terminal or in a notebook, or a line an epoch.
 
     Parameters
     ----------
     progress : bool or None
-        None draws where the stream is a terminal, True always reports, False never.
+        None draws where the stream is a terminal or a notebook's, True always reports, False never.
     epochs, samples : int
         Epochs of the whole run, and samples of an epoch.
     done : int
@@ -48,49 +55,54 @@ class Progress:
     def __init__(
         self, progress: bool | None, epochs: int, samples: int, done: int = 0, stream: TextIO | None = None
     ) -> None:
-        self._stream = stream or sys.stderr
-        self._live = progress is not False and self._stream.isatty()
-        self._lines = progress is True and not self._live
+        self._stream = _open(stream or sys.stderr)
+        self._live = None if progress is False else _live_line(self._stream)
+        self._lines = progress is True and self._live is None and self._stream is not None
         self._epochs, self._samples, self._before = epochs, samples, done * samples
         self._begin = time.perf_counter()
         self._drawn = 0.0
-        self._values = ""
+        self._values: list[str] = []  # of the last epoch that has ended
+        self._last: tuple[int, int, list[str]] | None = None  # what was to be drawn last
+
+    def ready(self) -> None:
+        self._begin = time.perf_counter()
 
     def samples_done(self, epoch: int, done: int, loss: float) -> None:
-        now = time.perf_counter()
-        if self._live and now - self._drawn >= _REFRESH:
-            self._drawn = now
-            self._draw(epoch, epoch * self._samples + done, self._values or f"loss {loss:.4f}")
+        if self._live is not None:
+            self._draw(epoch, epoch * self._samples + done, self._values or [f"loss {loss:.4f}"])
 
     def epochs_done(self, history: Mapping[str, Sequence[float]], count: int) -> None:
-        if not (self._live or self._lines):
-            return
         end = len(history["loss"])
-        done = end * self._samples
-        speed = self._speed(done)  # one for all of these epochs, which have ended together
-        for epoch in range(end - count if self._lines else end - 1, end):
-            self._values = "  ".join(f"{name} {values[epoch]:.4f}" for name, values in history.items())
-            if self._lines:
-                print(f"epoch {epoch + 1}/{self._epochs}  {self._values}  {speed}", file=self._stream, flush=True)
-        now = time.perf_counter()
-        if self._live and (now - self._drawn >= _REFRESH or end == self._epochs):
-            self._drawn = now
-            self._draw(end - 1, done, self._values)
+        if self._lines:
+            speed = f"{self._speed(end * self._samples):,.0f} samples/s"  # one for all epochs that have ended together
+            for epoch in range(end - count, end):
+                values = "  ".join(_values(history, epoch))
+                print(f"epoch {epoch + 1}/{self._epochs}  {values}  {speed}", file=self._stream, flush=True)
+        elif self._live is not None:
+            self._values = _values(history, end - 1)
+            self._draw(end - 1, end * self._samples, self._values)
 
     def close(self) -> None:
-        if self._live and self._drawn:
-            print(file=self._stream, flush=True)
+        if self._live is not None and self._last is not None:
+            self._drawn = 0.0
+            self._draw(*self._last)
+            self._live.close()
 
-    def _draw(self, epoch: int, done: int, values: str) -> None:
-        """Redraw the live line, ``done`` samples after the first epoch's beginning."""
-        total = self._epochs * self._samples
-        seconds = (time.perf_counter() - self._begin) / (done - self._before) * (total - done)
-        text = f"epoch {epoch + 1}/{self._epochs}  {_clock(seconds)} left  {values}  {self._speed(done)}"
-        _redraw(self._stream, done / total, text)
+    def _draw(self, epoch: int, done: int, values: list[str]) -> None:
+        """Redraw the live line, ``done`` samples after the first epoch's beginning, unless it was drawn just now."""
+        self._last = epoch, done, values
+        now = time.perf_counter()
+        if self._live is None or now - self._drawn < _REFRESH:
+            return
+        self._drawn = now
+        total, speed = self._epochs * self._samples, self._speed(done)
+        left = _clock((total - done) / speed) if speed else "?"
+        where = [f"epoch {epoch + 1}/{self._epochs}", f"{left} left"]
+        self._live.draw(done / total, lambda columns: _fitted(where, values, _in_short(speed), columns))
 
-    def _speed(self, done: int) -> str:
-        """This process's samples a second, in words."""
-        return f"{(done - self._before) / max(time.perf_counter() - self._begin, 1e-9):,.0f} samples/s"
+    def _speed(self, done: int) -> float:
+        """This process's samples a second, until now."""
+        return (done - self._before) / max(time.perf_counter() - self._begin, 1e-9)
 
 
 class Stopped(BaseException):
@@ -120,6 +132,9 @@ class RunReport:
         self._raise_if_stopped()
         return self
 
+    def ready(self) -> None:
+        self._raise_if_stopped()
+
     def samples_done(self, epoch: int, done: int, loss: float) -> None:
         self.done = epoch * self._samples + done
         self._raise_if_stopped()
@@ -142,9 +157,9 @@ class RunsProgress:
     """
 
     def __init__(self, progress: bool | None, runs: int, stream: TextIO | None = None) -> None:
-        self._stream = stream or sys.stderr
-        self._live = progress is not False and self._stream.isatty()
-        self._lines = progress is True and not self._live
+        self._stream = _open(stream or sys.stderr)
+        self._live = None if progress is False else _live_line(self._stream)
+        self._lines = progress is True and self._live is None and self._stream is not None
         self._runs, self._done, self._samples = runs, 0, 0
         self._begin, self._drawn = time.perf_counter(), 0.0
         self._reports: list[RunReport] = []  # of the runs under way
@@ -190,7 +205,7 @@ class RunsProgress:
     def draw(self) -> None:
         """Redraw the live line, a few times a second at most."""
         now = time.perf_counter()
-        if not self._live or now - self._drawn < _REFRESH:
+        if self._live is None or now - self._drawn < _REFRESH:
             return
         self._drawn = now
         with self._lock:
@@ -200,15 +215,15 @@ class RunsProgress:
         share = done / self._runs
         seconds = time.perf_counter() - self._begin
         left = _clock(seconds * (1 / share - 1)) if share else "?"
-        text = f"{self._done}/{self._runs} networks  {left} left  {samples / seconds:,.0f} samples/s"
-        _redraw(self._stream, share, text)
+        text = f"{self._done}/{self._runs} networks  {left} left  {_in_short(samples / seconds)}"
+        self._live.draw(share, lambda columns: text)
 
     def close(self) -> None:
         """End the live line."""
-        if self._live:
+        if self._live is not None:
             self._drawn = 0.0
             self.draw()
-            print(file=self._stream, flush=True)
+            self._live.close()
 
 
 def check_progress(progress: Any) -> Any:
@@ -228,17 +243,100 @@ def begin_progress(progress: Any, epochs: int, samples: int, done: int) -> Progr
     return Progress(progress, epochs, samples, done)
 
 
-def _redraw(stream: TextIO, share: float, text: str) -> None:
-    """Put a bar and text in place of the line before, cut to the terminal's width: a wrapped line would stay there."""
-    try:
-        columns = os.get_terminal_size(stream.fileno()).columns or 80
-    except OSError:  # a terminal of a program's own
-        columns = 80
-    width = min(max(columns - 2 - len(text), _BAR[0]), _BAR[1])
+class _LiveLine(Protocol):
+    """A bar and words, drawn again and again in one place."""
+
+    def draw(self, share: float, words: Words) -> None:
+        """Draw them in place of what was drawn before."""
+
+    def close(self) -> None:
+        """Leave them there."""
+
+
+class _TerminalLine:
+    """The line that a terminal's cursor is in, cut to its width: a wrapped line would stay there."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def draw(self, share: float, words: Words) -> None:
+        try:
+            columns = os.get_terminal_size(self._stream.fileno()).columns or 80
+        except OSError:  # a terminal of a program's own
+            columns = 80
+        text = words(columns - 2 - _BAR[0])
+        width = min(max(columns - 2 - len(text), _BAR[0]), _BAR[1])
+        self._stream.write("\r" + f"{_bar(share, width)} {text}"[: columns - 1] + "\x1b[K")
+        self._stream.flush()
+
+    def close(self) -> None:
+        print(file=self._stream, flush=True)
+
+
+class _NotebookLine:
+    """An output of a notebook's cell: a bar of HTML, or the terminal's where there is only text."""
+
+    def __init__(self) -> None:
+        self._handle: Any = None
+
+    def draw(self, share: float, words: Words) -> None:
+        from IPython.display import display  # which is there where a kernel of IPython's runs
+
+        text = words(_NOTEBOOK)
+        bar = f'<progress value="{share:.4f}" max="1"></progress>'
+        bundle = {
+            "text/plain": f"{_bar(share, _BAR[1])} {text}",
+            "text/html": f"{bar} <code>{html.escape(text)}</code>",
+        }
+        if self._handle is None:
+            self._handle = display(bundle, raw=True, display_id=True)
+        else:
+            self._handle.update(bundle, raw=True)
+
+    def close(self) -> None:
+        pass
+
+
+def _open(stream: TextIO | None) -> TextIO | None:
+    """Return the stream, or None where nothing can be written: programs without a console have no standard error."""
+    return None if getattr(stream, "closed", False) else stream
+
+
+def _live_line(stream: TextIO | None) -> _LiveLine | None:
+    """Return what a live line can be drawn on: the stream if it is a terminal, a notebook if it writes into one."""
+    if type(stream).__module__.partition(".")[0] == "ipykernel":
+        return _NotebookLine()
+    return _TerminalLine(stream) if stream is not None and hasattr(stream, "isatty") and stream.isatty() else None
+
+
+def _bar(share: float, width: int) -> str:
     filled = int(width * share)
-    line = f"{'━' * filled}{'─' * (width - filled)} {text}"
-    stream.write("\r" + line[: columns - 1] + "\x1b[K")
-    stream.flush()
+    return "━" * filled + "─" * (width - filled)
+
+
+def _values(history: Mapping[str, Sequence[float]], epoch: int) -> list[str]:
+    """The values of an epoch, each behind its name."""
+    return [f"{name} {values[epoch]:.4f}" for name, values in history.items()]
+
+
+def _fitted(where: list[str], values: list[str], speed: str, columns: int) -> str:
+    """Join them with two spaces, leaving out what ``columns`` have no room for: values first, the losses last of them,
+    then the speed, then the time left."""
+    by_worth = sorted(values, key=lambda value: not value.startswith(("loss ", "val_loss ")))
+    choices = [(2, count, [speed]) for count in range(len(values), 0, -1)]
+    for n_words, count, tail in [*choices, (2, 1, []), (1, 1, [])]:
+        kept = by_worth[:count]
+        text = "  ".join([*where[:n_words], *(value for value in values if value in kept), *tail])
+        if len(text) <= columns:
+            break
+    return text
+
+
+def _in_short(speed: float) -> str:
+    """Samples a second in three digits, in words."""
+    if speed < 999.5:
+        return f"{speed:.0f} samples/s"
+    return f"{speed / 1e3:.3g}k samples/s" if speed < 999.5e3 else f"{speed / 1e6:.3g}M samples/s"
 
 
 def _clock(seconds: float) -> str:

@@ -137,6 +137,7 @@ class TrainingRun:
         batch = min(o.batch(len(samples.x)), len(self._rows))
         runner = EpochRunner(self.model, samples, batch, o.metrics, state.optimizer, o.dropout, o.n_threads)
         with closing(runner):
+            self._progress.ready()
             if self._can_run_epochs_together():
                 for columns in runner.run_all(
                     o.epochs, o.rates, o.rates.constant, self._orders, self._progress.samples_done

@@ -21,8 +21,9 @@ class EarlyStopping:
     Parameters
     ----------
     monitor : str, optional
-        A name of the history; "val_loss" where there is one, else "loss", when left out. Lower is better, but for
-        accuracy, r2 and top_k.
+        A name of the history; "val_loss" where there is one, else "loss", when left out. Which way is better
+        the metric says, see the table of `fastmlp.metrics`; lower is for losses and functions of one's own. NaN is
+        never better.
     patience : int
     min_delta : float
         Better means better by more than this.

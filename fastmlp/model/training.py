@@ -107,7 +107,8 @@ def train(
     loss : str or Loss, optional
         Used instead of the spec's ``cost``; both given and different is an error.
     metrics : name, function of (y, y_hat), or list of either, optional
-        Added to the history beside loss and accuracy, each under a name of its own. They need the epoch's outputs,
+        "f1", "roc_auc", "rmse" and others of `fastmlp.metrics`, or functions of one's own. Added to the history beside
+        loss and accuracy, each under a name of its own. They need the epoch's outputs,
         (n_samples, n_out), in memory. A function with a parameter ``sample_weight`` gets the samples' weights, or None.
     shuffle : bool
         A new random permutation each epoch, ``numpy.random.default_rng(seed).permutation(n_samples)``, or rows as
@@ -152,8 +153,8 @@ def train(
     callbacks : function or list of functions
         Each is called after every epoch with a state that has ``epoch``, ``model``, ``history`` and ``stop()``.
     progress : bool, optional
-        None shows a live line when standard error is a terminal; True also prints a line an epoch elsewhere; False
-        shows nothing.
+        None shows a live line when standard error is a terminal or a Jupyter notebook's; True also prints a line an
+        epoch elsewhere; False shows nothing.
     checkpoint : path or Checkpoint, optional
         A file that keeps the run after each epoch. Where it is there already, training goes on from it, whatever ended
         it, and ends with the same bits as without an interruption. A run that ended is returned at once; more

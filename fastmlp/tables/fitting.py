@@ -283,7 +283,8 @@ def fit_rows(
     Returns
     -------
     TableModel
-        Its history is empty where training was interrupted in the first epoch.
+        Its history is empty where training was interrupted in the first epoch. Ctrl-C after training, while the model
+        is measured, warns and leaves out what was not measured; ``history.interrupted`` is True then too.
     """
     schema, training, validation = rows.schema, rows.training, rows.validation
     rare = _check_threshold(threshold, schema, rows.y[training])
@@ -312,15 +313,36 @@ def fit_rows(
     if threshold is not None:
         model.metadata["table"]["threshold"] = {"class": rare, "from": float(threshold)}
     found = TableModel(model, history, schema, threshold=None if threshold is None else (rare, float(threshold)))
-    measured = rows.measured
-    x, y, weights = rows.x[measured], rows.y[measured], rows.weights_of(measured)
-    baseline = {"constant": constant_scores(schema, y, weights, model.spec.loss.name)}
-    own_scores = found.scores_of(x, y, weights) | {"held_out": bool(len(validation))}
+    try:
+        found = _measured(found, rows)
+        found = _beside_a_linear_model(found, rows, balanced)
+    except KeyboardInterrupt:
+        history.interrupted = True
+        what = "a linear model was fitted to compare with" if found.scores else "the network was measured"
+        warnings.warn(f"interrupted while {what}; the network is trained, and kept", stacklevel=2)
+    return found
+
+
+def _measured(found: TableModel, rows: TableRows) -> TableModel:
+    """The model with its scores, beside those of always the same answer."""
+    x, y, weights = rows.x[rows.measured], rows.y[rows.measured], rows.weights_of(rows.measured)
+    own_scores = found.scores_of(x, y, weights) | {"held_out": bool(len(rows.validation))}
+    return found.measured(
+        own_scores, {"constant": constant_scores(rows.schema, y, weights, found.model.spec.loss.name)}
+    )
+
+
+def _beside_a_linear_model(found: TableModel, rows: TableRows, balanced: bool) -> TableModel:
+    """A measured model, with a linear model's scores beside its own where one can be fitted."""
     linear = _linear_outputs(rows, balanced)
-    if linear is not None:
-        baseline["linear"] = scores(schema, linear, y, weights, model.spec.loss.name)
-        own_scores["ahead_of_linear"] = _ahead(found, found.outputs_of(x), linear, y)
-    return found.measured(own_scores, baseline)
+    if linear is None:
+        return found
+    x, y, weights = rows.x[rows.measured], rows.y[rows.measured], rows.weights_of(rows.measured)
+    linear_scores = scores(rows.schema, linear, y, weights, found.model.spec.loss.name)
+    ahead = _ahead(found, found.outputs_of(x), linear, y)
+    return found.measured(
+        {**(found.scores or {}), "ahead_of_linear": ahead}, {**(found.baseline or {}), "linear": linear_scores}
+    )
 
 
 def _ahead(found: TableModel, outputs: np.ndarray, linear: np.ndarray, y: np.ndarray) -> float:

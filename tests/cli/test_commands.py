@@ -369,6 +369,26 @@ def test_ctrl_c_keeps_the_model_so_far(csv_folder, tmp_path):
     assert ", interrupted" in out and fastmlp.load(model).class_names == ("class_0", "class_1", "class_2")
 
 
+@pytest.mark.parametrize(
+    ("step", "said", "shown"),
+    [
+        (
+            "_linear_outputs",
+            "interrupted while a linear model was fitted to compare with; the network is trained",
+            True,
+        ),
+        ("constant_scores", "interrupted while the network was measured; the network is trained, and kept", False),
+    ],
+)
+def test_ctrl_c_after_training_keeps_the_model(step, said, shown, csv_folder, tmp_path, command, monkeypatch):
+    monkeypatch.setattr(f"fastmlp.tables.fitting.{step}", lambda *arguments: signal.raise_signal(signal.SIGINT))
+    model = tmp_path / "m.safetensors"
+    code, out, error = command("train", csv_folder / "wine.csv", "-t", "target", "-o", model, "--epochs", "5")
+    assert code == 130 and said in error
+    assert "5 of 5 epochs" in out and ", interrupted" in out and ("accuracy" in out) == shown
+    assert command("predict", model, csv_folder / "wine.csv")[0] == 0
+
+
 def test_predictions_beside_other_columns_and_through_pipes(csv_folder, tmp_path, process):
     data, model = csv_folder / "wine.csv", tmp_path / "m.safetensors"
     frame = pd.read_csv(data).assign(bottle=[f"B-{i:03}" for i in range(178)])
