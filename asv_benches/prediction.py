@@ -64,6 +64,30 @@ class PartialFit:
     track_microseconds.unit = "µs a call"  # type: ignore[attr-defined]
 
 
+class ShortTraining:
+    """A call of train beyond its kernel: 64 samples, 1 epoch, 4-64-64-2, of a model and of a spec.
+
+    The kernel's time is that of one more epoch.
+    """
+
+    params = (["model", "spec"],)
+    param_names = ("of",)
+
+    def setup(self, of: str) -> None:
+        self.x, self.y = samples("4-64-64-2", 64)
+        self.network = network("4-64-64-2") if of == "spec" else fastmlp.MLP(network("4-64-64-2"), seed=0)
+        self.train(1)
+
+    def train(self, epochs: int) -> None:
+        fastmlp.train(self.x, self.y, self.network, epochs=epochs, lr=1e-4, seed=0)
+
+    def track_microseconds(self, of: str) -> float:
+        short, long = (microseconds_a_call(lambda epochs=epochs: self.train(epochs)) for epochs in (1, 11))
+        return short - (long - short) / 10
+
+    track_microseconds.unit = "µs a call"  # type: ignore[attr-defined]
+
+
 class Evaluate:
     """A call of evaluate with ten samples and with a thousand."""
 

@@ -51,6 +51,8 @@ class Binding:
     params : ndarray, (n_params,)
     block : int
         How many samples of a batch are taken together.
+    form : tuple
+        Equal for networks whose workspaces and parameters look the same to kernels.
     affine : pair of ndarray, (n_in,), or None
         The input's shift and scale; kernels may read a cache line beyond them.
     """
@@ -64,11 +66,12 @@ class Binding:
         prepare_kernels(spec, self._real)
         self._compiled: list[Any] = []  # users' functions, which must outlive their addresses
         self._functions = Functions(
-            [self._activation(layer.act) for layer in spec.layers],
-            [layer.act.slope or 0.0 for layer in spec.layers],
-            [0 if layer.act.elementwise else address_of(catalog.softmax_backward(self._real)) for layer in spec.layers],
+            tuple(self._activation(layer.act) for layer in spec.layers),
+            tuple(layer.act.slope or 0.0 for layer in spec.layers),
+            tuple(0 if layer.act.elementwise else self._softmax_backward() for layer in spec.layers),
             _linear_fields(self._real),
         )
+        self.form = tuple(places), self._functions, self._real
         output = fused_output(spec)
         loss = np.zeros((), DATA)
         loss["loss"] = self._loss_rows(spec.loss, output)
@@ -158,6 +161,9 @@ class Binding:
             return address_of(catalog.activation(activation.name, self._real))
         return self._keep(_private().activation(activation.function, activation.derivative_function, self._real))
 
+    def _softmax_backward(self) -> int:
+        return address_of(catalog.softmax_backward(self._real))
+
     def _loss_rows(self, loss: Loss, output: str) -> int:
         if loss.builtin:
             return address_of(catalog.loss(loss.name, output, self._real))
@@ -177,7 +183,13 @@ def reader_of(array: np.ndarray | SparseRows, real: str) -> Variant:
     """The kernel that reads the rows of x, or of y (n_samples, n_out)."""
     if isinstance(array, SparseRows):
         return Variant("sparse_reader", f"{array.data.dtype.name}.{array.indices.dtype.name}", real)
-    return Variant("reader", array.dtype.name, real)
+    return _dense_reader(array.dtype, real)
+
+
+@cache
+def _dense_reader(dtype: np.dtype, real: str) -> Variant:
+    """NumPy takes microseconds to make a name."""
+    return Variant("reader", dtype.name, real)
 
 
 def prepare_kernels(spec: Spec, real: str, *more: Variant) -> None:

@@ -8,9 +8,9 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from threading import Event
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
 __all__ = ["LONG", "Team"]
+
+_SMALL, _MOST_IDLE = 1 << 18, 4  # bytes of a team, and teams of a form, that are kept; forms: see `_idle`
 
 LONG = 10**9  # a call of more multiply-adds is long: in one pass over the parameters, they take a core about 20 ms
 
@@ -62,7 +64,8 @@ class Team:
         by_sample: bool = False,
     ) -> None:
         self._binding, self.n_threads = binding, n_threads
-        parameters = binding.parameters(vectors, copied)
+        self._form: tuple[Any, ...] | None = None  # under which it is lent
+        self._parameters = parameters = binding.parameters(vectors, copied)
         self._workspaces = [binding.workspace(block or binding.block, parameters)]
         leader = self.leader if together else None
         while len(self._workspaces) < n_threads:
@@ -81,10 +84,48 @@ class Team:
             record["sleep"], record["nap"], record["together"] = sleep, nap, together
             if by_sample and n_threads > 1:
                 workspace.read_ahead(self.leader)
-        self._size, self._choice = 0, ThreadChoice(n_threads) if by_sample else None
+        self._size, self._choice = 0, ThreadChoice(n_threads) if by_sample and n_threads > 1 else None
         self._set_size(n_threads)
         self._others: ThreadPoolExecutor | None = None
         self._process = 0  # whose threads those are
+
+    @classmethod
+    def alone(
+        cls, binding: Binding, vectors: Sequence[np.ndarray], copied: bool, block: int, *, by_sample: bool
+    ) -> Team:
+        """A team of one with these arguments: one that is idle, where a network of the same form has given one back."""
+        form = binding.form, len(vectors), copied, block, by_sample
+        try:
+            team = _idle(form).pop()
+        except IndexError:
+            team = cls(binding, vectors, 1, copied, block, by_sample=by_sample)
+            team._form = form
+        else:
+            team._take_over(binding, vectors)
+        return team
+
+    def give_back(self) -> None:
+        """End the work: a team that `alone` made waits for another network of its form, if it is small. Not after an
+        error, when a kernel may not have put its lists in order."""
+        self.close()
+        if self._form is None:
+            return
+        gradients = sum(memory.nbytes for memory, _ in self._gradients)
+        idle = _idle(self._form)
+        if self._parameters.nbytes + self.leader.nbytes + gradients <= _SMALL and len(idle) < _MOST_IDLE:
+            self._parameters.let_go()
+            del self._binding
+            idle.append(self)
+
+    def _take_over(self, binding: Binding, vectors: Sequence[np.ndarray]) -> None:
+        """Work for another network of the same form."""
+        self._binding = binding
+        moved = self._parameters.point_at(binding.params, vectors)
+        if moved:
+            self.leader.follow(moved)
+            self._gradients = [(memory, distance - moved) for memory, distance in self._gradients]
+            for _, distance in self._gradients:
+                self.leader.job["team"]["part_gradient"] = distance
 
     @property
     def leader(self) -> Workspace:
@@ -212,6 +253,12 @@ class Team:
         if self._others is not None and self._process == os.getpid():
             self._others.shutdown()
             self._others = None
+
+
+@lru_cache(maxsize=16)
+def _idle(form: tuple[Any, ...]) -> list[Team]:
+    """Teams that nobody uses, of the forms that were asked for lately."""
+    return []
 
 
 @cache

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import warnings
-from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -225,9 +224,7 @@ class Fit:
         e.n_iter_ = 0
         order = self._rows
         try:
-            with closing(
-                EpochRunner(self._network, self._samples, batch, {}, state, self._shares, e.n_threads)
-            ) as epochs:
+            with EpochRunner(self._network, self._samples, batch, {}, state, self._shares, e.n_threads) as epochs:
                 while e.n_iter_ < e.max_iter:
                     if e.shuffle:  # as sklearn.utils.shuffle draws
                         places = np.arange(len(order))
