@@ -6,7 +6,7 @@ import numpy as np
 
 import fastmlp
 
-from .networks import microseconds_a_call, network, samples
+from .networks import microseconds_a_call, network, samples, short
 
 
 class Prediction:
@@ -82,8 +82,8 @@ class ShortTraining:
         fastmlp.train(self.x, self.y, self.network, epochs=epochs, lr=1e-4, seed=0)
 
     def track_microseconds(self, of: str) -> float:
-        short, long = (microseconds_a_call(lambda epochs=epochs: self.train(epochs)) for epochs in (1, 11))
-        return short - (long - short) / 10
+        one, eleven = (microseconds_a_call(lambda epochs=epochs: self.train(epochs)) for epochs in (1, 11))
+        return short(one - (eleven - one) / 10)
 
     track_microseconds.unit = "µs a call"  # type: ignore[attr-defined]
 

@@ -15,7 +15,7 @@ from ..kernels.catalog import Variant
 from ..kernels.layout import NUMBERS
 from ..metrics import Metric
 from . import blocks
-from .binding import Binding, DataView, prepare_kernels, reader_of
+from .binding import Binding, DataView, reader_of
 from .blocks import BLOCK, Modes, part_of_batch, sharers
 from .call import KernelCall, TimeSlices
 from .network import Network, named_values
@@ -80,10 +80,8 @@ class EpochRunner:
         if self._by_sample:
             self._kernel = "samples" if state.plain else "samples_with_memory"
             self._block = _samples_together(network)
-        real = network.dtype.name
-        readers = [reader_of(array, real) for array in (samples.x, samples.y)[: samples.y.ndim]]
-        kernels = [Variant(name, "", real) for name in (self._kernel, "run_epochs")]
-        prepare_kernels(network.spec, real, *kernels, *readers)
+        readers = [reader_of(array, binding.real) for array in (samples.x, samples.y)[: samples.y.ndim]]
+        binding.prepare(*(Variant(name, "", binding.real) for name in (self._kernel, "run_epochs")), *readers)
         self.take(samples)
         self._finite = network.params.copy()
         copied = self._kernel == "samples_with_memory"

@@ -64,7 +64,7 @@ class Team:
         by_sample: bool = False,
     ) -> None:
         self._binding, self.n_threads = binding, n_threads
-        self._form: tuple[Any, ...] | None = None  # under which it is lent
+        self._idle: list[Team] | None = None  # where it may wait for other work
         self._parameters = parameters = binding.parameters(vectors, copied)
         self._workspaces = [binding.workspace(block or binding.block, parameters)]
         leader = self.leader if together else None
@@ -94,12 +94,13 @@ class Team:
         cls, binding: Binding, vectors: Sequence[np.ndarray], copied: bool, block: int, *, by_sample: bool
     ) -> Team:
         """A team of one with these arguments: one that is idle, where a network of the same form has given one back."""
-        form = binding.form, len(vectors), copied, block, by_sample
+        idle = _idle(binding.form, len(vectors), copied, block, by_sample)
         try:
-            team = _idle(form).pop()
+            team = idle.pop()
         except IndexError:
             team = cls(binding, vectors, 1, copied, block, by_sample=by_sample)
-            team._form = form
+            size = team._parameters.nbytes + team.leader.nbytes + sum(memory.nbytes for memory, _ in team._gradients)
+            team._idle = idle if size <= _SMALL else None
         else:
             team._take_over(binding, vectors)
         return team
@@ -108,14 +109,10 @@ class Team:
         """End the work: a team that `alone` made waits for another network of its form, if it is small. Not after an
         error, when a kernel may not have put its lists in order."""
         self.close()
-        if self._form is None:
-            return
-        gradients = sum(memory.nbytes for memory, _ in self._gradients)
-        idle = _idle(self._form)
-        if self._parameters.nbytes + self.leader.nbytes + gradients <= _SMALL and len(idle) < _MOST_IDLE:
+        if self._idle is not None and len(self._idle) < _MOST_IDLE:
             self._parameters.let_go()
             del self._binding
-            idle.append(self)
+            self._idle.append(self)
 
     def _take_over(self, binding: Binding, vectors: Sequence[np.ndarray]) -> None:
         """Work for another network of the same form."""
@@ -256,7 +253,7 @@ class Team:
 
 
 @lru_cache(maxsize=16)
-def _idle(form: tuple[Any, ...]) -> list[Team]:
+def _idle(form: tuple[Any, ...], n_vectors: int, copied: bool, block: int, by_sample: bool) -> list[Team]:
     """Teams that nobody uses, of the forms that were asked for lately."""
     return []
 
