@@ -65,7 +65,7 @@ class KernelCall:
         by_inputs: bool = False,
         checked: bool = False,
     ) -> None:
-        self.order, self.block, self.by_inputs = order, block, by_inputs
+        self.order, self.block, self.batch, self.by_inputs = order, block, batch, by_inputs
         self._alive = outputs, gradient, step
         self.numbers = np.array([number, 0.0, 0.0])  # a NUMBERS record
         self.totals = self.numbers[1:]

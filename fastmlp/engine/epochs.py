@@ -97,8 +97,9 @@ class EpochRunner:
             self._team = Team.alone(binding, state.vectors, copied, self._block, by_sample=self._by_sample)
         else:
             self._team = Team(
-                binding, state.vectors, n_threads, copied, self._block, together=together, by_sample=self._by_sample
-            )
+                binding, state.vectors, n_threads, copied, self._block, together=together, by_sample=self._by_sample,
+                choosing=together or self._by_sample,
+            )  # fmt: skip
         self._dropout = bool(dropout)
         simple = state.plain and (self._by_sample or batch <= self._block)
         self._step = Step(

@@ -49,7 +49,9 @@ class Team:
     together : bool
         Whether the threads share every block of a batch, not its parts.
     by_sample : bool
-        Whether they share the blocks of per-sample SGD; then the team chooses how many of its threads run, else all do.
+        Whether they share the blocks of per-sample SGD.
+    choosing : bool
+        Whether the team chooses how many of its threads run, which changes no bits; else all do.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Team:
         *,
         together: bool = False,
         by_sample: bool = False,
+        choosing: bool = False,
     ) -> None:
         self._binding, self.n_threads = binding, n_threads
         self._idle: list[Team] | None = None  # where it may wait for other work
@@ -84,7 +87,8 @@ class Team:
             record["sleep"], record["nap"], record["together"] = sleep, nap, together
             if by_sample and n_threads > 1:
                 workspace.read_ahead(self.leader)
-        self._size, self._choice = 0, ThreadChoice(n_threads) if by_sample and n_threads > 1 else None
+        self._by_sample, self._size = by_sample, 0
+        self._choice = ThreadChoice(n_threads) if choosing and n_threads > 1 else None
         self._set_size(n_threads)
         self._others: ThreadPoolExecutor | None = None
         self._process = 0  # whose threads those are
@@ -131,15 +135,16 @@ class Team:
 
     def run(self, kernel: str, view: DataView, call: KernelCall, start: int, count: int) -> None:
         """Run a kernel over ``call.order[start:start + count]``."""
-        if self._choice is None or not kernel.startswith("samples"):
-            n_threads = 1 if self._choice else self.n_threads  # "batches" takes steps that cannot be taken in blocks
+        if self._choice is None or (self._by_sample and not kernel.startswith("samples")):
+            n_threads = 1 if self._by_sample else self.n_threads  # "batches" takes steps that cannot be taken in blocks
             self._run_piece(n_threads, kernel, view, call, start, count)
             return
-        end = start + count
+        end, step = start + count, call.block if self._by_sample else call.batch
         while start < end:
-            piece = self._choice.next(end - start, call.block)
+            piece = self._choice.next(end - start, step)
+            patience = piece.seconds if self._by_sample else math.inf  # "batches" hears of no time
             begin = time.perf_counter()
-            taken = self._run_piece(piece.n_threads, kernel, view, call, start, piece.n_samples, piece.seconds)
+            taken = self._run_piece(piece.n_threads, kernel, view, call, start, piece.n_samples, patience)
             self._choice.learn(piece, taken, time.perf_counter() - begin)
             start += taken
 
@@ -163,7 +168,7 @@ class Team:
         work = partial(self._binding.run, kernel=kernel, view=view, call=call, start=start, count=count)
         self._shared["taken"] = 0
         self._run_together(n_threads, work, self._is_long(kernel, call, count), seconds)
-        return int(self._shared["taken"][0]) if n_threads > 1 else count
+        return int(self._shared["taken"][0]) if n_threads > 1 and self._by_sample else count
 
     def _set_size(self, n_threads: int) -> None:
         if n_threads != self._size:
@@ -178,7 +183,7 @@ class Team:
         between kernel calls. Then the kernel ends at the next sample, or phase of a block.
         """
         self._set_size(n_threads)
-        aside = is_long and (n_threads == 1 or self._choice is not None)
+        aside = is_long and (n_threads == 1 or self._by_sample)
         if n_threads == 1 and not aside:
             work(self.leader)
             return

@@ -15,6 +15,7 @@ from fastmlp.engine import team as teams
 from fastmlp.engine.binding import Binding
 from fastmlp.engine.blocks import BLOCK
 from fastmlp.engine.call import KernelCall
+from fastmlp.engine.choice import Piece
 from fastmlp.engine.epochs import EpochRunner, Samples
 from fastmlp.engine.steps import OptimizerState
 from fastmlp.optimizers import SGD, Adam
@@ -87,6 +88,33 @@ def test_same_bits_for_any_number_of_threads_that_share_blocks(monkeypatch, opti
         ]
         assert runs[0] == runs[1] == runs[2]
     assert sizes.count(2) >= 3 and max(sizes) == 3
+
+
+def test_same_bits_however_many_threads_the_team_chooses_from_piece_to_piece(monkeypatch):
+    """Pieces are whole batches."""
+    used, rng = set(), np.random.default_rng(0)
+
+    class Random:
+        def __init__(self, most):
+            self.most = most
+
+        def next(self, left, step):
+            assert step == 48
+            number = int(rng.integers(1, self.most + 1))
+            used.add(number)
+            return Piece(min(left, step * int(rng.integers(1, 4))), number, 1e-9, False, False)
+
+        def learn(self, piece, taken, seconds):
+            assert taken == piece.n_samples
+
+    monkeypatch.setattr(teams, "ThreadChoice", Random)
+    x, y = rng.normal(size=(500, 180)), rng.integers(0, 10, 500)
+    spec = [{"n": 180}, {"n": 256, "act": "relu"}, {"n": 96, "act": "tanh"}, {"n": 10, "act": "softmax"}]
+    options = {"seed": 0, "epochs": 4, "batch_size": 48}
+    for optimizer in (SGD(), Adam()):
+        runs = [fastmlp.train(x, y, spec, n_threads=n, optimizer=optimizer, **options) for n in (1, 2)]
+        assert runs[0] == runs[1]
+    assert used == {1, 2}
 
 
 @pytest.mark.parametrize("n_threads", [1, 2])
