@@ -103,7 +103,7 @@ class Spec:
         """Numbers of units from the input to the output."""
         return (self.n_in, *(layer.n for layer in self.layers))
 
-    @property
+    @cached_property
     def n_params(self) -> int:
         """Number of weights and biases."""
         return sum(self._counts())

@@ -27,7 +27,7 @@ def check_dtype(dtype: Any) -> np.dtype:
 
 def check_number(value: Any, name: str, low: float, high: float = math.inf, *, open_low: bool = False) -> float:
     """Return a finite number as a float: at least ``low``, or above it with ``open_low``, and below ``high``."""
-    if isinstance(value, (bool, str, bytes)) or np.ndim(value) != 0:
+    if type(value) is not float and (isinstance(value, (bool, str, bytes)) or np.ndim(value) != 0):
         raise TypeError(f"{name} must be a number, got {value!r}")
     try:
         number = float(value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -54,6 +54,10 @@ class Binding:
     params : ndarray, (n_params,)
     block : int
         How many samples of a batch are taken together.
+    real : str
+        The parameters' dtype by name.
+    form : tuple
+        Equal for networks whose workspaces and parameters look the same to kernels.
     affine : pair of ndarray, (n_in,), or None
         The input's shift and scale; kernels may read a cache line beyond them.
     target_affine : pair of ndarray, (n_out,), or None
@@ -64,16 +68,18 @@ class Binding:
         self.spec, self.params = spec, params
         self._places, self._dtype = places, params.dtype
         self.block = wide_block(params.size, params.itemsize)
-        self._real, self._params_at = params.dtype.name, params.ctypes.data  # NumPy takes microseconds to make them
-        self._readers: dict[np.dtype, int] = {}
-        prepare_kernels(spec, self._real)
+        self.real, self._params_at = params.dtype.name, params.ctypes.data  # NumPy takes microseconds to make them
+        prepare_kernels(spec, self.real)
         self._compiled: list[Any] = []  # users' functions, which must outlive their addresses
         self._functions = Functions(
-            [self._activation(layer.act) for layer in spec.layers],
-            [layer.act.slope or 0.0 for layer in spec.layers],
-            [0 if layer.act.elementwise else address_of(catalog.softmax_backward(self._real)) for layer in spec.layers],
-            _linear_fields(self._real),
+            tuple(self._activation(layer.act) for layer in spec.layers),
+            tuple(layer.act.slope or 0.0 for layer in spec.layers),
+            tuple(
+                0 if layer.act.elementwise else _address(catalog.softmax_backward, self.real) for layer in spec.layers
+            ),
+            _linear_fields(self.real),
         )
+        self.form = tuple(places), self._functions, self.real
         loss = np.zeros((), DATA)
         loss["loss"] = self._loss_rows(spec.loss, fused_output(spec))
         for name, holds in loss_flags(spec).items():
@@ -111,7 +117,7 @@ class Binding:
             parts = x.data, x.indptr, x.indices
             record["x"], record["x_row"], record["x_column"] = (part.ctypes.data for part in parts)
             record["x_sparse"], record["x_values"] = True, min(len(x.data), len(x.indices))
-            record["x_reader"] = address_of(catalog.load(reader_of(x, self._real)))
+            record["x_reader"] = _address(catalog.load, reader_of(x, self.real))
         else:
             record["x"], (record["x_row"], record["x_column"]) = x.ctypes.data, x.strides
             record["x_reader"] = self._reader(x)
@@ -124,6 +130,10 @@ class Binding:
             record["y_row"], record["y_column"] = y.strides
             record["y_reader"] = self._reader(y)
 
+    def prepare(self, *variants: Variant) -> None:
+        """Compile, side by side, what has to be compiled of these kernels."""
+        _prepare((), True, None, self.real, variants)
+
     def parameters(self, vectors: Sequence[np.ndarray] = (), copied: bool = False) -> Parameters:
         """Describe the parameters, their gradient, and an optimiser's vectors of state to the kernels."""
         return Parameters(self._places, self.params, vectors, copied)
@@ -135,7 +145,7 @@ class Binding:
     def run(self, workspace: Workspace, kernel: str, view: DataView, call: KernelCall, start: int, count: int) -> None:
         """Run a kernel over ``call.order[start:start + count]``."""
         workspace.take(view.words, call.words_for(start, count), call.step)
-        catalog.network(kernel, self._real)(self._params_at, workspace.address, call.numbers.ctypes.data)
+        catalog.network(kernel, self.real)(self._params_at, workspace.address, call.numbers.ctypes.data)
 
     def run_epochs(
         self,
@@ -151,31 +161,29 @@ class Binding:
         epochs = len(numbers)
         workspace.take(view.words, call.words_for(0, len(call.order) // epochs), call.step)
         addresses = self._params_at, workspace.address, numbers.ctypes.data, finite.ctypes.data
-        return int(catalog.run_epochs(self._real)(*addresses, address_of(catalog.network(kernel, self._real)), epochs))
+        return int(catalog.run_epochs(self.real)(*addresses, address_of(catalog.network(kernel, self.real)), epochs))
 
     def step(self, optimizer: Optimizer) -> tuple[int, int]:
         """The addresses of what prepares an optimiser's step, and of the step."""
-        step = catalog.step(optimizer.name, optimizer.states, self._real)
+        step = catalog.step(optimizer.name, optimizer.states, self.real)
         return address_of(catalog.prepare(optimizer.name)), address_of(step)
 
     def dropout(self) -> int:
         """The address of the function that leaves units of a hidden layer out."""
-        return address_of(catalog.dropout(self._real))
+        return address_of(catalog.dropout(self.real))
 
     def _activation(self, activation: Activation) -> int:
         if activation.builtin:
-            return address_of(catalog.activation(activation.name, self._real))
-        return self._keep(_private().activation(activation.function, activation.derivative_function, self._real))
+            return _address(catalog.activation, activation.name, self.real)
+        return self._keep(_private().activation(activation.function, activation.derivative_function, self.real))
 
     def _loss_rows(self, loss: Loss, output: str) -> int:
         if loss.builtin:
-            return address_of(catalog.loss(loss.name, output, self._real))
-        return self._keep(_private().loss(loss.function, loss.derivative, self._real))
+            return _address(catalog.loss, loss.name, output, self.real)
+        return self._keep(_private().loss(loss.function, loss.derivative, self.real))
 
     def _reader(self, array: np.ndarray) -> int:
-        if array.dtype not in self._readers:
-            self._readers[array.dtype] = address_of(catalog.load(reader_of(array, self._real)))
-        return self._readers[array.dtype]
+        return _address(catalog.load, reader_of(array, self.real))
 
     def _keep(self, compiled: tuple[store.Function, Any]) -> int:
         self._compiled.append(compiled)
@@ -186,7 +194,13 @@ def reader_of(array: np.ndarray | SparseRows, real: str) -> Variant:
     """The kernel that reads the rows of x, or of y (n_samples, n_out)."""
     if isinstance(array, SparseRows):
         return Variant("sparse_reader", f"{array.data.dtype.name}.{array.indices.dtype.name}", real)
-    return Variant("reader", array.dtype.name, real)
+    return _dense_reader(array.dtype, real)
+
+
+@cache
+def _dense_reader(dtype: np.dtype, real: str) -> Variant:
+    """NumPy takes microseconds to make a name."""
+    return Variant("reader", dtype.name, real)
 
 
 def prepare_kernels(spec: Spec, real: str, *more: Variant) -> None:
@@ -242,6 +256,12 @@ def _private() -> Any:
 def address_of(function: store.Function) -> int:
     """The address of a C function."""
     return ctypes.cast(function, ctypes.c_void_p).value or 0
+
+
+@cache
+def _address(find: Callable[..., store.Function], *arguments: Any) -> int:
+    """The address of the kernel that a function of the catalog finds."""
+    return address_of(find(*arguments))
 
 
 def pin(array: np.ndarray) -> ref[np.ndarray]:

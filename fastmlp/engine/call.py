@@ -13,6 +13,7 @@ from .steps import Step
 
 __all__ = ["KernelCall", "TimeSlices"]
 
+_BEGINNING = 1 << 20  # multiply-adds forward of a first slice
 _SLICE_SECONDS = 0.02  # a kernel call lasts about this long, so that Ctrl-C is heard
 _NO_STEP = words(np.zeros((), STEP))
 
@@ -64,7 +65,7 @@ class KernelCall:
         by_inputs: bool = False,
         checked: bool = False,
     ) -> None:
-        self.order, self.block, self.by_inputs = order, block, by_inputs
+        self.order, self.block, self.batch, self.by_inputs = order, block, batch, by_inputs
         self._alive = outputs, gradient, step
         self.numbers = np.array([number, 0.0, 0.0])  # a NUMBERS record
         self.totals = self.numbers[1:]
@@ -93,10 +94,17 @@ class KernelCall:
 
 
 class TimeSlices:
-    """Cuts samples into slices that a kernel takes about 20 ms for, and learns from each how many that is."""
+    """Cuts samples into slices that a kernel takes about 20 ms for, and learns from each how many that is.
 
-    def __init__(self) -> None:
-        self._samples = 0.0
+    Parameters
+    ----------
+    n_params : int
+        The network's; its first slice is of so many samples that it takes a millisecond or so, but of one step at
+        least.
+    """
+
+    def __init__(self, n_params: int = 0) -> None:
+        self._samples = _BEGINNING / n_params if n_params else 0.0
 
     def slices(self, n: int, step: int) -> Iterator[tuple[int, int]]:
         """(start, count) of slices of n samples, each but the last a multiple of ``step``, for the caller's loop."""

@@ -1,4 +1,8 @@
-"""How many threads run, where it changes no bits: whatever is fastest just now."""
+"""How many threads run, where it changes no bits: whatever is fastest just now.
+
+So it is in per-sample SGD and in batches whose blocks are shared. A full gradient for lbfgs is one step, of which
+nothing can be tried.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +37,8 @@ class ThreadChoice:
 
     One thread begins. Now and then another number, of ``most`` and its halves, takes some samples: if it is faster, it
     goes on. So training is hardly slower than by one thread where threads do not run at once, where others use the
-    cores, or where the network is too small for them.
+    cores, or where the network is too small for them. A short trial does not see that others take a core now and then:
+    after threads that were slower in the end, the next trial waits until what they lost is little.
     """
 
     def __init__(self, most: int) -> None:
@@ -76,7 +81,9 @@ class ThreadChoice:
             return
         self._tried, self._work = 0, 0.0
         if taken == piece.n_samples and seconds < _GAIN * self._expected(taken):
-            self._best, self._seconds, self._samples, self._interval = piece.n_threads, seconds, float(taken), _SHORT
+            lost = self._seconds - self._samples * seconds / taken  # lately, if the old best was the slower one
+            self._interval = max(_SHORT, lost / _LOSS) if piece.n_threads < self._best else _SHORT
+            self._best, self._seconds, self._samples = piece.n_threads, seconds, float(taken)
         else:
             self._interval = max(min(2 * self._interval, _LONG), self._lost / _LOSS)
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from types import TracebackType
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from ..kernels.catalog import Variant
 from ..kernels.layout import NUMBERS
 from ..metrics import MetricFunction
 from . import blocks
-from .binding import Binding, DataView, prepare_kernels, reader_of
+from .binding import Binding, DataView, reader_of
 from .blocks import BLOCK, Modes, part_of_batch, sharers
 from .call import KernelCall, TimeSlices
 from .network import Network, named_values
@@ -72,17 +73,15 @@ class EpochRunner:
         n_threads: int,
     ) -> None:
         self._network, self._batch, self._metrics = network, batch, metrics
-        self._state, self._slices = state, TimeSlices()
+        self._state, self._slices = state, TimeSlices(network.params.size)
         self._by_sample = batch == 1 and state.linear
         binding = network._engine.binding
         self._kernel, self._block = "batches", max(2, min(batch, binding.block))  # one sample needs a second row
         if self._by_sample:
             self._kernel = "samples" if state.plain else "samples_with_memory"
             self._block = _samples_together(network)
-        real = network.dtype.name
-        readers = [reader_of(array, real) for array in (samples.x, samples.y)[: samples.y.ndim]]
-        kernels = [Variant(name, "", real) for name in (self._kernel, "run_epochs")]
-        prepare_kernels(network.spec, real, *kernels, *readers)
+        readers = [reader_of(array, binding.real) for array in (samples.x, samples.y)[: samples.y.ndim]]
+        binding.prepare(*(Variant(name, "", binding.real) for name in (self._kernel, "run_epochs")), *readers)
         self.take(samples)
         self._finite = network.params.copy()
         copied = self._kernel == "samples_with_memory"
@@ -94,9 +93,13 @@ class EpochRunner:
             if len(samples.y) * network.params.size < _LITTLE:
                 n_threads = 1
             n_threads, together = sharers(batch, binding.block, network.params.size, n_threads)
-        self._team = Team(
-            binding, state.vectors, n_threads, copied, self._block, together=together, by_sample=self._by_sample
-        )
+        if n_threads == 1:
+            self._team = Team.alone(binding, state.vectors, copied, self._block, by_sample=self._by_sample)
+        else:
+            self._team = Team(
+                binding, state.vectors, n_threads, copied, self._block, together=together, by_sample=self._by_sample,
+                choosing=together or self._by_sample,
+            )  # fmt: skip
         self._dropout = bool(dropout)
         simple = state.plain and (self._by_sample or batch <= self._block)
         self._step = Step(
@@ -189,6 +192,18 @@ class EpochRunner:
         """Train on these from now on."""
         self._samples, self._view = samples, samples.view(self._network._engine.binding)
 
+    def __enter__(self) -> EpochRunner:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End the threads, and where all went well leave the memory to others."""
+        if kind is None:
+            self._team.give_back()
+        else:
+            self.close()
+
     def close(self) -> None:
         """End the threads."""
         self._team.close()
@@ -216,7 +231,7 @@ def sgd_pass(
     """
     view = network._engine.binding.view(x, y)
     call = KernelCall(order, _samples_together(network), lr, outputs=outputs)
-    for start, count in TimeSlices().slices(len(order), call.block):
+    for start, count in TimeSlices(network.params.size).slices(len(order), call.block):
         network._engine.run("samples", view, call, start, count)
     return float(call.totals[0]) / len(order)
 

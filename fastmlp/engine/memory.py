@@ -24,10 +24,10 @@ _MORE = 64  # numbers behind the end of a list that kernels may write to
 class Functions(NamedTuple):
     """Addresses of the functions that a network's layers call: one a layer, and the fields of a LINEAR record."""
 
-    activations: Sequence[int]
-    slopes: Sequence[float]
-    softmax_backwards: Sequence[int]
-    linear: Sequence[float]
+    activations: tuple[int, ...]
+    slopes: tuple[float, ...]
+    softmax_backwards: tuple[int, ...]
+    linear: tuple[float, ...]
 
 
 class Parameters:
@@ -65,7 +65,7 @@ class Parameters:
         item = params.itemsize
         lengths = [*(place.n_out for place in places[:-1]), places[-1].shape[1]]
         self.in_place = not copied and all(n == padded(n, item) for n in lengths)
-        self._alive = params, tuple(states)  # a list could lose one
+        self._alive: Any = params, tuple(states)  # a list could lose one
         self.flat_states = np.array([state.ctypes.data for state in states], np.int64)
         line = padded(1, item)
         if self.in_place:
@@ -85,6 +85,27 @@ class Parameters:
             offsets = [address - self.start for address in addresses[:-1]]
             self.offsets = list(zip(offsets[::2], offsets[1::2], strict=True))
             self.gradient, self.states = distance, (np.arange(len(states)) + 2) * distance
+
+    def point_at(self, params: np.ndarray, states: Sequence[np.ndarray]) -> int:
+        """Describe other vectors of the same shapes. Returns by how many bytes kernels' parameters moved."""
+        self._alive = params, tuple(states)
+        if states:
+            self.flat_states[:] = [state.ctypes.data for state in states]
+        if not self.in_place:
+            return 0
+        moved = params.ctypes.data - self.start
+        self.start, self.gradient = self.start + moved, self.gradient - moved
+        np.subtract(self.flat_states, self.start, out=self.states)
+        return moved
+
+    def let_go(self) -> None:
+        """Keep nobody's arrays alive; `point_at` comes before the next run."""
+        self._alive = None
+
+    @property
+    def nbytes(self) -> int:
+        """The memory of its own."""
+        return self._memory.nbytes
 
     def extra_gradient(self) -> tuple[np.ndarray, int]:
         """Memory for another gradient, and its distance. Keep the memory as long as the distance is used."""
@@ -180,6 +201,17 @@ class Workspace:
         for name in _ROWS:
             self.layers[name][0] = leader.layers[name][0]
         self.job["workspace"]["buffers"] = self.buffers.ctypes.data
+
+    def follow(self, moved: int) -> None:
+        """Work on the parameters that `Parameters.point_at` moved by so many bytes."""
+        self.layers["w"] += moved
+        self.layers["b"] += moved * self.layers["has_biases"]
+        self.job["workspace"]["gradient"] = self._parameters.gradient
+
+    @property
+    def nbytes(self) -> int:
+        """The memory that it works in."""
+        return self._memory.nbytes
 
     def take(self, data: np.ndarray, call: np.ndarray, step: np.ndarray) -> None:
         """Fill in the words of the records that say what is to be done next."""

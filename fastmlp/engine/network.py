@@ -99,7 +99,10 @@ class Network:
 
     def _are_few(self, x: Any) -> bool:
         """Whether x is an array of few samples, of the right shape, that a kernel may be asked to look at as it is."""
-        return is_plain(x) and x.ndim == 2 and x.shape[1] == self._n_in and 0 < len(x) <= self._engine.few
+        if not is_plain(x):
+            return False
+        shape = x.shape
+        return len(shape) == 2 and shape[1] == self._n_in and 0 < shape[0] <= self._engine.few
 
     def unflatten(self, vector: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Views of a vector shaped like ``params`` (a gradient, say): lists like ``weights`` and ``biases``."""

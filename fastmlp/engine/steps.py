@@ -11,7 +11,7 @@ import numpy as np
 from ..kernels.layout import OPTIONS, STEP, aligned
 from ..optimizers import SGD, Optimizer
 from .blocks import Modes
-from .memory import words
+from .memory import fields, record_of
 
 __all__ = ["OptimizerState", "Step"]
 
@@ -108,12 +108,20 @@ class Step:
         self._numbers = np.array(optimizer.prepare(1.0, 1.0, optimizer.constants), np.float64)
         self._options = state.options
         self._modes: Modes | None = None
-        self._record = record = np.zeros((), STEP)
-        self.words = words(record)
-        record["prepare"], record["rule"], record["options"] = prepare, rule, state.options.ctypes.data
-        record["constants"], record["numbers"] = self._constants.ctypes.data, self._numbers.ctypes.data
-        record["dropout"] = dropout
-        record["kept"] = self._kept.ctypes.data
+        values = fields(
+            STEP,
+            prepare=prepare,
+            rule=rule,
+            options=state.options.ctypes.data,
+            constants=self._constants.ctypes.data,
+            numbers=self._numbers.ctypes.data,
+            modes=0,
+            dropout=dropout,
+            kept=self._kept.ctypes.data,
+            key=0,
+        )
+        self.words = np.array(values, np.int64)
+        self._record = record_of(self.words, STEP)
 
     def set_key(self, key: int) -> None:
         """Let dropout draw by this key from now on."""

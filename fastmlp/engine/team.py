@@ -8,9 +8,9 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from threading import Event
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
 __all__ = ["LONG", "Team"]
+
+_SMALL, _MOST_IDLE = 1 << 18, 4  # bytes of a team, and teams of a form, that are kept; forms: see `_idle`
 
 LONG = 10**9  # a call of more multiply-adds is long: in one pass over the parameters, they take a core about 20 ms
 
@@ -47,7 +49,9 @@ class Team:
     together : bool
         Whether the threads share every block of a batch, not its parts.
     by_sample : bool
-        Whether they share the blocks of per-sample SGD; then the team chooses how many of its threads run, else all do.
+        Whether they share the blocks of per-sample SGD.
+    choosing : bool
+        Whether the team chooses how many of its threads run, which changes no bits; else all do.
     """
 
     def __init__(
@@ -60,9 +64,11 @@ class Team:
         *,
         together: bool = False,
         by_sample: bool = False,
+        choosing: bool = False,
     ) -> None:
         self._binding, self.n_threads = binding, n_threads
-        parameters = binding.parameters(vectors, copied)
+        self._idle: list[Team] | None = None  # where it may wait for other work
+        self._parameters = parameters = binding.parameters(vectors, copied)
         self._workspaces = [binding.workspace(block or binding.block, parameters)]
         leader = self.leader if together else None
         while len(self._workspaces) < n_threads:
@@ -81,10 +87,46 @@ class Team:
             record["sleep"], record["nap"], record["together"] = sleep, nap, together
             if by_sample and n_threads > 1:
                 workspace.read_ahead(self.leader)
-        self._size, self._choice = 0, ThreadChoice(n_threads) if by_sample else None
+        self._by_sample, self._size = by_sample, 0
+        self._choice = ThreadChoice(n_threads) if choosing and n_threads > 1 else None
         self._set_size(n_threads)
         self._others: ThreadPoolExecutor | None = None
         self._process = 0  # whose threads those are
+
+    @classmethod
+    def alone(
+        cls, binding: Binding, vectors: Sequence[np.ndarray], copied: bool, block: int, *, by_sample: bool
+    ) -> Team:
+        """A team of one with these arguments: one that is idle, where a network of the same form has given one back."""
+        idle = _idle(binding.form, len(vectors), copied, block, by_sample)
+        try:
+            team = idle.pop()
+        except IndexError:
+            team = cls(binding, vectors, 1, copied, block, by_sample=by_sample)
+            size = team._parameters.nbytes + team.leader.nbytes + sum(memory.nbytes for memory, _ in team._gradients)
+            team._idle = idle if size <= _SMALL else None
+        else:
+            team._take_over(binding, vectors)
+        return team
+
+    def give_back(self) -> None:
+        """End the work: a team that `alone` made waits for another network of its form, if it is small. Not after an
+        error, when a kernel may not have put its lists in order."""
+        self.close()
+        if self._idle is not None and len(self._idle) < _MOST_IDLE:
+            self._parameters.let_go()
+            del self._binding
+            self._idle.append(self)
+
+    def _take_over(self, binding: Binding, vectors: Sequence[np.ndarray]) -> None:
+        """Work for another network of the same form."""
+        self._binding = binding
+        moved = self._parameters.point_at(binding.params, vectors)
+        if moved:
+            self.leader.follow(moved)
+            self._gradients = [(memory, distance - moved) for memory, distance in self._gradients]
+            for _, distance in self._gradients:
+                self.leader.job["team"]["part_gradient"] = distance
 
     @property
     def leader(self) -> Workspace:
@@ -93,15 +135,16 @@ class Team:
 
     def run(self, kernel: str, view: DataView, call: KernelCall, start: int, count: int) -> None:
         """Run a kernel over ``call.order[start:start + count]``."""
-        if self._choice is None or not kernel.startswith("samples"):
-            n_threads = 1 if self._choice else self.n_threads  # "batches" takes steps that cannot be taken in blocks
+        if self._choice is None or (self._by_sample and not kernel.startswith("samples")):
+            n_threads = 1 if self._by_sample else self.n_threads  # "batches" takes steps that cannot be taken in blocks
             self._run_piece(n_threads, kernel, view, call, start, count)
             return
-        end = start + count
+        end, step = start + count, call.block if self._by_sample else call.batch
         while start < end:
-            piece = self._choice.next(end - start, call.block)
+            piece = self._choice.next(end - start, step)
+            patience = piece.seconds if self._by_sample else math.inf  # "batches" hears of no time
             begin = time.perf_counter()
-            taken = self._run_piece(piece.n_threads, kernel, view, call, start, piece.n_samples, piece.seconds)
+            taken = self._run_piece(piece.n_threads, kernel, view, call, start, piece.n_samples, patience)
             self._choice.learn(piece, taken, time.perf_counter() - begin)
             start += taken
 
@@ -125,7 +168,7 @@ class Team:
         work = partial(self._binding.run, kernel=kernel, view=view, call=call, start=start, count=count)
         self._shared["taken"] = 0
         self._run_together(n_threads, work, self._is_long(kernel, call, count), seconds)
-        return int(self._shared["taken"][0]) if n_threads > 1 else count
+        return int(self._shared["taken"][0]) if n_threads > 1 and self._by_sample else count
 
     def _set_size(self, n_threads: int) -> None:
         if n_threads != self._size:
@@ -140,7 +183,7 @@ class Team:
         between kernel calls. Then the kernel ends at the next sample, or phase of a block.
         """
         self._set_size(n_threads)
-        aside = is_long and (n_threads == 1 or self._choice is not None)
+        aside = is_long and (n_threads == 1 or self._by_sample)
         if n_threads == 1 and not aside:
             work(self.leader)
             return
@@ -212,6 +255,12 @@ class Team:
         if self._others is not None and self._process == os.getpid():
             self._others.shutdown()
             self._others = None
+
+
+@lru_cache(maxsize=16)
+def _idle(form: tuple[Any, ...], n_vectors: int, copied: bool, block: int, by_sample: bool) -> list[Team]:
+    """Teams that nobody uses, of the forms that were asked for lately."""
+    return []
 
 
 @cache

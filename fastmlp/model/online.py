@@ -26,11 +26,11 @@ class Online:
     """A network that is being trained piece by piece (`MLP.partial_fit`)."""
 
     def __init__(self, network: Network) -> None:
-        self._network = network
+        self._network, self._spec = network, network.spec
         self._state = OptimizerState.begin(get_optimizer("sgd"), network.params)
         self._runner: EpochRunner | None = None
         self._batch = 0
-        self._steps: dict[tuple[bool, bool], LearnFew] = {}  # by whether there is one sample, and whether y are classes
+        self._steps: dict[tuple[bool, int], LearnFew] = {}  # by whether there is one sample, and y's dimensions
         self._last_given: Any = None  # as optimizer
         self._is_short = 10 * network.params.size <= LONG  # one sample's step, which reads and writes them from memory
 
@@ -60,16 +60,16 @@ class Online:
 
     def _fit_few(self, x: Any, y: Any, lr: Any, batch: Any) -> dict[str, float] | None:
         """`fit` where all is as it mostly is: few samples, that make one step. None, and nothing done, where not."""
-        network = self._network
-        if not (self._is_short and network._are_few(x) and type(lr) is float and 0 < lr < math.inf):
+        network, spec = self._network, self._spec
+        if not (self._is_short and type(lr) is float and 0 < lr < math.inf and network._are_few(x)):
             return None
         n = len(x)
-        if type(batch) is not int or n > min(batch, BLOCK):
+        if type(batch) is not int or n > batch or n > BLOCK:
             return None
-        targets = plain_targets(y, network.spec, n)
+        targets = plain_targets(y, spec, n)
         if targets is None:
             return None
-        form = n == 1, targets.ndim == 1
+        form = n == 1, targets.ndim
         step = self._steps.get(form)
         if step is None:
             step = self._steps[form] = LearnFew(
@@ -78,7 +78,7 @@ class Online:
         sums = step(x, targets, lr)
         if sums == []:
             raise self._divergence(Samples(x, targets), lr, batch)
-        return None if sums is None else mean_values(network.spec, sums, n)
+        return None if sums is None else mean_values(spec, sums, n)
 
     def _divergence(self, samples: Samples, lr: float, batch: int) -> DivergenceError:
         """The error of a call that made parameters infinite; the optimiser forgets them."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from contextlib import closing
 from functools import partial
 
 import numpy as np
@@ -135,8 +134,7 @@ class TrainingRun:
         if self._file is not None:
             self._file.begin(state)
         batch = min(o.batch(len(samples.x)), len(self._rows))
-        runner = EpochRunner(self.model, samples, batch, o.metrics, state.optimizer, o.dropout, o.n_threads)
-        with closing(runner):
+        with EpochRunner(self.model, samples, batch, o.metrics, state.optimizer, o.dropout, o.n_threads) as runner:
             self._progress.ready()
             if self._can_run_epochs_together():
                 for columns in runner.run_all(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import warnings
-from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -225,9 +224,7 @@ class Fit:
         e.n_iter_ = 0
         order = self._rows
         try:
-            with closing(
-                EpochRunner(self._network, self._samples, batch, {}, state, self._shares, e.n_threads)
-            ) as epochs:
+            with EpochRunner(self._network, self._samples, batch, {}, state, self._shares, e.n_threads) as epochs:
                 while e.n_iter_ < e.max_iter:
                     if e.shuffle:  # as sklearn.utils.shuffle draws
                         places = np.arange(len(order))
@@ -314,8 +311,8 @@ class Fit:
 
     def _penalty(self) -> float:
         """The penalty on all weights, ½ alpha Σw² + l1 Σ|w|."""
-        weights, e = self._network.weights, self._e
-        value = 0.5 * e.alpha * sum(float(np.vdot(w, w)) for w in weights)
+        weights, e = [w.ravel("K") for w in self._network.weights], self._e  # views, in the order of their memory
+        value = 0.5 * e.alpha * sum(float(w @ w) for w in weights)
         return value + e.l1 * sum(float(np.abs(w).sum()) for w in weights) if e.l1 else value
 
     def _record(self, loss: float, best: np.ndarray) -> None:

@@ -11,10 +11,14 @@ SLICE = 0.02  # seconds that a call is for
 
 
 class Machine:
-    """It takes so many seconds a sample for each number of threads, and so many to begin with more than one."""
+    """It takes so many seconds a sample for each number of threads, and so many to begin with more than one.
 
-    def __init__(self, seconds, start=0.0):
-        self.seconds, self.start, self.used = seconds, start, {}
+    With a ``stall``, several threads lose so many seconds after each 10 ms of work, and no piece ends early.
+    """
+
+    def __init__(self, seconds, start=0.0, stall=0.0):
+        self.seconds, self.start, self.stall, self.used = seconds, start, stall, {}
+        self.work = 0.0  # of several threads
 
     def train(self, choice, n_samples):
         """Take samples in calls of 20 ms; return how long it takes in all."""
@@ -26,9 +30,13 @@ class Machine:
                 assert 0 < piece.n_samples <= left and (piece.n_samples % STEP == 0 or piece.n_samples == left)
                 start, each = self.start * (piece.n_threads > 1), self.seconds[piece.n_threads]
                 taken = piece.n_samples
-                if piece.n_threads > 1 and start + taken * each > piece.seconds:
+                if not self.stall and piece.n_threads > 1 and start + taken * each > piece.seconds:
                     taken = min(taken, max(1, int((piece.seconds - start) / each / STEP)) * STEP)
                 seconds = start + taken * each
+                if piece.n_threads > 1:
+                    stalls = int((self.work + seconds) / 0.01) - int(self.work / 0.01)
+                    self.work += seconds
+                    seconds += self.stall * stalls
                 choice.learn(piece, taken, seconds)
                 self.used[piece.n_threads] = self.used.get(piece.n_threads, 0) + taken
                 total, left, done = total + seconds, left - taken, done + taken
@@ -54,6 +62,13 @@ def test_trials_cost_less_than_a_twentieth(slower, each):
     machine = Machine({1: each, 2: slower * each}, start=1e-4)
     n_samples = int(max(1.0 / each, 20_000))
     assert machine.train(ThreadChoice(2), n_samples) < 1.05 * n_samples * each
+
+
+@pytest.mark.parametrize("stall", [0.02, 0.05, 0.2])
+def test_threads_that_wait_for_a_core_now_and_then_cost_little(stall):
+    """Most trials of two threads are fast, for they end before the next stall."""
+    machine = Machine({1: 1e-5, 2: 6e-6}, start=1e-4, stall=stall)
+    assert machine.train(ThreadChoice(2), 1_000_000) < 1.06 * 10
 
 
 def test_a_choice_follows_the_load():

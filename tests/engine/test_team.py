@@ -15,6 +15,9 @@ from fastmlp.engine import team as teams
 from fastmlp.engine.binding import Binding
 from fastmlp.engine.blocks import BLOCK
 from fastmlp.engine.call import KernelCall
+from fastmlp.engine.choice import Piece
+from fastmlp.engine.epochs import EpochRunner, Samples
+from fastmlp.engine.steps import OptimizerState
 from fastmlp.optimizers import SGD, Adam
 
 
@@ -87,6 +90,33 @@ def test_same_bits_for_any_number_of_threads_that_share_blocks(monkeypatch, opti
     assert sizes.count(2) >= 3 and max(sizes) == 3
 
 
+def test_same_bits_however_many_threads_the_team_chooses_from_piece_to_piece(monkeypatch):
+    """Pieces are whole batches."""
+    used, rng = set(), np.random.default_rng(0)
+
+    class Random:
+        def __init__(self, most):
+            self.most = most
+
+        def next(self, left, step):
+            assert step == 48
+            number = int(rng.integers(1, self.most + 1))
+            used.add(number)
+            return Piece(min(left, step * int(rng.integers(1, 4))), number, 1e-9, False, False)
+
+        def learn(self, piece, taken, seconds):
+            assert taken == piece.n_samples
+
+    monkeypatch.setattr(teams, "ThreadChoice", Random)
+    x, y = rng.normal(size=(500, 180)), rng.integers(0, 10, 500)
+    spec = [{"n": 180}, {"n": 256, "act": "relu"}, {"n": 96, "act": "tanh"}, {"n": 10, "act": "softmax"}]
+    options = {"seed": 0, "epochs": 4, "batch_size": 48}
+    for optimizer in (SGD(), Adam()):
+        runs = [fastmlp.train(x, y, spec, n_threads=n, optimizer=optimizer, **options) for n in (1, 2)]
+        assert runs[0] == runs[1]
+    assert used == {1, 2}
+
+
 @pytest.mark.parametrize("n_threads", [1, 2])
 def test_blocks_are_shared_of_a_full_gradient(monkeypatch, n_threads):
     sizes = _teams_together(monkeypatch)
@@ -122,3 +152,78 @@ def test_a_thread_that_nobody_awaits_holds_the_memory_of_its_team(monkeypatch):
     interrupted.set()
     pool.shutdown()
     assert alive == [True]
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "batch_size"),
+    [(SGD(), 1), (SGD(momentum=0.9), 1), (Adam(), 1), (SGD(), 16), (Adam(), 16)],
+    ids=["sgd", "momentum", "adam", "sgd of 16", "adam of 16"],
+)
+@pytest.mark.parametrize("widths", [(4, 64, 64, 2), (5, 7, 3)], ids=str)
+def test_a_team_that_worked_for_another_network_makes_the_same_bits(optimizer, batch_size, widths, monkeypatch):
+    """In place and with copies of the parameters; the other network, another optimiser's state and its data leave
+    nothing behind, and stay what they were."""
+    spec = [{"n": widths[0]}, *({"n": n, "act": "relu"} for n in widths[1:-1]), {"n": widths[-1], "act": "softmax"}]
+
+    def trained(seed):
+        x = np.random.default_rng(seed).normal(size=(50, widths[0])) * seed
+        y = np.arange(50) % widths[-1]
+        return fastmlp.train(x, y, spec, optimizer=optimizer, batch_size=batch_size, epochs=2, lr=1e-3, seed=seed).model
+
+    monkeypatch.setattr(teams, "_SMALL", 1 << 30)  # fences of the checked build are large
+    teams._idle.cache_clear()
+    first = trained(1)
+    teams._idle.cache_clear()
+    other = trained(2)
+    others = other.params.copy()
+    made = _teams_together(monkeypatch)
+    again = trained(1)
+    assert not made
+    np.testing.assert_array_equal(again.params, first.params)
+    np.testing.assert_array_equal(other.params, others)
+
+
+def test_idle_teams_keep_no_network_alive_and_are_few():
+    spec = [{"n": 4}, {"n": 8, "act": "tanh"}, {"n": 1, "act": "linear"}]
+    teams._idle.cache_clear()
+    x, y = np.zeros((8, 4)), np.zeros(8)
+    model, _ = fastmlp.train(x, y, spec, epochs=1)
+    gone = weakref.ref(model.params.base)
+    del model
+    gc.collect()
+    assert gone() is None
+    barrier = threading.Barrier(12)
+
+    def wait_and_train():
+        def wait(state):
+            barrier.wait()
+
+        fastmlp.train(x, y, spec, epochs=1, callbacks=wait)
+
+    threads = [threading.Thread(target=wait_and_train) for _ in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    model, _ = fastmlp.train(x, y, spec, epochs=1)
+    runner = EpochRunner(model, Samples(x, y[:, None]), 1, {}, OptimizerState.begin(SGD(), model.params), [], 1)
+    assert 0 < len(runner._team._idle) <= teams._MOST_IDLE
+
+
+@pytest.mark.parametrize("error", [KeyError, fastmlp.DivergenceError])
+def test_a_team_is_not_lent_again_after_an_error(error, monkeypatch):
+    spec = [{"n": 4}, {"n": 8, "act": "relu"}, {"n": 1, "act": "linear"}]
+    x, y = np.ones((8, 4)), np.ones(8)
+    teams._idle.cache_clear()
+
+    def fail(state):
+        raise KeyError
+
+    lr, callbacks = (1e30, ()) if error is fastmlp.DivergenceError else (0.01, fail)
+    with pytest.raises(error):
+        fastmlp.train(x, y, spec, lr=lr, epochs=5, callbacks=callbacks)
+    made = _teams_together(monkeypatch)
+    fastmlp.train(x, y, spec, epochs=1)
+    assert len(made) == 1
+    fastmlp.train(x, y, spec, epochs=1)
+    assert len(made) == 1
