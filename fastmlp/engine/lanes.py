@@ -307,9 +307,9 @@ def _layers(
     softmax, softmax_backward = map(address_of, catalog.lane_softmax(real))
     acts = [layer.act for layer in spec.layers]
     functions = Functions(
-        [address_of(catalog.activation(act.name, real)) if act.elementwise else softmax for act in acts],
-        [act.slope or 0.0 for act in acts],
-        [0 if act.elementwise else softmax_backward for act in acts],
+        tuple(address_of(catalog.activation(act.name, real)) if act.elementwise else softmax for act in acts),
+        tuple(act.slope or 0.0 for act in acts),
+        tuple(0 if act.elementwise else softmax_backward for act in acts),
         (),
     )
     result = []
