@@ -118,7 +118,7 @@ class Objective(ABC):
     def _measured(self) -> dict[str, float]:
         """The loss and so on of the last `_measure`, by name."""
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - there may be nothing to end
         """End what it works with."""
 
 
