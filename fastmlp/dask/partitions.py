@@ -76,8 +76,8 @@ def _aligned(values: Any, x: Any, name: str) -> Any:
         return values if own == wanted else values.rechunk({0: wanted})
     if _count(values) != _count(x):
         raise ValueError(
-            f"{name} has {_count(values)} partitions, x has {_count(x)}, and their lengths are not known: make both from "
-            "one dataframe, or call compute_chunk_sizes() on the arrays"
+            f"{name} has {_count(values)} partitions, x has {_count(x)}, and their lengths are not known: make both "
+            "from one dataframe, or call compute_chunk_sizes() on the arrays"
         )
     return values
 

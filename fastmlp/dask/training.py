@@ -16,9 +16,8 @@ from distributed.protocol import pickle
 
 from ..base.checks import check_choice
 from ..base.remedies import OF_TRAINING, check_options
-from ..engine.epochs import Samples
+from ..engine.epochs import Samples, take_step
 from ..engine.lbfgs import Objective
-from ..engine.steps import take_step
 from ..init import Uniform
 from ..losses import Loss
 from ..model.callbacks import Callback
@@ -151,7 +150,7 @@ def train(
     >>> x = da.random.default_rng(0).normal(size=(2000, 3), chunks=(500, 3))
     >>> y = x @ np.array([1.0, -2.0, 0.5])
     >>> spec = [{"n": 3, "act": None}, {"n": 1, "act": "linear"}]
-    >>> with Client(processes=False, n_workers=1, dashboard_address=None) as client:
+    >>> with Client(processes=False, n_workers=1, dashboard_address=":0") as client:
     ...     model, history = fastmlp.dask.train(x, y, spec, sync="average", epochs=3, seed=0, dtype="float64")
     >>> model.weights[0].round(3).tolist()
     [[1.0, -2.0, 0.5]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -13,10 +13,7 @@ from ..optimizers import SGD, Optimizer
 from .blocks import Modes
 from .memory import words
 
-if TYPE_CHECKING:
-    from .network import Network
-
-__all__ = ["OptimizerState", "Step", "take_step"]
+__all__ = ["OptimizerState", "Step"]
 
 
 @dataclass(frozen=True)
@@ -126,25 +123,3 @@ class Step:
         """Take linear steps by these modes from now on."""
         self._modes = modes
         self._record["modes"] = modes.record.ctypes.data
-
-
-def take_step(network: Network, state: OptimizerState, gradient: np.ndarray, lr: float) -> None:
-    """Make the optimiser's step against a gradient (n_params,) that was made elsewhere, as the kernels make theirs:
-    it is shortened to ``clip_norm``, then penalties add to it, then the rule moves the parameters, then units' weights
-    are shortened to ``max_norm``."""
-    options, optimizer, params = state.options, state.optimizer, network.params
-    norm = float(np.linalg.norm(gradient.astype(np.float64)))
-    clip_norm, max_norm = float(options["clip_norm"]), float(options["max_norm"])
-    slope = gradient * params.dtype.type(clip_norm / norm if 0 < clip_norm < norm else 1.0)
-    l1, l2 = params.dtype.type(options["l1"]), params.dtype.type(options["l2"])
-    for weights, of_loss in zip(network.weights, network.unflatten(slope)[0], strict=True):
-        of_loss += l2 * weights + l1 * np.sign(weights)
-    numbers = optimizer.prepare(lr, state.count + 1, optimizer.constants)
-    params[...], after = optimizer.rule(params, slope, tuple(state.vectors), numbers)
-    for vector, values in zip(state.vectors, after, strict=False):  # SGD without momentum keeps nothing
-        vector[...] = values
-    state.set_count(state.count + 1)
-    if max_norm:
-        for weights in network.weights:
-            norms = np.linalg.norm(weights.astype(np.float64), axis=1, keepdims=True)
-            weights *= (max_norm / np.maximum(norms, max_norm)).astype(weights.dtype)

@@ -31,7 +31,7 @@ NUMBERS = [{"n": 5, "act": None}, {"n": 6, "act": "tanh"}, {"n": 2, "act": "line
 def client():
     """Two worker processes."""
     with (
-        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
         yield client
@@ -132,7 +132,8 @@ def test_gradients_of_partitions_are_those_of_one_machine(client, arrays, option
 
 @pytest.mark.parametrize("name", [name for name in fastmlp.optimizers.OPTIMIZERS if name != "lbfgs"])
 def test_a_step_on_the_client_is_the_kernels_step(name):
-    from fastmlp.engine.steps import OptimizerState, take_step
+    from fastmlp.engine.epochs import take_step
+    from fastmlp.engine.steps import OptimizerState
     from fastmlp.optimizers import get_optimizer
 
     rng = np.random.default_rng(0)
@@ -182,7 +183,7 @@ def die_at(chunk, folder, read):
 def test_bits_do_not_depend_on_workers_nor_on_deaths(client, arrays, tmp_path, sync):
     x, y = chunked(*arrays[:2])
     options = {"sync": sync, "epochs": 3, "lr": 0.05, "seed": 1}
-    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster, Client(cluster) as other:
+    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0") as cluster, Client(cluster) as other:
         alone = fastmlp.dask.train(x, y, CLASSES, client=other, **options)
         cluster.scale(3)
         other.wait_for_workers(3)
