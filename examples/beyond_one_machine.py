@@ -1,8 +1,9 @@
 """Data in partitions, trained on by two worker processes: parameters averaged, or gradients added up."""
 
 import dask.array as da
-import fastmlp.dask
 from distributed import Client, LocalCluster
+
+import fastmlp.dask
 from fastmlp.datasets import load_digits
 
 
