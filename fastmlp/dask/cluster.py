@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import CancelledError
 from typing import Any
 
-import dask
 import distributed
 from distributed.scheduler import KilledWorker
 
@@ -15,7 +14,7 @@ from . import work
 
 __all__ = ["Cluster"]
 
-_ATTEMPTS = 5  # at one step: each is lost only when all workers that have the parameters die in it
+_ATTEMPTS = 3  # at one step: each is lost only when all workers that have the parameters die in it
 
 
 class Cluster:
@@ -72,15 +71,15 @@ class Cluster:
                 (shared,) = self._client.scatter([task], broadcast=True, hash=False)
                 future = self._client.compute(graph(shared))
                 return future.result()
-            except KilledWorker as error:
-                raise RuntimeError(
-                    f"workers died again and again at one task ({error.task}), probably because a partition and its "
-                    "work are larger than their memory: make partitions smaller (x.rechunk, or repartition of a "
-                    "dataframe), or give workers more memory"
-                ) from error
-            except (CancelledError, OSError):
-                if attempt == _ATTEMPTS or self._client.status != "running":
+            except (CancelledError, OSError, KilledWorker) as error:
+                if self._client.status != "running":
                     raise
+                if attempt == _ATTEMPTS or isinstance(error, KilledWorker):
+                    raise RuntimeError(
+                        "workers died again and again at one step, probably because a partition and its work are "
+                        "larger than their memory: make partitions smaller (x.rechunk, or repartition of a dataframe), "
+                        "or give workers more memory"
+                    ) from error
             except ImportError as error:
                 raise RuntimeError(
                     f"workers cannot import what this network or its data are made of: {error}; send them the module "
@@ -90,7 +89,3 @@ class Cluster:
                 if future is not None and not future.done():  # Ctrl-C
                     future.cancel()
         raise AssertionError("the last attempt returned or raised")
-
-    def each(self, delayed: Sequence[Any]) -> list[Any]:
-        """The results of delayed values."""
-        return self.compute(work.Task(b"", None), lambda _: dask.delayed(list)(list(delayed)))  # type: ignore[arg-type]

@@ -94,8 +94,11 @@ def _count(values: Any) -> int:
 
 
 def _delayed(values: Any) -> list[Any]:
-    """The partitions, one by one."""
-    return list(np.ravel(values.to_delayed())) if isinstance(values, da.Array) else values.to_delayed()
+    """The partitions, one by one. A frame's are not optimised, which might join those of x otherwise than those of y,
+    and have a file that both come from read twice."""
+    if isinstance(values, da.Array):
+        return list(np.ravel(values.to_delayed()))
+    return values.to_delayed(optimize_graph=False)
 
 
 def as_array(part: Any) -> Any:

@@ -244,8 +244,11 @@ class ClusterData:
         validation = _validation(options.validation_data, spec, dtype)
         cluster.warn_of_differences()
         job = work.Job(spec, dtype, {}, None if balanced else factors)
-        look = partial(dask.delayed(work.look, pure=False), job, with_fingerprints=options.checkpoint is not None)
-        looks = cluster.each([look(*part) for part in parts])
+        look = partial(dask.delayed(work.look, pure=False), with_fingerprints=options.checkpoint is not None)
+        looks = cluster.compute(
+            work.Task(pickle.dumps(job), np.zeros(0, dtype)),
+            lambda shared: dask.delayed(list)([look(shared, *part) for part in parts]),
+        )
         if not any(one.n for one in looks):
             raise ValueError("x is empty: no partition has samples")
         weights = [one.weight for one in looks]

@@ -91,8 +91,9 @@ def kernels_here() -> tuple[str, str]:
     return __version__, kernels_level()
 
 
-def look(job: Job, number: int, x: Any, y: Any, weights: Any, with_fingerprints: bool) -> Look:
+def look(task: Task, number: int, x: Any, y: Any, weights: Any, with_fingerprints: bool) -> Look:
     """Check a partition and describe it."""
+    job = _job(task)
     samples = _samples(job, number, x, y, weights)
     if samples is None:
         return Look(0, 0.0, np.zeros(0, np.int64), None, None, ("empty",))

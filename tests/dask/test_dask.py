@@ -179,21 +179,43 @@ def die_at(chunk, folder, read):
     return chunk
 
 
-@pytest.mark.parametrize("sync", ["average", "gradient"])
-def test_bits_do_not_depend_on_workers_nor_on_deaths(client, arrays, tmp_path, sync):
+def test_bits_do_not_depend_on_workers_nor_on_deaths(client, arrays, tmp_path):
     x, y = chunked(*arrays[:2])
-    options = {"sync": sync, "epochs": 3, "lr": 0.05, "seed": 1}
+    options = {sync: {"sync": sync, "epochs": 3, "lr": 0.05, "seed": 1} for sync in ("average", "gradient")}
+
+    def trained(x, client, sync):
+        return fastmlp.dask.train(x, y, CLASSES, client=client, **options[sync])
+
     with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0") as cluster, Client(cluster) as other:
-        alone = fastmlp.dask.train(x, y, CLASSES, client=other, **options)
+        alone = {sync: trained(x, other, sync) for sync in options}
         cluster.scale(3)
         other.wait_for_workers(3)
-        of_three = fastmlp.dask.train(x, y, CLASSES, client=other, **options)
-    dying = x.map_blocks(die_at, str(tmp_path), 10, dtype=x.dtype, meta=x._meta)  # in a round's middle
-    of_two = fastmlp.dask.train(dying, y, CLASSES, client=client, **options)
-    assert len(list(tmp_path.iterdir())) > 16  # the dead one's chunk was read again
-    for model, history in (of_three, of_two):
-        assert model.params.tobytes() == alone.model.params.tobytes()
-        assert history == alone.history
+        of_three = {sync: trained(x, other, sync) for sync in options}
+    for sync in options:
+        reads = tmp_path / sync
+        reads.mkdir()
+        dying = x.map_blocks(die_at, str(reads), 10, dtype=x.dtype, meta=x._meta)  # in a round's middle
+        of_two = trained(dying, client, sync)
+        assert len(list(reads.iterdir())) > 16  # the dead one's chunk was read again
+        for model, history in (of_three[sync], of_two):
+            assert model.params.tobytes() == alone[sync].model.params.tobytes()
+            assert history == alone[sync].history
+
+
+def test_files_in_partitions(client, arrays, tmp_path):
+    """Parquet, whose partitions have no known lengths, and Zarr: the same samples in the same partitions."""
+    x, y = arrays[:2]
+    table = pd.DataFrame(x, columns=list("vwxyz")).assign(target=y)
+    dd.from_pandas(table, npartitions=3).to_parquet(tmp_path / "table")
+    frame = dd.read_parquet(tmp_path / "table")
+    of_parquet, _ = fastmlp.dask.train(
+        frame[list("vwxyz")], frame["target"], CLASSES, sync="average", client=client, epochs=2, seed=0
+    )
+    for name, array in {"x": x, "y": y}.items():
+        da.from_array(array, chunks=(500, *array.shape[1:])).to_zarr(str(tmp_path / name))
+    stored = [da.from_zarr(str(tmp_path / name)) for name in ("x", "y")]
+    of_zarr, _ = fastmlp.dask.train(*stored, CLASSES, sync="average", client=client, epochs=2, seed=0)
+    assert of_parquet.params.tobytes() == of_zarr.params.tobytes()
 
 
 def test_a_model_callbacks_stopping_and_validation(client, arrays, tmp_path):
@@ -274,6 +296,17 @@ def test_what_is_wrong_in_a_partition_is_said_before_training(client, arrays):
         fastmlp.dask.train(x, y + 1, CLASSES, client=client)
 
 
+def test_functions_that_workers_cannot_import(client, arrays, tmp_path, monkeypatch):
+    (tmp_path / "only_here.py").write_text("class Momentum(float):\n    pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    import only_here
+
+    x, y = chunked(*arrays[:2])
+    optimizer = fastmlp.optimizers.SGD(momentum=only_here.Momentum(0.5))
+    with pytest.raises(RuntimeError, match=r"workers cannot import .*only_here.*upload_file"):
+        fastmlp.dask.train(x, y, CLASSES, client=client, optimizer=optimizer, sync="average")
+
+
 # Clusters of others
 
 
@@ -300,16 +333,17 @@ def from_the_command_line(folder, *workers):
         yield client
 
 
-def hog(chunk):
-    held = np.ones(100_000_000)  # 800 MB
-    time.sleep(5)
-    return chunk + held[0] - 1
+def hog(chunk, block_info=None):
+    if block_info[0]["chunk-location"][0] == 1:
+        held = np.ones(100_000_000)  # 800 MB
+        time.sleep(5 * held[0])
+    return chunk
 
 
 def test_a_worker_with_too_little_memory(arrays, tmp_path):
     """Workers from the command line: one partition asks for more than its worker may have."""
     x, y = chunked(*arrays[:2])
-    with from_the_command_line(tmp_path, ["--memory-limit", "600MB"]) as client:
+    with from_the_command_line(tmp_path, *[["--memory-limit", "600MB"]] * 2) as client:
         model, _ = fastmlp.dask.train(x, y, CLASSES, client=client, epochs=1, seed=0)
         assert np.isfinite(model.params).all()
         with pytest.raises(RuntimeError, match="larger than their memory"):
