@@ -243,17 +243,19 @@ class ClusterData:
         parts = partitions(x, y, options.sample_weight, spec.n_in)
         validation = _validation(options.validation_data, spec, dtype)
         cluster.warn_of_differences()
-        job = work.Job(spec, dtype, {}, None if balanced else factors)
-        look = partial(dask.delayed(work.look, pure=False), with_fingerprints=options.checkpoint is not None)
-        looks = cluster.compute(
-            work.Task(pickle.dumps(job), np.zeros(0, dtype)),
-            lambda shared: dask.delayed(list)([look(shared, *part) for part in parts]),
-        )
+        kept = options.checkpoint is not None
+        looks = _looks(cluster, work.Job(spec, dtype, {}, None if balanced else factors), parts, kept)
+        prints = [one.fingerprints for one in looks]
+        if isinstance(validation, list):
+            seen = _looks(cluster, work.Job(spec, dtype, {}, name="validation "), validation, kept)
+            if not any(one.weight for one in seen):
+                raise ValueError("validation_data is empty, or all its weights are zero: there is nothing to measure")
+            prints += [("validation",), *(one.fingerprints for one in seen)]
         if not any(one.n for one in looks):
             raise ValueError("x is empty: no partition has samples")
         weights = [one.weight for one in looks]
         if balanced:
-            of_classes = sum(one.class_weights for one in looks if one.n)
+            of_classes = np.sum([one.class_weights for one in looks if one.class_weights is not None], axis=0)
             factors = balanced_weights(np.arange(len(of_classes)), of_classes)
             weights = [float(one.class_weights @ factors) if one.n else 0.0 for one in looks]
         if not sum(weights):
@@ -266,12 +268,18 @@ class ClusterData:
         rows: Any = range(n_samples)
         if any(map(len, zeros)):
             rows = np.delete(np.arange(n_samples), np.concatenate(zeros))
-        prints = repr([one.fingerprints for one in looks])
         return cls(
             [parts[i] for i in counted], starts[counted], rows, n_samples, float(sum(weights)), factors,
             _extremes([one.extremes for one in looks if one.extremes is not None]),
-            sha256(prints.encode()).hexdigest()[:32] if options.checkpoint is not None else None, validation,
+            sha256(repr(prints).encode()).hexdigest()[:32] if kept else None, validation,
         )  # fmt: skip
+
+
+def _looks(cluster: Cluster, job: work.Job, parts: Sequence[Part], with_fingerprints: bool) -> list[work.Look]:
+    """Check every partition where it lies, and return what is to be known of each."""
+    look = partial(dask.delayed(work.look, pure=False), with_fingerprints=with_fingerprints)
+    task = work.Task(pickle.dumps(job), np.zeros(0, job.dtype))
+    return cluster.compute(task, lambda shared: dask.delayed(list)([look(shared, *part) for part in parts]))
 
 
 def _class_targets(spec: Spec) -> np.ndarray:

@@ -39,6 +39,8 @@ class Job:
         By which a sample's weight is multiplied.
     seed : int
         Of the orders of samples and of dropout, with the round and the partition's number.
+    name : str
+        Comes before "x" and "y" in messages: "validation ".
     """
 
     spec: Spec
@@ -52,6 +54,7 @@ class Job:
     shuffle: bool = True
     seed: int = 0
     n_threads: int = 1
+    name: str = ""
 
 
 class Task(NamedTuple):
@@ -210,7 +213,7 @@ def _samples(job: Job, number: int, x: Any, y: Any, weights: Any) -> Samples | N
         )
     no_weight = weights is not None and len(weights) == len(x) and not np.any(weights)  # here, but not in all
     try:
-        samples = check_samples(x, y, job.spec, job.dtype, None if no_weight else weights)
+        samples = check_samples(x, y, job.spec, job.dtype, None if no_weight else weights, name=job.name)
     except (ValueError, TypeError) as error:
         raise type(error)(f"partition {number}: {error}") from None
     own = np.zeros(len(x)) if no_weight else samples.weights

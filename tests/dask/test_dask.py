@@ -292,8 +292,29 @@ def test_what_is_wrong_in_a_partition_is_said_before_training(client, arrays):
     x, y = chunked(*arrays[:2])
     with pytest.raises(ValueError, match="partition 2: x must be finite, x\\[100, 0\\] is nan"):
         fastmlp.dask.train(spoilt(x), y, CLASSES, client=client)
-    with pytest.raises(ValueError, match="partition 0: y must hold class indices 0 to 2"):
+    with pytest.raises(ValueError, match=r"partition \d: y must hold class indices 0 to 2"):
         fastmlp.dask.train(x, y + 1, CLASSES, client=client)
+    model = fastmlp.MLP(CLASSES, seed=0)
+    before = model.params.copy()
+    with pytest.raises(ValueError, match="partition 2: validation x must be finite"):
+        fastmlp.dask.train(x, y, model, client=client, validation_data=(spoilt(x), y))
+    assert np.array_equal(model.params, before)
+
+
+def test_ctrl_c_returns_what_there_is(client, arrays):
+    def interrupt(state):
+        if state.epoch == 1:
+            raise KeyboardInterrupt
+
+    with pytest.warns(RuntimeWarning, match="interrupted in epoch 3 of 5"):
+        _, history = fastmlp.dask.train(*chunked(*arrays[:2]), CLASSES, client=client, epochs=5, callbacks=interrupt)
+    assert history.interrupted and history.epochs == 2
+
+
+def test_without_dask_the_error_names_the_extra():
+    code = "import sys\nsys.modules['dask'] = None\nimport fastmlp\nfastmlp.dask"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "ImportError: fastmlp.dask needs dask: pip install 'fastmlp[dask]'" in done.stderr
 
 
 def test_functions_that_workers_cannot_import(client, arrays, tmp_path, monkeypatch):
