@@ -16,7 +16,7 @@ from ..spec import Spec
 from . import work
 from .partitions import as_array, check_columns, partitions, sum_in_tree
 
-__all__ = ["evaluate", "mean_metrics", "named", "predict"]
+__all__ = ["evaluate", "mean_metrics", "named", "predict", "quantities"]
 
 
 def predict(model: MLP, x: Any) -> Any:
@@ -56,7 +56,7 @@ def predict(model: MLP, x: Any) -> Any:
     if isinstance(x, da.Array):
         chunks = (x.chunks[0], (model.spec.n_out,))
         meta = np.empty((0, 0), model.dtype)
-        return x.map_blocks(_outputs, once, dtype=model.dtype, chunks=chunks, meta=meta, name=None)
+        return x.map_blocks(_outputs, once, dtype=model.dtype, chunks=chunks, meta=meta)
     names = _output_names(model)
     meta = x._meta.iloc[:, :0].assign(**{name: np.empty(0, model.dtype) for name in names})
     return x.map_partitions(_frame_of_outputs, once, names, meta=meta, enforce_metadata=False)

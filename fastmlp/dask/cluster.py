@@ -42,9 +42,12 @@ class Cluster:
         self._client = client
 
     def warn_of_differences(self) -> None:
-        """Say in words which workers have another version of fastmlp, or other kernels, and so make other bits."""
+        """Say in words which workers have another version of fastmlp, or other kernels, and so make other bits; refuse
+        a cluster that has none, or that cannot use fastmlp."""
         here = work.kernels_here()
         answers = self._client.run(work.kernels_here, on_error="return")
+        if not answers:
+            raise ValueError("the cluster has no workers yet: wait for them with client.wait_for_workers(1)")
         for address, there in answers.items():
             if isinstance(there, BaseException):
                 raise RuntimeError(

@@ -301,6 +301,15 @@ def test_what_is_wrong_in_a_partition_is_said_before_training(client, arrays):
     assert np.array_equal(model.params, before)
 
 
+def test_a_cluster_without_workers(arrays):
+    with (
+        LocalCluster(n_workers=0, dashboard_address=":0") as cluster,
+        Client(cluster, set_as_default=False) as client,
+        pytest.raises(ValueError, match="the cluster has no workers yet"),
+    ):
+        fastmlp.dask.train(*chunked(*arrays[:2]), CLASSES, client=client)
+
+
 def test_ctrl_c_returns_what_there_is(client, arrays):
     def interrupt(state):
         if state.epoch == 1:
