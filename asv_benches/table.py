@@ -17,7 +17,7 @@ ROWS = [
     "784-512-512-10, batch 32, dense",
     "8-64-64-2, batch 1",
     "8-64-64-2, batch 32",
-]  # of fastmlp.cli.bench.WORKS, as a test makes sure
+]  # of fastmlp.cli.bench.table.WORKS, as a test makes sure
 
 
 class Row:
@@ -61,13 +61,14 @@ class ShareOfPlainNumba(Row):
     params = ROWS[:3]
 
     def setup(self, row: str) -> None:
-        bench = first_module("fastmlp.cli.bench", "fastmlp.bench")
+        table = first_module("fastmlp.cli.bench.table", "fastmlp.cli.bench", "fastmlp.bench")
         super().setup(row)
-        work = next(work for work in bench.WORKS if work.name == row)
-        loops = bench.PEERS["numba"][2](work, self.x, self.y)
+        work = next(work for work in table.WORKS if work.name == row)
+        plain = table.TRAINERS["numba"] if hasattr(table, "TRAINERS") else table.PEERS["numba"][2]
+        loops = plain(work, self.x, self.y)
         loops(64)  # compiles them
         self.loops = Timer(lambda: loops(len(self.x)), timer=process_time)
-        self.epochs = bench.EPOCHS
+        self.epochs = table.EPOCHS
 
     def track_share(self, row: str) -> float:
         theirs = 1e6 * min(self.loops.repeat(3, 1)) / (self.epochs * len(self.x))

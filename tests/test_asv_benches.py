@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fastmlp.cli.bench import WORKS
+from fastmlp.cli.bench.table import WORKS
 
 ROOT = Path(__file__).parent.parent
 

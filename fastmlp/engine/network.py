@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -22,8 +22,8 @@ _BUSY = (
     "train a model.copy(), or wait until that call returns"
 )
 
-
 _NATIVE = frozenset(np.dtype(kind) for kind in "bBhHiIlLqQfd")
+_Sum = TypeVar("_Sum", float, np.ndarray)  # of one network, or of each of many
 
 
 def is_plain(values: Any) -> bool:
@@ -122,8 +122,9 @@ def evaluate_rows(
     return named_values(network, totals, y, weights, rows, outputs, metrics)
 
 
-def mean_values(spec: Spec, sums: Sequence[float], weight: float) -> dict[str, float]:
-    """Name the sums of losses and of right answers, divided by the samples' weight together."""
+def mean_values(spec: Spec, sums: Sequence[_Sum], weight: float) -> dict[str, _Sum]:
+    """Name the sums of losses and of right answers, of one network or of each of many, divided by the samples' weight
+    together."""
     values = {"loss": sums[0] / weight}
     if spec.multilabel or spec.one_of_many:
         values["accuracy"] = sums[1] / weight

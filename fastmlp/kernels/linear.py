@@ -26,9 +26,8 @@ VECTOR_BYTES = vector_bytes()
 # on one AVX-512 core: 6 rows × 4 vectors 180 (as an update 157), 6 × 1 140 (127), 1 × 4 80; sgemm 150 to 190.
 TILES = ((4, (6, 2, 1)), (2, (12, 4, 1)), (1, (12, 4, 1))) if has_many_registers() else ((2, (6, 2, 1)), (1, (6, 2, 1)))
 # After a multiple of so many rows, A and C can be cut and no bit changes: tiles of less than four sums, which sum in
-# parts (`Emitter.loop_with_partial_sums`), take the last rows alone, and so do inner products' tiles of one row, which
-# prebuilt kernels for AVX-512 round otherwise than those of INNER_ROWS.
-SHARED_ROWS = 24 if has_many_registers() else 6
+# parts (`Emitter.loop_with_partial_sums`), take the last rows alone.
+SHARED_ROWS = 8 if has_many_registers() else 6
 DEPTH = 192  # this many rows of B, a tile wide, stay in the L1 cache for all rows of A: a tenth off 784-512-512-10
 FETCHED = 64  # from this depth on a tile fetches the next rows of C: 0.84 of the time of updates of 4096 × 1024
 INNER_ROWS = 3  # with 8 rows of W, 176 GFLOP/s; one row 120

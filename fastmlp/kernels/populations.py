@@ -72,8 +72,8 @@ def _predict_networks(real):
     """Write the outputs of one sample by many networks whose parameters are used in place, (networks, n_out).
 
     A block of networks goes forward layer by layer, each network a row, because activations of many rows take less
-    time: 8-32-32-2 0.3 of that of `run_networks`. Arguments are as there; the sample of network i stands i times
-    ``x_row`` bytes on, or is the same for all.
+    time: 0.75 of that of `run_networks` for 1,024 networks 8-32-32-2, 0.95 for 64. Arguments are as there; the sample
+    of network i stands i times ``x_row`` bytes on, or is the same for all.
     """
 
     def predict_networks(params, job, networks, base, params_row, x_row):

@@ -38,7 +38,7 @@ class Prebuilt(NamedTuple):
 
     target: str
     path: Path
-    library: Any
+    handle: Any
 
     @property
     def level(self) -> str:
@@ -49,7 +49,7 @@ class Prebuilt(NamedTuple):
 def find(symbol: str) -> int | None:
     """The address of a kernel in the library that fits this process; None where there is no such library or kernel."""
     try:
-        return ctypes.cast(in_use().library[symbol], ctypes.c_void_p).value
+        return ctypes.cast(in_use().handle[symbol], ctypes.c_void_p).value
     except (Unusable, AttributeError):
         return None
 

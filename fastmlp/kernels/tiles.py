@@ -107,7 +107,7 @@ def sum_of_inner_products(typingctx, m, n, real, steps, a, a_row, w, w_row, n_ro
 
         sums = emit.loop(steps, [emit.zero] * (rows * width), step)
         for r in range(rows):
-            total = builder.fadd(emit.sums_within(sums[r::rows]), emit.load_first(width, start))
+            total = emit.add(emit.sums_within(sums[r::rows]), emit.load_first(width, start))
             emit.store_first(width, builder.select(inside, total, emit.zero), emit.offset(c, INT64(r), c_row))
         return context.get_dummy_value()
 

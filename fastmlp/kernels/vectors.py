@@ -140,7 +140,7 @@ def add_rows(typingctx, real, rows, count, out, x, x_row):
             target, source = builder.add(out, along), builder.add(x, along)
 
             def row(r, sums):
-                return [builder.fadd(sums[0], emit.load(emit.offset(source, r, x_row)))]
+                return [emit.add(sums[0], emit.load(emit.offset(source, r, x_row)))]
 
             (total,) = emit.loop_with_partial_sums(rows, [emit.load(target)], row)
             emit.store(total, target)
@@ -356,7 +356,7 @@ def spread_narrow(typingctx, width, real, groups, rows, x, row):
         def group(k, _):
             k = builder.sub(builder.sub(groups, INT64(1)), k)
             values = emit.load(emit.offset(x, k, INT64(vector_bytes())))
-            values = builder.fmul(values, builder.fdiv(ones, emit.within(values, builder.fadd, size)))
+            values = builder.fmul(values, builder.fdiv(ones, emit.within(values, emit.add, size)))
             for r in range(height):
                 number = builder.add(builder.mul(k, INT64(height)), INT64(r))
                 number = builder.select(builder.icmp_signed("<", number, last), number, last)

@@ -106,8 +106,7 @@ def evaluate_many(
         lambda networks, part, view: networks.forward(samples.params[part], view, samples.rows, samples.n, None, True),
         n_threads,
     )
-    values = [mean_values(samples.spec, sums, samples.n) for sums in totals]
-    return {name: np.array([value[name] for value in values]) for name in values[0]}
+    return mean_values(samples.spec, list(totals.T), samples.n)
 
 
 def gradient_many(

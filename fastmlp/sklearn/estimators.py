@@ -390,7 +390,7 @@ class MLPClassifier(ClassifierMixin, _MLP):
     dtype : "float32" or "float64", optional
         The network's dtype; when left out, float32 where X is float32, else float64.
     n_threads : int
-        Threads that share batches of 48 samples and more, wide networks' per-sample SGD, and predictions.
+        Threads that share batches of 32 samples and more, wide networks' per-sample SGD, and predictions.
 
     Attributes
     ----------
@@ -588,7 +588,7 @@ class MLPRegressor(RegressorMixin, _MLP):
     dtype : "float32" or "float64", optional
         The network's dtype; when left out, float32 where X is float32, else float64.
     n_threads : int
-        Threads that share batches of 48 samples and more, wide networks' per-sample SGD, and predictions.
+        Threads that share batches of 32 samples and more, wide networks' per-sample SGD, and predictions.
 
     Attributes
     ----------

@@ -30,9 +30,9 @@ def test_a_part_is_two_to_many_whole_blocks(block):
     [
         (128, 669_706, 1, (1, False)),
         (128, 669_706, 2, (2, True)),  # 784-512-512-10
-        (64, 669_706, 16, (2, True)),  # 24 samples each at least
-        (47, 669_706, 2, (1, False)),
-        (48, 101_770, 16, (2, True)),  # 784-128-10
+        (64, 669_706, 16, (4, True)),  # 16 samples each
+        (15, 669_706, 2, (1, False)),
+        (32, 101_770, 16, (2, True)),  # 784-128-10
         (32, GROUPED, 2, (1, False)),  # too little for two
         (128, GROUPED - 1, 2, (1, False)),
         (900, GROUPED - 1, 16, (8, False)),  # parts of 128

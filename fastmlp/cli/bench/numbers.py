@@ -1,4 +1,4 @@
-"""The second part of ``python -m fastmlp bench``: single measurements, a line each, below the table of bench.py."""
+"""The second part of ``python -m fastmlp bench``: single measurements, a line each, below the table of table.py."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..base.cores import usable_cores
-from ..datasets import load_mnist
-from ..kernels.report import show_kernels
-from ..model.mlp import MLP
-from ..model.training import train
+from ...base.cores import usable_cores
+from ...datasets import load_mnist
+from ...kernels.report import show_kernels
+from ...model.mlp import MLP
+from ...model.training import train
+from . import calls
+from .clock import figures, per_unit, repeated
 
-__all__ = ["figures", "lines"]
+__all__ = ["lines"]
 
 _FASTMLP = """
 import fastmlp
@@ -106,11 +107,6 @@ def _best(run: Callable[[], Any], calls: int, rounds: int = 7) -> float:
     return best / calls * 1e6
 
 
-def _spec(*widths: int, act: str = "relu", output: str = "softmax") -> list[dict[str, Any]]:
-    layers = [{"n": n, "act": act} for n in widths[1:-1]]
-    return [{"n": widths[0], "act": None}, *layers, {"n": widths[-1], "act": output}]
-
-
 def lines(rounds: int = 5) -> Iterator[str]:
     """Yield a Markdown list item for each measurement."""
     yield _share_of_sgemm()
@@ -135,7 +131,7 @@ def _share_of_sgemm() -> str:
     a, b = (rng.random((1536, 1536), dtype=np.float32) for _ in range(2))
     out = a @ b
     x, y = rng.random((10_000, 768), dtype=np.float32), rng.integers(0, 10, 10_000)
-    model = MLP(_spec(768, 128, 10), seed=0)
+    model = MLP(calls.network(768, 128, 10), seed=0)
     sgemm, ours = float("inf"), float("inf")
     for _ in range(5):  # interleaved
         sgemm = min(sgemm, _best(lambda: np.matmul(a, b, out=out), 1, 2))
@@ -150,95 +146,34 @@ def _share_of_sgemm() -> str:
 
 def _predictions(n: int, *widths: int) -> str:
     """Measure a prediction of n samples, beside NumPy's and, where that is installed, onnxruntime's."""
-    model = MLP(_spec(*widths), seed=0)
+    model = MLP(calls.network(*widths), seed=0)
     x = np.random.default_rng(0).random((n, widths[0]), dtype=np.float32)
-    runs = {"fastmlp": lambda: model.predict(x), "NumPy": _numpy_prediction(model, x)}
+    runs = {"fastmlp": lambda: model.predict(x), "NumPy": calls.numpy_prediction(model, x)}
     if importlib.util.find_spec("onnxruntime") and importlib.util.find_spec("onnx"):
-        runs["onnxruntime"] = _onnxruntime(model, x)
+        runs["onnxruntime"] = calls.onnxruntime_prediction(model, x)
     what = "one prediction" if n == 1 else f"predictions of {n:,} samples"
-    return f"- {what}, {'-'.join(map(str, widths))}: {_beside(runs, max(1, 4000 // (n + 1)))}"
+    return f"- {what}, {'-'.join(map(str, widths))}: {_beside(runs)}"
 
 
 def _one_step(*widths: int) -> str:
     """Measure `partial_fit` of one sample by plain SGD, beside the same in NumPy."""
-    model = MLP(_spec(*widths, output="linear"), seed=0)
+    model = MLP(calls.network(*widths, output="linear"), seed=0)
     rng = np.random.default_rng(0)
     x, y = rng.random((1, widths[0]), dtype=np.float32), rng.random(1, dtype=np.float32)
-    runs = {"fastmlp": lambda: model.partial_fit(x, y, lr=1e-4), "NumPy": _numpy_step(model, x[0], y, np.float32(1e-4))}
-    return f"- learning from one sample, {'-'.join(map(str, widths))}: {_beside(runs, 1000)}"
+    runs = {"fastmlp": lambda: model.partial_fit(x, y, lr=1e-4), "NumPy": calls.numpy_step(model, x[0], y, 1e-4)}
+    return f"- learning from one sample, {'-'.join(map(str, widths))}: {_beside(runs)}"
 
 
-def _beside(runs: dict[str, Callable[[], Any]], calls: int) -> str:
-    """Say how long the first of these takes in microseconds, and how many times as long the others, interleaved."""
-    best = dict.fromkeys(runs, float("inf"))
-    for _ in range(5):
-        for name, run in runs.items():
-            best[name] = min(best[name], _best(run, calls, 2))
-    ours, *others = best
-    return f"{figures(best[ours])} µs; " + ", ".join(f"{name} {best[name] / best[ours]:.2g}×" for name in others)
-
-
-def figures(value: float) -> str:
-    """Write a number with three figures, or with all that stand before the decimal point."""
-    return f"{value:.3g}" if value < 999.5 else f"{value:,.0f}"
-
-
-def _numpy_prediction(model: MLP, x: np.ndarray) -> Callable[[], np.ndarray]:
-    """Return a function that predicts x with NumPy: relu layers under softmax."""
-    *hidden, (w_out, b_out) = [(np.ascontiguousarray(w.T), b) for w, b in zip(model.weights, model.biases, strict=True)]
-
-    def predict() -> np.ndarray:
-        a = x
-        for w, b in hidden:
-            a = np.maximum(a @ w + b, 0)
-        z = a @ w_out + b_out
-        e = np.exp(z - z.max(axis=1, keepdims=True))
-        return e / e.sum(axis=1, keepdims=True)
-
-    np.testing.assert_allclose(predict(), model.predict(x), rtol=1e-3, atol=1e-5)
-    return predict
-
-
-def _numpy_step(model: MLP, x: np.ndarray, y: np.ndarray, lr: np.float32) -> Callable[[], float]:
-    """Return a function that makes a step of SGD in NumPy, for a relu layer under one linear output and mse."""
-    w1, w2 = (np.array(w, order="C") for w in model.weights)
-    b1, b2 = (np.array(b) for b in model.biases)
-    change = np.empty_like(w1)  # a new one in every step would take longer
-
-    def step() -> float:
-        z = w1 @ x + b1
-        a = np.maximum(z, 0)
-        delta = w2 @ a + b2 - y
-        of_hidden = (w2.T @ delta) * (z > 0)
-        np.subtract(w2, (lr * delta)[:, None] * a, out=w2)
-        np.subtract(b2, lr * delta, out=b2)
-        np.multiply((lr * of_hidden)[:, None], x, out=change)
-        np.subtract(w1, change, out=w1)
-        np.subtract(b1, lr * of_hidden, out=b1)
-        return float(delta @ delta) / 2
-
-    return step
-
-
-def _onnxruntime(model: MLP, x: np.ndarray) -> Callable[[], Any]:
-    """Return a function that predicts x with onnxruntime on one thread, checked against the model."""
-    import onnxruntime
-
-    from ..interop import to_onnx
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "network.onnx"
-        to_onnx(model, path)
-        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    np.testing.assert_allclose(session.run(None, {"x": x})[0], model.predict(x), rtol=1e-3, atol=1e-5)
-    return lambda: session.run(None, {"x": x})
+def _beside(runs: dict[str, Callable[[], Any]]) -> str:
+    """Say how long the first of these takes in microseconds, and how many times as long the others."""
+    times = per_unit({name: repeated(run) for name, run in runs.items()}, 10, 0.01)
+    ours, *others = best = {name: min(values) for name, values in times.items()}
+    return f"{figures(best[ours] * 1e6)} µs; " + ", ".join(f"{name} {best[name] / best[ours]:.2g}×" for name in others)
 
 
 def _value_and_gradient() -> str:
     rng = np.random.default_rng(0)
-    model = MLP(_spec(24, 8, 2, act="tanh", output="linear"), seed=0, dtype="float64")
+    model = MLP(calls.network(24, 8, 2, act="tanh", output="linear"), seed=0, dtype="float64")
     x, y = rng.normal(size=(200, 24)), rng.normal(size=(200, 2))
     ours = _best(lambda: model.gradient(x, y), 500)
     return f"- value and gradient of 24-8-2 tanh on 200 samples, float64: {ours:.1f} µs"
@@ -248,7 +183,7 @@ def _two_threads() -> str:
     """Measure training on large batches with two threads beside one, on all cores."""
     rng = np.random.default_rng(0)
     x, y = rng.random((20_480, 784), dtype=np.float32), rng.integers(0, 10, 20_480)
-    model = MLP(_spec(784, 128, 10), seed=0)
+    model = MLP(calls.network(784, 128, 10), seed=0)
     best = {1: float("inf"), 2: float("inf")}
     cores = os.sched_getaffinity(0) if hasattr(os, "sched_setaffinity") else set()
     try:
@@ -270,7 +205,7 @@ def _estimators(rounds: int) -> str:
     from sklearn.datasets import load_digits
     from sklearn.neural_network import MLPClassifier as Theirs
 
-    from ..sklearn import MLPClassifier
+    from ...sklearn import MLPClassifier
 
     x, y = load_digits(return_X_y=True)
     leads = []
