@@ -35,7 +35,9 @@ __all__ = [
 ]  # fmt: skip
 
 
-_MODULES = ("activations", "datasets", "losses", "metrics", "nn2", "plotting", "reference", "sklearn", "spec", "tables")
+_MODULES = (
+    "activations", "dask", "datasets", "losses", "metrics", "nn2", "plotting", "reference", "sklearn", "spec", "tables",
+)  # fmt: skip
 _ELSEWHERE = {
     **dict.fromkeys(("MLPClassifier", "MLPRegressor"), "fastmlp.sklearn.{}"),
     **dict.fromkeys(optimizers.__all__, "fastmlp.optimizers.{}"),

@@ -303,6 +303,8 @@ class Metric:
         Whether the outputs must be softmax or sigmoid.
     of_labels : callable, optional
         The function where outputs are sigmoids, each a label of its own.
+    is_mean : bool
+        Whether it is a mean over samples, so that values of parts add up, each times its weight.
     """
 
     name: str
@@ -312,6 +314,7 @@ class Metric:
     higher_is_better: bool = False
     probabilities: bool = False
     of_labels: MetricFunction | None = None
+    is_mean: bool = False
 
     def __call__(self, y: np.ndarray, y_hat: np.ndarray, **options: Any) -> float:
         return self.function(y, y_hat, **options)
@@ -350,11 +353,11 @@ def _averages(function: MetricFunction, text: str) -> list[Metric]:
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
-        Metric("mse", mse, "mean of (y − ŷ)²"),
+        Metric("mse", mse, "mean of (y − ŷ)²", is_mean=True),
         Metric("rmse", rmse, "square root of the mean of (y − ŷ)², the mean over the outputs"),
-        Metric("mae", mae, "mean of abs(y − ŷ)"),
-        Metric("mape", mape, "mean of abs(y − ŷ) / abs(y), a share", ("numbers",)),
-        Metric("mbe", mbe, "mean of y − ŷ"),
+        Metric("mae", mae, "mean of abs(y − ŷ)", is_mean=True),
+        Metric("mape", mape, "mean of abs(y − ŷ) / abs(y), a share", ("numbers",), is_mean=True),
+        Metric("mbe", mbe, "mean of y − ŷ", is_mean=True),
         Metric("r2", r2, "1 − Σ (y − ŷ)² / Σ (y − mean)²", higher_is_better=True),
         Metric(
             "accuracy",
@@ -363,6 +366,7 @@ METRICS: dict[str, Metric] = {
             (*_CLASSES, "labels"),
             higher_is_better=True,
             of_labels=label_accuracy,
+            is_mean=True,
         ),
         Metric("balanced_accuracy", balanced_accuracy, "mean of the classes' recalls", _CLASSES, higher_is_better=True),
         Metric(
@@ -371,6 +375,7 @@ METRICS: dict[str, Metric] = {
             "share of right classes among the 5 largest outputs, or of 3: `top_3`",
             ("classes",),
             higher_is_better=True,
+            is_mean=True,
         ),
         *_averages(precision, "share of right ones among those found"),
         *_averages(recall, "share of those found among the right ones"),
@@ -389,13 +394,21 @@ METRICS: dict[str, Metric] = {
                 (average_precision, "area under the precision-recall curve in steps, the mean"),
             )
         ),
-        Metric("log_loss", log_loss, "mean of −log of the right class's probability", _CLASSES, probabilities=True),
+        Metric(
+            "log_loss",
+            log_loss,
+            "mean of −log of the right class's probability",
+            _CLASSES,
+            probabilities=True,
+            is_mean=True,
+        ),
         Metric(
             "cross_entropy",
             cross_entropy,
             "mean of −Σ y log ŷ, as the loss of that name",
             ("classes",),
             probabilities=True,
+            is_mean=True,
         ),
     )
 }

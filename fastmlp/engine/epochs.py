@@ -22,7 +22,7 @@ from .network import Network, named_values
 from .steps import OptimizerState, Step
 from .team import Team
 
-__all__ = ["EpochRunner", "Samples", "sgd_pass"]
+__all__ = ["EpochRunner", "Samples", "sgd_pass", "take_step"]
 
 _SHORT = 10  # epochs that a call has time for, from which on they are too short to be shared by threads
 _LARGE = 64 * BLOCK  # samples a batch, from which on a kernel call may be for a part of it
@@ -238,3 +238,25 @@ def sgd_pass(
 
 def _samples_together(network: Network) -> int:
     return blocks.sample_block(network.spec.widths[1], network.dtype.itemsize)
+
+
+def take_step(network: Network, state: OptimizerState, gradient: np.ndarray, lr: float) -> None:
+    """Make the optimiser's step against a gradient (n_params,) that was made elsewhere, as the kernels make theirs:
+    it is shortened to ``clip_norm``, then penalties add to it, then the rule moves the parameters, then units' weights
+    are shortened to ``max_norm``."""
+    options, optimizer, params = state.options, state.optimizer, network.params
+    norm = float(np.linalg.norm(gradient.astype(np.float64)))
+    clip_norm, max_norm = float(options["clip_norm"]), float(options["max_norm"])
+    slope = gradient * params.dtype.type(clip_norm / norm if 0 < clip_norm < norm else 1.0)
+    l1, l2 = params.dtype.type(options["l1"]), params.dtype.type(options["l2"])
+    for weights, of_loss in zip(network.weights, network.unflatten(slope)[0], strict=True):
+        of_loss += l2 * weights + l1 * np.sign(weights)
+    numbers = optimizer.prepare(lr, state.count + 1, optimizer.constants)
+    params[...], after = optimizer.rule(params, slope, tuple(state.vectors), numbers)
+    for vector, values in zip(state.vectors, after, strict=False):  # SGD without momentum keeps nothing
+        vector[...] = values
+    state.set_count(state.count + 1)
+    if max_norm:
+        for weights in network.weights:
+            norms = np.linalg.norm(weights.astype(np.float64), axis=1, keepdims=True)
+            weights *= (max_norm / np.maximum(norms, max_norm)).astype(weights.dtype)

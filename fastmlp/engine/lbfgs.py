@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,17 +17,13 @@ from .epochs import Samples
 from .network import Network, named_values
 from .team import Team
 
-__all__ = ["minimise"]
+__all__ = ["LocalObjective", "Objective", "minimise"]
 
 
 def minimise(
     settings: LBFGS,
     network: Network,
-    samples: Samples,
-    rows: np.ndarray,
-    metrics: Mapping[str, MetricFunction],
-    l2: float,
-    n_threads: int,
+    objective: Objective,
     iterations: int,
     after: Callable[[dict[str, float]], bool],
 ) -> Any:
@@ -34,10 +31,8 @@ def minimise(
 
     Parameters
     ----------
-    rows : ndarray of int64
-        The samples that count.
-    l2 : float
-        ½ l2 Σw² is added to their mean loss.
+    objective : Objective
+        Of that network; it is closed in the end.
     after : function
         Called after each iteration with its values, loss and so on without the penalty, or with nothing where the loss
         is not finite; training ends when it says so.
@@ -48,7 +43,6 @@ def minimise(
         ``fun`` has the penalty in it.
     """
     optimize = require("scipy.optimize", "lbfgs", "the optimiser lbfgs")
-    objective = _Objective(network, samples, rows, metrics, l2, n_threads)
     reached = network.params.astype(np.float64)
 
     class Ended(Exception):
@@ -85,8 +79,57 @@ def minimise(
         objective.close()
 
 
-class _Objective:
-    """The penalised mean loss as a function of the parameters; remembers what it saw there last."""
+class Objective(ABC):
+    """The penalised mean loss of a network as a function of its parameters; remembers what it saw there last.
+
+    Parameters
+    ----------
+    network : Network
+    l2 : float
+        ½ l2 Σw² is added to the mean loss.
+    """
+
+    def __init__(self, network: Network, l2: float) -> None:
+        self._network = network
+        self._decay = np.zeros(network.params.size)
+        for weights in network.unflatten(self._decay)[0]:
+            weights[...] = l2
+        self._seen = np.full(network.params.size, np.nan)
+        self._loss = math.nan
+
+    def __call__(self, params: np.ndarray) -> tuple[float, np.ndarray]:
+        self._network.params[...] = params
+        self._seen[...] = params
+        self._loss, gradient = self._measure()
+        pull = self._decay * params
+        return self._loss + 0.5 * float(pull @ params), gradient + pull
+
+    def values(self, params: np.ndarray) -> dict[str, float]:
+        """The loss and so on with these parameters; nothing where the loss is not finite."""
+        if not np.array_equal(self._seen, params):  # the line search went on, and came back
+            self(params)
+        return self._measured() if math.isfinite(self._loss) else {}
+
+    @abstractmethod
+    def _measure(self) -> tuple[float, np.ndarray]:
+        """The mean loss with the network's parameters, and its gradient (n_params,)."""
+
+    @abstractmethod
+    def _measured(self) -> dict[str, float]:
+        """The loss and so on of the last `_measure`, by name."""
+
+    def close(self) -> None:  # noqa: B027 - there may be nothing to end
+        """End what it works with."""
+
+
+class LocalObjective(Objective):
+    """The objective of samples in this process.
+
+    Parameters
+    ----------
+    rows : ndarray of int64
+        The samples that count.
+    """
 
     def __init__(
         self,
@@ -97,33 +140,22 @@ class _Objective:
         l2: float,
         n_threads: int,
     ) -> None:
-        self._network, self._samples, self._rows, self._metrics = network, samples, rows, metrics
+        super().__init__(network, l2)
+        self._samples, self._rows, self._metrics = samples, rows, metrics
         self._view, self._weight = samples.view(network._engine.binding), samples.weight(rows)
         self._outputs = np.empty((len(rows), network.spec.n_out), network.dtype) if metrics else None
-        self._decay = np.zeros(network.params.size)
-        for weights in network.unflatten(self._decay)[0]:
-            weights[...] = l2
         binding = network._engine.binding
         n_threads, together = sharers(len(rows), binding.block, network.params.size, n_threads)
         self._team = Team(binding, (), n_threads, together=together)
-        self._seen = np.full(network.params.size, np.nan)
         self._totals = np.zeros(2)
 
-    def __call__(self, params: np.ndarray) -> tuple[float, np.ndarray]:
-        self._network.params[...] = params
-        self._seen[...] = params
+    def _measure(self) -> tuple[float, np.ndarray]:
         self._totals, gradient = self._network._engine.gradient(
             self._view, self._rows, self._weight, self._team, self._outputs
         )
-        pull = self._decay * params
-        return float(self._totals[0]) / self._weight + 0.5 * float(pull @ params), gradient + pull
+        return float(self._totals[0]) / self._weight, gradient
 
-    def values(self, params: np.ndarray) -> dict[str, float]:
-        """The loss and so on with these parameters; nothing where the loss is not finite."""
-        if not np.array_equal(self._seen, params):  # the line search went on, and came back
-            self(params)
-        if not math.isfinite(self._totals[0]):
-            return {}
+    def _measured(self) -> dict[str, float]:
         y, weights = self._samples.y, self._samples.weights
         return named_values(self._network, self._totals, y, weights, self._rows, self._outputs, self._metrics)
 

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import warnings
 from functools import partial
+from typing import Any
 
 import numpy as np
 
 from ..base.ram import check_memory
 from ..base.text import printable
 from ..engine.epochs import EpochRunner, Samples
-from ..engine.lbfgs import minimise
+from ..engine.lbfgs import LocalObjective, Objective, minimise
 from ..engine.network import evaluate_rows
 from ..engine.steps import OptimizerState
 from ..optimizers import LBFGS
 from ..schedules import ReduceOnPlateau
 from .callbacks import TrainingState
-from .checkpoints import CheckpointFile, RunState, terms
+from .checkpoints import CheckpointFile, RunState, fingerprint, terms
 from .divergence import remedy
 from .history import DivergenceError, History
 from .mlp import MLP
@@ -30,6 +31,8 @@ __all__ = ["TrainingRun"]
 
 class TrainingRun:
     """One call of `train` with checked arguments: `restore` it, then `loop`, then `close`.
+
+    A subclass says of samples that are elsewhere what the methods from `_terms` to `_remedy` say of those here.
 
     Parameters
     ----------
@@ -56,9 +59,7 @@ class TrainingRun:
         self._state = RunState(self.model, optimizer, self.history, watch, rng)
         self._file: CheckpointFile | None = None
         if o.checkpoint is not None:
-            first_params = {"the given model's parameters": None if o.model is None else o.model.params}
-            run_terms = terms(o.spec, o.for_checkpoint(len(data.samples.x)), data.arrays() | first_params)
-            self._file = CheckpointFile(o.checkpoint, o.epochs, run_terms, o.quantities)
+            self._file = CheckpointFile(o.checkpoint, o.epochs, self._terms(), o.quantities)
 
     def restore(self) -> None:
         """Go on from the checkpoint, where there is one, and draw the rows to hold out: those that the run drew when it
@@ -70,14 +71,7 @@ class TrainingRun:
                 kernels = f"{printable(saved.kernels)}; here {self._file.kernels}"
                 message = f"the checkpoint was made by other kernels ({kernels}): training goes on, with other rounding"
                 warnings.warn(message, UserWarning, stacklevel=3)
-        rng = self._state.rng if saved is None else saved.first_rng()
-        self._rows, held_out = self._data.split(self._options.shuffle, rng, self._state.stratified)
-        samples = self._data.samples
-        if self._options.standardize:
-            self.model._rescale(standardised(self._options.spec, samples, self._rows, self.model.dtype))
-        self._validation = self._data.validation
-        if held_out is not None:
-            self._validation = Samples(samples.x, samples.y, self._data.sample_weight), held_out
+        self._draw_once(self._state.rng if saved is None else saved.first_rng())
 
     def loop(self) -> None:
         """Train until the last epoch, or until early stopping, a callback or Ctrl-C ends it; DivergenceError when the
@@ -86,11 +80,10 @@ class TrainingRun:
         self._progress = begin_progress(o.progress, o.epochs, len(self._rows), self.history.epochs)
         try:
             if isinstance(o.optimizer, LBFGS):
-                minimise(
-                    o.optimizer, self.model, self._data.samples, self._rows, o.metrics, o.l2, o.n_threads, o.epochs,
-                    self.end_epoch,
-                )  # fmt: skip
+                minimise(o.optimizer, self.model, self._objective(), o.epochs, self.end_epoch)
             else:
+                if self._file is not None:
+                    self._file.begin(state)
                 self._run_epochs()
         except KeyboardInterrupt:
             self.history.interrupted = True
@@ -114,10 +107,7 @@ class TrainingRun:
         o, state, epoch = self._options, self._state, self.history.epochs
         if not values:
             raise self._divergence()
-        if self._validation is not None:
-            samples, rows = self._validation
-            report = evaluate_rows(self.model, samples.x, samples.y, samples.weights, rows, o.metrics, o.n_threads)
-            values.update((f"val_{name}", value) for name, value in report.items())
+        values.update((f"val_{name}", value) for name, value in self._validate().items())
         self.history._append(values)
         self._progress.epochs_done(self.history, 1)
         training_state = TrainingState(epoch, self.model, self.history)
@@ -128,11 +118,43 @@ class TrainingRun:
             self._file.end_epoch(state)
         return state.stopped
 
+    def _epochs_left(self) -> range:
+        """The epochs that are still to be trained."""
+        epochs = self._options.epochs
+        return range(epochs if self._state.stopped else self.history.epochs, epochs)
+
+    def _terms(self) -> dict[str, Any]:
+        """What defines the run, as a checkpoint keeps it."""
+        o, data = self._options, self._data
+        arrays = data.arrays() | {"the given model's parameters": None if o.model is None else o.model.params}
+        fingerprints = {name: fingerprint(values) for name, values in arrays.items()}
+        return terms(o.spec, o.for_checkpoint(len(data.samples.x)), fingerprints)
+
+    def _draw_once(self, rng: np.random.Generator) -> None:
+        """Draw what a run draws before its first epoch, the rows to hold out, and standardise by the others."""
+        self._rows, held_out = self._data.split(self._options.shuffle, rng, self._state.stratified)
+        samples = self._data.samples
+        if self._options.standardize:
+            self.model._rescale(standardised(self._options.spec, samples, self._rows, self.model.dtype))
+        self._validation = self._data.validation
+        if held_out is not None:
+            self._validation = Samples(samples.x, samples.y, self._data.sample_weight), held_out
+
+    def _validate(self) -> dict[str, float]:
+        """The loss and so on of the samples to evaluate; nothing where there are none."""
+        if self._validation is None:
+            return {}
+        o, (samples, rows) = self._options, self._validation
+        return evaluate_rows(self.model, samples.x, samples.y, samples.weights, rows, o.metrics, o.n_threads)
+
+    def _objective(self) -> Objective:
+        """The function of the parameters that L-BFGS minimises."""
+        o = self._options
+        return LocalObjective(self.model, self._data.samples, self._rows, o.metrics, o.l2, o.n_threads)
+
     def _run_epochs(self) -> None:
         """Train by gradient steps, one epoch after another, or several short ones together."""
         o, state, samples = self._options, self._state, self._data.samples
-        if self._file is not None:
-            self._file.begin(state)
         batch = min(o.batch(len(samples.x)), len(self._rows))
         with EpochRunner(self.model, samples, batch, o.metrics, state.optimizer, o.dropout, o.n_threads) as runner:
             self._progress.ready()
@@ -145,7 +167,7 @@ class TrainingRun:
                     self.history._extend(columns)
                     self._progress.epochs_done(self.history, len(columns["loss"]))
                 return
-            for epoch in range(o.epochs if state.stopped else self.history.epochs, o.epochs):
+            for epoch in self._epochs_left():
                 order = self._orders(1)[0]
                 key = int(state.rng.integers(1 << 62)) if o.dropout else 0
                 rate = o.rate(epoch, self.history)
@@ -154,10 +176,14 @@ class TrainingRun:
 
     def _divergence(self) -> DivergenceError:
         """The error of the epoch after those in the history."""
-        o, samples, epoch = self._options, self._data.samples, self.history.epochs
+        o, epoch = self._options, self.history.epochs
         lr = None if isinstance(o.optimizer, LBFGS) else o.rate(epoch, self.history)
-        advice = remedy(self.model, samples, lr, o.batch(len(samples.x)), first=epoch == 0)
-        return DivergenceError(epoch + 1, self.model, self.history, advice)
+        return DivergenceError(epoch + 1, self.model, self.history, self._remedy(lr, first=epoch == 0))
+
+    def _remedy(self, lr: float | None, first: bool) -> str:
+        """What looks at fault in an epoch that diverged at that rate."""
+        samples = self._data.samples
+        return remedy(self.model, samples, lr, self._options.batch(len(samples.x)), first)
 
     def _can_run_epochs_together(self) -> bool:
         """Whether nothing looks at the run between two epochs, so that one call of a kernel may train several."""

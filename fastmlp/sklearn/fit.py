@@ -14,7 +14,7 @@ from sklearn.utils._param_validation import InvalidParameterError
 
 from ..base.checks import check_choice, check_count, check_dtype, check_flag, check_number
 from ..engine.epochs import EpochRunner, Samples
-from ..engine.lbfgs import minimise
+from ..engine.lbfgs import LocalObjective, minimise
 from ..engine.shortcuts import LearnFew
 from ..engine.steps import OptimizerState
 from ..model.data import counted_rows
@@ -191,9 +191,8 @@ class Fit:
                 print(f"Iteration {e.n_iter_}, loss = {values['loss']:.8f}")
             return not values
 
-        result = minimise(
-            settings, self._network, self._samples, self._rows, {}, e.alpha / weight, e.n_threads, e.max_iter, after
-        )
+        objective = LocalObjective(self._network, self._samples, self._rows, {}, e.alpha / weight, e.n_threads)
+        result = minimise(settings, self._network, objective, e.max_iter, after)
         if not (math.isfinite(result.fun) and np.isfinite(self._network.params).all()):
             raise ValueError(_NON_FINITE)
         e.n_iter_ = min(result.nit, e.max_iter)

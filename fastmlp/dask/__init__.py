@@ -1,0 +1,11 @@
+"""Networks on a Dask cluster: training on data of many machines, predictions and evaluation chunk by chunk."""
+
+from ..base.extras import require
+
+for _module in ("dask.array", "dask.dataframe", "distributed"):
+    require(_module, "dask", "fastmlp.dask")
+
+from .asking import evaluate, predict  # noqa: E402
+from .training import train  # noqa: E402
+
+__all__ = ["evaluate", "predict", "train"]

@@ -1,0 +1,150 @@
+"""Predictions and evaluation of Dask collections, chunk by chunk, by any of Dask's schedulers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dask
+import dask.array as da
+import numpy as np
+from distributed.protocol import pickle
+
+from ..base.checks import check_flag
+from ..metrics import METRICS, MetricFunction, named_metrics
+from ..model.mlp import MLP, check_model
+from ..spec import Spec
+from . import work
+from .partitions import as_array, check_columns, partitions, sum_in_tree
+
+__all__ = ["evaluate", "mean_metrics", "named", "predict", "quantities"]
+
+
+def predict(model: MLP, x: Any) -> Any:
+    """Outputs for x, lazily, chunk by chunk.
+
+    Parameters
+    ----------
+    model : MLP
+    x : dask array (n_samples, n_in), or dask dataframe of n_in columns
+        Chunks of any number of samples, also unknown ones; a sample's columns must be in one chunk.
+
+    Returns
+    -------
+    dask array, (n_samples, n_out), or dask dataframe
+        As x is, of the network's dtype. A dataframe has the index of x, and columns called by ``model.class_names``
+        where there is one name an output, else "output_0", "output_1", ….
+
+    Raises
+    ------
+    ValueError, TypeError
+        At once for a bad shape, and when it is computed for bad numbers in a chunk.
+
+    Examples
+    --------
+    >>> import dask.array as da
+    >>> import fastmlp, fastmlp.dask
+    >>> model = fastmlp.MLP([{"n": 3, "act": None}, {"n": 2, "act": "softmax"}], seed=0)
+    >>> outputs = fastmlp.dask.predict(model, da.zeros((1000, 3), chunks=(300, 3)))
+    >>> outputs.shape, outputs.chunks[0]
+    ((1000, 2), (300, 300, 300, 100))
+    >>> outputs.compute().shape
+    (1000, 2)
+    """
+    model = check_model(model)
+    x = check_columns(x, model.spec.n_in)
+    once = dask.delayed(model.copy(), pure=True)  # one key of the graph, not a copy for each chunk
+    if isinstance(x, da.Array):
+        chunks = (x.chunks[0], (model.spec.n_out,))
+        meta = np.empty((0, 0), model.dtype)
+        return x.map_blocks(_outputs, once, dtype=model.dtype, chunks=chunks, meta=meta)
+    names = _output_names(model)
+    meta = x._meta.iloc[:, :0].assign(**{name: np.empty(0, model.dtype) for name in names})
+    return x.map_partitions(_frame_of_outputs, once, names, meta=meta, enforce_metadata=False)
+
+
+def evaluate(
+    model: MLP, x: Any, y: Any, metrics: Any = None, *, sample_weight: Any = None, compute: bool = True
+) -> Any:
+    """Mean loss, accuracy where the outputs are classes or labels, and the metrics asked for, by name.
+
+    Parameters
+    ----------
+    model : MLP
+    x, y : dask arrays or dataframes
+        Of the shapes that `MLP.evaluate` takes, in the same partitions.
+    metrics : name or list of names, optional
+        Those that are means over samples: mse, mae, mape, mbe, accuracy, top_k, log_loss and cross_entropy.
+    sample_weight : dask array or series, (n_samples,), optional
+        Then all are Σ w v / Σ w.
+    compute : bool
+        False returns a delayed dict.
+
+    Returns
+    -------
+    dict of float, or dask.delayed.Delayed
+
+    Raises
+    ------
+    ValueError, TypeError
+        For bad input, in a partition's numbers when it is computed.
+
+    Examples
+    --------
+    >>> import dask.array as da
+    >>> import fastmlp, fastmlp.dask
+    >>> model = fastmlp.MLP([{"n": 3, "act": None}, {"n": 2, "act": "softmax"}], seed=0)
+    >>> x, y = da.zeros((1000, 3), chunks=(300, 3)), da.zeros(1000, chunks=300, dtype=int)
+    >>> round(fastmlp.dask.evaluate(model, x, y)["loss"], 3)
+    0.693
+    """
+    model, compute = check_model(model), check_flag(compute, "compute")
+    chosen = mean_metrics(named_metrics(metrics, model.spec))
+    parts = partitions(x, y, sample_weight, model.spec.n_in)
+    job = work.Job(model.spec, model.dtype, chosen)
+    task = dask.delayed(work.Task(pickle.dumps(job), model.params.copy()), pure=True, traverse=False)
+    scores = [dask.delayed(work.score, pure=False)(task, *part) for part in parts]
+    values = dask.delayed(named, pure=False)(sum_in_tree(scores, work.add), quantities(model.spec, chosen))
+    return values.compute() if compute else values
+
+
+def mean_metrics(metrics: dict[str, MetricFunction]) -> dict[str, MetricFunction]:
+    """Return the metrics, unless one is no mean over samples, which cannot be made of the partitions' values."""
+    means = [metric for metric in METRICS.values() if metric.is_mean]
+    known = {metric.function for metric in means} | {metric.of_labels for metric in means}
+    for name, metric in metrics.items():
+        if getattr(metric, "func", metric) not in known:
+            raise ValueError(
+                f"metrics: {name} needs the outputs of all samples in one place; partitions can add up those that are "
+                f"means over samples: {', '.join(mean.name for mean in means)}. Others can be computed from "
+                "fastmlp.dask.predict"
+            )
+    return metrics
+
+
+def named(sums: work.Sums, names: list[str]) -> dict[str, float]:
+    """The means that sums over partitions make, by name; ValueError where there was no sample that counts."""
+    weight = float(sums.values[0])
+    if weight == 0:
+        raise ValueError("x is empty, or all weights are zero: there is nothing to measure")
+    return dict(zip(names, (sums.values[1:] / weight).tolist(), strict=True))
+
+
+def quantities(spec: Spec, metrics: dict[str, MetricFunction]) -> list[str]:
+    """The names of what a partition measures."""
+    return ["loss", *(["accuracy"] if spec.multilabel or spec.one_of_many else []), *metrics]
+
+
+def _output_names(model: MLP) -> list[str]:
+    n_out, names = model.spec.n_out, model.class_names
+    return list(names) if names and len(names) == n_out else [f"output_{i}" for i in range(n_out)]
+
+
+def _outputs(x: Any, model: MLP) -> np.ndarray:
+    """A chunk's outputs, also of one without samples."""
+    x = as_array(x)
+    return model.predict(x) if len(x) else np.empty((0, model.spec.n_out), model.dtype)
+
+
+def _frame_of_outputs(x: Any, model: MLP, names: list[str]) -> Any:
+    """A partition's outputs, of its index."""
+    return type(x)(_outputs(x, model), index=x.index, columns=names)

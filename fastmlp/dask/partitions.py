@@ -1,0 +1,123 @@
+"""Dask collections as partitions: what of x, y and weights belongs together, and one partition as arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import dask
+import dask.array as da
+import dask.dataframe as dd
+import numpy as np
+
+__all__ = ["Part", "as_array", "check_columns", "is_dask", "partitions", "sum_in_tree"]
+
+_FAN_IN = 8  # partial sums that one task adds up: fewer tasks than by twos, and the same sums for any workers
+
+
+class Part(NamedTuple):
+    """One partition, whose arrays or frames a worker will have: x, y, and the samples' weights or None."""
+
+    number: int
+    x: Any
+    y: Any
+    weights: Any
+
+
+def is_dask(value: Any) -> bool:
+    """Whether the value is a Dask array, dataframe or series."""
+    return isinstance(value, (da.Array, dd.DataFrame, dd.Series))
+
+
+def check_columns(x: Any, n_in: int, name: str = "x") -> Any:
+    """Return x, a Dask array or dataframe of n_in features that are in one chunk, or refuse it."""
+    if not isinstance(x, (da.Array, dd.DataFrame)):
+        hint = f"; dask.array.from_array({name}, chunks=(10_000, -1)) makes one" if isinstance(x, np.ndarray) else ""
+        raise TypeError(f"{name} must be a dask array or dataframe, got {type(x).__name__}{hint}")
+    if x.ndim != 2:
+        raise ValueError(f"{name} must be two-dimensional, (n_samples, {n_in}), got {x.ndim} dimension(s)")
+    n_features = len(x.columns) if isinstance(x, dd.DataFrame) else x.shape[1]
+    if n_features != n_in:
+        turned = isinstance(x, da.Array) and x.shape[0] == n_in
+        hint = f"; samples are rows: give {name}.T" if turned else ""
+        raise ValueError(f"{name} has {n_features} features, the network takes {n_in}{hint}")
+    return _in_one_chunk(x, name)
+
+
+def partitions(x: Any, y: Any, sample_weight: Any, n_in: int, name: str = "") -> list[Part]:
+    """Pair the partitions of x with those of y and of the weights; ``name`` comes before theirs in messages.
+
+    Arrays whose chunks are known to differ from those of x are cut as x is; frames, and arrays of unknown chunks, must
+    have as many partitions as x, of the same lengths, which is looked at when they are read.
+    """
+    x = check_columns(x, n_in, f"{name}x")
+    columns = [_delayed(x)]
+    for values, title in ((y, f"{name}y"), (sample_weight, f"{name}sample_weight")):
+        columns.append([None] * len(columns[0]) if values is None else _delayed(_aligned(values, x, title)))
+    return [Part(i, *of_one) for i, of_one in enumerate(zip(*columns, strict=True))]
+
+
+def _in_one_chunk(values: Any, name: str) -> Any:
+    if isinstance(values, da.Array) and values.ndim == 2 and values.numblocks[1] > 1:
+        remedy = f"{name}.rechunk({{1: -1}})"
+        raise ValueError(f"{name} is chunked along its columns, a sample must be in one chunk: give {remedy}")
+    return values
+
+
+def _aligned(values: Any, x: Any, name: str) -> Any:
+    """Return the values of x's samples in partitions like those of x."""
+    if not is_dask(values):
+        raise TypeError(f"{name} must be a dask array, series or dataframe, as x is, got {type(values).__name__}")
+    _in_one_chunk(values, name)
+    own, wanted = _lengths(values), _lengths(x)
+    if own is not None and wanted is not None:
+        if sum(own) != sum(wanted):
+            raise ValueError(f"{name} has {sum(own)} rows, x has {sum(wanted)} samples")
+        return values if own == wanted else values.rechunk({0: wanted})
+    if _count(values) != _count(x):
+        raise ValueError(
+            f"{name} has {_count(values)} partitions, x has {_count(x)}, and their lengths are not known: make both "
+            "from one dataframe, or call compute_chunk_sizes() on the arrays"
+        )
+    return values
+
+
+def _lengths(values: Any) -> tuple[int, ...] | None:
+    """How many rows each partition has; None where that is not known."""
+    if not isinstance(values, da.Array) or any(np.isnan(values.chunks[0])):
+        return None
+    return values.chunks[0]
+
+
+def _count(values: Any) -> int:
+    return values.numblocks[0] if isinstance(values, da.Array) else values.npartitions
+
+
+def _delayed(values: Any) -> list[Any]:
+    """The partitions, one by one. A frame's are not optimised, which might join those of x otherwise than those of y,
+    and have a file that both come from read twice."""
+    if isinstance(values, da.Array):
+        return list(np.ravel(values.to_delayed()))
+    return values.to_delayed(optimize_graph=False)
+
+
+def as_array(part: Any) -> Any:
+    """A partition as an array, of a number dtype where its columns have numbers, whatever pandas keeps them in."""
+    if not hasattr(part, "to_numpy"):
+        return part
+    dtypes = list(part.dtypes) if part.ndim == 2 else [part.dtype]
+    plain = [getattr(dtype, "numpy_dtype", dtype) for dtype in dtypes]
+    if all(isinstance(dtype, np.dtype) and dtype.kind in "fiub" for dtype in plain) and plain != dtypes:
+        has_gaps = bool(np.any(part.isna()))
+        return part.to_numpy(np.result_type(*plain, *([np.float64] if has_gaps else [])), na_value=np.nan)
+    return part.to_numpy()
+
+
+def sum_in_tree(parts: Sequence[Any], add: Callable[..., Any]) -> Any:
+    """Delayed sums of delayed values, up a tree that depends on nothing but how many they are."""
+    level = list(parts)
+    adds = dask.delayed(add, pure=False)
+    while len(level) > 1:
+        groups = [level[start : start + _FAN_IN] for start in range(0, len(level), _FAN_IN)]
+        level = [group[0] if len(group) == 1 else adds(*group) for group in groups]
+    return level[0]

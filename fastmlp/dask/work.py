@@ -1,0 +1,249 @@
+"""What a worker does with one partition. Nothing here knows of a cluster: arrays in, arrays out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..base.cache import cache_folder, make_folder
+from ..base.lock import FileLock
+from ..base.version import __version__
+from ..engine.epochs import EpochRunner, Samples
+from ..engine.lbfgs import LocalObjective
+from ..engine.network import Network, evaluate_rows, kernels_level
+from ..engine.steps import OptimizerState
+from ..metrics import MetricFunction
+from ..model.checkpoints import fingerprint
+from ..model.data import check_samples, class_indices, counted_rows
+from ..optimizers import Optimizer
+from ..spec import Spec
+from .partitions import as_array
+
+__all__ = ["Job", "Look", "Sums", "Task", "add", "average", "gradient", "kernels_here", "look", "score"]
+
+_ready: set[Any] = set()  # kinds of work whose kernels this process has
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be done with every partition, the same for the whole run.
+
+    Attributes
+    ----------
+    class_factors : ndarray, (n_classes,), or None
+        By which a sample's weight is multiplied.
+    seed : int
+        Of the orders of samples and of dropout, with the round and the partition's number.
+    name : str
+        Comes before "x" and "y" in messages: "validation ".
+    """
+
+    spec: Spec
+    dtype: np.dtype
+    metrics: Mapping[str, MetricFunction]
+    class_factors: np.ndarray | None = None
+    optimizer: Optimizer | None = None
+    options: Mapping[str, float] = field(default_factory=dict)  # of OptimizerState.begin
+    batch: int | None = None  # None: all samples
+    dropout: list[float] = field(default_factory=list)
+    shuffle: bool = True
+    seed: int = 0
+    n_threads: int = 1
+    name: str = ""
+
+
+class Task(NamedTuple):
+    """What the tasks of one step have in common: the job, pickled, so that a worker which cannot read it says so in its
+    task; the parameters; and of a round of averaging its number, its learning rate, and the weight of all samples."""
+
+    job: bytes
+    params: np.ndarray
+    round: int = 0
+    lr: float = 0.0
+    weight: float = 1.0
+
+
+class Sums(NamedTuple):
+    """What partitions add up: a vector (n_params,), and the weight and the weighted loss and so on, float64."""
+
+    vector: np.ndarray
+    values: np.ndarray
+
+
+class Look(NamedTuple):
+    """What is to be known of a partition before any work.
+
+    ``zeros`` are its rows of weight 0, ``extremes`` the least and the greatest of x, of numbers in y, and of weights.
+    """
+
+    n: int
+    weight: float
+    zeros: np.ndarray
+    class_weights: np.ndarray | None
+    extremes: tuple[np.ndarray, np.ndarray | None, np.ndarray | None] | None
+    fingerprints: tuple[str | None, ...]
+
+
+def kernels_here() -> tuple[str, str]:
+    """The version of fastmlp, and the level of its kernels, in this process."""
+    return __version__, kernels_level()
+
+
+def look(task: Task, number: int, x: Any, y: Any, weights: Any, with_fingerprints: bool) -> Look:
+    """Check a partition and describe it."""
+    job = _job(task)
+    samples = _samples(job, number, x, y, weights)
+    if samples is None:
+        return Look(0, 0.0, np.zeros(0, np.int64), None, None, ("empty",))
+    n, classes = len(samples.x), class_indices(samples.y, job.spec)
+    own = np.ones(n) if samples.weights is None else samples.weights
+    class_weights = None if classes is None else np.bincount(classes, own, max(2, job.spec.n_out))
+    arrays = samples.x, samples.y if samples.y.ndim == 2 else None, samples.weights
+    extremes = tuple(None if a is None else np.array([a.min(axis=0), a.max(axis=0)], np.float64) for a in arrays)
+    prints = [fingerprint(a) for a in (samples.x, samples.y, samples.weights)] if with_fingerprints else []
+    return Look(n, float(own.sum()), np.flatnonzero(own == 0), class_weights, extremes, tuple(prints))  # type: ignore[arg-type]
+
+
+def gradient(task: Task, number: int, x: Any, y: Any, weights: Any, rows: np.ndarray | None = None) -> Sums:
+    """The sum over a partition's rows, all that count when left out, of weighted gradients of the loss, and of the loss
+    and so on."""
+    job = _job(task)
+    samples = _samples(job, number, x, y, weights)
+    assert samples is not None  # empty partitions are left out
+    rows = counted_rows(samples) if rows is None else rows.astype(np.int64)
+
+    def measured(rows: np.ndarray) -> Sums:
+        network = _network(task)
+        with closing(LocalObjective(network, samples, rows, job.metrics, 0.0, job.n_threads)) as objective:
+            params = network.params.astype(np.float64)
+            _, mean = objective(params)
+            values, weight = objective.values(params), samples.weight(rows)
+        return Sums((weight * mean).astype(job.dtype), _weighted(weight, values, job))
+
+    return _first_on_two(task, "gradient", samples, rows, measured)
+
+
+def average(task: Task, number: int, x: Any, y: Any, weights: Any) -> Sums:
+    """A partition's share of the mean of parameters after an epoch of its own, and the sums of what that met."""
+    job = _job(task)
+    samples = _samples(job, number, x, y, weights)
+    assert samples is not None and job.optimizer is not None
+    rows = counted_rows(samples)
+    rng = np.random.default_rng([job.seed, task.round, number])
+    order = rng.permutation(rows) if job.shuffle else rows
+    key = int(rng.integers(1 << 62)) if job.dropout else 0
+    batch = len(rows) if job.batch is None else min(job.batch, len(rows))
+
+    def trained(order: np.ndarray) -> Sums:
+        network = _network(task)
+        state = OptimizerState.begin(job.optimizer, network.params, **job.options)  # type: ignore[arg-type]
+        runner = EpochRunner(network, samples, batch, job.metrics, state, job.dropout, job.n_threads)
+        with closing(runner):
+            values = runner.run(order, task.lr, key)
+        weight = samples.weight(order)
+        share = job.dtype.type(weight / task.weight if values else np.nan)
+        return Sums(network.params * share, _weighted(weight, values, job))
+
+    return _first_on_two(task, "average", samples, order, trained)
+
+
+def score(task: Task, number: int, x: Any, y: Any, weights: Any) -> Sums:
+    """The sums of a partition's losses and so on."""
+    job = _job(task)
+    samples = _samples(job, number, x, y, weights)
+    rows = np.zeros(0, np.int64) if samples is None else counted_rows(samples)
+    nothing = np.zeros(0, job.dtype)
+    if samples is None or len(rows) == 0:
+        return Sums(nothing, np.zeros(2 + _has_accuracy(job) + len(job.metrics)))
+
+    def scored(rows: np.ndarray) -> Sums:
+        network = _network(task)
+        args = samples.x, samples.y, samples.weights, rows, job.metrics, job.n_threads
+        return Sums(nothing, _weighted(samples.weight(rows), evaluate_rows(network, *args), job))
+
+    return _first_on_two(task, "score", samples, rows, scored)
+
+
+def add(*parts: Sums) -> Sums:
+    """The sums of several, one after another."""
+    vector, values = parts[0].vector.copy(), parts[0].values.copy()
+    for part in parts[1:]:
+        vector += part.vector
+        values += part.values
+    return Sums(vector, values)
+
+
+def _has_accuracy(job: Job) -> bool:
+    return job.spec.multilabel or job.spec.one_of_many
+
+
+def _weighted(weight: float, values: Mapping[str, float], job: Job) -> np.ndarray:
+    """The weight, and each value times it; NaN for values that are missing because the loss was not finite."""
+    if not values:
+        return np.full(2 + _has_accuracy(job) + len(job.metrics), np.nan)
+    return weight * np.array([1.0, *values.values()])
+
+
+def _job(task: Task) -> Job:
+    from distributed.protocol import pickle
+
+    return pickle.loads(task.job)
+
+
+def _network(task: Task) -> Network:
+    job, network = _job(task), Network()
+    network._build(job.spec, job.dtype)
+    network.params = task.params
+    return network
+
+
+def _samples(job: Job, number: int, x: Any, y: Any, weights: Any) -> Samples | None:
+    """Check a partition's samples, and weigh them by their classes; None where there are none."""
+    x, y, weights = as_array(x), as_array(y), None if weights is None else as_array(weights)
+    if len(x) == 0 and len(y) == 0:
+        return None
+    if hasattr(x, "tocsr"):
+        raise TypeError(
+            f"partition {number}: x is sparse; give dense chunks: x.map_blocks(lambda chunk: chunk.toarray())"
+        )
+    no_weight = weights is not None and len(weights) == len(x) and not np.any(weights)  # here, but not in all
+    try:
+        samples = check_samples(x, y, job.spec, job.dtype, None if no_weight else weights, name=job.name)
+    except (ValueError, TypeError) as error:
+        raise type(error)(f"partition {number}: {error}") from None
+    own = np.zeros(len(x)) if no_weight else samples.weights
+    if job.class_factors is not None:
+        own = (np.ones(len(x)) if own is None else own) * job.class_factors[class_indices(samples.y, job.spec)]
+    return Samples(samples.x, samples.y, own)
+
+
+def _first_on_two(
+    task: Task, kind: str, samples: Samples, rows: np.ndarray, work: Callable[[np.ndarray], Sums]
+) -> Sums:
+    """Do the work, the first time in this process on two rows before, while no other process of this machine does: so
+    that what has to be compiled is compiled once."""
+    key = kind, task.job, samples.x.dtype, samples.y.dtype, samples.y.ndim, samples.weights is None
+    if key not in _ready:
+        with _alone_on_machine():
+            work(rows[:2])
+        _ready.add(key)
+    return work(rows)
+
+
+@contextmanager
+def _alone_on_machine() -> Iterator[None]:
+    folder = cache_folder()
+    with suppress(OSError):  # where there can be no folder, kernels are not kept, and there is nothing to wait for
+        make_folder(folder)
+    lock = FileLock(folder / "workers")
+    while not lock.acquire():
+        time.sleep(0.05)
+    try:
+        yield
+    finally:
+        lock.release()
