@@ -18,7 +18,8 @@ from .losses import Loss, default_loss, get_loss
 
 __all__ = ["Layer", "Spec"]
 
-_KEYS = {"input": ("n", "act", "shift", "scale"), "layer": ("n", "act", "slope", "bias", "cost")}
+_SETTINGS = {act.traits.setting: act.name for act in ACTIVATIONS.values() if act.traits.setting}
+_KEYS = {"input": ("n", "act", "shift", "scale"), "layer": ("n", "act", *_SETTINGS, "bias", "cost")}
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,8 @@ class Spec:
     layers : list of dict, or Spec
         First the input: ``{"n": n_in, "act": None}``, optionally with ``shift`` and ``scale`` (scalars or n_in
         numbers): the network sees ``(x - shift) * scale``. Then the layers: ``n`` outputs, ``act`` (a name, an object
-        such as `fastmlp.relu`, a custom `fastmlp.Activation`; None is linear), optionally ``slope`` (leaky_relu) and
-        ``bias: False``. The last may carry ``cost``, a name or `fastmlp.Loss`; left out or None, softmax means
+        such as `fastmlp.relu`, a custom `fastmlp.Activation`; None is linear), optionally ``slope`` (of leaky_relu, 0.1),
+        ``alpha`` (of elu, 1) and ``bias: False``. The last may carry ``cost``, a name or `fastmlp.Loss`; left out or None, softmax means
         cross_entropy, sigmoid bce, anything else mse.
 
     Raises
@@ -110,7 +111,10 @@ class Spec:
 
     def check_range(self, dtype: np.dtype) -> None:
         """Raise a ValueError for a shift, scale or slope that is too large for a network of that dtype."""
-        slopes = {f"spec[{i}]['slope']": (layer.act.slope or 0.0,) for i, layer in enumerate(self.layers, 1)}
+        slopes = {
+            f"spec[{i}][{layer.act.traits.setting!r}]": (layer.act.slope or 0.0,)
+            for i, layer in enumerate(self.layers, 1)
+        }
         for where, values in {"spec[0]['shift']": self.shift, "spec[0]['scale']": self.scale, **slopes}.items():
             largest = max(values or (0.0,), key=abs)
             if abs(largest) > float(np.finfo(dtype).max):
@@ -127,7 +131,7 @@ class Spec:
         for layer in self.layers:
             entry: dict[str, Any] = {"n": layer.n, "act": layer.act.name if layer.act.builtin else layer.act}
             if layer.act.slope is not None:
-                entry["slope"] = layer.act.slope
+                entry[layer.act.traits.setting] = layer.act.slope
             if not layer.bias:
                 entry["bias"] = False
             entries.append(entry)
@@ -226,10 +230,11 @@ def _parse_layer(entry: Mapping[str, Any], i: int) -> Layer:
     """Check the dict of layer i, counted from the input, 0, and return the `Layer`."""
     n = _parse_n(entry, i)
     act = get_activation(entry.get("act"), f"spec[{i}]['act']")
-    if entry.get("slope") is not None:
-        if act.slope is None:
-            raise ValueError(f"spec[{i}]: slope belongs to leaky_relu, this layer is {act.name}")
-        act = act.with_slope(_finite(entry["slope"], f"spec[{i}]['slope']"))
+    for key, owner in _SETTINGS.items():
+        if entry.get(key) is not None:
+            if act.traits.setting != key:
+                raise ValueError(f"spec[{i}]: {key} belongs to {owner}, this layer is {act.name}")
+            act = act.with_slope(_finite(entry[key], f"spec[{i}][{key!r}]"))
     bias = entry.get("bias", True)
     if not isinstance(bias, (bool, np.bool_)):
         raise TypeError(f"spec[{i}]['bias'] must be True or False, got {bias!r}")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..activations import ACTIVATIONS
 from ..base.atomic import write_whole
 from ..base.text import printable
 from ..base.version import __version__
@@ -30,11 +31,17 @@ _ACTIVATIONS = {
     "leaky_relu": "z > 0.0@ ? z : slope * z",
     "softmax": "",  # of whole rows: _SOFTMAX
     "swish": "z * (z >= 0.0@ ? 1.0@ : exp@(z)) / (1.0@ + exp@(-fabs@(z)))",
-    "elu": "z > 0.0@ ? z : expm1@(z)",
+    "elu": "z > 0.0@ ? z : alpha * expm1@(z)",
     "selu": "z > 0.0@ ? 1.0507009873554805@ * z : 1.7580993408473766@ * expm1@(z)",
     "gelu": "0.5@ * z * erfc@(-0.70710678118654752@ * z)",
+    "gelu_tanh": "z / (1.0@ + exp@(-1.5957691216057308@ * (z + 0.044715@ * z * z * z)))",
+    "mish": "z * tanh@(fmax@(z, 0.0@) + log1p@(exp@(-fabs@(z))))",
     "softplus": "fmax@(z, 0.0@) + log1p@(exp@(-fabs@(z)))",
     "hard_tanh": "fmin@(fmax@(z, -1.0@), 1.0@)",
+    "relu6": "fmin@(fmax@(z, 0.0@), 6.0@)",
+    "hard_sigmoid": "fmin@(fmax@(z + 3.0@, 0.0@), 6.0@) / 6.0@",
+    "hard_swish": "z * (fmin@(fmax@(z + 3.0@, 0.0@), 6.0@) / 6.0@)",
+    "softsign": "z / (1.0@ + fabs@(z))",
     "sine": "sin@(z)",
 }
 _PER_LINE = 8  # numbers
@@ -178,8 +185,9 @@ def _sections(
         if act == "softmax":
             yield _SOFTMAX
         elif act != "linear":
-            slope = ", REAL slope" if "slope" in expression else ""
-            yield f"\nstatic REAL NAME_{act}(REAL z{slope})\n{{\n    return {expression};\n}}\n"
+            setting = ACTIVATIONS[act].traits.setting
+            setting = f", REAL {setting}" if setting else ""
+            yield f"\nstatic REAL NAME_{act}(REAL z{setting})\n{{\n    return {expression};\n}}\n"
     declarations = [f"REAL {key}[{n}];" for key, n in buffers.items()]
     declarations += ["int i;"] if any("for" in step for step in steps) else []
     body = "".join(f"    {line}\n" for line in [*declarations, *steps])

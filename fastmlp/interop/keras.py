@@ -14,7 +14,7 @@ from ..losses import Loss
 from ..model.mlp import MLP, check_model
 from .chain import Chain, word
 
-__all__ = ["Sine", "Step", "from_keras", "to_keras"]
+__all__ = ["GeluTanh", "Sine", "Step", "from_keras", "to_keras"]
 
 
 @keras.saving.register_keras_serializable("fastmlp")
@@ -33,6 +33,14 @@ class Step(layers.Layer):
         return ops.cast(z >= 0, z.dtype)
 
 
+@keras.saving.register_keras_serializable("fastmlp")
+class GeluTanh(layers.Layer):
+    """gelu by a hyperbolic tangent, which Keras has no layer for."""
+
+    def call(self, z: Any) -> Any:
+        return ops.gelu(z, approximate=True)
+
+
 # Keras's name of an activation, for Dense(activation=...), or what makes a layer of it.
 _WORDS: dict[str, str | Callable[..., Any]] = {
     "step": lambda slope, dtype: Step(dtype=dtype),
@@ -43,23 +51,29 @@ _WORDS: dict[str, str | Callable[..., Any]] = {
     "leaky_relu": lambda slope, dtype: layers.LeakyReLU(negative_slope=slope, dtype=dtype),
     "softmax": "softmax",
     "swish": "silu",
-    "elu": "elu",
+    "elu": lambda alpha, dtype: layers.ELU(alpha=alpha, dtype=dtype),
     "selu": "selu",
     "gelu": "gelu",
+    "gelu_tanh": lambda slope, dtype: GeluTanh(dtype=dtype),
+    "mish": "mish",
     "softplus": "softplus",
     "hard_tanh": "hard_tanh",
+    "relu6": "relu6",
+    "hard_sigmoid": "hard_sigmoid",
+    "hard_swish": "hard_swish",
+    "softsign": "softsign",
     "sine": lambda slope, dtype: Sine(dtype=dtype),
 }
 _FUNCTIONS = {
     getattr(keras.activations, form): ACTIVATIONS[name] for name, form in _WORDS.items() if isinstance(form, str)
 }
+_FUNCTIONS[keras.activations.elu] = ACTIVATIONS["elu"]
 _FUNCTIONS[keras.activations.leaky_relu] = ACTIVATIONS["leaky_relu"].with_slope(0.2)  # its default
 _LAYERS = {layers.LeakyReLU: "leaky_relu", layers.ReLU: "relu", layers.ELU: "elu", layers.Softmax: "softmax",
-           Sine: "sine", Step: "step"}  # fmt: skip
+           GeluTanh: "gelu_tanh", Sine: "sine", Step: "step"}  # fmt: skip
 # What a layer must be set to, where that is not the only thing that it can be.
 _SETTINGS: dict[type, dict[str, tuple[object, ...]]] = {
     layers.ReLU: {"max_value": (None,), "threshold": (0,)},
-    layers.ELU: {"alpha": (1,)},
     layers.Softmax: {"axis": (-1, 1)},
     layers.Normalization: {"invert": (False,)},
 }
@@ -75,7 +89,7 @@ def to_keras(model: MLP) -> keras.Sequential:
     Parameters
     ----------
     model : MLP
-        Shift and scale become Rescaling layers. Sine and step are layers of this file, registered with Keras: a saved
+        Shift and scale become Rescaling layers. Sine, step and gelu_tanh are layers of this file, registered with Keras: a saved
         model that has one is loaded where ``fastmlp.interop.keras`` is imported.
 
     Returns
@@ -165,9 +179,7 @@ def from_keras(net: keras.Model, *, loss: str | Loss | None = None) -> MLP:
         elif kind is layers.Activation:
             chain.activate(_of_function(layer.activation, where), where)
         elif kind in _LAYERS:
-            activation = ACTIVATIONS[_LAYERS[kind]]
-            slope = getattr(layer, "negative_slope", 0)
-            chain.activate(ACTIVATIONS["leaky_relu"].with_slope(slope) if slope else activation, where)
+            chain.activate(_of_layer(layer), where)
         elif kind is layers.Rescaling:
             chain.multiply(layer.scale, where)
             chain.add(layer.offset, where)
@@ -187,6 +199,13 @@ def _dense(chain: Chain, layer: Any, where: str) -> None:
     biases = ops.convert_to_numpy(layer.bias) if layer.use_bias else None
     chain.dense(ops.convert_to_numpy(layer.kernel).T, biases, where)
     chain.activate(_of_function(layer.activation, where), where)
+
+
+def _of_layer(layer: Any) -> Activation:
+    if isinstance(layer, layers.ELU):
+        return ACTIVATIONS["elu"].with_slope(layer.alpha)
+    slope = getattr(layer, "negative_slope", 0)
+    return ACTIVATIONS["leaky_relu"].with_slope(slope) if slope else ACTIVATIONS[_LAYERS[type(layer)]]
 
 
 def _of_function(function: Any, where: str) -> Activation:

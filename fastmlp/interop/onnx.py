@@ -71,27 +71,55 @@ _ACTIVATIONS: dict[str, Callable[[_Graph, str, float | None], str]] = {
     "leaky_relu": lambda g, z, slope: g.LeakyRelu(z, alpha=slope),
     "softmax": lambda g, z, slope: g.Softmax(z, axis=-1),
     "swish": lambda g, z, slope: g.Mul(z, g.Sigmoid(z)),
-    "elu": lambda g, z, slope: g.Elu(z),
+    "elu": lambda g, z, alpha: g.Elu(z, alpha=alpha),
     "selu": lambda g, z, slope: g.Selu(z),
     "gelu": lambda g, z, slope: g.Mul(g.Mul(z, 0.5), g.Add(g.Erf(g.Mul(z, math.sqrt(0.5))), 1.0)),
+    "gelu_tanh": lambda g, z, slope: g.Mul(z, g.Sigmoid(_logit_of_gelu_tanh(g, g.Clip(z, -22.0, 22.0)))),
+    "mish": lambda g, z, slope: g.Mul(z, g.Tanh(g.Softplus(z))),
     "softplus": lambda g, z, slope: g.Softplus(z),
     "hard_tanh": lambda g, z, slope: g.Clip(z, -1.0, 1.0),
+    "relu6": lambda g, z, slope: g.Clip(z, 0.0, 6.0),
+    "hard_sigmoid": lambda g, z, slope: g.HardSigmoid(z, alpha=1 / 6, beta=0.5),
+    "hard_swish": lambda g, z, slope: g.HardSwish(z),
+    "softsign": lambda g, z, slope: g.Softsign(z),
     "sine": lambda g, z, slope: g.Sin(z),
 }
 # An attribute is float32 whatever the tensors are, and onnxruntime has some nodes for float32 alone.
 _IN_FLOAT64: dict[str, Callable[[_Graph, str, float | None], str]] = {
     "leaky_relu": lambda g, z, slope: g.Where(g.Greater(z, 0.0), z, g.Mul(z, slope)),
-    "elu": lambda g, z, slope: g.Where(g.Greater(z, 0.0), z, _expm1_of_negative(g, z)),
+    "elu": lambda g, z, alpha: g.Where(g.Greater(z, 0.0), z, g.Mul(_expm1_of_negative(g, z), alpha)),
     "selu": lambda g, z, slope: g.Where(
         g.Greater(z, 0.0), g.Mul(z, 1.0507009873554805), g.Mul(_expm1_of_negative(g, z), 1.7580993408473766)
     ),
     "gelu": lambda g, z, slope: _gelu_without_erf(g, z),
+    "mish": lambda g, z, slope: g.Mul(z, _tanh_of_softplus(g, z)),
+    "hard_sigmoid": lambda g, z, slope: _hard_sigmoid(g, z),
+    "hard_swish": lambda g, z, slope: g.Mul(z, _hard_sigmoid(g, z)),
+    "softsign": lambda g, z, slope: g.Div(z, g.Add(g.Abs(z), 1.0)),
     "softplus": lambda g, z, slope: g.Add(g.Max(z, 0.0), g.Log(g.Add(g.Exp(g.Neg(g.Abs(z))), 1.0))),
 }
 
 
 def _expm1_of_negative(g: _Graph, z: str) -> str:
     return g.Sub(g.Exp(g.Min(z, 0.0)), 1.0)
+
+
+def _hard_sigmoid(g: _Graph, z: str) -> str:
+    return g.Div(g.Add(g.Clip(z, -3.0, 3.0), 3.0), 6.0)
+
+
+def _logit_of_gelu_tanh(g: _Graph, z: str) -> str:
+    """Add √(8/π) (z + 0.044715 z³), whose sigmoid, times z, is the activation."""
+    slope = math.sqrt(8 / math.pi)
+    return g.Mul(z, g.Add(g.Mul(g.Mul(z, z), 0.044715 * slope), slope))
+
+
+def _tanh_of_softplus(g: _Graph, z: str) -> str:
+    """Add tanh(log(1 + eᶻ)) as a quotient of what e⁻ᶻ or eᶻ makes of it, whichever is at most 1."""
+    e, positive = g.Exp(g.Neg(g.Abs(z))), g.GreaterOrEqual(z, 0.0)
+    p = g.Where(positive, g.Add(g.Mul(e, 2.0), 1.0), g.Mul(e, g.Add(e, 2.0)))
+    q = g.Where(positive, g.Mul(g.Mul(e, e), 2.0), 2.0)
+    return g.Div(p, g.Add(p, q))
 
 
 def _gelu_without_erf(g: _Graph, z: str) -> str:
@@ -446,7 +474,8 @@ class _Reader:
             far = ~np.isfinite(values) & (np.abs(z) > 30)  # a naive formula overflows there
             for activation in ACTIVATIONS.values():
                 if activation.slope is not None:
-                    slope = -float(values[z == -1][0])
+                    unit = activation.with_slope(1.0)
+                    slope = -float(values[z == next(p for p in (-1.0, -1e3) if unit(p) == -1)][0])
                     if not math.isfinite(slope):
                         continue
                     activation = activation.with_slope(slope)

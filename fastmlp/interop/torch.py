@@ -54,18 +54,23 @@ _MODULES: dict[str, Callable[[float | None], nn.Module]] = {
     "leaky_relu": lambda slope: nn.LeakyReLU(slope),
     "softmax": lambda slope: nn.Softmax(dim=1),
     "swish": lambda slope: nn.SiLU(),
-    "elu": lambda slope: nn.ELU(),
+    "elu": lambda alpha: nn.ELU(alpha),
     "selu": lambda slope: nn.SELU(),
     "gelu": lambda slope: nn.GELU(),
+    "gelu_tanh": lambda slope: nn.GELU("tanh"),
+    "mish": lambda slope: nn.Mish(),
     "softplus": lambda slope: nn.Softplus(threshold=40),  # above the default, 20, float64 would see the line
     "hard_tanh": lambda slope: nn.Hardtanh(),
+    "relu6": lambda slope: nn.ReLU6(),
+    "hard_sigmoid": lambda slope: nn.Hardsigmoid(),
+    "hard_swish": lambda slope: nn.Hardswish(),
+    "softsign": lambda slope: nn.Softsign(),
     "sine": lambda slope: Sine(),
 }
 # What a module must be set to, where that is not the only thing that it can be.
 _SETTINGS: dict[type[nn.Module], dict[str, tuple[object, ...]]] = {
     nn.Softmax: {"dim": (1, -1)},
-    nn.ELU: {"alpha": (1,)},
-    nn.GELU: {"approximate": ("none",)},
+    nn.GELU: {"approximate": ("none", "tanh")},
     nn.Softplus: {"beta": (1,)},
     nn.Hardtanh: {"min_val": (-1,), "max_val": (1,)},
     nn.Flatten: {"start_dim": (1,), "end_dim": (-1, 1)},
@@ -177,8 +182,11 @@ def from_torch(net: nn.Module, *, loss: str | Loss | None = None) -> MLP:
 
 
 def _activation(module: nn.Module) -> Activation:
+    if isinstance(module, nn.GELU):
+        return ACTIVATIONS["gelu" if module.approximate == "none" else "gelu_tanh"]
     activation = _ACTIVATION_OF[type(module)]
-    return activation.with_slope(module.negative_slope) if isinstance(module, nn.LeakyReLU) else activation
+    setting = {"slope": "negative_slope", "alpha": "alpha"}.get(activation.traits.setting)
+    return activation.with_slope(getattr(module, setting)) if setting else activation
 
 
 def _flat(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Module]]:
