@@ -35,18 +35,25 @@ class _Layer:
     weights: np.ndarray
     biases: np.ndarray | None
     activation: Activation | None = None
+    factor: np.ndarray | None = None  # of its outputs, behind the activation: the next layer's weights will have it
+    offset: np.ndarray | None = None  # added to them then: the next layer's biases
+    behind: str = ""  # what an error calls the step that did so
 
 
 class Chain:
     """Scalings of the input, then layers, each perhaps with biases and an activation.
 
-    ``where``, in every method, is what an error calls the step: "layer 2 (Linear)".
+    What multiplies or adds to a layer's outputs becomes part of its parameters, or where an activation lies between, of
+    the next layer's: sums and products in float64, rounded once. ``where``, in every method, is what an error calls the
+    step: "layer 2 (Linear)".
     """
 
     def __init__(self) -> None:
+        self._columns: tuple[np.ndarray, int] | None = None
         self._shift: np.ndarray | None = None
         self._scale: np.ndarray | None = None
         self._layers: list[_Layer] = []
+        self._dtype = np.dtype(np.float32)
 
     @property
     def begun(self) -> bool:
@@ -61,42 +68,64 @@ class Chain:
     @property
     def dtype(self) -> np.dtype:
         """The dtype of the parameters."""
-        return self._layers[0].weights.dtype
+        return self._dtype
 
     @property
     def width(self) -> int:
         """The number of outputs of the last layer."""
         return len(self._layers[-1].weights)
 
-    @property
-    def lacks_biases(self) -> bool:
-        """Whether the last layer has weights alone, so that a sum would be its biases."""
-        return self.begun and self._layers[-1].biases is None and self._layers[-1].activation is None
+    def take(self, columns: np.ndarray, n_in: int) -> None:
+        """Let the network see these of n_in inputs, each at most once, in this order; before anything else."""
+        self._columns = columns, n_in
 
     def multiply(self, factor: Any, where: str) -> None:
-        """Multiply the inputs by a number, or by a number each."""
-        factor = self._of_inputs(factor, where)
-        if np.any(factor != 1):
+        """Multiply the inputs, or the last layer's outputs, by a number, or by a number each."""
+        factor = self._number_each(factor, where)
+        if not np.any(factor != 1):
+            return
+        if self.begun:
+            self._multiply_outputs(factor, where)
+        else:
             self._scale = factor if self._scale is None else self._scale * factor
 
     def add(self, number: Any, where: str) -> None:
-        """Add a number, or a number each, to the inputs: x·k + c is (x + c/k)·k."""
-        number = self._of_inputs(number, where)
-        if not np.any(number):
-            return
-        if self._scale is not None:
-            if np.any(self._scale == 0):
-                raise ValueError(f"{where} adds to inputs that are multiplied by 0")
-            number = number / self._scale
-        self._shift = -number if self._shift is None else self._shift - number
-
-    def _of_inputs(self, values: Any, where: str) -> np.ndarray:
-        """Return a number, or a number an input, as a float64 array () or (n_in,), while there is no layer."""
+        """Add a number, or a number each, to the inputs or the last layer's outputs: x·k + c is (x + c/k)·k."""
+        number = self._number_each(number, where)
         if self.begun:
-            raise ValueError(f"{where} scales or shifts behind a layer; only inputs can have that")
+            self._add_to_outputs(number, where)
+        elif np.any(number):
+            if self._scale is not None:
+                if np.any(self._scale == 0):
+                    raise ValueError(f"{where} adds to inputs that are multiplied by 0")
+                number = number / self._scale
+            self._shift = -number if self._shift is None else self._shift - number
+
+    def _multiply_outputs(self, factor: np.ndarray, where: str) -> None:
+        layer = self._layers[-1]
+        if layer.activation is None:
+            layer.weights = layer.weights * factor.reshape(-1, 1)
+            layer.biases = None if layer.biases is None else layer.biases * factor
+            return
+        layer.factor = factor if layer.factor is None else layer.factor * factor
+        layer.offset = None if layer.offset is None else layer.offset * factor
+        layer.behind = where
+
+    def _add_to_outputs(self, number: np.ndarray, where: str) -> None:
+        layer = self._layers[-1]
+        if layer.activation is None:
+            layer.biases = number + (np.zeros(self.width) if layer.biases is None else layer.biases)
+        elif np.any(number):
+            layer.offset = number if layer.offset is None else layer.offset + number
+            layer.behind = where
+
+    def _number_each(self, values: Any, where: str) -> np.ndarray:
+        """Return a number, or a number an input or output, as a float64 array, () or (n,)."""
         values = np.asarray(values, np.float64)
-        if values.size != max(values.shape, default=1):
-            raise ValueError(f"{where} has shape {values.shape}; a number, or a number an input, was expected")
+        if values.size != max(values.shape, default=1) or (self.begun and values.size not in (1, self.width)):
+            n = f" ({self.width})" if self.begun else ""
+            each = "output" if self.begun else "input"
+            raise ValueError(f"{where} has shape {values.shape}; a number, or a number an {each}{n}, was expected")
         return values.reshape(()) if values.size == 1 else values.ravel()
 
     def dense(self, weights: Any, biases: Any, where: str) -> None:
@@ -116,15 +145,35 @@ class Chain:
             raise ValueError(f"{where} has {shapes}; (n_out, n_in) and (n_out,) were expected")
         if self.begun and weights.shape[1] != self.width:
             raise ValueError(f"{where} takes {weights.shape[1]} inputs, the layer before it has {self.width} outputs")
-        self._layers.append(_Layer(weights, biases))
+        self._dtype = weights.dtype
+        self._layers.append(_Layer(*(self._behind_outputs if self.begun else self._of_columns)(weights, biases)))
 
-    def bias(self, biases: Any, where: str) -> None:
-        """Give the last layer, which has none yet, its biases; one number is the bias of every unit."""
-        weights = self._layers.pop().weights
-        biases = np.asarray(biases)
-        if biases.size in (1, len(weights)):
-            biases = np.broadcast_to(biases.ravel(), len(weights))
-        self.dense(weights, biases, where)
+    def _behind_outputs(self, weights: np.ndarray, biases: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return a layer's parameters with what was done to the outputs of the layer before it."""
+        last = self._layers[-1]
+        if last.offset is not None:
+            by_unit = weights @ np.broadcast_to(last.offset, weights.shape[1])
+            biases = by_unit if biases is None else biases + by_unit
+        if last.factor is not None:
+            weights = weights * last.factor
+        last.factor = last.offset = None
+        return weights, biases
+
+    def _of_columns(self, weights: np.ndarray, biases: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return the first layer's parameters, for all inputs, of which it sees some columns."""
+        if self._columns is None:
+            return weights, biases
+        columns, n_in = self._columns
+
+        def spread(values: np.ndarray | None, otherwise: float) -> np.ndarray | None:
+            if values is None:
+                return None
+            of_all = np.full((*values.shape[:-1], n_in), otherwise, values.dtype)
+            of_all[..., columns] = values
+            return of_all
+
+        self._shift, self._scale = spread(self._shift, 0), spread(self._scale, 1)
+        return spread(weights, 0), biases
 
     def activate(self, activation: Activation, where: str) -> None:
         """Give the last layer its activation; linear ones change nothing."""
@@ -141,16 +190,26 @@ class Chain:
         """Return the network. A ``spec`` that describes this chain is used, with its loss and its unrounded numbers."""
         if not self.begun:
             raise ValueError("there is no layer with weights")
+        last = self._layers[-1]
+        if last.factor is not None or last.offset is not None:
+            assert last.activation is not None
+            raise ValueError(
+                f"{last.behind} multiplies or adds to the outputs behind the last activation, {last.activation.name}; "
+                "with no layer behind it, only linear outputs can take that into their weights"
+            )
         entries = self._entries()
         if spec is not None and _rounded(spec.to_list(), self.dtype) == _rounded(entries, self.dtype):
             entries = spec.to_list()
         if loss is not None:
             entries[-1]["cost"] = loss
         model = MLP(Spec.restored(entries), dtype=self.dtype)
-        for layer, weights, biases in zip(self._layers, model.weights, model.biases, strict=True):
-            weights[...] = layer.weights
-            if layer.biases is not None:
-                biases[...] = layer.biases
+        with np.errstate(over="ignore"):
+            for layer, weights, biases in zip(self._layers, model.weights, model.biases, strict=True):
+                weights[...] = layer.weights
+                if layer.biases is not None:
+                    biases[...] = layer.biases
+        if not np.isfinite(model.params).all():
+            raise ValueError(f"parameters with all that is folded into them are too large for {self.dtype}")
         return model
 
     def _entries(self) -> list[dict[str, Any]]:
@@ -165,7 +224,7 @@ class Chain:
             if layer.activation is not None:
                 entry["act"] = layer.activation.name if layer.activation.builtin else layer.activation
                 if layer.activation.slope is not None:
-                    entry["slope"] = layer.activation.slope
+                    entry[layer.activation.traits.setting] = layer.activation.slope
             if layer.biases is None:
                 entry["bias"] = False
             entries.append(entry)
@@ -176,7 +235,7 @@ def _rounded(entries: list[dict[str, Any]], dtype: np.dtype) -> list[dict[str, A
     """Return a spec's list without its loss, all its numbers rounded to the dtype."""
     return [
         {
-            key: np.asarray(value, dtype).tolist() if key in ("shift", "scale", "slope") else value
+            key: np.asarray(value, dtype).tolist() if key in ("shift", "scale", "slope", "alpha") else value
             for key, value in entry.items()
             if key != "cost"
         }

@@ -22,6 +22,36 @@ def chain(*layers):
     return made
 
 
+def scaled_outputs(factor=2.0):
+    made = chain((2, 2))
+    made.activate(fastmlp.relu, "relu")
+    made.multiply(factor, "doubling")
+    return made
+
+
+def test_what_lies_between_layers_is_folded_into_them():
+    rng = np.random.default_rng(0)
+    x, w, v = rng.normal(size=(4, 3)), rng.normal(size=(5, 3)), rng.normal(size=(2, 5))
+    k, c = rng.normal(size=5), rng.normal(size=5)
+    made = Chain()
+    made.take(np.array([2, 0, 3]), 4)
+    made.add([1, 2, 3], "shift")
+    made.dense(w, None, "first")
+    made.multiply(k, "k")
+    made.add(c, "c")
+    made.activate(fastmlp.tanh, "tanh")
+    made.add(c, "c")
+    made.multiply(k, "k")
+    made.add(1, "one")
+    made.dense(v, None, "last")
+    made.multiply(3, "target")
+    made.add([1, 2], "target")
+    columns = np.zeros((4, 4))
+    columns[:, [2, 0, 3]] = x
+    hidden = (np.tanh((x + [1, 2, 3]) @ w.T * k + c) + c) * k + 1
+    np.testing.assert_allclose(made.model().predict(columns), hidden @ v.T * 3 + [1, 2], rtol=1e-13)
+
+
 def test_shift_and_scale_in_any_order():
     rng = np.random.default_rng(0)
     x, k, c = rng.normal(size=(4, 3)), rng.uniform(1, 2, 3), rng.normal(size=3)
@@ -45,13 +75,22 @@ def test_shift_and_scale_in_any_order():
         (lambda: Chain().dense(np.ones((1, 3)), np.ones(2), "last"), r"weights \(1, 3\), biases \(2,\)"),
         (lambda: Chain().dense(np.ones((0, 3)), None, "last"), r"weights \(0, 3\)"),
         (lambda: Chain().activate(fastmlp.relu, "relu"), "relu comes before the first layer"),
-        (lambda: chain((2, 2)).multiply(2, "scaling"), "scaling scales or shifts behind a layer"),
+        (lambda: chain((2, 2)).multiply([1, 2, 3], "scaling"), r"scaling has shape \(3,\); .* an output \(2\)"),
+        (lambda: scaled_outputs().model(), "doubling multiplies or adds to the outputs behind .* activation, relu"),
+        (lambda: scaled_outputs().activate(fastmlp.tanh, "tanh"), "tanh follows another activation, relu"),
         (lambda: Chain().add(np.ones((2, 2)), "shift"), r"shift has shape \(2, 2\)"),
     ],
 )
 def test_chains_that_are_none(build, message):
     with pytest.raises(ValueError, match=message):
         build()
+
+
+def test_what_is_folded_must_fit_the_dtype():
+    made = scaled_outputs(1e39)
+    made.dense(np.ones((1, 2), np.float32), None, "last")
+    with pytest.raises(ValueError, match="folded into them are too large for float32"):
+        made.model()
 
 
 def test_two_activations_in_a_row():
