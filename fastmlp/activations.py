@@ -372,7 +372,13 @@ ACTIVATIONS: dict[str, Activation] = {
     )
 }
 """Every activation by its name."""
-_ALIASES = {"silu": "swish", "identity": "linear", "logistic": "sigmoid", "leakyrelu": "leaky_relu", "hard_silu": "hard_swish"}
+_ALIASES = {
+    "silu": "swish",
+    "identity": "linear",
+    "logistic": "sigmoid",
+    "leakyrelu": "leaky_relu",
+    "hard_silu": "hard_swish",
+}
 
 
 def get_activation(act: Any, where: str = "act") -> Activation:

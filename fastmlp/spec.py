@@ -40,9 +40,9 @@ class Spec:
     layers : list of dict, or Spec
         First the input: ``{"n": n_in, "act": None}``, optionally with ``shift`` and ``scale`` (scalars or n_in
         numbers): the network sees ``(x - shift) * scale``. Then the layers: ``n`` outputs, ``act`` (a name, an object
-        such as `fastmlp.relu`, a custom `fastmlp.Activation`; None is linear), optionally ``slope`` (of leaky_relu, 0.1),
-        ``alpha`` (of elu, 1) and ``bias: False``. The last may carry ``cost``, a name or `fastmlp.Loss`; left out or None, softmax means
-        cross_entropy, sigmoid bce, anything else mse.
+        such as `fastmlp.relu`, a custom `fastmlp.Activation`; None is linear), optionally ``slope`` (of
+        leaky_relu, 0.1), ``alpha`` (of elu, 1) and ``bias: False``. The last may carry ``cost``, a name or
+        `fastmlp.Loss`; left out or None, softmax means cross_entropy, sigmoid bce, anything else mse.
 
     Raises
     ------

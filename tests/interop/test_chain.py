@@ -48,7 +48,7 @@ def test_what_lies_between_layers_is_folded_into_them():
     made.add([1, 2], "target")
     columns = np.zeros((4, 4))
     columns[:, [2, 0, 3]] = x
-    hidden = (np.tanh((x + [1, 2, 3]) @ w.T * k + c) + c) * k + 1
+    hidden = (np.tanh((x + np.array([1, 2, 3])) @ w.T * k + c) + c) * k + 1
     np.testing.assert_allclose(made.model().predict(columns), hidden @ v.T * 3 + [1, 2], rtol=1e-13)
 
 

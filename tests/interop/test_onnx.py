@@ -201,7 +201,8 @@ def test_formulas_are_recognised_by_their_values(act, tmp_path):
         ([Z, node("Shape", ["z"], ["s"]), node("Gather", ["s", "first"], ["n"]), node("Cast", ["n"], ["f"], to=1),
           node("Mul", ["z", "f"], ["y"])], "node Mul computes with the shape of its data"),
         ([node("Gemm", ["x", "w", "b"], ["z"], transB=1),
-          node("BatchNormalization", ["z", "b", "b", "b", "b"], ["y"], training_mode=1)], "normalises by each batch's own"),
+          node("BatchNormalization", ["z", "b", "b", "b", "b"], ["y"], training_mode=1)],
+         "normalises by each batch's own"),
         ([Z, node("BatchNormalization", ["z", "b", "b", "z", "b"], ["y"])], "statistics that are not constants"),
         ([Z, node("PRelu", ["z", "unlike"], ["y"])], "node PRelu is none of the activations"),
         ([node("Relu", ["x"], ["r"]), node("Gemm", ["r", "w"], ["y"], transB=1)], "Relu comes before the first layer"),
@@ -327,8 +328,8 @@ def test_what_pytorch_exports_of_newer_activations(dynamo, tmp_path):
     x = nn.init.normal_(nn.Linear(4, 7).weight.detach(), std=3)
     expected = exported(net, x, tmp_path / "net.onnx", dynamo)
     model = from_onnx(tmp_path / "net.onnx")
-    acts = ["relu6", "hard_swish", "hard_sigmoid", "softsign", "mish", "elu", "gelu_tanh", "leaky_relu", "elu", "softplus",
-            "softplus", "hard_tanh", "linear"]  # fmt: skip
+    acts = ["relu6", "hard_swish", "hard_sigmoid", "softsign", "mish", "elu", "gelu_tanh", "leaky_relu", "elu",
+            "softplus", "softplus", "hard_tanh", "linear"]  # fmt: skip
     assert [layer.act.name for layer in model.spec.layers] == acts
     assert [layer.act.slope for layer in model.spec.layers if layer.act.slope] == [0.5, 0.25, 1.0]
     np.testing.assert_allclose(model.predict(x.numpy()), expected, rtol=1e-5, atol=1e-6)
@@ -460,7 +461,8 @@ def test_what_tf2onnx_writes(tmp_path):
     nodes = [
         node("Reshape", ["x", "flat"], ["f"]), node("MatMul", ["f", "wt"], ["p"]), node("Add", ["p", "b"], ["z"]),
         node("Mul", ["z", "k"], ["m"]), node("Add", ["m", "c"], ["n"]),
-        node("Mul", ["n", "fifth"], ["h1"]), node("Add", ["h1", "half"], ["h2"]), node("Clip", ["h2", "zero", "one"], ["h"]),
+        node("Mul", ["n", "fifth"], ["h1"]), node("Add", ["h1", "half"], ["h2"]),
+        node("Clip", ["h2", "zero", "one"], ["h"]),
         node("MatMul", ["h", "v"], ["q"]), node("Add", ["q", "scalar"], ["r"]), node("Sigmoid", ["r"], ["s"]),
         node("Squeeze", ["s", "last"], ["t"]), node("Identity", ["t"], ["y"]),
     ]  # fmt: skip
