@@ -165,14 +165,13 @@ class Chain:
             return weights, biases
         columns, n_in = self._columns
 
-        def spread(values: np.ndarray | None, otherwise: float) -> np.ndarray | None:
-            if values is None:
-                return None
+        def spread(values: np.ndarray, otherwise: float) -> np.ndarray:
             of_all = np.full((*values.shape[:-1], n_in), otherwise, values.dtype)
             of_all[..., columns] = values
             return of_all
 
-        self._shift, self._scale = spread(self._shift, 0), spread(self._scale, 1)
+        self._shift = None if self._shift is None else spread(self._shift, 0)
+        self._scale = None if self._scale is None else spread(self._scale, 1)
         return spread(weights, 0), biases
 
     def activate(self, activation: Activation, where: str) -> None:

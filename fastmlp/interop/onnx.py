@@ -50,6 +50,15 @@ class _Graph:
         self.constants.append(numpy_helper.from_array(np.array(values, self.dtype), name))
         return name
 
+    def output(self, name: str, tensor: str, shape: Sequence[int], kind: int | None = None) -> onnx.ValueInfoProto:
+        """Name what a node made an output of the graph, (batch, *shape), of the graph's dtype or of another one."""
+        if self.nodes[-1].output[0] == tensor:
+            self.nodes[-1].output[0] = name
+        else:
+            self.nodes.append(helper.make_node("Identity", [tensor], [name]))
+        kind = helper.np_dtype_to_tensor_dtype(self.dtype) if kind is None else kind
+        return helper.make_tensor_value_info(name, kind, ["batch", *shape])
+
     def __getattr__(self, op: str) -> Callable[..., str]:
         """Return a function that adds a node with the operator ``op`` and returns the name of its output."""
         if not op[0].isupper():
@@ -154,24 +163,31 @@ def _erfc_polynomial() -> np.ndarray:
     return np.polynomial.Chebyshev.interpolate(smooth, 18).convert(kind=np.polynomial.Polynomial).coef
 
 
-def to_onnx(model: MLP, path: str | os.PathLike[str], *, note: str = "") -> None:
-    """Write a network as an ONNX file, for onnxruntime and whatever else reads ONNX.
+def to_onnx(model: Any, path: str | os.PathLike[str], *, note: str = "", zipmap: bool | None = None) -> None:
+    """Write a network, or a fitted estimator, as an ONNX file, for onnxruntime and whatever else reads ONNX.
 
-    The graph has one input ``x``, (batch, n_in), and one output ``y``, (batch, n_out), with any number of samples; both
-    have the model's dtype (for ``uint8`` data give ``x.astype("float32")``). Shift and scale are in the graph; the loss
-    and ``class_names`` are in the file's metadata, where `from_onnx` finds them. Opset 17.
+    A network's graph has one input ``x``, (batch, n_in), and one output ``y``, (batch, n_out), with any number of
+    samples; both have the model's dtype (for ``uint8`` data give ``x.astype("float32")``). Shift and scale are in the
+    graph; the loss and ``class_names`` are in the file's metadata, where `from_onnx` finds them. Opset 17.
 
     Parameters
     ----------
-    model : MLP
+    model : MLP, or an estimator
+        Whatever `from_sklearn` takes is written as skl2onnx would: the input is ``X``; a classifier's outputs are
+        ``output_label``, (batch,), with the labels that it was fitted to, and ``output_probability``; a regressor's is
+        ``variable``, (batch, n_out), what its ``predict`` gives.
     path : str or path
     note : str
         What readers of the file should know, such as what the inputs are: its ``doc_string``.
+    zipmap : bool, optional
+        Of a classifier: whether its probabilities are a dict a sample, by label, as skl2onnx makes them when it is not
+        told otherwise, or a tensor, (batch, n_classes). True when left out.
 
     Raises
     ------
     ValueError
-        When an activation is a user's own.
+        When an activation is a user's own, when an estimator has what a network has not, when zipmap is given and
+        there are no classes.
 
     Examples
     --------
@@ -182,34 +198,93 @@ def to_onnx(model: MLP, path: str | os.PathLike[str], *, note: str = "") -> None
     >>> fastmlp.interop.from_onnx(path) == model
     True
     """
+    estimator = None if isinstance(model, MLP) or not hasattr(model, "get_params") else model
+    if estimator is not None:
+        from .sklearn import from_sklearn
+
+        model = from_sklearn(estimator)
     check_model(model)
-    spec = model.spec
-    real = helper.np_dtype_to_tensor_dtype(model.dtype)
+    classes = getattr(estimator, "classes_", None)
+    if zipmap is not None and classes is None:
+        raise ValueError(f"zipmap is for estimators with classes, {type(estimator or model).__name__} has none")
     g = _Graph(model.dtype)
-    a = "x"
-    if spec.shift is not None:
-        a = g.Sub(a, g.constant(spec.shift))
-    if spec.scale is not None:
-        a = g.Mul(a, g.constant(spec.scale))
-    for layer, weights, biases in zip(spec.layers, model.weights, model.biases, strict=True):
+    if estimator is None:
+        begin, ends = "x", [g.output("y", _network(g, model, "x"), [model.spec.n_out])]
+    else:
+        begin, outputs = "X", _network(g, model, "X")
+        if classes is None:
+            ends = _numbers(g, model, outputs)
+        else:
+            ends = _labelled(g, model, outputs, np.asarray(classes), zipmap is not False)
+    real = helper.np_dtype_to_tensor_dtype(model.dtype)
+    begins = [helper.make_tensor_value_info(begin, real, ["batch", model.spec.n_in])]
+    graph = helper.make_graph(g.nodes, "network", begins, ends, g.constants)
+    opsets = [helper.make_opsetid("", _OPSET)]
+    if any(node.domain for node in g.nodes):
+        opsets.append(helper.make_opsetid("ai.onnx.ml", 1))
+    proto = helper.make_model(graph, opset_imports=opsets, ir_version=_IR)
+    proto.producer_name, proto.producer_version, proto.doc_string = "fastmlp", __version__, note
+    entries = model.spec.to_list()
+    if not model.spec.loss.builtin:
+        del entries[-1]["cost"]
+    helper.set_model_props(proto, {_METADATA: json.dumps({"spec": entries, "class_names": model.class_names})})
+    onnx.checker.check_model(proto)
+    write_whole(Path(path), proto.SerializeToString())
+
+
+def _network(g: _Graph, model: MLP, a: str) -> str:
+    """Add a network's nodes behind the input ``a``; return the name of its outputs."""
+    if model.spec.shift is not None:
+        a = g.Sub(a, g.constant(model.spec.shift))
+    if model.spec.scale is not None:
+        a = g.Mul(a, g.constant(model.spec.scale))
+    for layer, weights, biases in zip(model.spec.layers, model.weights, model.biases, strict=True):
         form = word(_ACTIVATIONS, layer.act, "ONNX")
         if model.dtype == np.float64:
             form = _IN_FLOAT64.get(layer.act.name, form)
         parameters = [weights, biases] if layer.bias else [weights]
         a = form(g, g.Gemm(a, *map(g.constant, parameters), transB=1), layer.act.slope)
-    g.nodes[-1].output[0] = "y"
-    ends = [
-        helper.make_tensor_value_info(name, real, ["batch", n]) for name, n in (("x", spec.n_in), ("y", spec.n_out))
-    ]
-    graph = helper.make_graph(g.nodes, "network", ends[:1], ends[1:], g.constants)
-    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=_IR)
-    proto.producer_name, proto.producer_version, proto.doc_string = "fastmlp", __version__, note
-    entries = spec.to_list()
-    if not spec.loss.builtin:
-        del entries[-1]["cost"]
-    helper.set_model_props(proto, {_METADATA: json.dumps({"spec": entries, "class_names": model.class_names})})
-    onnx.checker.check_model(proto)
-    write_whole(Path(path), proto.SerializeToString())
+    return a
+
+
+def _numbers(g: _Graph, model: MLP, outputs: str) -> list[onnx.ValueInfoProto]:
+    """Add what makes a regressor's predictions of its network's outputs."""
+    if model.spec.loss.name == "poisson":
+        outputs = g.Exp(outputs)
+    return [g.output("variable", outputs, [model.spec.n_out])]
+
+
+def _labelled(g: _Graph, model: MLP, outputs: str, classes: np.ndarray, zipmap: bool) -> list[onnx.ValueInfoProto]:
+    """Add what makes labels and probabilities, or scores, of a classifier's outputs."""
+    if classes.dtype.kind in "fb" and np.all(classes == classes.astype(np.int64)):
+        classes = classes.astype(np.int64)
+    is_text = classes.dtype.kind not in "iu"
+    labels = [str(label) for label in classes] if is_text else [int(label) for label in classes]
+    kind = TensorProto.STRING if is_text else TensorProto.INT64
+    if model.spec.multilabel and model.spec.n_out > 1:
+        kind, shape = TensorProto.INT64, [len(labels)]
+        label = g.Cast(g.Greater(outputs, 0.5), to=kind)
+    else:
+        if model.spec.n_out == 1:
+            outputs = g.Concat(g.Sub(1.0, outputs), outputs, axis=1)
+        shape = []
+        g.constants.append(
+            helper.make_tensor(
+                "classes", kind, [len(labels)], [str(label).encode() for label in labels] if is_text else labels
+            )
+        )
+        label = g.Gather("classes", g.ArgMax(outputs, axis=1, keepdims=0))
+    ends = [g.output("output_label", label, shape, kind)]
+    if not zipmap:
+        return [*ends, g.output("output_probability", outputs, [len(labels)])]
+    if model.dtype != np.float32:
+        outputs = g.Cast(outputs, to=TensorProto.FLOAT)  # a ZipMap takes nothing else
+    keys = {"classlabels_strings" if is_text else "classlabels_int64s": labels}
+    g.nodes.append(helper.make_node("ZipMap", [outputs], ["output_probability"], domain="ai.onnx.ml", **keys))
+    key = TensorProto.STRING if is_text else TensorProto.INT64
+    value = helper.make_tensor_type_proto(TensorProto.FLOAT, None)
+    dicts = helper.make_sequence_type_proto(helper.make_map_type_proto(key, value))
+    return [*ends, helper.make_value_info("output_probability", dicts)]
 
 
 # Nodes that compute each number from numbers at its place: what activations are made of.
@@ -233,8 +308,13 @@ def from_onnx(path: str | os.PathLike[str], *, loss: str | Loss | None = None) -
     """Read a network from an ONNX file: what `to_onnx` wrote, or what another exporter made of a plain network.
 
     The graph must be a chain: perhaps a shift and scale of the input; products with weights (Gemm, MatMul) and sums
-    with biases; between them the activations of fastmlp, as nodes or as formulas. Flatten, Dropout, Identity are
-    passed over. Several outputs are accepted when one of them is a tensor of floats.
+    with biases; between them the activations of fastmlp, as nodes or as formulas, which are recognised by their values.
+    BatchNormalization, and whatever else adds and multiplies, is folded into the weights. Casts, Dropout, Flatten,
+    Identity, Reshape and Squeeze are passed over where they change no number.
+
+    Of several outputs the one that is a tensor of floats is read, or what a ZipMap makes dicts of; of 1 - p and p
+    beside each other, p. A LogSoftmax at the end is read as softmax. An Exp at the end is left out: the network
+    predicts the logarithm of a count, under the loss "poisson".
 
     Parameters
     ----------
@@ -253,7 +333,10 @@ def from_onnx(path: str | os.PathLike[str], *, loss: str | Loss | None = None) -
         spec, class_names = _metadata(proto)
         reader = _Reader(proto)
         with np.errstate(all="ignore"):  # what is not finite is found and named
-            model = reader.chain().model(loss, spec)
+            chain = reader.chain()
+            if loss is None and spec is None and reader.counts:
+                loss = "poisson"
+            model = chain.model(loss, spec)
         if class_names is None:
             class_names = reader.class_names()
             n_classes = 2 if model.spec.n_out == 1 else model.spec.n_out
@@ -309,6 +392,7 @@ class _Reader:
         self._maker = {name: node for node in self._graph.node for name in node.output}
         self._flat = self._squeezed = False
         self._end = ""
+        self.counts = False  # whether the graph ends in an exponential
         self._shapes: set[str] = set()  # the constants that are made of shapes
         self._room = 16 * proto.ByteSize()  # bytes that constants may still become
 
@@ -344,6 +428,11 @@ class _Reader:
         if len(names) != 1:
             raise ValueError(f"it has {len(names)} outputs that are tensors of floats; a network has one")
         node = self._maker.get(names[0])
+        while node is not None and node.op_type in ("Cast", "Identity"):
+            maker = self._maker.get(node.input[0])
+            if maker is not None and maker.op_type in _LOGICAL.split():
+                break
+            names, node = list(node.input), maker
         if node is not None and node.op_type == "Concat" and len(node.input) == 2:
             rest, p = self._maker.get(node.input[0]), node.input[1]
             if rest is not None and rest.op_type == "Sub" and rest.input[1] == p:
@@ -374,7 +463,10 @@ class _Reader:
         return None
 
     def _needed(self, output: str) -> list[onnx.NodeProto]:
-        """Return the nodes that the output depends on, in their order; a last LogSoftmax as Softmax."""
+        """Return the nodes that the output depends on, in their order.
+
+        A last LogSoftmax becomes Softmax, and a last Exp nothing, for networks of counts predict the logarithm.
+        """
         names, nodes = {output}, []
         for node in reversed(self._graph.node):
             if names.intersection(node.output):
@@ -382,16 +474,18 @@ class _Reader:
                 nodes.append(node)
         if nodes and nodes[0].op_type == "LogSoftmax":
             nodes[0] = _copy(nodes[0], "Softmax")
+        elif nodes and nodes[0].op_type == "Exp":
+            nodes[0], self.counts = _copy(nodes[0], "Identity"), True
         return nodes[::-1]
 
     def _parts(self, node: onnx.NodeProto) -> list[onnx.NodeProto]:
         """Return a node as simpler ones that make the same of it: what they add and multiply can be folded."""
         attributes, where = _attributes(node), _where(node)
         if node.op_type == "BatchNormalization":
-            values = [self._constants.get(name) for name in node.input[1:]]
+            values = [self._constants[name] for name in node.input[1:] if name in self._constants]
             if attributes.get("training_mode") or len([name for name in node.output if name]) > 1:
                 raise ValueError(f"{where} normalises by each batch's own mean and variance: it is set to training")
-            if len(values) != 4 or any(value is None for value in values):
+            if len(values) != 4:
                 raise ValueError(f"{where} has statistics that are not constants")
             gamma, beta, mean, variance = values
             factor = gamma / np.sqrt(variance.astype(np.float64) + attributes.get("epsilon", 1e-5))
@@ -548,7 +642,7 @@ class _Reader:
     def _affine(self, node: onnx.NodeProto) -> tuple[str, list[tuple[str, np.ndarray]]] | None:
         """Return what a node adds to one tensor or multiplies it by, with that tensor's name; None for other nodes."""
         if node.op_type == "Neg":
-            return node.input[0], [("multiply", np.float64(-1))]
+            return node.input[0], [("multiply", np.array(-1.0))]
         if node.op_type not in ("Add", "Sub", "Mul", "Div") or len(node.input) != 2:
             return None
         first, second = node.input
@@ -561,7 +655,7 @@ class _Reader:
         if node.op_type == "Mul":
             return name, [("multiply", values)]
         if node.op_type == "Sub":
-            return name, [("add", -values)] if name == first else [("multiply", np.float64(-1)), ("add", values)]
+            return name, [("add", -values)] if name == first else [("multiply", np.array(-1.0)), ("add", values)]
         return (name, [("multiply", 1 / values)]) if name == first and values.all() else None
 
     def _fold_in(self, step: tuple[str, list[tuple[str, np.ndarray]]], where: str) -> None:

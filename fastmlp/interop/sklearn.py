@@ -183,9 +183,10 @@ def _positions(columns: Any, step: ColumnTransformer) -> np.ndarray:
     places = np.arange(step.n_features_in_)
     names = {name: i for i, name in enumerate(getattr(step, "feature_names_in_", ()))}
     if isinstance(columns, slice):
-        begin, end = (names.get(end, end) for end in (columns.start, columns.stop))
-        is_named = isinstance(columns.stop, str)  # which pandas takes to be among the columns
-        return places[begin : end + 1 if is_named else end : columns.step]
+        begin, end = names.get(columns.start, columns.start), columns.stop
+        if isinstance(end, str):
+            end = names[end] + 1  # as pandas has it, where the last one counts
+        return places[begin : end : columns.step]
     wanted = np.atleast_1d(np.asarray(columns))
     if wanted.dtype.kind in "biu":
         return places[wanted]

@@ -10,7 +10,7 @@ import pytest
 
 import fastmlp
 from fastmlp.activations import ACTIVATIONS
-from fastmlp.interop import from_onnx, to_onnx
+from fastmlp.interop import from_onnx, from_sklearn, to_onnx
 
 onnx = pytest.importorskip("onnx")
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
@@ -193,7 +193,8 @@ def test_formulas_are_recognised_by_their_values(act, tmp_path):
         ([Z, node("Conv", ["z", "w"], ["y"], name="conv1")], "node Conv 'conv1' has no place"),
         ([Z, node("LogSoftmax", ["z"], ["s"]), node("Mul", ["s", "two"], ["y"])], "node LogSoftmax has no place"),
         ([Z, node("Softmax", ["z"], ["y"], axis=0)], "node Softmax is none of the activations"),
-        ([Z, node("Exp", ["z"], ["y"], name="e")], "node Exp 'e' is none of the activations"),
+        ([Z, node("Exp", ["z"], ["e"], name="e"), node("Add", ["e", "one"], ["y"])],
+         "node Exp 'e', node Add is none of the activations"),
         ([Z, node("Clip", ["z", "zero", "one"], ["y"])],
          "node Add 'of Clip' multiplies or adds to the outputs behind the last activation, hard_tanh"),
         ([Z, node("Relu", ["z"], ["r"]), node("Mul", ["r", "two"], ["y"])],
@@ -412,24 +413,29 @@ def test_what_keras_exports(act, tmp_path):
     np.testing.assert_allclose(model.predict(x.reshape(10, 4)), expected, rtol=1e-5, atol=1e-6)
 
 
-def fitted(kind):
-    """Networks as people fit them with scikit-learn, with x."""
-    from sklearn.neural_network import MLPClassifier, MLPRegressor
+def fitted(kind, library=None, dtype="float32"):
+    """Networks as people fit them with scikit-learn, or a library like it, with x."""
+    if library is None:
+        from sklearn import neural_network as library
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
 
     rng = np.random.default_rng(0)
-    x = rng.normal(3, 2, size=(50, 4)).astype("f4")
+    x = rng.normal(3, 2, size=(50, 4)).astype(dtype)
     options = {"hidden_layer_sizes": [6, 5], "activation": "tanh", "solver": "lbfgs", "random_state": 0}
     targets = {
         "three": np.arange(50) % 3, "words": np.array(["ant", "bee", "cow"])[np.arange(50) % 3],
         "two": np.array(["no", "yes"])[np.arange(50) % 2], "labels": (rng.random((50, 3)) > 0.5).astype(int),
-        "number": x[:, 0], "numbers": x[:, :2],
+        "truth": np.arange(50) % 2 == 0, "counts": np.round(np.abs(x[:, 0])), "number": x[:, 0], "numbers": x[:, :2],
     }  # fmt: skip
     target, _, scaler = kind.partition(" ")
     scalers = {"": [], "standard": [StandardScaler()], "minmax": [MinMaxScaler()], "maxabs": [MaxAbsScaler()],
                "robust": [RobustScaler()]}  # fmt: skip
-    network = (MLPRegressor if "number" in target else MLPClassifier)(**options)
+    if target in ("number", "numbers", "counts"):
+        loss = "poisson" if target == "counts" else "squared_error"
+        network = library.MLPRegressor(loss=loss, **options)
+    else:
+        network = library.MLPClassifier(**options)
     return make_pipeline(*scalers[scaler], network).fit(x, targets[target]), x
 
 
@@ -452,6 +458,41 @@ def test_what_skl2onnx_exports(kind, zipmap, tmp_path):
     np.testing.assert_allclose(outputs, expected[:, -outputs.shape[1] :], rtol=1e-5, atol=1e-5)
     if kind[:3] in ("wor", "two"):
         assert model.class_names == tuple(theirs.classes_)
+
+
+@pytest.mark.filterwarnings("ignore:lbfgs failed to converge")
+@pytest.mark.parametrize("ours", [False, True])
+@pytest.mark.parametrize("kind", [*KINDS, "truth", "counts"])
+def test_estimators_are_written_as_skl2onnx_does(kind, ours, tmp_path):
+    """Labels and probabilities, numbers, as their predict and predict_proba have them; and the file is read again."""
+    pytest.importorskip("sklearn")
+    theirs, x = fitted(kind, fastmlp.sklearn if ours else None, "float32" if ours else "float64")
+    path = tmp_path / "net.onnx"
+    tolerance = {"rtol": 1e-5, "atol": 2e-5}
+    if hasattr(theirs, "classes_"):
+        for zipmap in (None, False):
+            to_onnx(theirs, path, zipmap=zipmap)
+            labels, probabilities = session(path).run(None, {"X": x.astype(from_onnx(path).dtype)})
+            np.testing.assert_array_equal(labels, theirs.predict(x))
+            if zipmap is None:
+                assert list(probabilities[0]) == theirs.classes_.tolist()
+                probabilities = np.array([list(row.values()) for row in probabilities])
+            np.testing.assert_allclose(probabilities, theirs.predict_proba(x), **tolerance)
+    else:
+        with pytest.raises(ValueError, match="zipmap is for estimators with classes, Pipeline has none"):
+            to_onnx(theirs, path, zipmap=False)
+        to_onnx(theirs, path)
+        [numbers] = session(path).run(None, {"X": x.astype(from_onnx(path).dtype)})
+        np.testing.assert_allclose(numbers, theirs.predict(x).reshape(50, -1), **tolerance)
+    assert from_onnx(path) == from_sklearn(theirs)
+
+
+def test_counts_without_metadata(tmp_path):
+    model = read([Z, node("Exp", ["z"], ["y"])], CONSTANTS, tmp_path)
+    assert model.spec.loss.name == "poisson"
+    np.testing.assert_allclose(np.exp(model.predict(X)), np.exp(X @ W.T + B), rtol=1e-5)
+    with pytest.raises(ValueError, match="zipmap is for estimators with classes, MLP has none"):
+        to_onnx(model, tmp_path / "net.onnx", zipmap=True)
 
 
 def test_what_tf2onnx_writes(tmp_path):
