@@ -300,6 +300,7 @@ _LOGICAL = "And Equal Greater GreaterOrEqual Less LessOrEqual Not Or"
 _NUMBERS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.INT64, TensorProto.INT32, TensorProto.BOOL)
 _REAL = (TensorProto.FLOAT, TensorProto.DOUBLE)
 _SHAPES = ("Flatten", "Reshape", "Squeeze", "Unsqueeze")
+_WIDEST = 1000  # between the bounds of a Clip that is scaled; some exporters write the largest number for none
 _MOST_STEPS = 8  # that are looked at for folding, at either end of a formula
 _POINTS = np.concatenate([np.linspace(-30, 30, 121), [-1e3, -0.1, -1e-3, 1e-3, 0.1, 1e3]])
 
@@ -389,7 +390,8 @@ class _Reader:
         self._alias: dict[str, str] = {}
         self._base = self._input.name  # the tensor behind the last product or sum
         self._formula: dict[str, onnx.NodeProto] = {}  # the nodes since then, by their outputs
-        self._maker = {name: node for node in self._graph.node for name in node.output}
+        self._nodes = [node for node in self._graph.node if node.domain in ("", "ai.onnx", "ai.onnx.ml")]
+        self._maker = {name: node for node in self._nodes for name in node.output}
         self._flat = self._squeezed = False
         self._end = ""
         self.counts = False  # whether the graph ends in an exponential
@@ -408,7 +410,7 @@ class _Reader:
                 self._read(part)
         self._close(self._alias.get(output, output))
         self._check_input()
-        if is_pair and self._chain.width != 1:
+        if is_pair and self._chain.begun and self._chain.width != 1:
             raise ValueError(
                 f"{_where(self._maker[output])} has {self._chain.width} columns, which are joined with others"
             )
@@ -446,12 +448,14 @@ class _Reader:
         if name in self._initializers:
             return _array(self._initializers[name])
         node = self._maker.get(name)
-        value = _attributes(node).get("value") if node is not None and node.op_type == "Constant" else None
-        return None if value is None else _array(value)
+        if node is None or node.op_type != "Constant":
+            return None
+        attributes = _attributes(node)
+        return _array(attributes["value"]) if "value" in attributes else np.array(attributes.get("value_float", np.nan))
 
     def class_names(self) -> list[str] | None:
         """Return the classes that a ZipMap, or what picks the label, tells apart; None where neither does."""
-        for node in self._graph.node:
+        for node in self._nodes:
             attributes = _attributes(node)
             if node.op_type == "ZipMap":
                 labels = attributes.get("classlabels_strings") or attributes.get("classlabels_int64s")
@@ -481,6 +485,8 @@ class _Reader:
     def _parts(self, node: onnx.NodeProto) -> list[onnx.NodeProto]:
         """Return a node as simpler ones that make the same of it: what they add and multiply can be folded."""
         attributes, where = _attributes(node), _where(node)
+        if node.domain not in ("", "ai.onnx"):
+            return [node]
         if node.op_type == "BatchNormalization":
             values = [self._constants[name] for name in node.input[1:] if name in self._constants]
             if attributes.get("training_mode") or len([name for name in node.output if name]) > 1:
@@ -502,7 +508,7 @@ class _Reader:
             steps = [("Elu", {"alpha": alpha}), ("Mul", gamma)]
         elif node.op_type == "Clip":
             low, high = self._bounds(node)
-            if low is None or high is None or low >= high or (low, high) == (-1, 1):
+            if low is None or high is None or not 0 < high - low < _WIDEST or (low, high) == (-1, 1):
                 return [node]
             half = (high - low) / 2
             steps = [
@@ -650,6 +656,8 @@ class _Reader:
             return None
         name, constant = (second, first) if first in self._constants else (first, second)
         values = self._constants[constant].astype(np.float64)
+        if values.size != max(values.shape[-1:], default=1):
+            return None  # a number a sample, not a number an input
         if node.op_type == "Add":
             return name, [("add", values)]
         if node.op_type == "Mul":
@@ -696,7 +704,8 @@ class _Reader:
         else:
             rest = [] if self._squeezed else [self._chain.width if self._chain.begun else self._n_declared or 0]
         attributes, shape = _attributes(node), [max(self._n_samples, 0), *rest]
-        self._constants[node.output[0]] = np.array(shape[attributes.get("start", 0) : attributes.get("end")])
+        chosen = shape[attributes.get("start", 0) : attributes.get("end")]
+        self._constants[node.output[0]] = np.array(chosen, np.int64)
         self._shapes.add(node.output[0])
         return True
 
@@ -749,7 +758,7 @@ class _Reader:
             core = nodes[n_before : len(nodes) - n_after]
             begin = nodes[n_before - 1].output[0] if n_before else self._base
             recognised = self._recognised(core, begin, where)
-            if recognised and (found is None or recognised == found[2:]):
+            if recognised and (found is None or recognised[0].name == found[2].name):
                 found = n_before, n_after, *recognised
         if found is None:
             raise ValueError(f"{where} is none of the activations that fastmlp has")

@@ -154,7 +154,7 @@ FORMULAS = {
     "swish": [node("Sigmoid", ["z"], ["1"]), node("Mul", ["1", "z"], ["y"])],
     "softplus": [node("Exp", ["z"], ["1"]), node("Add", ["one", "1"], ["2"]), node("Log", ["2"], ["y"])],
     "hard_tanh": [node("Min", ["z", "one"], ["1"]), node("Max", ["1", "minus_one"], ["y"])],
-    "relu": [node("Max", ["z", "zero"], ["y"])],
+    "relu": [node("Clip", ["z", "zero", "largest"], ["y"])],
     "leaky_relu": [node("PRelu", ["z", "slopes"], ["y"])],
     "elu": [node("Celu", ["z"], ["y"])],
     "relu6": [node("Clip", ["z", "zero", "six"], ["y"])],
@@ -174,6 +174,7 @@ NUMBERS = {
     "two": 2,
     "three": 3,
     "six": 6,
+    "largest": 3.4028235e38,
     "slopes": [0.25, 0.25],
     "unlike": [0.1, 0.2],
 }
@@ -221,6 +222,11 @@ def test_formulas_are_recognised_by_their_values(act, tmp_path):
         ([node("Add", ["two_two", "column"], ["c"]), node("MatMul", ["x", "c"], ["y"])], "computes with constants"),
         ([node("Identity", ["two_two"], ["y"])], "does not depend on the input"),
         ([node("Relu", ["x"], ["y"])], "Relu comes before the first layer"),
+        ([node("Add", ["x", "column"], ["s"]), node("Gemm", ["s", "w"], ["y"], transB=1)],
+         "Add comes before the first layer"),
+        ([node("Sub", ["one", "x"], ["s"]), node("Concat", ["s", "x"], ["y"], axis=1)], "no layer with weights"),
+        ([Z, node("Sub", ["one", "z"], ["s"]), node("Concat", ["s", "z"], ["y"], axis=1)],
+         "has 2 columns, which are joined"),
         ([node("Identity", ["x"], ["y"])], "no layer with weights"),
     ],
 )  # fmt: skip
@@ -485,6 +491,22 @@ def test_estimators_are_written_as_skl2onnx_does(kind, ours, tmp_path):
         [numbers] = session(path).run(None, {"X": x.astype(from_onnx(path).dtype)})
         np.testing.assert_allclose(numbers, theirs.predict(x).reshape(50, -1), **tolerance)
     assert from_onnx(path) == from_sklearn(theirs)
+
+
+def test_operators_of_unknown_domains(tmp_path):
+    """A checker looks at none of these: they are refused, whatever they lack."""
+    for op in ("ZipMap", "Concat", "HardSigmoid", "BatchNormalization", "Clip", "Cast", "Shape"):
+        proto = graph([Z, node(op, [], ["y"], domain="elsewhere")], CONSTANTS)
+        proto.opset_import.append(helper.make_opsetid("elsewhere", 1))
+        damaged(tmp_path / "net.onnx", proto.SerializeToString())
+
+
+def test_small_biases_are_kept(tmp_path):
+    """A formula with them is as good as the activation alone, by its values."""
+    nodes = [node("MatMul", ["x", "wt"], ["p"]), node("Add", ["p", "tiny"], ["q"]), node("LeakyRelu", ["q"], ["y"])]
+    model = read(nodes, {"wt": W.T.copy(), "tiny": np.float32([1e-6, -2e-6])}, tmp_path)
+    np.testing.assert_array_equal(model.biases[0], np.float32([1e-6, -2e-6]))
+    assert model.spec.layers[0].act.slope == np.float32(0.01)
 
 
 def test_counts_without_metadata(tmp_path):
