@@ -21,6 +21,9 @@ __all__ = ["ACTIVATIONS", "Activation"]
 
 _SQRT_HALF = math.sqrt(0.5)
 _INV_SQRT_2PI = 1.0 / math.sqrt(2.0 * math.pi)
+_SIXTH = 1.0 / 6.0
+_GELU_SLOPE = math.sqrt(8.0 / math.pi)  # of gelu_tanh as z times a sigmoid
+_GELU_CUBE = 0.044715 * _GELU_SLOPE
 _SELU_SCALE = 1.0507009873554805
 _SELU_ALPHA_SCALE = 1.7580993408473766
 
@@ -35,6 +38,7 @@ class Traits:
     high: float = math.inf
     rectifier: bool = False  # He initialisation suits it
     flat: bool = False  # derivative zero everywhere: nothing below it trains
+    setting: str = ""  # what a spec calls the number that it may set
 
 
 @dataclass(frozen=True, repr=False, init=False)
@@ -129,7 +133,7 @@ class Activation:
         return np.asarray(a, dtype=z.dtype)
 
     def with_slope(self, slope: float) -> Activation:
-        """A copy of this activation with another slope."""
+        """A copy of this activation with another slope below 0: leaky_relu's slope, or elu's alpha."""
         return Activation(self.name, self.function, self.derivative_function, traits=self.traits, slope=float(slope))
 
     def __repr__(self) -> str:
@@ -219,12 +223,12 @@ def _d_swish(z):
     return np.where(z >= 0.0, 1.0, e) * r + z * e * r * r
 
 
-def _elu(z):
-    return np.where(z > 0.0, z, np.expm1(np.minimum(z, 0.0)))
+def _elu(z, alpha):
+    return np.where(z > 0.0, z, alpha * np.expm1(np.minimum(z, 0.0)))
 
 
-def _d_elu(z):
-    return np.exp(np.minimum(z, 0.0))
+def _d_elu(z, alpha):
+    return np.where(z > 0.0, 1.0, alpha * np.exp(np.minimum(z, 0.0)))
 
 
 def _selu(z):
@@ -252,6 +256,38 @@ def _d_gelu(z):
     return normal_cdf(z) + z * normal_density(z)
 
 
+def _gelu_tanh(z):
+    """D. Hendrycks and K. Gimpel (arXiv 1606.08415): ½ z (1 + tanh(√(2/π) (z + 0.044715 z³))), by ½ (1 + tanh(w/2)) =
+    sigmoid(w). Beyond 22 the sigmoid is 0 or 1 in float64 too, and a cube of more could overflow."""
+    c = np.minimum(np.maximum(z, -22.0), 22.0)
+    e = np.exp(-np.abs(c * (_GELU_SLOPE + _GELU_CUBE * c * c)))
+    return z * np.where(z >= 0.0, 1.0, e) * (1.0 / (1.0 + e))
+
+
+def _d_gelu_tanh(z):
+    c = np.minimum(np.maximum(z, -22.0), 22.0)
+    e = np.exp(-np.abs(c * (_GELU_SLOPE + _GELU_CUBE * c * c)))
+    r = 1.0 / (1.0 + e)
+    return np.where(z >= 0.0, 1.0, e) * r + z * e * r * r * (_GELU_SLOPE + 3.0 * _GELU_CUBE * c * c)
+
+
+def _mish(z):
+    """D. Misra (arXiv 1908.08681): z tanh(log(1 + eᶻ)), the tangent as the quotient p / (p + q) of what e⁻ᶻ or eᶻ,
+    whichever is at most 1, makes of ((1 + eᶻ)² - 1) / ((1 + eᶻ)² + 1)."""
+    e = np.exp(-np.abs(z))
+    p = np.where(z >= 0.0, 1.0 + 2.0 * e, e * (e + 2.0))
+    q = np.where(z >= 0.0, 2.0 * e * e, 2.0)
+    return z * p * (1.0 / (p + q))
+
+
+def _d_mish(z):
+    e = np.exp(-np.abs(z))
+    p = np.where(z >= 0.0, 1.0 + 2.0 * e, e * (e + 2.0))
+    q = np.where(z >= 0.0, 2.0 * e * e, 2.0)
+    r = 1.0 / (p + q)
+    return p * r + z * np.where(z >= 0.0, 1.0, e) * (1.0 / (1.0 + e)) * q * (p + p + q) * r * r
+
+
 def _softplus(z):
     return np.maximum(z, 0.0) + np.log1p(np.exp(-np.abs(z)))
 
@@ -262,6 +298,44 @@ def _hard_tanh(z):
 
 def _d_hard_tanh(z):
     return np.where(np.abs(z) < 1.0, 1.0, 0.0)
+
+
+def _relu6(z):
+    """A. Krizhevsky, Convolutional Deep Belief Networks on CIFAR-10 (2010)."""
+    return np.minimum(np.maximum(z, 0.0), 6.0)
+
+
+def _d_relu6(z):
+    return np.where((z > 0.0) & (z < 6.0), 1.0, 0.0)
+
+
+def _hard_sigmoid(z):
+    """A. Howard et al., MobileNetV3 (arXiv 1905.02244): relu6(z + 3) / 6, of slope 1/6 and not the older 0.2."""
+    return np.minimum(np.maximum(z + 3.0, 0.0), 6.0) * _SIXTH
+
+
+def _d_hard_sigmoid(z):
+    return np.where(np.abs(z) < 3.0, _SIXTH, 0.0)
+
+
+def _hard_swish(z):
+    """A. Howard et al., MobileNetV3 (arXiv 1905.02244): z relu6(z + 3) / 6."""
+    return z * (np.minimum(np.maximum(z + 3.0, 0.0), 6.0) * _SIXTH)
+
+
+def _d_hard_swish(z):
+    return np.where(np.abs(z) < 3.0, (z + z + 3.0) * _SIXTH, np.where(z > 0.0, 1.0, 0.0))
+
+
+def _softsign(z):
+    """X. Glorot and Y. Bengio (2010): z / (1 + |z|); beyond 1 from the side of its limit, for 1 / |z| may underflow."""
+    r = 1.0 / (1.0 + np.abs(z))
+    return np.where(np.abs(z) < 1.0, z * r, np.where(z > 0.0, 1.0 - r, r - 1.0))
+
+
+def _d_softsign(z):
+    r = 1.0 / (1.0 + np.abs(z))
+    return r * r
 
 
 def _sine(z):
@@ -280,19 +354,31 @@ ACTIVATIONS: dict[str, Activation] = {
         Activation("sigmoid", _sigmoid, _d_sigmoid, traits=Traits(low=0.0, high=1.0)),
         Activation("tanh", _tanh, _d_tanh, traits=Traits(low=-1.0, high=1.0)),
         Activation("relu", _relu, _d_relu, traits=Traits(low=0.0, rectifier=True)),
-        Activation("leaky_relu", _leaky_relu, _d_leaky_relu, traits=Traits(rectifier=True), slope=0.1),
+        Activation("leaky_relu", _leaky_relu, _d_leaky_relu, traits=Traits(rectifier=True, setting="slope"), slope=0.1),
         Activation("softmax", _softmax, _d_softmax, traits=Traits(low=0.0, high=1.0)),
         Activation("swish", _swish, _d_swish, traits=Traits(rectifier=True)),
-        Activation("elu", _elu, _d_elu, traits=Traits(low=-1.0, rectifier=True)),
+        Activation("elu", _elu, _d_elu, traits=Traits(low=-1.0, rectifier=True, setting="alpha"), slope=1.0),
         Activation("selu", _selu, _d_selu, traits=Traits(low=-_SELU_ALPHA_SCALE, rectifier=True)),
         Activation("gelu", _gelu, _d_gelu, traits=Traits(rectifier=True)),
+        Activation("gelu_tanh", _gelu_tanh, _d_gelu_tanh, traits=Traits(rectifier=True)),
+        Activation("mish", _mish, _d_mish, traits=Traits(rectifier=True)),
         Activation("softplus", _softplus, _sigmoid, traits=Traits(low=0.0, rectifier=True)),
         Activation("hard_tanh", _hard_tanh, _d_hard_tanh, traits=Traits(low=-1.0, high=1.0)),
+        Activation("relu6", _relu6, _d_relu6, traits=Traits(low=0.0, high=6.0, rectifier=True)),
+        Activation("hard_sigmoid", _hard_sigmoid, _d_hard_sigmoid, traits=Traits(low=0.0, high=1.0)),
+        Activation("hard_swish", _hard_swish, _d_hard_swish, traits=Traits(rectifier=True)),
+        Activation("softsign", _softsign, _d_softsign, traits=Traits(low=-1.0, high=1.0)),
         Activation("sine", _sine, _d_sine, traits=Traits(low=-1.0, high=1.0)),
     )
 }
 """Every activation by its name."""
-_ALIASES = {"silu": "swish", "identity": "linear", "logistic": "sigmoid", "leakyrelu": "leaky_relu"}
+_ALIASES = {
+    "silu": "swish",
+    "identity": "linear",
+    "logistic": "sigmoid",
+    "leakyrelu": "leaky_relu",
+    "hard_silu": "hard_swish",
+}
 
 
 def get_activation(act: Any, where: str = "act") -> Activation:

@@ -18,7 +18,11 @@ from .losses import LOSSES, Loss, default_loss, get_loss
 
 __all__ = ["Layer", "Spec"]
 
-_KEYS = {"input": ("n", "act", "shift", "scale"), "layer": ("n", "act", "slope", "bias", "cost", "shift", "scale")}
+_SETTINGS = {act.traits.setting: act.name for act in ACTIVATIONS.values() if act.traits.setting}
+_KEYS = {
+    "input": ("n", "act", "shift", "scale"),
+    "layer": ("n", "act", *_SETTINGS, "bias", "cost", "shift", "scale"),
+}
 
 Affine = tuple[np.ndarray, np.ndarray]
 
@@ -46,12 +50,13 @@ class Spec:
     layers : list of dict, or Spec
         First the input: ``{"n": n_in, "act": None}``, optionally with ``shift`` and ``scale`` (scalars or n_in
         numbers): the network sees ``(x - shift) * scale``. Then the layers: ``n`` outputs, ``act`` (a name, an object
-        such as `fastmlp.relu`, a custom `fastmlp.Activation`; None is linear), optionally ``slope`` (leaky_relu) and
-        ``bias: False``. The last may carry ``cost``, a name or `fastmlp.Loss`; left out or None, softmax means
-        cross_entropy, sigmoid bce (with shift or scale, mse), anything else mse. Where its outputs are numbers, it may
-        also carry ``shift`` and ``scale`` (above 0; scalars or n numbers): with a = act(z) the network predicts
-        ``shift + scale * a``, and its loss compares a with ``(y - shift) / scale``. Under poisson, where a prediction
-        is the logarithm of a count, there is ``shift`` alone: the loss compares exp(a) with ``y / exp(shift)``.
+        such as `fastmlp.relu`, a custom `fastmlp.Activation`; None is linear), optionally ``slope`` (of
+        leaky_relu, 0.1), ``alpha`` (of elu, 1) and ``bias: False``. The last may carry ``cost``, a name or
+        `fastmlp.Loss`; left out or None, softmax means cross_entropy, sigmoid bce (with shift or scale, mse), anything
+        else mse. Where its outputs are numbers, it may also carry ``shift`` and ``scale`` (above 0; scalars or n
+        numbers): with a = act(z) the network predicts ``shift + scale * a``, and its loss compares a with
+        ``(y - shift) / scale``. Under poisson, where a prediction is the logarithm of a count, there is ``shift``
+        alone: the loss compares exp(a) with ``y / exp(shift)``.
 
     Raises
     ------
@@ -148,7 +153,10 @@ class Spec:
         """Raise a ValueError for a shift, scale or slope that a network of that dtype cannot hold."""
         limits, last = np.finfo(dtype), self.layers[-1]
         numbers = {"spec[0]['shift']": self.shift, "spec[0]['scale']": self.scale}
-        numbers |= {f"spec[{i}]['slope']": (layer.act.slope or 0.0,) for i, layer in enumerate(self.layers, 1)}
+        numbers |= {
+            f"spec[{i}][{layer.act.traits.setting!r}]": (layer.act.slope or 0.0,)
+            for i, layer in enumerate(self.layers, 1)
+        }
         where = f"spec[{len(self.layers)}]"
         numbers |= {f"{where}['shift']": last.shift, f"{where}['scale']": last.scale}
         for name, values in numbers.items():
@@ -173,7 +181,7 @@ class Spec:
         for layer in self.layers:
             entry: dict[str, Any] = {"n": layer.n, "act": layer.act.name if layer.act.builtin else layer.act}
             if layer.act.slope is not None:
-                entry["slope"] = layer.act.slope
+                entry[layer.act.traits.setting] = layer.act.slope
             if not layer.bias:
                 entry["bias"] = False
             entries.append(entry)
@@ -282,10 +290,11 @@ def _parse_layer(entry: Mapping[str, Any], i: int) -> Layer:
     """Check the dict of layer i, counted from the input, 0, and return the `Layer`."""
     n = _parse_n(entry, i)
     act = get_activation(entry.get("act"), f"spec[{i}]['act']")
-    if entry.get("slope") is not None:
-        if act.slope is None:
-            raise ValueError(f"spec[{i}]: slope belongs to leaky_relu, this layer is {act.name}")
-        act = act.with_slope(_finite(entry["slope"], f"spec[{i}]['slope']"))
+    for key, owner in _SETTINGS.items():
+        if entry.get(key) is not None:
+            if act.traits.setting != key:
+                raise ValueError(f"spec[{i}]: {key} belongs to {owner}, this layer is {act.name}")
+            act = act.with_slope(_finite(entry[key], f"spec[{i}][{key!r}]"))
     bias = entry.get("bias", True)
     if not isinstance(bias, (bool, np.bool_)):
         raise TypeError(f"spec[{i}]['bias'] must be True or False, got {bias!r}")

@@ -23,8 +23,14 @@ CLOSED_FORMS = {
     "elu": lambda z: z if z > 0 else math.exp(z) - 1,
     "selu": lambda z: 1.0507009873554805 * (z if z > 0 else 1.6732632423543772 * (math.exp(z) - 1)),
     "gelu": lambda z: z * 0.5 * (1 + math.erf(z / math.sqrt(2))),
+    "gelu_tanh": lambda z: 0.5 * z * (1 + math.tanh(math.sqrt(2 / math.pi) * (z + 0.044715 * z**3))),
+    "mish": lambda z: z * math.tanh(math.log(1 + math.exp(z))),
     "softplus": lambda z: math.log(1 + math.exp(z)),
     "hard_tanh": lambda z: max(-1, min(1, z)),
+    "relu6": lambda z: max(0, min(6, z)),
+    "hard_sigmoid": lambda z: max(0, min(6, z + 3)) / 6,
+    "hard_swish": lambda z: z * max(0, min(6, z + 3)) / 6,
+    "softsign": lambda z: z / (1 + abs(z)),
     "sine": math.sin,
 }
 EXTREME = np.array([0.0, -0.0, 5e-324, 1e-30, -1e-30, 88.0, -88.0, 1e3, -1e3, 1e15, -1e15, 1e30, -1e30])
@@ -84,5 +90,8 @@ def test_names_objects_and_pickles():
     steep = fastmlp.leaky_relu.with_slope(0.3)
     assert pickle.loads(pickle.dumps(steep)) == steep != fastmlp.leaky_relu
     assert steep(np.array([-1.0]))[0] == -0.3
+    bent = fastmlp.elu.with_slope(2)
+    np.testing.assert_allclose(bent(np.array([-1.0, 3.0])), [2 * math.expm1(-1), 3])
+    np.testing.assert_allclose(bent.derivative(np.array([-1.0, 3.0])), [2 * math.exp(-1), 1])
     with pytest.raises(AttributeError, match="sigmoid"):
         fastmlp.sigmod  # noqa: B018

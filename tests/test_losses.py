@@ -52,7 +52,7 @@ def test_which_outputs_losses_fit():
     assert fitting("bce") == {"sigmoid"}
     assert fitting("mse") == fitting("mae") == fitting("mbe") == fitting("huber") == set(ACTIVATIONS)
     assert fitting("poisson") == {"linear"}
-    assert set(ACTIVATIONS) - fitting("hinge") == {"softmax", "sigmoid", "step"}
+    assert set(ACTIVATIONS) - fitting("hinge") == {"softmax", "sigmoid", "hard_sigmoid", "step"}
     assert [default_loss(ACTIVATIONS[a]).name for a in ("softmax", "sigmoid", "tanh")] == [
         "cross_entropy",
         "bce",

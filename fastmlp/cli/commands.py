@@ -372,7 +372,7 @@ def export(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="Where it goes.", show_default=False)],
     name: Annotated[str, typer.Option(metavar="NAME", help="What the C function is called.")] = "net_predict",
 ) -> None:
-    """Write a model as an ONNX graph, or as one C99 file that needs no library.
+    """Write a model as an ONNX graph, or as one C99 file, with a header, that needs no library.
 
     The network takes the table's raw numbers and gives probabilities, or numbers in the target's units. Missing values
     and categories are the caller's part: what each input is, is said here and in the file.
@@ -383,7 +383,10 @@ def export(
 
     _check_folder(out)
     network = load_model(model)
-    lines = Schema.stored_in(network).caption() if "table" in network.metadata else []
+    lines: list[str] = []
+    if "table" in network.metadata:
+        schema = Schema.stored_in(network)
+        lines, network.metadata["columns"] = schema.caption(), schema.inputs
     if lines and network.spec.loss.name == "poisson":
         lines[-1] += ", its logarithm"
     if to == "onnx":

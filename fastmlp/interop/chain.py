@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ..activations import Activation
-from ..losses import Loss
+from ..activations import ACTIVATIONS, Activation
+from ..losses import Loss, default_loss, get_loss
 from ..model.mlp import MLP
 from ..spec import Spec
 
@@ -35,21 +35,44 @@ class _Layer:
     weights: np.ndarray
     biases: np.ndarray | None
     activation: Activation | None = None
+    factor: np.ndarray | None = None  # of its outputs, behind the activation
+    offset: np.ndarray | None = None  # added to them then
+    behind: str = ""  # what an error calls the step that did so
+
+    @property
+    def scaled(self) -> bool:
+        """Whether its outputs are multiplied by other numbers than 1."""
+        return self.factor is not None and bool(np.any(self.factor != 1))
+
+    @property
+    def shifted(self) -> bool:
+        """Whether other numbers than 0 are added to its outputs."""
+        return self.offset is not None and bool(np.any(self.offset))
+
+    def fold(self) -> None:
+        """Take what multiplies and adds to the outputs into the parameters, where there is no activation."""
+        if self.factor is not None:
+            self.weights = self.weights * self.factor.reshape(-1, 1)
+            self.biases = None if self.biases is None else self.biases * self.factor
+        if self.offset is not None:
+            self.biases = self.offset + (np.zeros(len(self.weights)) if self.biases is None else self.biases)
+        self.factor = self.offset = None
 
 
 class Chain:
     """Scalings of the input, then layers, each perhaps with biases and an activation, then scalings of the outputs.
 
+    What multiplies or adds to a layer's outputs becomes part of its parameters, or where an activation lies between, of
+    the next layer's: sums and products in float64, rounded once. Behind the last layer it becomes shift and scale.
     ``where``, in every method, is what an error calls the step: "layer 2 (Linear)".
     """
 
     def __init__(self) -> None:
+        self._columns: tuple[np.ndarray, int] | None = None
         self._shift: np.ndarray | None = None
         self._scale: np.ndarray | None = None
         self._layers: list[_Layer] = []
-        self._out_shift: np.ndarray | None = None
-        self._out_scale: np.ndarray | None = None
-        self._scaled_by = ""  # what scaled or shifted the outputs
+        self._dtype = np.dtype(np.float32)
 
     @property
     def begun(self) -> bool:
@@ -64,59 +87,63 @@ class Chain:
     @property
     def dtype(self) -> np.dtype:
         """The dtype of the parameters."""
-        return self._layers[0].weights.dtype
+        return self._dtype
 
     @property
     def width(self) -> int:
         """The number of outputs of the last layer."""
         return len(self._layers[-1].weights)
 
-    @property
-    def lacks_biases(self) -> bool:
-        """Whether the last layer has weights alone, so that a sum would be its biases."""
-        return self.begun and self._layers[-1].biases is None and self._layers[-1].activation is None
+    def take(self, columns: np.ndarray, n_in: int) -> None:
+        """Let the network see these of n_in inputs, each at most once, in this order; before anything else."""
+        self._columns = columns, n_in
 
     def multiply(self, factor: Any, where: str) -> None:
-        """Multiply the inputs, or behind a layer the outputs, by a number, or by a number each."""
-        factor = self._numbers(factor, where)
-        if not np.any(factor != 1):
-            return
+        """Multiply the inputs, or the last layer's outputs, by a number, or by a number each."""
+        factor = self._number_each(factor, where)
         if not self.begun:
-            self._scale = factor if self._scale is None else self._scale * factor
+            if np.any(factor != 1):
+                self._scale = factor if self._scale is None else self._scale * factor
             return
-        if np.any(factor <= 0):
-            raise ValueError(f"{where} multiplies outputs by {factor.min():g}; the scale of a last layer is above 0")
-        self._scaled_by = where
-        self._out_scale = factor if self._out_scale is None else self._out_scale * factor
-        self._out_shift = None if self._out_shift is None else self._out_shift * factor
+        layer = self._layers[-1]
+        layer.factor = factor if layer.factor is None else layer.factor * factor
+        layer.offset = None if layer.offset is None else layer.offset * factor
+        layer.behind = where
 
     def add(self, number: Any, where: str) -> None:
-        """Add a number, or a number each, to the inputs: x·k + c is (x + c/k)·k; or behind a layer to the outputs."""
-        number = self._numbers(number, where)
-        if not np.any(number):
-            return
-        if self.begun:
-            self._scaled_by = where
-            self._out_shift = number if self._out_shift is None else self._out_shift + number
-            return
-        if self._scale is not None:
-            if np.any(self._scale == 0):
-                raise ValueError(f"{where} adds to inputs that are multiplied by 0")
-            number = number / self._scale
-        self._shift = -number if self._shift is None else self._shift - number
+        """Add a number, or a number each, to the inputs or the last layer's outputs: x·k + c is (x + c/k)·k.
 
-    def _numbers(self, values: Any, where: str) -> np.ndarray:
-        """Return a number, or a number an input or output, as a float64 array () or (n,)."""
+        What is added to a product without biases is its biases.
+        """
+        number = self._number_each(number, where)
+        if self.begun:
+            self._add_to_outputs(number, where)
+        elif np.any(number):
+            if self._scale is not None:
+                if np.any(self._scale == 0):
+                    raise ValueError(f"{where} adds to inputs that are multiplied by 0")
+                number = number / self._scale
+            self._shift = -number if self._shift is None else self._shift - number
+
+    def _add_to_outputs(self, number: np.ndarray, where: str) -> None:
+        layer = self._layers[-1]
+        if layer.activation is None and layer.biases is None and layer.factor is None:
+            layer.biases = np.broadcast_to(number, self.width)
+            return
+        layer.offset = number if layer.offset is None else layer.offset + number
+        layer.behind = where
+
+    def _number_each(self, values: Any, where: str) -> np.ndarray:
+        """Return a number, or a number an input or output, as a float64 array, () or (n,)."""
         values = np.asarray(values, np.float64)
-        if values.size != max(values.shape, default=1):
-            raise ValueError(f"{where} has shape {values.shape}; a number, or a number an input, was expected")
-        if self.begun and values.size not in (1, self.width):
-            raise ValueError(f"{where} has {values.size} numbers for {self.width} outputs")
+        if values.size != max(values.shape, default=1) or (self.begun and values.size not in (1, self.width)):
+            n = f" ({self.width})" if self.begun else ""
+            each = "output" if self.begun else "input"
+            raise ValueError(f"{where} has shape {values.shape}; a number, or a number an {each}{n}, was expected")
         return values.reshape(()) if values.size == 1 else values.ravel()
 
     def dense(self, weights: Any, biases: Any, where: str) -> None:
         """Append a layer: weights (n_out, n_in), and biases (n_out,) or None."""
-        self._refuse_behind_scaling()
         weights = np.asarray(weights)
         biases = None if biases is None else np.asarray(biases)
         for values in (weights,) if biases is None else (weights, biases):
@@ -132,50 +159,87 @@ class Chain:
             raise ValueError(f"{where} has {shapes}; (n_out, n_in) and (n_out,) were expected")
         if self.begun and weights.shape[1] != self.width:
             raise ValueError(f"{where} takes {weights.shape[1]} inputs, the layer before it has {self.width} outputs")
-        self._layers.append(_Layer(weights, biases))
+        self._dtype = weights.dtype
+        self._layers.append(_Layer(*(self._behind_outputs if self.begun else self._of_columns)(weights, biases)))
 
-    def bias(self, biases: Any, where: str) -> None:
-        """Give the last layer, which has none yet, its biases; one number is the bias of every unit."""
-        weights = self._layers.pop().weights
-        biases = np.asarray(biases)
-        if biases.size in (1, len(weights)):
-            biases = np.broadcast_to(biases.ravel(), len(weights))
-        self.dense(weights, biases, where)
+    def _behind_outputs(self, weights: np.ndarray, biases: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return a layer's parameters with what was done to the outputs of the layer before it."""
+        last = self._layers[-1]
+        if last.activation is None:
+            last.fold()
+        if last.offset is not None:
+            by_unit = weights @ np.broadcast_to(last.offset, weights.shape[1])
+            biases = by_unit if biases is None else biases + by_unit
+        if last.factor is not None:
+            weights = weights * last.factor
+        last.factor = last.offset = None
+        return weights, biases
+
+    def _of_columns(self, weights: np.ndarray, biases: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return the first layer's parameters, for all inputs, of which it sees some columns."""
+        if self._columns is None:
+            return weights, biases
+        columns, n_in = self._columns
+
+        def spread(values: np.ndarray, otherwise: float) -> np.ndarray:
+            of_all = np.full((*values.shape[:-1], n_in), otherwise, values.dtype)
+            of_all[..., columns] = values
+            return of_all
+
+        self._shift = None if self._shift is None else spread(self._shift, 0)
+        self._scale = None if self._scale is None else spread(self._scale, 1)
+        return spread(weights, 0), biases
 
     def activate(self, activation: Activation, where: str) -> None:
         """Give the last layer its activation; linear ones change nothing."""
         if activation.name == "linear":
             return
-        self._refuse_behind_scaling()
         if not self.begun:
             raise ValueError(f"{where} comes before the first layer")
-        previous = self._layers[-1].activation
-        if previous is not None:
-            raise ValueError(f"{where} follows another activation, {previous.name}, with no layer between them")
-        self._layers[-1].activation = activation
-
-    def _refuse_behind_scaling(self) -> None:
-        """Refuse a further step where the outputs are scaled or shifted already."""
-        if self._scaled_by:
-            raise ValueError(
-                f"{self._scaled_by} scales or shifts between layers; only inputs and outputs can have that"
-            )
+        last = self._layers[-1]
+        if last.activation is not None:
+            name = last.activation.name
+            raise ValueError(f"{where} follows another activation, {name}, with no layer between them")
+        last.fold()
+        last.activation = activation
 
     def model(self, loss: str | Loss | None = None, spec: Spec | None = None) -> MLP:
         """Return the network. A ``spec`` that describes this chain is used, with its loss and its unrounded numbers."""
         if not self.begun:
             raise ValueError("there is no layer with weights")
+        self._close(spec.loss if loss is None and spec is not None else loss)
         entries = self._entries()
         if spec is not None and _rounded(spec.to_list(), self.dtype) == _rounded(entries, self.dtype):
             entries = spec.to_list()
         if loss is not None:
             entries[-1]["cost"] = loss
         model = MLP(Spec.restored(entries), dtype=self.dtype)
-        for layer, weights, biases in zip(self._layers, model.weights, model.biases, strict=True):
-            weights[...] = layer.weights
-            if layer.biases is not None:
-                biases[...] = layer.biases
+        with np.errstate(over="ignore"):
+            for layer, weights, biases in zip(self._layers, model.weights, model.biases, strict=True):
+                weights[...] = layer.weights
+                if layer.biases is not None:
+                    biases[...] = layer.biases
+        if not np.isfinite(model.params).all():
+            raise ValueError(f"parameters with all that is folded into them are too large for {self.dtype}")
         return model
+
+    def _close(self, loss: str | Loss | None) -> None:
+        """Fold into the last layer what cannot be its shift and scale; a ValueError where an activation is between."""
+        last = self._layers[-1]
+        below = last.scaled and not np.all(np.asarray(last.factor) > 0)
+        if last.activation is None:
+            judge = default_loss(ACTIVATIONS["linear"]) if loss is None else get_loss(loss)
+            if below or judge.classification or (judge.logarithmic and last.scaled):
+                last.fold()
+            return
+        reason = f"by {np.min(np.asarray(last.factor)):g}, and the scale of a last layer is above 0" if below else ""
+        if not last.activation.elementwise and (last.scaled or last.shifted):
+            reason = "which are probabilities"
+        if reason:
+            raise ValueError(
+                f"{last.behind} multiplies or adds to the outputs behind the last activation, {last.activation.name}, "
+                f"{reason}"
+            )
 
     def _entries(self) -> list[dict[str, Any]]:
         """Return the list of layer dicts that describes this chain."""
@@ -189,23 +253,26 @@ class Chain:
             if layer.activation is not None:
                 entry["act"] = layer.activation.name if layer.activation.builtin else layer.activation
                 if layer.activation.slope is not None:
-                    entry["slope"] = layer.activation.slope
+                    entry[layer.activation.traits.setting] = layer.activation.slope
             if layer.biases is None:
                 entry["bias"] = False
             entries.append(entry)
-        for key, values in (("shift", self._out_shift), ("scale", self._out_scale)):
-            if values is not None:
-                entries[-1][key] = values.tolist()
+        last = self._layers[-1]
+        if last.offset is not None and last.shifted:
+            entries[-1]["shift"] = last.offset.tolist()
+        if last.factor is not None and last.scaled:
+            entries[-1]["scale"] = last.factor.tolist()
         return [first, *entries]
 
 
 def _rounded(entries: list[dict[str, Any]], dtype: np.dtype) -> list[dict[str, Any]]:
-    """Return a spec's list without its loss, all its numbers rounded to the dtype."""
+    """Return a spec's list without its loss, and shift and scale that change nothing, all numbers rounded."""
+    idle = {"shift": 0, "scale": 1}
     return [
         {
-            key: np.asarray(value, dtype).tolist() if key in ("shift", "scale", "slope") else value
+            key: np.asarray(value, dtype).tolist() if key in ("shift", "scale", "slope", "alpha") else value
             for key, value in entry.items()
-            if key != "cost"
+            if key != "cost" and (key not in idle or np.any(np.asarray(value, dtype) != idle[key]))
         }
         for entry in entries
     ]

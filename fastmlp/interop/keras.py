@@ -14,7 +14,7 @@ from ..losses import Loss
 from ..model.mlp import MLP, check_model
 from .chain import Chain, word
 
-__all__ = ["Sine", "Step", "from_keras", "to_keras"]
+__all__ = ["GeluTanh", "Sine", "Step", "from_keras", "to_keras"]
 
 
 @keras.saving.register_keras_serializable("fastmlp")
@@ -33,6 +33,14 @@ class Step(layers.Layer):
         return ops.cast(z >= 0, z.dtype)
 
 
+@keras.saving.register_keras_serializable("fastmlp")
+class GeluTanh(layers.Layer):
+    """gelu by a hyperbolic tangent, which Keras has no layer for."""
+
+    def call(self, z: Any) -> Any:
+        return ops.gelu(z, approximate=True)
+
+
 # Keras's name of an activation, for Dense(activation=...), or what makes a layer of it.
 _WORDS: dict[str, str | Callable[..., Any]] = {
     "step": lambda slope, dtype: Step(dtype=dtype),
@@ -43,23 +51,30 @@ _WORDS: dict[str, str | Callable[..., Any]] = {
     "leaky_relu": lambda slope, dtype: layers.LeakyReLU(negative_slope=slope, dtype=dtype),
     "softmax": "softmax",
     "swish": "silu",
-    "elu": "elu",
+    "elu": lambda alpha, dtype: layers.ELU(alpha=alpha, dtype=dtype),
     "selu": "selu",
     "gelu": "gelu",
+    "gelu_tanh": lambda slope, dtype: GeluTanh(dtype=dtype),
+    "mish": "mish",
     "softplus": "softplus",
     "hard_tanh": "hard_tanh",
+    "relu6": "relu6",
+    "hard_sigmoid": "hard_sigmoid",
+    "hard_swish": "hard_swish",
+    "softsign": "softsign",
     "sine": lambda slope, dtype: Sine(dtype=dtype),
 }
 _FUNCTIONS = {
     getattr(keras.activations, form): ACTIVATIONS[name] for name, form in _WORDS.items() if isinstance(form, str)
 }
+_FUNCTIONS[keras.activations.elu] = _FUNCTIONS[keras.activations.celu] = ACTIVATIONS["elu"]
 _FUNCTIONS[keras.activations.leaky_relu] = ACTIVATIONS["leaky_relu"].with_slope(0.2)  # its default
 _LAYERS = {layers.LeakyReLU: "leaky_relu", layers.ReLU: "relu", layers.ELU: "elu", layers.Softmax: "softmax",
-           Sine: "sine", Step: "step"}  # fmt: skip
+           GeluTanh: "gelu_tanh", Sine: "sine", Step: "step"}  # fmt: skip
 # What a layer must be set to, where that is not the only thing that it can be.
 _SETTINGS: dict[type, dict[str, tuple[object, ...]]] = {
-    layers.ReLU: {"max_value": (None,), "threshold": (0,)},
-    layers.ELU: {"alpha": (1,)},
+    layers.ReLU: {"max_value": (None, 6), "threshold": (0,)},
+    layers.BatchNormalization: {"axis": (-1, 1)},
     layers.Softmax: {"axis": (-1, 1)},
     layers.Normalization: {"invert": (False,)},
 }
@@ -75,8 +90,9 @@ def to_keras(model: MLP) -> keras.Sequential:
     Parameters
     ----------
     model : MLP
-        Shift and scale, of the input and of the last layer, become Rescaling layers. Sine and step are layers of this
-        file, registered with Keras: a saved model that has one is loaded where ``fastmlp.interop.keras`` is imported.
+        Shift and scale, of the input and of the last layer, become Rescaling layers. Sine, step and gelu_tanh are
+        layers of this file, registered with Keras: a saved model that has one is loaded where
+        ``fastmlp.interop.keras`` is imported.
 
     Returns
     -------
@@ -132,9 +148,10 @@ def from_keras(net: keras.Model, *, loss: str | Loss | None = None) -> MLP:
     Parameters
     ----------
     net : keras.Sequential, or a functional keras.Model that is a chain
-        Dense layers, activations within them or as layers, and other such models. Rescaling and Normalization in
-        front, and Rescaling at the end, become shift and scale. Flatten, dropout and noise are left out: they change
-        nothing in a trained network.
+        Dense layers, activations within them or as layers, and other such models. Rescaling, Normalization and
+        BatchNormalization become part of the weights beside them, in front shift and scale of the input, at the end
+        those of the last layer. A log_softmax at the end is read as softmax. Flatten, dropout and noise are left out:
+        they change nothing in a trained network.
     loss : str or Loss, optional
         The loss for further training; when left out, the default of the output activation.
 
@@ -156,22 +173,22 @@ def from_keras(net: keras.Model, *, loss: str | Loss | None = None) -> MLP:
         raise ValueError("net has no weights yet: give it an Input, or call net.build((None, n_in))")
     chain = Chain()
     flat = len(net.input_shape) < 3
-    for layer in _flat(net):
+    parts = list(_flat(net))
+    for i, layer in enumerate(parts):
         kind, where = type(layer), f"layer {layer.name!r} ({type(layer).__name__})"
         for setting, values in _SETTINGS.get(kind, {}).items():
             if getattr(layer, setting) not in values:
                 raise ValueError(f"{where}: {setting} is {getattr(layer, setting)!r}, only {values[0]!r} is supported")
         flat = flat or kind is layers.Flatten
+        is_last = all(type(later) in _SKIPPED for later in parts[i + 1 :])
         if kind is layers.Dense:
             if not flat:
                 raise ValueError(f"{where} has inputs of {len(net.input_shape) - 1} axes, which are not flattened")
-            _dense(chain, layer, where)
+            _dense(chain, layer, where, is_last)
         elif kind is layers.Activation:
-            chain.activate(_of_function(layer.activation, where), where)
+            chain.activate(_of_function(layer.activation, where, is_last), where)
         elif kind in _LAYERS:
-            activation = ACTIVATIONS[_LAYERS[kind]]
-            slope = getattr(layer, "negative_slope", 0)
-            chain.activate(ACTIVATIONS["leaky_relu"].with_slope(slope) if slope else activation, where)
+            chain.activate(_of_layer(layer), where)
         elif kind is layers.Rescaling:
             chain.multiply(layer.scale, where)
             chain.add(layer.offset, where)
@@ -179,21 +196,46 @@ def from_keras(net: keras.Model, *, loss: str | Loss | None = None) -> MLP:
             mean, variance = (np.asarray(ops.convert_to_numpy(v), np.float64) for v in (layer.mean, layer.variance))
             chain.add(-mean, where)
             chain.multiply(1 / np.maximum(np.sqrt(variance), keras.config.epsilon()), where)
+        elif kind is layers.BatchNormalization:
+            _normalise(chain, layer, where)
         elif kind not in _SKIPPED:
             raise ValueError(f"{where} has no place in a fully connected network of fastmlp")
     return chain.model(loss)
 
 
-def _dense(chain: Chain, layer: Any, where: str) -> None:
+def _dense(chain: Chain, layer: Any, where: str, is_last: bool) -> None:
     if layer.quantization_mode is not None or layer.compute_dtype != layer.variable_dtype:
         how = layer.quantization_mode or layer.compute_dtype
         raise ValueError(f"{where} computes in {how}; float32 or float64 is wanted")
     biases = ops.convert_to_numpy(layer.bias) if layer.use_bias else None
     chain.dense(ops.convert_to_numpy(layer.kernel).T, biases, where)
-    chain.activate(_of_function(layer.activation, where), where)
+    chain.activate(_of_function(layer.activation, where, is_last), where)
 
 
-def _of_function(function: Any, where: str) -> Activation:
+def _normalise(chain: Chain, layer: Any, where: str) -> None:
+    """Fold in what a BatchNormalization does to a trained network's numbers."""
+    mean, variance = (ops.convert_to_numpy(values) for values in (layer.moving_mean, layer.moving_variance))
+    chain.add(-mean, where)
+    factor = 1 / np.sqrt(variance.astype(np.float64) + layer.epsilon)
+    chain.multiply(factor * ops.convert_to_numpy(layer.gamma) if layer.scale else factor, where)
+    if layer.center:
+        chain.add(ops.convert_to_numpy(layer.beta), where)
+
+
+def _of_layer(layer: Any) -> Activation:
+    if isinstance(layer, layers.ReLU) and layer.max_value is not None:
+        if layer.negative_slope:
+            raise ValueError(f"layer {layer.name!r} (ReLU) has both a max_value and a negative_slope")
+        return ACTIVATIONS["relu6"]
+    if isinstance(layer, layers.ELU):
+        return ACTIVATIONS["elu"].with_slope(layer.alpha)
+    slope = getattr(layer, "negative_slope", 0)
+    return ACTIVATIONS["leaky_relu"].with_slope(slope) if slope else ACTIVATIONS[_LAYERS[type(layer)]]
+
+
+def _of_function(function: Any, where: str, is_last: bool) -> Activation:
+    if function is keras.activations.log_softmax and is_last:
+        return ACTIVATIONS["softmax"]
     if function not in _FUNCTIONS:
         name = getattr(function, "__name__", type(function).__name__)
         raise ValueError(f"{where} has the activation {name!r}, which fastmlp has not")

@@ -70,24 +70,34 @@ _MODULES: dict[str, Callable[[float | None], nn.Module]] = {
     "leaky_relu": lambda slope: nn.LeakyReLU(slope),
     "softmax": lambda slope: nn.Softmax(dim=1),
     "swish": lambda slope: nn.SiLU(),
-    "elu": lambda slope: nn.ELU(),
+    "elu": lambda alpha: nn.ELU(alpha),
     "selu": lambda slope: nn.SELU(),
     "gelu": lambda slope: nn.GELU(),
+    "gelu_tanh": lambda slope: nn.GELU("tanh"),
+    "mish": lambda slope: nn.Mish(),
     "softplus": lambda slope: nn.Softplus(threshold=40),  # above the default, 20, float64 would see the line
     "hard_tanh": lambda slope: nn.Hardtanh(),
+    "relu6": lambda slope: nn.ReLU6(),
+    "hard_sigmoid": lambda slope: nn.Hardsigmoid(),
+    "hard_swish": lambda slope: nn.Hardswish(),
+    "softsign": lambda slope: nn.Softsign(),
     "sine": lambda slope: Sine(),
 }
 # What a module must be set to, where that is not the only thing that it can be.
 _SETTINGS: dict[type[nn.Module], dict[str, tuple[object, ...]]] = {
     nn.Softmax: {"dim": (1, -1)},
-    nn.ELU: {"alpha": (1,)},
-    nn.GELU: {"approximate": ("none",)},
+    nn.GELU: {"approximate": ("none", "tanh")},
     nn.Softplus: {"beta": (1,)},
     nn.Hardtanh: {"min_val": (-1,), "max_val": (1,)},
+    nn.LogSoftmax: {"dim": (1, -1)},
+    nn.CELU: {"alpha": (1,)},
+    nn.PReLU: {"num_parameters": (1,)},
     nn.Flatten: {"start_dim": (1,), "end_dim": (-1, 1)},
 }
 _SKIPPED = (nn.Identity, nn.Flatten, nn.Dropout, nn.AlphaDropout)
 _ACTIVATION_OF = {type(make(0.1)): ACTIVATIONS[name] for name, make in _MODULES.items()}
+_ACTIVATION_OF[nn.CELU] = ACTIVATIONS["elu"]  # with an alpha of 1 they are one
+_ACTIVATION_OF[nn.PReLU] = ACTIVATIONS["leaky_relu"]
 
 
 def to_torch(model: MLP) -> nn.Sequential:
@@ -156,8 +166,10 @@ def from_torch(net: nn.Module, *, loss: str | Loss | None = None) -> MLP:
     ----------
     net : torch.nn.Sequential
         A chain of ``Linear`` and activation modules, and Sequentials of them. Identity, Flatten and Dropout are left
-        out: they change nothing in a trained network. A classifier that was trained on logits gives logits here too;
-        for probabilities append ``torch.nn.Softmax(dim=1)``.
+        out: they change nothing in a trained network. A ``BatchNorm1d`` becomes part of the weights beside it, in front
+        the shift and scale of the input, at the end those of the last layer. A classifier that was trained on logits
+        gives logits here too; for probabilities append ``torch.nn.Softmax(dim=1)``. A ``LogSoftmax`` at the end is read
+        as softmax.
     loss : str or Loss, optional
         The loss for further training; when left out, the default of the output activation.
 
@@ -177,7 +189,8 @@ def from_torch(net: nn.Module, *, loss: str | Loss | None = None) -> MLP:
     if not isinstance(net, nn.Module):
         raise TypeError(f"net must be a torch.nn.Sequential, got {type(net).__name__}")
     chain = Chain()
-    for name, module in _flat(net, ""):
+    modules = list(_flat(net, ""))
+    for i, (name, module) in enumerate(modules):
         kind, where = type(module), f"module {name or '0'} ({type(module).__name__})"
         for setting, values in _SETTINGS.get(kind, {}).items():
             if getattr(module, setting) not in values:
@@ -195,6 +208,13 @@ def from_torch(net: nn.Module, *, loss: str | Loss | None = None) -> MLP:
             assert isinstance(module, ScaleShift)
             chain.multiply(_array(module.scale, where), where)
             chain.add(_array(module.shift, where), where)
+        elif kind is nn.BatchNorm1d:
+            assert isinstance(module, nn.BatchNorm1d)
+            _normalise(chain, module, where)
+        elif kind is nn.LogSoftmax:
+            if any(type(later) not in _SKIPPED for _, later in modules[i + 1 :]):
+                raise ValueError(f"{where} is not the last module; only there it is read, as softmax")
+            chain.activate(ACTIVATIONS["softmax"], where)
         elif kind in _ACTIVATION_OF:
             chain.activate(_activation(module), where)
         elif kind not in _SKIPPED:
@@ -202,9 +222,25 @@ def from_torch(net: nn.Module, *, loss: str | Loss | None = None) -> MLP:
     return chain.model(loss)
 
 
+def _normalise(chain: Chain, module: nn.BatchNorm1d, where: str) -> None:
+    """Fold in what a BatchNorm1d does to a trained network's numbers."""
+    if module.running_mean is None or module.running_var is None:
+        raise ValueError(f"{where} normalises by each batch's own mean and variance: track_running_stats is False")
+    chain.add(-_array(module.running_mean, where), where)
+    factor = 1 / np.sqrt(_array(module.running_var, where).astype(np.float64) + module.eps)
+    chain.multiply(factor if module.weight is None else factor * _array(module.weight, where), where)
+    if module.bias is not None:
+        chain.add(_array(module.bias, where), where)
+
+
 def _activation(module: nn.Module) -> Activation:
+    if isinstance(module, nn.GELU):
+        return ACTIVATIONS["gelu" if module.approximate == "none" else "gelu_tanh"]
     activation = _ACTIVATION_OF[type(module)]
-    return activation.with_slope(module.negative_slope) if isinstance(module, nn.LeakyReLU) else activation
+    if isinstance(module, nn.PReLU):
+        return activation.with_slope(module.weight.item())
+    setting = {"slope": "negative_slope", "alpha": "alpha"}.get(activation.traits.setting)
+    return activation.with_slope(getattr(module, setting)) if setting else activation
 
 
 def _flat(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Module]]:

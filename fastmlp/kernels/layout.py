@@ -54,7 +54,7 @@ LAYER = np.dtype(
         ("softmax_backward", "i8"),  # and the way back through a softmax, or 0
         ("alive", "i8"),  # the list of inputs that matter to one sample, int64,
         ("n_alive", "i8"),  # and how many they are
-        ("slope", "f8"),  # of a leaky_relu
+        ("slope", "f8"),  # of a leaky_relu; an elu's alpha
     ],
     align=True,
 )
@@ -310,7 +310,7 @@ LANE_LAYER = np.dtype(
         ("delta", "i8"),  # and dL/dz
         ("activation", "i8"),  # functions: its activation,
         ("softmax_backward", "i8"),  # and the way back through a softmax, or 0
-        ("slope", "f8"),  # of a leaky_relu
+        ("slope", "f8"),  # of a leaky_relu; an elu's alpha
     ],
     align=True,
 )

@@ -285,7 +285,7 @@ def _meaning(spec: Spec) -> str:
     what = "labels" if spec.multilabel else "classes" if spec.one_of_many else "numbers"
     if what == "numbers" and not (loss.builtin and loss.name in _OF_NUMBERS):
         what = f"those of the loss {loss.name}"
-    slope = "" if act.slope is None else f" of slope {act.slope:g}"
+    slope = "" if act.slope is None else f" of {act.traits.setting} {act.slope:g}"
     return f"{act.name}{slope}, {what}"
 
 

@@ -19,6 +19,8 @@ def network_of():
         layers = [{"n": 9 - i % 3, "act": act, "bias": i % 2 == 0} for i in range(depth)]
         if act == "leaky_relu":
             layers[0]["slope"] = 0.3
+        if act == "elu":
+            layers[0]["alpha"] = 0.75
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".*derivative of step is zero")
             model = fastmlp.MLP([{"n": 5, "act": None, **affine}, *layers], seed=depth, dtype=dtype)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import platform
 import re
 import shutil
 import subprocess
+import warnings
 
 import numpy as np
 import pytest
@@ -87,6 +89,164 @@ def test_a_program_that_calls_it(tmp_path):
     printed = subprocess.run([tmp_path / "main"], capture_output=True, text=True, check=True).stdout
     expected = model.predict(np.arange(784, dtype=np.uint8)[None])[0]
     np.testing.assert_allclose(np.array(printed.split(), float), expected, atol=5e-6)
+
+
+def test_networks_of_random_shape(tmp_path):
+    rng = np.random.default_rng(0)
+    acts = [act for act in ACTIVATIONS if act not in ("step", "sine")]  # of which a rounding makes another number
+    models, x = {}, {}
+    for i in range(60):
+        widths = rng.integers(1, 40, rng.integers(2, 6))
+        layers = [{"n": max(int(n), 2), "act": str(rng.choice(acts)), "bias": bool(i % 3)} for n in widths[1:]]
+        first = {"n": int(widths[0])} | ({"shift": 0.5, "scale": rng.uniform(0.1, 1, widths[0])} if i % 2 else {})
+        models[f"net{i}"] = fastmlp.MLP([first, *layers], seed=i)
+        x[f"net{i}"] = rng.normal(size=(5, widths[0]))
+        to_c(models[f"net{i}"], tmp_path / f"net{i}.c", f"net{i}")
+    library = compiled(tmp_path.glob("*.c"), tmp_path / "nets.so")
+    for name, model in models.items():
+        expected = model.predict(x[name].astype("f4"))
+        np.testing.assert_allclose(run(library[name], model, x[name]), expected, rtol=5e-6, atol=5e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_derivatives_of_every_activation(dtype, network_of, tmp_path):
+    affine = [{}, {"shift": 0.25}, {"scale": [1, 2, 3, 0.5, 1 / 3]}]
+    models = {f"{act}{n}": network_of(act, n, dtype, **affine[n - 1]) for act in ACTIVATIONS for n in (1, 2, 3)}
+    for name, model in models.items():
+        to_c(model, tmp_path / f"{name}.c", f"net_{name}_predict", jacobian=True)
+    library = compiled(tmp_path.glob("*.c"), tmp_path / "nets.so")
+    x = np.random.default_rng(0).normal(size=(20, 5)).astype(dtype) * 3
+    tolerance = 2e-5 if dtype == "float32" else 1e-12
+    for name, model in models.items():
+        expected = model.jacobian(x, wrt="inputs")
+        for row, outputs, derivatives in zip(x, model.predict(x), expected, strict=True):
+            out, jac = np.full(outputs.shape, np.nan, dtype), np.full(derivatives.shape, np.nan, dtype)
+            library[f"net_{name}_jacobian"](*(ctypes.c_void_p(a.ctypes.data) for a in (row, out, jac)))
+            np.testing.assert_allclose(out, outputs, rtol=tolerance, atol=tolerance)
+            np.testing.assert_allclose(jac, derivatives, rtol=tolerance, atol=tolerance, err_msg=name)
+
+
+def numbers(text, macro):
+    """A macro's list of numbers."""
+    [found] = re.findall(rf"#define NET_PREDICT_{macro} \{{(.*?)\}}", text.replace("\\\n", ""))
+    return np.array(found.split(","), float)
+
+
+def run_int8(library, text, x):
+    q = np.rint(x / numbers(text, "X_SCALES") + numbers(text, "X_ZEROS")).clip(-128, 127).astype(np.int8)
+    out = np.zeros((len(x), len(numbers(text, "OUT_ZEROS"))), np.int8)
+    for row, result in zip(q, out, strict=True):
+        library.net_predict(ctypes.c_void_p(row.ctypes.data), ctypes.c_void_p(result.ctypes.data))
+    return numbers(text, "OUT_SCALES") * (out - numbers(text, "OUT_ZEROS"))
+
+
+@pytest.mark.parametrize("output", ["softmax", "sigmoid", "linear", "tanh"])
+@pytest.mark.parametrize("act", [act for act in ACTIVATIONS if act != "softmax"])
+def test_integers(act, output, tmp_path):
+    """Columns of different units; the error is the one that the file states, and no more than a few steps of 255."""
+    rng = np.random.default_rng(0)
+    x = rng.normal([1e6, 0, 3, 7], [1, 1e-4, 20, 0], size=(300, 4))
+    first = {"n": 4, "shift": [1e6, 0, 3, 6], "scale": [1, 1e4, 1 / 20, 1]}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*derivative of step is zero")
+        spec = [first, {"n": 20, "act": act}, {"n": 12, "act": act, "bias": False}, {"n": 3, "act": output}]
+        model = fastmlp.MLP(spec, seed=1, dtype="float64")
+    to_c(model, tmp_path / "net.c", dtype="int8", calibrate=x)
+    text = (tmp_path / "net.c").read_text()
+    assert "float" not in text.partition("#include")[2] and "double" not in text.partition("#include")[2]
+    assert ("Outputs are scores" in text) == (output in ("softmax", "sigmoid"))
+    library = compiled([tmp_path / "net.c"], tmp_path / "net.so")
+    zs, activations = model.forward(x)
+    expected = zs[-1] if output in ("softmax", "sigmoid") else activations[-1]
+    error = np.abs(run_int8(library, text, x) - expected).max()
+    [stated] = re.findall(r"Largest error on the 300 samples it was calibrated on: (\S+)\.\n", text)
+    assert error == pytest.approx(float(stated), rel=0.01)
+    assert error < (0.1 if act != "step" else 0.5) * np.ptp(expected)
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="looks for x86's instructions")
+def test_integers_without_floating_point_instructions(tmp_path):
+    model = fastmlp.MLP([{"n": 30}, {"n": 20, "act": "mish"}, {"n": 5, "act": "softmax"}], seed=0)
+    x = np.random.default_rng(0).normal(size=(100, 30))
+    to_c(model, tmp_path / "net.c", dtype="int8", calibrate=x)
+    for level in ("-O0", "-O3"):
+        command = ["gcc", level, *FLAGS, "-mgeneral-regs-only", "-c", tmp_path / "net.c", "-o", tmp_path / "net.o"]
+        subprocess.run(command, check=True)
+        if shutil.which("objdump"):
+            listing = subprocess.run(
+                ["objdump", "-d", "--no-show-raw-insn", tmp_path / "net.o"], capture_output=True, text=True, check=True
+            )
+            assert "imul" in listing.stdout and not re.search(r"[xyz]mm\d|\tf[a-z]+", listing.stdout)
+
+
+def test_a_file_that_is_checked(tmp_path):
+    model = fastmlp.MLP([{"n": 3}, {"n": 5, "act": "gelu"}, {"n": 2, "act": "softmax"}], seed=0)
+    x = np.random.default_rng(0).normal(size=(40, 3))
+    to_c(model, tmp_path / "net.c", check=x, jacobian=True)
+    text = (tmp_path / "net.c").read_text()
+    found = re.search(r"Checked: compiled by \S+, its largest difference from predict on 40 samples is (\S+),", text)
+    assert float(found[1]) < 1e-6
+    assert float(re.search(r"that of its derivatives (\S+)\.\n", text)[1]) < 1e-5
+    to_c(model, tmp_path / "net.c", dtype="int8", check=x)
+    text = (tmp_path / "net.c").read_text()
+    assert re.search(r"Checked: compiled by \S+, its largest error on 40 samples is \S+\.\n", text)
+
+
+def test_a_file_that_cannot_be_checked(tmp_path, monkeypatch):
+    model = fastmlp.MLP([{"n": 3}, {"n": 2, "act": "softmax"}], seed=0)
+    broken = tmp_path / "bin" / "cc"
+    broken.parent.mkdir()
+    broken.write_text("#!/bin/sh\necho it is '*/' broken >&2\nexit 1\n")
+    broken.chmod(0o755)
+    for folder, reason in ((tmp_path, "there is no C compiler"), (broken.parent, "failed: it is ")):
+        monkeypatch.setenv("PATH", str(folder))
+        with pytest.warns(UserWarning, match=f"to_c: the file is not checked: .*{reason}"):
+            to_c(model, tmp_path / "net.c", check=np.zeros((1, 3)))
+        assert f"Not checked: {'' if folder == tmp_path else broken}" in (tmp_path / "net.c").read_text()
+    monkeypatch.undo()
+    compiled([tmp_path / "net.c"], tmp_path / "net.so")
+
+
+def test_the_header_and_its_macros(tmp_path):
+    model = fastmlp.MLP([{"n": 3}, {"n": 2, "act": "softmax"}], seed=0)
+    model.metadata["columns"] = names = ["größe, cm", 'a"b\\??/', "x" * 130]
+    model.class_names = ["no", "*/"]
+    to_c(model, tmp_path / "net.c", "guess", note="one\n*/ two")
+    (tmp_path / "main.c").write_text(
+        '#include "net.h"\n#include <stdio.h>\nstatic const char *const names[GUESS_N_IN] = GUESS_INPUTS;\n'
+        "static const char *const classes[] = GUESS_CLASSES;\n"
+        "int main(void) { float x[GUESS_N_IN] = {0}, out[GUESS_N_OUT]; int i; guess(x, out);\n"
+        " for (i = 0; i < GUESS_N_IN; ++i) puts(names[i]);\n puts(classes[1]); return out[0] > 1; }\n"
+    )
+    sources = [tmp_path / "main.c", tmp_path / "net.c"]
+    subprocess.run(["gcc", *FLAGS, "-trigraphs", "-o", tmp_path / "main", *sources, "-lm"], check=True)
+    printed = subprocess.run([tmp_path / "main"], capture_output=True, check=True).stdout.decode()
+    assert printed.splitlines() == [*names, "*/"]
+    text = (tmp_path / "net.c").read_text()
+    assert text.index("* / two") < text.index("#define GUESS_N_IN 3") < text.index("static const")
+
+
+def test_refusals(network_of, tmp_path):
+    model, x = network_of("relu"), np.zeros((2, 5))
+    for options, trouble in (
+        ({"dtype": "int8"}, "needs samples to choose the ranges of numbers by: calibrate=x, or check=x"),
+        ({"dtype": "int9"}, "dtype: unknown 'int9'"),
+        ({"calibrate": x}, 'calibrate is for dtype="int8"'),
+        ({"dtype": "int8", "check": x, "jacobian": True}, "jacobian=True is for files of float32"),
+        ({"check": x[:, :4]}, "check has 4 features, the network takes 5"),
+        ({"dtype": "int8", "calibrate": x + np.nan}, "calibrate"),
+    ):
+        with pytest.raises(ValueError, match=re.escape(trouble)):
+            to_c(model, tmp_path / "net.c", **options)
+    with pytest.raises(ValueError, match=r"path must not end in \.h"):
+        to_c(model, tmp_path / "net.h")
+    with pytest.raises(ValueError, match="layer 1 is a softmax between layers"):
+        to_c(network_of("softmax"), tmp_path / "net.c", dtype="int8", calibrate=x)
+    big = network_of("relu", dtype="float64")
+    big.weights[0][0, 0] = 1e300
+    with pytest.raises(ValueError, match="NaN or infinite, in w1, as float32"):
+        to_c(big, tmp_path / "net.c", dtype="float32")
+    assert not list(tmp_path.iterdir())
 
 
 def test_one_sigmoid_is_named(network_of, tmp_path):

@@ -61,6 +61,10 @@ def sequential(*parts, shape=(4,)):
         (layers.ReLU(negative_slope=0.3), "leaky_relu"),
         (layers.LeakyReLU(negative_slope=0.3), "leaky_relu"),
         (layers.ELU(), "elu"),
+        (layers.ELU(alpha=0.5), "elu"),
+        (layers.ReLU(max_value=6), "relu6"),
+        (layers.Activation("celu"), "elu"),
+        (layers.Rescaling(2.0, offset=1.0), "linear"),
         (layers.Softmax(), "softmax"),
         (layers.Activation("swish"), "swish"),
         (layers.Activation("leaky_relu"), "leaky_relu"),
@@ -84,6 +88,20 @@ def test_normalization_and_rescaling():
         model = from_keras(net)
         assert model.spec.scale is not None and not model.spec.layers[1].bias
         np.testing.assert_allclose(model.predict(x), outputs(net, x), rtol=2e-6, atol=2e-6)
+
+
+def test_batch_normalization_is_folded():
+    net = sequential(
+        layers.BatchNormalization(), layers.Dense(5, use_bias=False), layers.BatchNormalization(scale=False),
+        layers.Activation("tanh"), layers.BatchNormalization(center=False), layers.Dense(3, "log_softmax"),
+        layers.Dropout(0.5),
+    )  # fmt: skip
+    rng = np.random.default_rng(0)
+    for layer in net.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            layer.set_weights([rng.uniform(0.5, 2, w.shape) for w in layer.get_weights()])
+    x = rng.normal(size=(20, 4)).astype("f4")
+    np.testing.assert_allclose(from_keras(net).predict(x), np.exp(outputs(net, x)), rtol=1e-5, atol=1e-6)
 
 
 def test_functional_and_nested_models():
@@ -113,22 +131,24 @@ def two_outputs():
     ("make", "trouble"),
     [
         (lambda: sequential(layers.Conv1D(2, 1, name="c"), shape=(4, 1)), r"layer 'c' \(Conv1D\) has no place"),
-        (lambda: sequential(layers.Dense(3), layers.BatchNormalization()), "BatchNormalization"),
-        (lambda: sequential(layers.Dense(3, "mish")), "has the activation 'mish'"),
+        (
+            lambda: sequential(layers.Dense(3, "softmax"), layers.BatchNormalization()),
+            r"\(BatchNormalization\) multiplies or adds to the outputs behind the last activation, softmax",
+        ),
+        (lambda: sequential(layers.Dense(3, "log_softmax"), layers.Dense(2)), "has the activation 'log_softmax'"),
         (lambda: sequential(layers.Dense(3, lambda z: z * z)), "has the activation '<lambda>'"),
-        (lambda: sequential(layers.Dense(3, "relu6", name="d")), r"layer 'd' \(Dense\) has the activation 'relu6'"),
-        (lambda: sequential(layers.Dense(3), layers.ELU(alpha=0.5)), "alpha is 0.5, only 1 is supported"),
-        (lambda: sequential(layers.Dense(3), layers.ReLU(max_value=6)), "max_value is 6"),
+        (lambda: sequential(layers.Dense(3, "glu", name="d")), r"layer 'd' \(Dense\) has the activation 'glu'"),
+        (lambda: sequential(layers.Dense(3), layers.ReLU(max_value=5)), "max_value is 5"),
+        (
+            lambda: sequential(layers.Dense(3), layers.ReLU(6, negative_slope=0.1)),
+            "both a max_value and a negative_slope",
+        ),
         (lambda: sequential(layers.Dense(3), layers.PReLU()), "PReLU"),
         (
-            lambda: sequential(layers.Dense(3), layers.Rescaling(2.0), layers.Dense(3)),
-            "scales or shifts between layers",
+            lambda: sequential(layers.Dense(3, "tanh"), layers.Rescaling(-2.0)),
+            "behind the last activation, tanh, by -2",
         ),
-        (lambda: sequential(layers.Dense(3), layers.Rescaling(-2.0)), "multiplies outputs by -2"),
-        (
-            lambda: sequential(layers.Dense(3, "softmax"), layers.Rescaling(2.0)),
-            "scale is for outputs that are numbers",
-        ),
+        (lambda: sequential(layers.Dense(3, "softmax"), layers.Rescaling(2.0)), r"\(Rescaling\) .* are probabilities"),
         (lambda: sequential(layers.Dense(3, "relu"), layers.Activation("tanh")), "follows another activation, relu"),
         (lambda: sequential(layers.Dense(3), shape=(2, 4)), "inputs of 2 axes, which are not flattened"),
         (lambda: sequential(layers.Dense(3, dtype="mixed_float16")), "computes in float16"),

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 import warnings
-from itertools import pairwise
 
 import numpy as np
 import pytest
 
 import fastmlp
 from fastmlp.activations import ACTIVATIONS
-from fastmlp.interop import from_onnx, to_onnx
+from fastmlp.interop import from_onnx, from_sklearn, to_onnx
 
 onnx = pytest.importorskip("onnx")
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
@@ -155,37 +154,57 @@ FORMULAS = {
     "swish": [node("Sigmoid", ["z"], ["1"]), node("Mul", ["1", "z"], ["y"])],
     "softplus": [node("Exp", ["z"], ["1"]), node("Add", ["one", "1"], ["2"]), node("Log", ["2"], ["y"])],
     "hard_tanh": [node("Min", ["z", "one"], ["1"]), node("Max", ["1", "minus_one"], ["y"])],
-    "relu": [node("Max", ["z", "zero"], ["y"])],
+    "relu": [node("Clip", ["z", "zero", "largest"], ["y"])],
     "leaky_relu": [node("PRelu", ["z", "slopes"], ["y"])],
     "elu": [node("Celu", ["z"], ["y"])],
+    "relu6": [node("Clip", ["z", "zero", "six"], ["y"])],
+    "hard_swish": [node("Add", ["z", "three"], ["1"]), node("Clip", ["1", "zero", "six"], ["2"]),
+                   node("Mul", ["z", "2"], ["3"]), node("Div", ["3", "six"], ["y"])],
+    "mish": [node("Softplus", ["z"], ["1"]), node("Tanh", ["1"], ["2"]), node("Mul", ["z", "2"], ["y"])],
+    "softsign": [node("Abs", ["z"], ["1"]), node("Add", ["1", "one"], ["2"]), node("Div", ["z", "2"], ["y"])],
+    "gelu_tanh": [node("Gelu", ["z"], ["y"], approximate="tanh")],
     "step": [node("Less", ["z", "zero"], ["1"]), node("Not", ["1"], ["2"]), node("Cast", ["2"], ["y"], to=1)],
     "tanh": [node("Mul", ["z", "two"], ["1"]), node("Sigmoid", ["1"], ["2"]), node("Mul", ["2", "two"], ["3"]),
              node("Sub", ["3", "one"], ["y"])],
 }  # fmt: skip
-NUMBERS = {"zero": 0, "one": 1, "minus_one": -1, "two": 2, "six": 6, "slopes": [0.25, 0.25], "unlike": [0.1, 0.2]}
-DOUBLED = [node("Mul", [name, "two"], [other]) for name, other in pairwise(["z", "z1", "z2", "z3", "z4", "y"])]
+NUMBERS = {
+    "zero": 0,
+    "one": 1,
+    "minus_one": -1,
+    "two": 2,
+    "three": 3,
+    "six": 6,
+    "largest": 3.4028235e38,
+    "slopes": [0.25, 0.25],
+    "unlike": [0.1, 0.2],
+}
 CONSTANTS = {"w": W, "b": B} | {name: np.float32(value) for name, value in NUMBERS.items()}
 
 
 @pytest.mark.parametrize("act", FORMULAS)
 def test_formulas_are_recognised_by_their_values(act, tmp_path):
-    model = read([Z, *FORMULAS[act]], CONSTANTS, tmp_path)
+    model = read([Z, *FORMULAS[act]], CONSTANTS, tmp_path, opset=20)
     assert model.spec.layers[0].act.name == act
-    assert model.spec.layers[0].act.slope in (None, 0.25)
+    assert model.spec.layers[0].act.slope in (None, 0.25, 1)
 
 
 @pytest.mark.parametrize(
     ("nodes", "trouble"),
     [
         ([Z, node("Conv", ["z", "w"], ["y"], name="conv1")], "node Conv 'conv1' has no place"),
-        ([Z, node("LogSoftmax", ["z"], ["y"])], "node LogSoftmax has no place"),
+        ([Z, node("LogSoftmax", ["z"], ["s"]), node("Mul", ["s", "two"], ["y"])], "node LogSoftmax has no place"),
         ([Z, node("Softmax", ["z"], ["y"], axis=0)], "node Softmax is none of the activations"),
-        ([Z, node("Elu", ["z"], ["y"], alpha=0.5)], "node Elu is none of the activations"),
-        ([Z, node("Gelu", ["z"], ["y"], approximate="tanh", name="g")], "node Gelu 'g' is none of the activations"),
-        ([Z, node("Clip", ["z", "zero", "six"], ["y"])], "node Clip is none of the activations"),
+        ([Z, node("Exp", ["z"], ["e"], name="e"), node("Add", ["e", "one"], ["y"])],
+         "node Exp 'e', node Add is none of the activations"),
+        ([Z, node("Softmax", ["z"], ["s"]), node("Mul", ["s", "two"], ["y"])],
+         "node Mul multiplies or adds to the outputs behind the last activation, softmax"),
+        ([Z, node("Shape", ["z"], ["s"]), node("Gather", ["s", "first"], ["n"]), node("Cast", ["n"], ["f"], to=1),
+          node("Mul", ["z", "f"], ["y"])], "node Mul computes with the shape of its data"),
+        ([node("Gemm", ["x", "w", "b"], ["z"], transB=1),
+          node("BatchNormalization", ["z", "b", "b", "b", "b"], ["y"], training_mode=1)],
+         "normalises by each batch's own"),
+        ([Z, node("BatchNormalization", ["z", "b", "b", "z", "b"], ["y"])], "statistics that are not constants"),
         ([Z, node("PRelu", ["z", "unlike"], ["y"])], "node PRelu is none of the activations"),
-        ([Z, node("Mul", ["z", "two"], ["m"]), node("Tanh", ["m"], ["y"])], "node Mul, node Tanh is none of"),
-        ([Z, *DOUBLED], "node Mul, node Mul, node Mul, node Mul, … is none of"),
         ([Z, node("Add", ["z", "column"], ["y"])], r"node Add has constants of shape \(2, 1\)"),
         ([node("Relu", ["x"], ["r"]), node("Gemm", ["r", "w"], ["y"], transB=1)], "Relu comes before the first layer"),
         ([Z, node("Relu", ["z"], ["r"]), node("MatMul", ["r", "two_two"], ["p"]), node("Add", ["p", "z"], ["y"])],
@@ -198,17 +217,23 @@ def test_formulas_are_recognised_by_their_values(act, tmp_path):
         ([node("Gemm", ["x", "w", "column"], ["y"], transB=1)], r"constants of shape \(2, 1\)"),
         ([Z, node("Reshape", ["z", "pairs"], ["y"])], "node Reshape has no place"),
         ([Z, node("Relu", ["z"], ["r"]), node("Tanh", ["r"], ["y"])], "node Relu, node Tanh is none of"),
-        ([Z, node("Sub", ["b", "z"], ["y"])], "node Sub multiplies outputs by -1"),
+        ([Z, node("Tanh", ["z"], ["t"]), node("Sub", ["b", "t"], ["y"])],
+         "node Sub multiplies or adds to the outputs behind the last activation, tanh, by -1"),
         ([node("Gemm", ["x", "half", "b"], ["y"], transB=1)], "'half' is FLOAT16"),
         ([node("Add", ["two_two", "column"], ["c"]), node("MatMul", ["x", "c"], ["y"])], "computes with constants"),
         ([node("Identity", ["two_two"], ["y"])], "does not depend on the input"),
         ([node("Relu", ["x"], ["y"])], "Relu comes before the first layer"),
+        ([node("Add", ["x", "column"], ["s"]), node("Gemm", ["s", "w"], ["y"], transB=1)],
+         "Add comes before the first layer"),
+        ([node("Sub", ["one", "x"], ["s"]), node("Concat", ["s", "x"], ["y"], axis=1)], "no layer with weights"),
+        ([Z, node("Sub", ["one", "z"], ["s"]), node("Concat", ["s", "z"], ["y"], axis=1)],
+         "has 2 columns, which are joined"),
         ([node("Identity", ["x"], ["y"])], "no layer with weights"),
     ],
 )  # fmt: skip
 def test_refusals(nodes, trouble, tmp_path):
     constants = {**CONSTANTS, "two_two": np.eye(2, dtype="f4"), "nan": np.float32([[np.nan] * 3] * 2),
-                 "column": B[:, None], "pairs": [-1, 1]}  # fmt: skip
+                 "column": B[:, None], "pairs": [2, -1], "first": np.int64([0])}  # fmt: skip
     if "FLOAT16" in trouble:
         constants["half"] = W.astype("f2")
     with pytest.raises(ValueError, match=r"net\.onnx: .*" + trouble):
@@ -289,21 +314,228 @@ def test_what_pytorch_exports_of_other_networks(tmp_path):
         from_onnx(tmp_path / "net.onnx")
 
 
-@pytest.mark.filterwarnings("ignore:lbfgs failed to converge")
-@pytest.mark.parametrize("scaled", [False, True])
-def test_what_skl2onnx_exports(scaled, tmp_path):
-    skl2onnx = pytest.importorskip("skl2onnx")
-    from sklearn.neural_network import MLPClassifier
+def exported(net, x, path, dynamo):
+    """The file that one of PyTorch's exporters writes by default, and the outputs it stands for."""
+    torch = pytest.importorskip("torch")
+    if dynamo:
+        pytest.importorskip("onnxscript")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(net.eval(), (x,), path, dynamo=dynamo, **({"verbose": False} if dynamo else {}))
+    with torch.no_grad():
+        return net(x).numpy()
+
+
+@pytest.mark.parametrize("dynamo", [False, True])
+def test_what_pytorch_exports_of_newer_activations(dynamo, tmp_path):
+    """What has other settings than ours is scaled: CELU, softplus with a β, LogSigmoid."""
+    nn = pytest.importorskip("torch").nn
+    modules = [nn.ReLU6(), nn.Hardswish(), nn.Hardsigmoid(), nn.Softsign(), nn.Mish(), nn.ELU(0.5), nn.GELU("tanh"),
+               nn.PReLU(), nn.CELU(2.0), nn.Softplus(beta=2), nn.LogSigmoid(), nn.Hardtanh(-2, 3)]  # fmt: skip
+    net = nn.Sequential(*(part for module in modules for part in (nn.Linear(4, 4), module)), nn.Linear(4, 2))
+    x = nn.init.normal_(nn.Linear(4, 7).weight.detach(), std=3)
+    expected = exported(net, x, tmp_path / "net.onnx", dynamo)
+    model = from_onnx(tmp_path / "net.onnx")
+    acts = ["relu6", "hard_swish", "hard_sigmoid", "softsign", "mish", "elu", "gelu_tanh", "leaky_relu", "elu",
+            "softplus", "softplus", "hard_tanh", "linear"]  # fmt: skip
+    assert [layer.act.name for layer in model.spec.layers] == acts
+    assert [layer.act.slope for layer in model.spec.layers if layer.act.slope] == [0.5, 0.25, 1.0]
+    np.testing.assert_allclose(model.predict(x.numpy()), expected, rtol=1e-5, atol=1e-6)
+
+
+def two_columns(torch):
+    class TwoColumns(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.last = torch.nn.Linear(4, 5), torch.nn.Linear(5, 1)
+
+        def forward(self, x):
+            p = torch.sigmoid(self.last(torch.relu(self.first((x - 2.0) / 3.0))))
+            return torch.cat([1 - p, p], 1)
+
+    return TwoColumns()
+
+
+def squeezed(torch):
+    class Squeezed(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.last = torch.nn.Linear(4, 5), torch.nn.Linear(5, 1)
+
+        def forward(self, x):
+            return self.last(torch.relu(self.first(x))).squeeze(-1) * 2 + 1
+
+    return Squeezed()
+
+
+def normalised(torch):
+    nn = torch.nn
+    net = nn.Sequential(
+        nn.BatchNorm1d(4), nn.Linear(4, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Dropout(), nn.Linear(6, 5, bias=False),
+        nn.Tanh(), nn.BatchNorm1d(5), nn.Linear(5, 3), nn.LogSoftmax(dim=1),
+    )  # fmt: skip
+    for module in net:
+        if isinstance(module, nn.BatchNorm1d):
+            for tensor in (module.running_mean, module.weight.data, module.bias.data):
+                tensor.normal_()
+            module.running_var.uniform_(0.5, 2)
+    return net
+
+
+@pytest.mark.parametrize("dynamo", [False, True])
+@pytest.mark.parametrize("make", [two_columns, squeezed, normalised])
+def test_what_pytorch_exports_around_layers(make, dynamo, tmp_path):
+    torch = pytest.importorskip("torch")
+    x = torch.randn(20, 4, generator=torch.Generator().manual_seed(0))
+    expected = exported(make(torch), x, tmp_path / "net.onnx", dynamo)
+    outputs = from_onnx(tmp_path / "net.onnx").predict(x.numpy())
+    if make is normalised:
+        expected = np.exp(expected)  # what ends in LogSoftmax becomes softmax
+    elif make is two_columns:
+        expected = expected[:, 1:]
+    np.testing.assert_allclose(outputs, expected.reshape(outputs.shape), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("act", ["relu6", "hard_sigmoid", "hard_silu", "softsign", "mish", "celu", "leaky_relu"])
+def test_what_keras_exports(act, tmp_path):
+    keras = pytest.importorskip("keras")
+    pytest.importorskip("onnxscript")
+    layers = keras.layers
+    net = keras.Sequential(
+        [keras.Input((2, 2)), layers.Rescaling(1 / 255, offset=0.5), layers.Flatten(), layers.Dense(6, act),
+         layers.BatchNormalization(), layers.Dropout(0.5), layers.Dense(5), layers.BatchNormalization(),
+         layers.ReLU(max_value=6), layers.Dense(3, "softmax")]
+    )  # fmt: skip
+    rng = np.random.default_rng(0)
+    for layer in net.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            layer.set_weights([rng.uniform(0.5, 2, size=w.shape) for w in layer.get_weights()])
+    x = rng.normal(size=(10, 2, 2)).astype("f4") * 255
+    expected = keras.ops.convert_to_numpy(net(x))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        net.export(tmp_path / "net.onnx", format="onnx", verbose=False)
+    model = from_onnx(tmp_path / "net.onnx")
+    assert model.spec.layers[1].act.name == "relu6"
+    np.testing.assert_allclose(model.predict(x.reshape(10, 4)), expected, rtol=1e-5, atol=1e-6)
+
+
+def fitted(kind, library=None, dtype="float32"):
+    """Networks as people fit them with scikit-learn, or a library like it, with x."""
+    if library is None:
+        from sklearn import neural_network as library
     from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
+    from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
 
     rng = np.random.default_rng(0)
-    x = rng.normal(3, 2, size=(50, 4)).astype("f4")
-    network = MLPClassifier([6, 5], activation="tanh", solver="lbfgs", random_state=0)
-    theirs = (make_pipeline(StandardScaler(), network) if scaled else network).fit(x, np.arange(50) % 3)
-    proto = skl2onnx.to_onnx(theirs, x[:1], options={"zipmap": False})
+    x = rng.normal(3, 2, size=(50, 4)).astype(dtype)
+    options = {"hidden_layer_sizes": [6, 5], "activation": "tanh", "solver": "lbfgs", "random_state": 0}
+    targets = {
+        "three": np.arange(50) % 3, "words": np.array(["ant", "bee", "cow"])[np.arange(50) % 3],
+        "two": np.array(["no", "yes"])[np.arange(50) % 2], "labels": (rng.random((50, 3)) > 0.5).astype(int),
+        "truth": np.arange(50) % 2 == 0, "counts": np.round(np.abs(x[:, 0])), "number": x[:, 0], "numbers": x[:, :2],
+    }  # fmt: skip
+    target, _, scaler = kind.partition(" ")
+    scalers = {"": [], "standard": [StandardScaler()], "minmax": [MinMaxScaler()], "maxabs": [MaxAbsScaler()],
+               "robust": [RobustScaler()]}  # fmt: skip
+    if target in ("number", "numbers", "counts"):
+        loss = "poisson" if target == "counts" else "squared_error"
+        network = library.MLPRegressor(loss=loss, **options)
+    else:
+        network = library.MLPClassifier(**options)
+    return make_pipeline(*scalers[scaler], network).fit(x, targets[target]), x
+
+
+KINDS = ["three", "words", "two", "labels", "number", "numbers", "three standard", "two minmax", "number maxabs",
+         "number robust"]  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:lbfgs failed to converge")
+@pytest.mark.parametrize("zipmap", [True, False])
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_skl2onnx_exports(kind, zipmap, tmp_path):
+    """Its defaults make dicts of probabilities, and two columns of one sigmoid; labels are found where they stand."""
+    skl2onnx = pytest.importorskip("skl2onnx")
+    theirs, x = fitted(kind)
+    proto = skl2onnx.to_onnx(theirs, x[:1], options=None if zipmap or "number" in kind else {"zipmap": False})
     (tmp_path / "net.onnx").write_bytes(proto.SerializeToString())
-    np.testing.assert_allclose(from_onnx(tmp_path / "net.onnx").predict(x), theirs.predict_proba(x), atol=1e-5)
+    model = from_onnx(tmp_path / "net.onnx")
+    expected = theirs.predict(x).reshape(50, -1) if "number" in kind else theirs.predict_proba(x)
+    outputs = model.predict(x)
+    np.testing.assert_allclose(outputs, expected[:, -outputs.shape[1] :], rtol=1e-5, atol=1e-5)
+    if kind[:3] in ("wor", "two"):
+        assert model.class_names == tuple(theirs.classes_)
+
+
+@pytest.mark.filterwarnings("ignore:lbfgs failed to converge")
+@pytest.mark.parametrize("ours", [False, True])
+@pytest.mark.parametrize("kind", [*KINDS, "truth", "counts"])
+def test_estimators_are_written_as_skl2onnx_does(kind, ours, tmp_path):
+    """Labels and probabilities, numbers, as their predict and predict_proba have them; and the file is read again."""
+    pytest.importorskip("sklearn")
+    theirs, x = fitted(kind, fastmlp.sklearn if ours else None, "float32" if ours else "float64")
+    path = tmp_path / "net.onnx"
+    tolerance = {"rtol": 1e-5, "atol": 2e-5}
+    if hasattr(theirs, "classes_"):
+        for zipmap in (None, False):
+            to_onnx(theirs, path, zipmap=zipmap)
+            labels, probabilities = session(path).run(None, {"X": x.astype(from_onnx(path).dtype)})
+            np.testing.assert_array_equal(labels, theirs.predict(x))
+            if zipmap is None:
+                assert list(probabilities[0]) == theirs.classes_.tolist()
+                probabilities = np.array([list(row.values()) for row in probabilities])
+            np.testing.assert_allclose(probabilities, theirs.predict_proba(x), **tolerance)
+    else:
+        with pytest.raises(ValueError, match="zipmap is for estimators with classes, Pipeline has none"):
+            to_onnx(theirs, path, zipmap=False)
+        to_onnx(theirs, path)
+        [numbers] = session(path).run(None, {"X": x.astype(from_onnx(path).dtype)})
+        np.testing.assert_allclose(numbers, theirs.predict(x).reshape(50, -1), **tolerance)
+    assert from_onnx(path) == from_sklearn(theirs)
+
+
+def test_operators_of_unknown_domains(tmp_path):
+    """A checker looks at none of these: they are refused, whatever they lack."""
+    for op in ("ZipMap", "Concat", "HardSigmoid", "BatchNormalization", "Clip", "Cast", "Shape"):
+        proto = graph([Z, node(op, [], ["y"], domain="elsewhere")], CONSTANTS)
+        proto.opset_import.append(helper.make_opsetid("elsewhere", 1))
+        damaged(tmp_path / "net.onnx", proto.SerializeToString())
+
+
+def test_small_biases_are_kept(tmp_path):
+    """A formula with them is as good as the activation alone, by its values."""
+    nodes = [node("MatMul", ["x", "wt"], ["p"]), node("Add", ["p", "tiny"], ["q"]), node("LeakyRelu", ["q"], ["y"])]
+    model = read(nodes, {"wt": W.T.copy(), "tiny": np.float32([1e-6, -2e-6])}, tmp_path)
+    np.testing.assert_array_equal(model.biases[0], np.float32([1e-6, -2e-6]))
+    assert model.spec.layers[0].act.slope == np.float32(0.01)
+
+
+def test_counts_without_metadata(tmp_path):
+    model = read([Z, node("Exp", ["z"], ["y"])], CONSTANTS, tmp_path)
+    assert model.spec.loss.name == "poisson"
+    np.testing.assert_allclose(np.exp(model.predict(X)), np.exp(X @ W.T + B), rtol=1e-5)
+    with pytest.raises(ValueError, match="zipmap is for estimators with classes, MLP has none"):
+        to_onnx(model, tmp_path / "net.onnx", zipmap=True)
+
+
+def test_what_tf2onnx_writes(tmp_path):
+    """Its way to write dense layers, BatchNormalization, an old hard_sigmoid and Flatten, node by node."""
+    rng = np.random.default_rng(0)
+    k, c = rng.uniform(0.5, 2, (2, 2)).astype("f4")
+    nodes = [
+        node("Reshape", ["x", "flat"], ["f"]), node("MatMul", ["f", "wt"], ["p"]), node("Add", ["p", "b"], ["z"]),
+        node("Mul", ["z", "k"], ["m"]), node("Add", ["m", "c"], ["n"]),
+        node("Mul", ["n", "fifth"], ["h1"]), node("Add", ["h1", "half"], ["h2"]),
+        node("Clip", ["h2", "zero", "one"], ["h"]),
+        node("MatMul", ["h", "v"], ["q"]), node("Add", ["q", "scalar"], ["r"]), node("Sigmoid", ["r"], ["s"]),
+        node("Squeeze", ["s", "last"], ["t"]), node("Identity", ["t"], ["y"]),
+    ]  # fmt: skip
+    v = rng.normal(size=(2, 1)).astype("f4")
+    constants = CONSTANTS | {"wt": W.T.copy(), "flat": [-1, 3], "k": k, "c": c, "fifth": np.float32(0.2), "last": [1],
+                             "half": np.float32(0.5), "v": v, "scalar": np.float32([0.25])}  # fmt: skip
+    model = read(nodes, constants, tmp_path, rank=(3, 1))
+    hidden = np.clip(0.2 * ((X @ W.T + B) * k + c) + 0.5, 0, 1)
+    np.testing.assert_allclose(model.predict(X), 1 / (1 + np.exp(-hidden @ v - 0.25)), rtol=1e-5)
 
 
 # --- damage

@@ -92,6 +92,25 @@ def test_what_people_write():
     assert from_torch(nn.Linear(3, 2).double()).dtype == "float64"
 
 
+def test_normalisation_is_folded_and_dropout_dropped():
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.BatchNorm1d(4), nn.Linear(4, 6, bias=False), nn.BatchNorm1d(6), nn.PReLU(), nn.Dropout(0.5),
+        nn.BatchNorm1d(6, affine=False), nn.Linear(6, 5), nn.CELU(), nn.Linear(5, 3), nn.BatchNorm1d(3),
+        nn.LogSoftmax(1), nn.Identity(),
+    )  # fmt: skip
+    x = torch.randn(200, 4) * 3 + 2
+    for _ in range(5):
+        net.train()(x)
+    for module in net:
+        if getattr(module, "affine", False):
+            nn.init.normal_(module.weight)
+            nn.init.normal_(module.bias)
+    model = from_torch(net)
+    assert [layer.act.name for layer in model.spec.layers] == ["leaky_relu", "elu", "softmax"]
+    np.testing.assert_allclose(model.predict(x.numpy()), np.exp(outputs(net, x.numpy())), rtol=2e-5, atol=1e-6)
+
+
 class Doubled(nn.Linear):
     def forward(self, x):
         return 2 * super().forward(x)
@@ -101,15 +120,21 @@ class Doubled(nn.Linear):
     ("modules", "trouble"),
     [
         ([nn.Conv2d(1, 2, 3)], r"module 0 \(Conv2d\) has no place"),
-        ([nn.Linear(3, 2), nn.Sequential(nn.ReLU(), nn.BatchNorm1d(2))], r"module 1\.1 \(BatchNorm1d\) has no place"),
+        (
+            [nn.Linear(3, 2), nn.Sequential(nn.Softmax(1), nn.BatchNorm1d(2))],
+            r"module 1\.1 \(BatchNorm1d\) multiplies or adds to the outputs behind the last activation, softmax",
+        ),
+        (
+            [nn.BatchNorm1d(3, track_running_stats=False), nn.Linear(3, 2)],
+            r"module 0 \(BatchNorm1d\) normalises by each",
+        ),
+        ([nn.Linear(3, 2), nn.BatchNorm1d(3)], r"has shape \(3,\); a number, or a number an output \(2\)"),
         ([nn.Linear(3, 2), nn.LayerNorm(2)], "LayerNorm"),
         ([Doubled(3, 2)], "Doubled"),
-        ([nn.Linear(3, 2), nn.LogSoftmax(1)], "LogSoftmax"),
-        ([nn.Linear(3, 2), nn.ReLU6()], "ReLU6"),
-        ([nn.Linear(3, 2), nn.PReLU()], "PReLU"),
+        ([nn.Linear(3, 2), nn.LogSoftmax(1), nn.Linear(2, 2)], r"module 1 \(LogSoftmax\) is not the last module"),
+        ([nn.Linear(3, 2), nn.PReLU(2)], "num_parameters is 2"),
         ([nn.LazyLinear(2)], "LazyLinear"),
-        ([nn.Linear(3, 2), nn.ELU(alpha=0.5)], r"module 1 \(ELU\): alpha is 0\.5, only 1 is supported"),
-        ([nn.Linear(3, 2), nn.GELU("tanh")], "approximate is 'tanh', only 'none' is supported"),
+        ([nn.Linear(3, 2), nn.CELU(0.5)], r"module 1 \(CELU\): alpha is 0\.5, only 1 is supported"),
         ([nn.Linear(3, 2), nn.Softplus(beta=2)], "beta is 2"),
         ([nn.Linear(3, 2), nn.Hardtanh(0, 6)], "min_val is 0"),
         ([nn.Linear(3, 2), nn.Softmax(dim=0)], "dim is 0"),

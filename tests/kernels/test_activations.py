@@ -24,6 +24,15 @@ def density(z):
     return np.exp(-z * z / 2) / np.sqrt(2 * np.pi)
 
 
+def bump(z):
+    """What gelu_tanh takes the tangent of."""
+    return np.sqrt(2 / np.longdouble("3.14159265358979323846264338328")) * (z + np.longdouble("0.044715") * z**3)
+
+
+def bump_slope(z):
+    return np.sqrt(2 / np.longdouble("3.14159265358979323846264338328")) * (1 + 3 * np.longdouble("0.044715") * z**2)
+
+
 def softmax(z):
     e = np.exp(z - np.max(z, axis=1, keepdims=True))
     return e / np.sum(e, axis=1, keepdims=True)
@@ -41,18 +50,36 @@ CLOSED_FORMS = {
         lambda z, slope: slope + (1 - slope) * np.heaviside(z, 0),
     ),
     "swish": (lambda z: z * logistic(z), lambda z: logistic(z) * (1 + z * logistic(-z))),
-    "elu": (lambda z: np.where(z > 0, z, np.expm1(z)), lambda z: np.where(z > 0, 1, np.exp(z))),
+    "elu": (
+        lambda z, alpha: np.where(z > 0, z, alpha * np.expm1(z)),
+        lambda z, alpha: np.where(z > 0, 1, alpha * np.exp(z)),
+    ),
     "selu": (
         lambda z: SELU_SCALE * np.where(z > 0, z, SELU_ALPHA * np.expm1(z)),
         lambda z: SELU_SCALE * np.where(z > 0, 1, SELU_ALPHA * np.exp(z)),
     ),
     "gelu": (lambda z: z * erfc(-z / np.sqrt(2)) / 2, lambda z: erfc(-z / np.sqrt(2)) / 2 + z * density(z)),
+    "gelu_tanh": (
+        lambda z: z / 2 * (1 + np.tanh(bump(z))),
+        lambda z: (1 + np.tanh(bump(z))) / 2 + z / (2 * np.cosh(bump(z)) ** 2) * bump_slope(z),
+    ),
+    "mish": (
+        lambda z: z * np.tanh(np.logaddexp(0, z)),
+        lambda z: np.tanh(np.logaddexp(0, z)) + z * logistic(z) / np.cosh(np.logaddexp(0, z)) ** 2,
+    ),
     "softplus": (lambda z: np.logaddexp(0, z), logistic),
     "hard_tanh": (lambda z: np.clip(z, -1, 1), lambda z: np.heaviside(1 - np.abs(z), 0)),
+    "relu6": (lambda z: np.clip(z, 0, 6), lambda z: np.heaviside(z, 0) * np.heaviside(6 - z, 0)),
+    "hard_sigmoid": (lambda z: np.clip(z + 3, 0, 6) / 6, lambda z: np.heaviside(3 - np.abs(z), 0) / 6),
+    "hard_swish": (
+        lambda z: z * np.clip(z + 3, 0, 6) / 6,
+        lambda z: np.where(np.abs(z) < 3, z / 3 + 0.5, np.heaviside(z, 0)),
+    ),
+    "softsign": (lambda z: z / (1 + np.abs(z)), lambda z: 1 / (1 + np.abs(z)) ** 2),
     "sine": (np.sin, np.cos),
 }
 # Those whose terms cancel, or whose argument is rounded: their error is measured against 1, not against their value.
-CANCEL = {"swish", "gelu", "sine"}
+CANCEL = {"swish", "gelu", "gelu_tanh", "mish", "hard_sigmoid", "hard_swish", "sine"}
 ULPS = {"softmax": 40}  # where z - max z is rounded, which is as large as 60 here; others 8
 
 

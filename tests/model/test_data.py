@@ -89,6 +89,7 @@ BAD = {
     "activation a plain function": (spec(IN, {"n": 2, "act": np.tanh}), TypeError, ["fastmlp.Activation"]),
     "activation on the input": (spec({"n": 3, "act": "relu"}, {"n": 2}), ValueError, ["input layer"]),
     "slope of relu": (spec(IN, {"n": 2, "act": "relu", "slope": 0.2}), ValueError, ["slope", "leaky_relu"]),
+    "alpha of leaky_relu": (spec(IN, {"n": 2, "act": "leaky_relu", "alpha": 2}), ValueError, ["alpha", "elu"]),
     "slope NaN": (spec(IN, {"n": 2, "act": "leaky_relu", "slope": math.nan}), ValueError, ["slope", "finite"]),
     "bias a string": (spec(IN, {"n": 2, "bias": "no"}), TypeError, ["bias", "'no'"]),
     "scale of wrong length": (spec({"n": 3, "scale": [1, 2]}, {"n": 2}), ValueError, ["scale", "3 numbers"]),
