@@ -178,7 +178,8 @@ casinh catan catanh ccos ccosh cexp clog clog10 cpow csin csinh csqrt ctan ctanh
 execve execvp fork ffsl ffsll posix_memalign stpncpy strnlen fputc_unlocked fputs_unlocked fwrite_unlocked
 putc_unlocked putchar_unlocked iswalnum iswalpha iswblank iswcntrl iswdigit iswgraph iswlower iswprint iswpunct
 iswspace iswupper iswxdigit NULL EOF FILE BUFSIZ SEEK_SET SEEK_CUR SEEK_END EXIT_SUCCESS EXIT_FAILURE
-CLOCKS_PER_SEC complex imaginary I offsetof va_arg va_copy va_end va_start size_t ptrdiff_t wint_t towlower towupper iscanonical iseqsig issignaling issubnormal iszero
+CLOCKS_PER_SEC complex imaginary I offsetof va_arg va_copy va_end va_start size_t ptrdiff_t wint_t towlower towupper
+iscanonical iseqsig issignaling issubnormal iszero
 """  # keywords of C and C++, main, what math.h has (functions also with f, l and 128 behind), and the C library
 # Types of stdint.h, and limits that it, limits.h, float.h and others have.
 _TAKEN_FORMS = r"u?int\w*_t|[A-Z0-9_]+_(MIN|MAX|WIDTH|BIT|DIG|EPSILON|C)"
