@@ -81,6 +81,7 @@ _DERIVATIVES = {
     "sine": "cos@(z)",
 }
 _PER_LINE = 8  # numbers
+_WIDEST = 110  # characters of a macro's line
 _OTHER = "$"  # the place of the function that writes derivatives
 _DENSE = """
 /* z = w x + b, w one row after the other; b may be null */
@@ -176,8 +177,12 @@ tmpnam toascii tolower toupper ungetc vfprintf vfscanf vprintf vscanf vsnprintf 
 casinh catan catanh ccos ccosh cexp clog clog10 cpow csin csinh csqrt ctan ctanh roundeven execl execle execlp execv
 execve execvp fork ffsl ffsll posix_memalign stpncpy strnlen fputc_unlocked fputs_unlocked fwrite_unlocked
 putc_unlocked putchar_unlocked iswalnum iswalpha iswblank iswcntrl iswdigit iswgraph iswlower iswprint iswpunct
-iswspace iswupper iswxdigit towlower towupper iscanonical iseqsig issignaling issubnormal iszero
-"""  # keywords of C and C++, main, what math.h has (functions also with f, l and 128 behind), names of the C library
+iswspace iswupper iswxdigit NULL EOF FILE BUFSIZ SEEK_SET SEEK_CUR SEEK_END EXIT_SUCCESS EXIT_FAILURE
+CLOCKS_PER_SEC complex imaginary I offsetof va_arg va_copy va_end va_start size_t ptrdiff_t wint_t towlower towupper
+iscanonical iseqsig issignaling issubnormal iszero
+"""  # keywords of C and C++, main, what math.h has (functions also with f, l and 128 behind), and the C library
+# Types of stdint.h, and limits that it, limits.h, float.h and others have.
+_TAKEN_FORMS = r"u?int\w*_t|[A-Z0-9_]+_(MIN|MAX|WIDTH|BIT|DIG|EPSILON|C)"
 _TAKEN_BEGINNINGS = ("FP_", "HUGE_VAL", "M_", "MATH_", "SNAN")  # of macros that math.h has, or may have one day
 
 
@@ -284,7 +289,7 @@ def _check_name(name: Any) -> None:
         raise TypeError(f"name must be a string, got {type(name).__name__}")
     stem = re.sub(r"(f|l|f\d+x?)(_r)?$", "", name)
     reserved = bool({name, stem} & {*_TAKEN.split()}) or name.startswith(_TAKEN_BEGINNINGS)
-    if reserved or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
+    if reserved or re.fullmatch(_TAKEN_FORMS, name) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
         raise ValueError(f"name must be a C identifier, with a letter first, that C has not taken, got {name!r}")
 
 
@@ -309,8 +314,12 @@ def _macros(model: MLP, name: str, more: Mapping[str, str]) -> Iterator[str]:
 
 def _braces(items: Sequence[str]) -> str:
     """Return an initialiser, in several lines that a macro may have."""
-    lines = textwrap.wrap(", ".join(items), 110, break_long_words=False, break_on_hyphens=False) if len(items) else []
-    return "{" + " \\\n    ".join(lines) + "}"
+    lines = [""]
+    for item in items:
+        if lines[-1] and len(lines[-1]) + len(item) > _WIDEST:
+            lines.append("")
+        lines[-1] += f"{item}, "
+    return "{" + " \\\n    ".join(line.rstrip() for line in lines).removesuffix(",") + "}"
 
 
 def _literal(text: str) -> str:

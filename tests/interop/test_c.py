@@ -209,7 +209,7 @@ def test_a_file_that_cannot_be_checked(tmp_path, monkeypatch):
 
 def test_the_header_and_its_macros(tmp_path):
     model = fastmlp.MLP([{"n": 3}, {"n": 2, "act": "softmax"}], seed=0)
-    model.metadata["columns"] = names = ["größe, cm", 'a"b\\??/', "x" * 130]
+    model.metadata["columns"] = names = ["größe, cm", 'a"b\\??/', "x" * 130 + "  y" * 40]
     model.class_names = ["no", "*/"]
     to_c(model, tmp_path / "net.c", "guess", note="one\n*/ two")
     (tmp_path / "main.c").write_text(
@@ -258,7 +258,27 @@ def test_one_sigmoid_is_named(network_of, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["", "2net", "net-1", "net predict", "näh", "_net", "float", "main", "expf", "exp", "isnan", "net\n"]
+    "name",
+    [
+        "",
+        "2net",
+        "net-1",
+        "net predict",
+        "näh",
+        "_net",
+        "float",
+        "main",
+        "expf",
+        "exp",
+        "isnan",
+        "net\n",
+        "int8_t",
+        "UINT8_C",
+        "INT_MAX",
+        "FLT_EPSILON",
+        "NULL",
+        "FP_NAN",
+    ],
 )
 def test_names_that_are_no_identifiers(name, network_of, tmp_path):
     with pytest.raises(ValueError, match="name must be a C identifier"):

@@ -240,6 +240,29 @@ def test_refusals(nodes, trouble, tmp_path):
         read(nodes, constants, tmp_path, opset=20)
 
 
+@pytest.mark.parametrize(
+    ("nodes", "act", "shift", "scale"),
+    [
+        ([node("Clip", ["z", "zero", "one"], ["y"])], "hard_tanh", (0.5,), (0.5,)),
+        ([node("Celu", ["z"], ["y"], alpha=3.0)], "elu", None, (3.0,)),
+        ([node("Relu", ["z"], ["r"]), node("Mul", ["two", "r"], ["y"])], "relu", None, (2.0,)),
+        ([node("Tanh", ["z"], ["t"]), node("Div", ["t", "two"], ["d"]), node("Sub", ["d", "slopes"], ["y"])],
+         "tanh", (-0.25, -0.25), (0.5,)),
+        ([node("Mul", ["z", "two"], ["m"]), node("Sigmoid", ["m"], ["s"]), node("Add", ["s", "three"], ["y"])],
+         "sigmoid", (3.0,), None),
+        ([node("Mul", ["z", "two"], ["m"]), node("Add", ["m", "one"], ["y"])], "linear", (1.0,), (2.0,)),
+        ([node("Sub", ["one", "z"], ["y"])], "linear", None, None),
+    ],
+)  # fmt: skip
+def test_what_scales_and_shifts_the_outputs(nodes, act, shift, scale, tmp_path):
+    model = read([Z, *nodes], CONSTANTS, tmp_path)
+    last = model.spec.layers[-1]
+    assert (last.act.name, last.shift, last.scale) == (act, shift, scale)
+    x = np.random.default_rng(0).normal(size=(20, 3)).astype("f4") * 3
+    expected = session(tmp_path / "net.onnx").run(None, {"x": x})[0]
+    np.testing.assert_allclose(model.predict(x), expected, rtol=1e-5, atol=1e-5)
+
+
 def test_inputs_that_are_no_rows(tmp_path):
     for rank, trouble in (
         ((4, 3), "has 2 axes.*not flattened|3 axes"),
