@@ -3,8 +3,13 @@
 As in activations.py, the kernels compile these very formulas (kernels/steps.py), written with NumPy's ufuncs and floats
 only. ``rule(w, g, states, numbers)`` is what happens to one parameter w with gradient g: it returns w and its states as
 they are then. ``prepare(lr, t, constants)`` makes the numbers that all parameters share in step t, counted from 1.
-There may be any number of states, which begin at zero, of constants, and of numbers. LBFGS alone has no rule for single
-parameters: engine/lbfgs.py runs it.
+There may be any number of states, which begin at zero, of constants, and of numbers.
+
+LBFGS alone has no rule for single parameters: engine/lbfgs.py runs it.
+
+Where x is sparse, most of a batch's gradient is zero. Optimisers that rest there (`Optimizer.rests`) skip the weights
+of inputs that are zero in the whole batch; a ``lazy`` one does so too, although it would move them: TensorFlow Addons
+call that LazyAdam, PyTorch SparseAdam, and MXNet lazy_update.
 
 Sources: momentum, Polyak 1964; Nesterov momentum, Sutskever et al. 2013; Adam, Kingma and Ba 2015; AdamW, Loshchilov
 and Hutter 2019; AMSGrad, Reddi, Kale and Kumar 2018; NAdam, Dozat 2016; Lion, Chen et al. 2023, algorithm 2; RMSprop,
@@ -14,7 +19,7 @@ Nocedal and Zhu 1995, as SciPy has it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -43,6 +48,7 @@ class Optimizer:
     name: ClassVar[str]
     prepare: ClassVar[Any]
     rule: ClassVar[Any] = None
+    lazy: bool = False
 
     def __new__(cls, *args: Any, **settings: Any) -> Optimizer:
         names = [setting.name for setting in fields(cls)] if is_dataclass(cls) else settings
@@ -53,6 +59,11 @@ class Optimizer:
     def states(self) -> int:
         """The number of vectors, shaped like the parameters, that it keeps."""
         raise NotImplementedError
+
+    @property
+    def rests(self) -> bool:
+        """Whether a gradient of zero changes nothing, neither a parameter nor what is kept of it, but for penalties."""
+        return False
 
     @property
     def constants(self) -> tuple[float, ...]:
@@ -79,16 +90,21 @@ class SGD(Optimizer):
     ----------
     momentum : float, in [0, 1)
     nesterov : bool
+    lazy : bool
+        For sparse x only: weights of inputs that are zero in all samples of a batch stay as they are, and so does what
+        is kept of them. Then a step takes time for the values of the batch, not for all weights, but it is another
+        one: nothing decays, and no penalty counts, in the batches that a weight sits out.
 
     Examples
     --------
     >>> import fastmlp
     >>> fastmlp.optimizers.SGD(momentum=0.9)
-    SGD(momentum=0.9, nesterov=False)
+    SGD(momentum=0.9, nesterov=False, lazy=False)
     """
 
     momentum: float = 0.0
     nesterov: bool = False
+    lazy: bool = field(default=False, kw_only=True)
 
     name = "sgd"
     prepare = staticmethod(_prepare_sgd)
@@ -97,12 +113,17 @@ class SGD(Optimizer):
     def __post_init__(self) -> None:
         check_number(self.momentum, "momentum", 0.0, 1.0)
         check_flag(self.nesterov, "nesterov")
+        check_flag(self.lazy, "lazy")
         if self.nesterov and not self.momentum:
             raise ValueError("nesterov needs a momentum above 0")
 
     @property
     def states(self) -> int:
         return 1 if self.momentum else 0
+
+    @property
+    def rests(self) -> bool:
+        return not self.momentum
 
     @property
     def constants(self) -> tuple[float, ...]:
@@ -139,10 +160,15 @@ class Adam(Optimizer):
         Decay of the two means.
     eps : float
         Added to the denominator.
+    lazy : bool
+        For sparse x only: weights of inputs that are zero in all samples of a batch stay as they are, and so does what
+        is kept of them. Then a step takes time for the values of the batch, not for all weights, but it is another
+        one: nothing decays, and no penalty counts, in the batches that a weight sits out.
     """
 
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
+    lazy: bool = field(default=False, kw_only=True)
 
     name = "adam"
     states = 2
@@ -152,6 +178,7 @@ class Adam(Optimizer):
     def __post_init__(self) -> None:
         _check_betas(self.betas)
         check_number(self.eps, "eps", 0.0)
+        check_flag(self.lazy, "lazy")
 
     @property
     def constants(self) -> tuple[float, ...]:
@@ -175,7 +202,8 @@ class AdamHat(Adam):
     ----------
     betas : pair of float, in [0, 1)
     eps : float
-        Both as in `Adam`.
+    lazy : bool
+        All as in `Adam`.
     """
 
     name = "adam_hat"
@@ -190,7 +218,8 @@ class AdamW(Adam):
     ----------
     betas : pair of float, in [0, 1)
     eps : float
-        Both as in `Adam`.
+    lazy : bool
+        All as in `Adam`.
     weight_decay : float
     """
 
@@ -224,7 +253,8 @@ class AMSGrad(Adam):
     ----------
     betas : pair of float, in [0, 1)
     eps : float
-        Both as in `Adam`.
+    lazy : bool
+        All as in `Adam`.
     """
 
     name = "amsgrad"
@@ -258,7 +288,8 @@ class NAdam(Adam):
     ----------
     betas : pair of float, in [0, 1)
     eps : float
-        Both as in `Adam`.
+    lazy : bool
+        All as in `Adam`.
     momentum_decay : float
         The momentum of step t is betas[0] · (1 - ½ · 0.96^(t · momentum_decay)).
     """
@@ -301,10 +332,13 @@ class Lion(Optimizer):
         How the mean is weighed against the gradient in a step, and its decay from step to step.
     weight_decay : float
         Every step first multiplies the parameters by 1 - lr · weight_decay.
+    lazy : bool
+        As in `Adam`.
     """
 
     betas: tuple[float, float] = (0.9, 0.99)
     weight_decay: float = 0.0
+    lazy: bool = field(default=False, kw_only=True)
 
     name = "lion"
     states = 1
@@ -314,6 +348,7 @@ class Lion(Optimizer):
     def __post_init__(self) -> None:
         _check_betas(self.betas)
         check_number(self.weight_decay, "weight_decay", 0.0)
+        check_flag(self.lazy, "lazy")
 
     @property
     def constants(self) -> tuple[float, ...]:
@@ -342,10 +377,13 @@ class RMSprop(Optimizer):
         Decay of the mean.
     eps : float
         Added to the denominator.
+    lazy : bool
+        As in `Adam`.
     """
 
     alpha: float = 0.99
     eps: float = 1e-8
+    lazy: bool = field(default=False, kw_only=True)
 
     name = "rmsprop"
     states = 1
@@ -355,6 +393,7 @@ class RMSprop(Optimizer):
     def __post_init__(self) -> None:
         check_number(self.alpha, "alpha", 0.0, 1.0)
         check_number(self.eps, "eps", 0.0)
+        check_flag(self.lazy, "lazy")
 
     @property
     def constants(self) -> tuple[float, ...]:
@@ -396,6 +435,10 @@ class Adagrad(Optimizer):
     def __post_init__(self) -> None:
         check_number(self.lr_decay, "lr_decay", 0.0)
         check_number(self.eps, "eps", 0.0)
+
+    @property
+    def rests(self) -> bool:
+        return True
 
     @property
     def constants(self) -> tuple[float, ...]:

@@ -75,7 +75,9 @@ class OptimizerState:
     @property
     def linear(self) -> bool:
         """Whether a step is linear in the gradients, but for clipping: then per-sample steps can be taken in blocks."""
-        return isinstance(self.optimizer, SGD) and not (self.options["l1"] or self.options["max_norm"])
+        if not isinstance(self.optimizer, SGD) or self.options["l1"] or self.options["max_norm"]:
+            return False
+        return not self.optimizer.lazy or not (self.vectors or self.options["l2"])
 
     @property
     def plain(self) -> bool:
@@ -112,6 +114,7 @@ class Step:
         self.words = words(record)
         record["prepare"], record["rule"], record["options"] = prepare, rule, state.options.ctypes.data
         record["constants"], record["numbers"] = self._constants.ctypes.data, self._numbers.ctypes.data
+        record["rests"], record["lazy"] = optimizer.rests, optimizer.lazy
         record["dropout"] = dropout
         record["kept"] = self._kept.ctypes.data
 

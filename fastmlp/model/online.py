@@ -13,7 +13,7 @@ from ..engine.shortcuts import LearnFew
 from ..engine.steps import OptimizerState
 from ..engine.team import LONG
 from ..optimizers import LBFGS, Optimizer, get_optimizer
-from .data import check_samples, counted_rows, plain_targets
+from .data import check_lazy, check_samples, counted_rows, plain_targets
 from .divergence import remedy
 from .history import DivergenceError, History
 
@@ -47,6 +47,7 @@ class Online:
         if isinstance(new, LBFGS):
             raise ValueError("optimizer is lbfgs, which needs all samples at once; use fastmlp.train")
         samples = check_samples(x, y, network.spec, network.dtype, sample_weight)
+        check_lazy(new, samples.x)
         if new != self._state.optimizer:
             self._begin(new)
         self._last_given = optimizer
@@ -61,6 +62,8 @@ class Online:
     def _fit_few(self, x: Any, y: Any, lr: Any, batch: Any) -> dict[str, float] | None:
         """`fit` where all is as it mostly is: few samples, that make one step. None, and nothing done, where not."""
         network = self._network
+        if self._state.optimizer.lazy:
+            return None
         if not (self._is_short and network._are_few(x) and type(lr) is float and 0 < lr < math.inf):
             return None
         n = len(x)
