@@ -87,6 +87,37 @@ def test_same_bits_for_any_number_of_threads_that_share_blocks(monkeypatch, opti
     assert sizes.count(2) >= 3 and max(sizes) == 3
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"optimizer": SGD(momentum=0.9), "l2": 1e-3},
+        {"optimizer": SGD(momentum=0.9, lazy=True), "l2": 1e-3, "clip_norm": 0.1},
+        {"optimizer": "adagrad", "clip_norm": 0.1},
+        {"optimizer": Adam(lazy=True), "max_norm": 1.0},
+    ],
+    ids=["sgd", "momentum, l2", "lazy momentum, l2, clipping", "adagrad, clipping", "lazy adam, max_norm"],
+)
+@pytest.mark.parametrize("widths", [(900, 256, 96, 10), (900, 250, 7)], ids=str)
+def test_same_bits_for_any_number_of_threads_that_take_sparse_rows(monkeypatch, options, widths):
+    """Each row with its own columns: in batches whose blocks are shared, and in those whose parts are; the largest is
+    spread over several calls."""
+    monkeypatch.setattr("fastmlp.engine.epochs._LARGE", 1000)
+    sizes = _teams_together(monkeypatch)
+    rng = np.random.default_rng(0)
+    x = scipy.sparse.random_array((1200, widths[0]), density=0.02, format="csr", rng=rng)
+    y = rng.integers(0, widths[-1], len(x.indptr) - 1)
+    spec = [{"n": widths[0], "act": None}, *({"n": n, "act": "tanh"} for n in widths[1:-1])]
+    spec.append({"n": widths[-1], "act": "softmax"})
+    for batch in (64, 90, 500, 1200):
+        runs = [
+            fastmlp.train(x, y, spec, seed=0, epochs=2, batch_size=batch, n_threads=n_threads, **options)
+            for n_threads in (1, 2, 3)
+        ]
+        assert runs[0] == runs[1] == runs[2]
+    assert sizes.count(2) >= 2 and max(sizes) == 3
+
+
 @pytest.mark.parametrize("n_threads", [1, 2])
 def test_blocks_are_shared_of_a_full_gradient(monkeypatch, n_threads):
     sizes = _teams_together(monkeypatch)
