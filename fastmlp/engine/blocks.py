@@ -63,7 +63,10 @@ def taken_by_row(x: Any) -> bool:
     """Whether the first layer takes the rows of x one by one, each with its own columns: where x is sparse and the mean
     row has values in less than a 16th of the columns.
 
-    Of rows that are taken together all take the columns of each.
+    Of rows that are taken together all take the columns of each. Microseconds a sample one by one and together, of
+    784-100-10 with 3, 6 and 12 % of values at random: predict 0.39 and 1.50, 0.65 and 1.87, 1.08 and 1.95; batches of
+    32 1.2 and 2.7, 1.7 and 3.6, 2.7 and 4.4; per-sample SGD 1.3 and 2.0, 1.9 and 3.1, 2.9 and 4.5. Rows of real data
+    share more columns than random ones, so that the limit is at half of that.
     """
     return isinstance(x, SparseRows) and _DENSE_ENOUGH * x.n_values < len(x) * x.shape[1]
 
