@@ -81,7 +81,7 @@ def microseconds(
         fastmlp.train(x, y, model, epochs=1, lr=1e-3, progress=False, **options)
         best = min(best, clock() - before)
         epochs += 1
-    return short(1e6 * best / len(x))
+    return short(1e6 * best / len(y))
 
 
 def microseconds_a_call(call: Callable[[], Any]) -> float:
