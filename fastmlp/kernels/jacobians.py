@@ -287,7 +287,8 @@ def _jacobian(real):
             n_columns = read_inputs(job, first, samples)
             if call.checked and not all_finite(job, samples, real):
                 return 1.0
-            first_forward(job, first, 0, samples, n_columns, 0, 0, real)
+            layer = layer_at(job, 0)
+            first_forward(job, first, 0, samples, n_columns, layer.w, layer.w_row, real)
             if told_to_stop(job):
                 return 1.0
             activate_layers(job, 0, samples, 0, True, True, real)

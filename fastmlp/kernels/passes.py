@@ -108,18 +108,19 @@ def products(job, layer, distance, start, target, first, rows, columns, index, d
 
 @kernel_function
 def first_forward(job, start, first, rows, n_columns, w, w_row, real):
-    """z = x w + b in the first layer. Where n_columns is -1, each row of x is read first, and the weights' rows are
-    those at address ``w``, which are w_row bytes apart and may have no padding.
+    """z = x w + b in the first layer. Where n_columns is -1, each row of x is read first.
 
-    ``start`` is the number in the call of the block's first sample.
+    ``start`` is the number in the call of the block's first sample. The weights are those at address ``w``, in rows
+    that are w_row bytes apart; of a single row of x, or of rows that are read here, these may have no padding.
     """
     layer, workspace = layer_at(job, 0), job.workspace
     z, vectors = layer.z + first * layer.out_row, layer.out_row // VECTOR_BYTES
-    if n_columns >= 0:
+    if n_columns >= 0 and w == layer.w:
         products(job, layer, 0, layer.b, z, first, rows, all_columns(layer), workspace.index, n_columns, real)
         return
     for r in range(rows):
-        found, row = read_inputs(job, start + first + r, 1), z + r * layer.out_row
+        row = z + r * layer.out_row
+        found = n_columns if n_columns >= 0 else read_inputs(job, start + first + r, 1)
         call_kernel(
             "weighted_rows", job.linear.weighted_rows,
             (found, layer.input, workspace.identity, w, w_row, workspace.index, layer.b, row, vectors),

@@ -55,6 +55,11 @@ def test_what_does_not_train_equals_the_reference(network):
     weights, biases = model.unflatten(slopes)
     for ours, theirs in zip([*weights, *biases], [*dws, *dbs], strict=True):
         np.testing.assert_allclose(ours, theirs if ours.any() else 0, rtol=1e-10, atol=1e-12)
+    for n in (1, 2, 65):  # a block of one row, and one whose last block is of one
+        part = np.arange(n) + 7
+        np.testing.assert_allclose(model.predict(x[part]), outputs[part], rtol=1e-10, atol=1e-12)
+        jacobian = model.jacobian(x[part[:3]])
+        np.testing.assert_allclose(jacobian, model.jacobian(x[part[:3]].toarray()), rtol=1e-10, atol=1e-12)
     many = scipy.sparse.vstack([x] * 8).tocsr()
     np.testing.assert_array_equal(model.predict(many, n_threads=2), model.predict(many))
     many_params = np.stack([model.params, 2 * model.params])
