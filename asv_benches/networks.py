@@ -15,6 +15,7 @@ from inspect import signature
 from typing import Any
 
 import numpy as np
+import scipy.sparse
 
 import fastmlp
 
@@ -33,6 +34,14 @@ def samples(size: str, n: int, dtype: str = "float32") -> tuple[np.ndarray, np.n
     n_in, *_, n_out = (int(width) for width in size.split("-"))
     rng = np.random.default_rng(0)
     return rng.uniform(0, 1, (n, n_in)).astype(dtype), rng.integers(0, n_out, n)
+
+
+def sparse_samples(size: str, n: int, density: float) -> tuple[Any, np.ndarray]:
+    """Random CSR rows of float32 and classes."""
+    n_in, *_, n_out = (int(width) for width in size.split("-"))
+    rng = np.random.default_rng(0)
+    x = scipy.sparse.random_array((n, n_in), density=density, format="csr", dtype=np.float32, rng=rng)
+    return x, rng.integers(0, n_out, n)
 
 
 def require(name: str) -> None:
@@ -72,7 +81,7 @@ def microseconds(
         fastmlp.train(x, y, model, epochs=1, lr=1e-3, progress=False, **options)
         best = min(best, clock() - before)
         epochs += 1
-    return short(1e6 * best / len(x))
+    return short(1e6 * best / len(y))
 
 
 def microseconds_a_call(call: Callable[[], Any]) -> float:

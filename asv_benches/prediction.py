@@ -6,7 +6,7 @@ import numpy as np
 
 import fastmlp
 
-from .networks import microseconds_a_call, network, samples, short
+from .networks import microseconds_a_call, network, samples, short, sparse_samples
 
 
 class Prediction:
@@ -21,6 +21,23 @@ class Prediction:
         self.model.predict(self.x)
 
     def track_microseconds(self, size: str, rows: int) -> float:
+        return microseconds_a_call(lambda: self.model.predict(self.x))
+
+    track_microseconds.unit = "µs a call"  # type: ignore[attr-defined]
+
+
+class SparsePrediction:
+    """A call of predict on CSR rows, 20000-100-10."""
+
+    params = ([0.01, 0.002], [1, 1000])
+    param_names = ("density", "rows")
+
+    def setup(self, density: float, rows: int) -> None:
+        self.x, _ = sparse_samples("20000-100-10", rows, density)
+        self.model = fastmlp.MLP(network("20000-100-10"), seed=0)
+        self.model.predict(self.x)
+
+    def track_microseconds(self, density: float, rows: int) -> float:
         return microseconds_a_call(lambda: self.model.predict(self.x))
 
     track_microseconds.unit = "µs a call"  # type: ignore[attr-defined]

@@ -6,7 +6,7 @@ from time import perf_counter
 
 import fastmlp
 
-from .networks import SIZES, microseconds, network, require, require_option, samples, short
+from .networks import SIZES, microseconds, network, require, require_option, samples, short, sparse_samples
 
 
 class Training:
@@ -40,6 +40,30 @@ class Optimizers:
         fastmlp.train(self.x[:64], self.y[:64], self.model, epochs=1, batch_size=batch, optimizer=self.optimizer)
 
     def track_microseconds(self, optimizer: str, batch: int) -> float:
+        return microseconds(self.x, self.y, self.model, batch_size=batch, optimizer=self.optimizer)
+
+    track_microseconds.unit = "µs a sample"  # type: ignore[attr-defined]
+
+
+class Sparse:
+    """Microseconds a sample of 20000-100-10 on CSR rows, by density, optimiser and batch."""
+
+    params = ([0.01, 0.002], ["sgd", "momentum", "adam", "lazy adam"], [1, 32, 200])
+    param_names = ("density", "optimizer", "batch")
+
+    def setup(self, density: float, optimizer: str, batch: int) -> None:
+        require("optimizers")
+        n = 2000 if batch > 1 or optimizer == "sgd" else 100
+        self.x, self.y = sparse_samples("20000-100-10", n, density)
+        self.model = fastmlp.MLP(network("20000-100-10"), seed=0)
+        self.optimizer = fastmlp.optimizers.SGD(momentum=0.9) if optimizer == "momentum" else optimizer
+        if optimizer == "lazy adam":
+            if not hasattr(fastmlp.optimizers.Adam(), "lazy"):
+                raise NotImplementedError
+            self.optimizer = fastmlp.optimizers.Adam(lazy=True)
+        fastmlp.train(self.x, self.y, self.model, epochs=1, batch_size=batch, optimizer=self.optimizer)
+
+    def track_microseconds(self, density: float, optimizer: str, batch: int) -> float:
         return microseconds(self.x, self.y, self.model, batch_size=batch, optimizer=self.optimizer)
 
     track_microseconds.unit = "µs a sample"  # type: ignore[attr-defined]

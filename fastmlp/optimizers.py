@@ -3,8 +3,13 @@
 As in activations.py, the kernels compile these very formulas (kernels/steps.py), written with NumPy's ufuncs and floats
 only. ``rule(w, g, states, numbers)`` is what happens to one parameter w with gradient g: it returns w and its states as
 they are then. ``prepare(lr, t, constants)`` makes the numbers that all parameters share in step t, counted from 1.
-There may be any number of states, which begin at zero, of constants, and of numbers. LBFGS alone has no rule for single
-parameters: engine/lbfgs.py runs it.
+There may be any number of states, which begin at zero, of constants, and of numbers.
+
+LBFGS alone has no rule for single parameters: engine/lbfgs.py runs it.
+
+Where x is sparse, most of a batch's gradient is zero. Optimisers that rest there (`Optimizer.rests`) skip the weights
+of inputs that are zero in the whole batch; a ``lazy`` one does so too, although it would move them: TensorFlow Addons
+call that LazyAdam, PyTorch SparseAdam, and MXNet lazy_update.
 
 Sources: momentum, Polyak 1964; Nesterov momentum, Sutskever et al. 2013; Adam, Kingma and Ba 2015; AdamW, Loshchilov
 and Hutter 2019; AMSGrad, Reddi, Kale and Kumar 2018; NAdam, Dozat 2016; Lion, Chen et al. 2023, algorithm 2; RMSprop,
@@ -14,7 +19,7 @@ Nocedal and Zhu 1995, as SciPy has it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -43,16 +48,28 @@ class Optimizer:
     name: ClassVar[str]
     prepare: ClassVar[Any]
     rule: ClassVar[Any] = None
+    lazy: bool = False
 
     def __new__(cls, *args: Any, **settings: Any) -> Optimizer:
         names = [setting.name for setting in fields(cls)] if is_dataclass(cls) else settings
         check_options(settings, names, f"{cls.__name__}()", _OF_TRAIN)
         return super().__new__(cls)
 
+    def __repr__(self) -> str:
+        """The settings, but ``lazy`` only where it is true: checkpoints compare this, and older ones do not have it."""
+        names: list[str] = [setting.name for setting in fields(self)] if is_dataclass(self) else []
+        settings = [f"{name}={getattr(self, name)!r}" for name in names if name != "lazy" or self.lazy]
+        return f"{type(self).__name__}({', '.join(settings)})"
+
     @property
     def states(self) -> int:
         """The number of vectors, shaped like the parameters, that it keeps."""
         raise NotImplementedError
+
+    @property
+    def rests(self) -> bool:
+        """Whether a gradient of zero changes nothing, neither a parameter nor what is kept of it, but for penalties."""
+        return False
 
     @property
     def constants(self) -> tuple[float, ...]:
@@ -71,7 +88,7 @@ def _sgd(w, g, states, numbers):
     return w - lr * (of_g * g + of_v * v), (v,)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SGD(Optimizer):
     """Stochastic gradient descent: v = momentum · v + g, w -= lr · v; with Nesterov w -= lr · (g + momentum · v).
 
@@ -79,6 +96,10 @@ class SGD(Optimizer):
     ----------
     momentum : float, in [0, 1)
     nesterov : bool
+    lazy : bool
+        For sparse x only: weights of inputs that are zero in all samples of a batch stay as they are, and so does what
+        is kept of them. Then a step takes time for the values of the batch, not for all weights, but it is another
+        one: nothing decays, and no penalty counts, in the batches that a weight sits out.
 
     Examples
     --------
@@ -89,6 +110,7 @@ class SGD(Optimizer):
 
     momentum: float = 0.0
     nesterov: bool = False
+    lazy: bool = field(default=False, kw_only=True)
 
     name = "sgd"
     prepare = staticmethod(_prepare_sgd)
@@ -97,12 +119,17 @@ class SGD(Optimizer):
     def __post_init__(self) -> None:
         check_number(self.momentum, "momentum", 0.0, 1.0)
         check_flag(self.nesterov, "nesterov")
+        check_flag(self.lazy, "lazy")
         if self.nesterov and not self.momentum:
             raise ValueError("nesterov needs a momentum above 0")
 
     @property
     def states(self) -> int:
         return 1 if self.momentum else 0
+
+    @property
+    def rests(self) -> bool:
+        return not self.momentum
 
     @property
     def constants(self) -> tuple[float, ...]:
@@ -129,7 +156,7 @@ def _adam(w, g, states, numbers):
     return keep * w - rate * m / (unbias * np.sqrt(v) + eps), (m, v)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Adam(Optimizer):
     """Adam: steps scaled by running means of the gradient and of its square.
 
@@ -139,10 +166,15 @@ class Adam(Optimizer):
         Decay of the two means.
     eps : float
         Added to the denominator.
+    lazy : bool
+        For sparse x only: weights of inputs that are zero in all samples of a batch stay as they are, and so does what
+        is kept of them. Then a step takes time for the values of the batch, not for all weights, but it is another
+        one: nothing decays, and no penalty counts, in the batches that a weight sits out.
     """
 
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
+    lazy: bool = field(default=False, kw_only=True)
 
     name = "adam"
     states = 2
@@ -152,6 +184,7 @@ class Adam(Optimizer):
     def __post_init__(self) -> None:
         _check_betas(self.betas)
         check_number(self.eps, "eps", 0.0)
+        check_flag(self.lazy, "lazy")
 
     @property
     def constants(self) -> tuple[float, ...]:
@@ -164,7 +197,7 @@ def _prepare_adam_hat(lr, t, constants):
     return lr / _total_weight(beta1, t), unbias, beta1, beta2, unbias * eps, 1.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class AdamHat(Adam):
     """Adam with the ε̂ of Kingma and Ba, end of section 2, as Keras, TensorFlow and scikit-learn compute it.
 
@@ -175,14 +208,15 @@ class AdamHat(Adam):
     ----------
     betas : pair of float, in [0, 1)
     eps : float
-        Both as in `Adam`.
+    lazy : bool
+        All as in `Adam`.
     """
 
     name = "adam_hat"
     prepare = staticmethod(_prepare_adam_hat)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class AdamW(Adam):
     """Adam with decoupled decay: every step first multiplies the parameters by 1 - lr · weight_decay.
 
@@ -190,7 +224,8 @@ class AdamW(Adam):
     ----------
     betas : pair of float, in [0, 1)
     eps : float
-        Both as in `Adam`.
+    lazy : bool
+        All as in `Adam`.
     weight_decay : float
     """
 
@@ -216,7 +251,7 @@ def _amsgrad(w, g, states, numbers):
     return w - rate * m / (unbias * np.sqrt(largest) + eps), (m, v, largest)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class AMSGrad(Adam):
     """AMSGrad: Adam whose steps are scaled by the largest mean square so far, so that its rates never grow again.
 
@@ -224,7 +259,8 @@ class AMSGrad(Adam):
     ----------
     betas : pair of float, in [0, 1)
     eps : float
-        Both as in `Adam`.
+    lazy : bool
+        All as in `Adam`.
     """
 
     name = "amsgrad"
@@ -250,7 +286,7 @@ def _nadam(w, g, states, numbers):
     return w - lr * ahead / (unbias * np.sqrt(v) + eps), (m, v, 1.0 - product)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class NAdam(Adam):
     """NAdam: Adam with Nesterov momentum, which grows from step to step.
 
@@ -258,7 +294,8 @@ class NAdam(Adam):
     ----------
     betas : pair of float, in [0, 1)
     eps : float
-        Both as in `Adam`.
+    lazy : bool
+        All as in `Adam`.
     momentum_decay : float
         The momentum of step t is betas[0] · (1 - ½ · 0.96^(t · momentum_decay)).
     """
@@ -291,7 +328,7 @@ def _lion(w, g, states, numbers):
     return keep * w - step, (beta2 * m + (1.0 - beta2) * g,)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Lion(Optimizer):
     """Lion: steps of one length, lr, by the sign of a running mean of the gradient. It wants a tenth of Adam's lr.
 
@@ -301,10 +338,13 @@ class Lion(Optimizer):
         How the mean is weighed against the gradient in a step, and its decay from step to step.
     weight_decay : float
         Every step first multiplies the parameters by 1 - lr · weight_decay.
+    lazy : bool
+        As in `Adam`.
     """
 
     betas: tuple[float, float] = (0.9, 0.99)
     weight_decay: float = 0.0
+    lazy: bool = field(default=False, kw_only=True)
 
     name = "lion"
     states = 1
@@ -314,6 +354,7 @@ class Lion(Optimizer):
     def __post_init__(self) -> None:
         _check_betas(self.betas)
         check_number(self.weight_decay, "weight_decay", 0.0)
+        check_flag(self.lazy, "lazy")
 
     @property
     def constants(self) -> tuple[float, ...]:
@@ -332,7 +373,7 @@ def _rmsprop(w, g, states, numbers):
     return w - lr * g / (np.sqrt(v) + eps), (v,)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RMSprop(Optimizer):
     """RMSprop: steps scaled by a running mean of the gradient's square.
 
@@ -342,10 +383,13 @@ class RMSprop(Optimizer):
         Decay of the mean.
     eps : float
         Added to the denominator.
+    lazy : bool
+        As in `Adam`.
     """
 
     alpha: float = 0.99
     eps: float = 1e-8
+    lazy: bool = field(default=False, kw_only=True)
 
     name = "rmsprop"
     states = 1
@@ -355,6 +399,7 @@ class RMSprop(Optimizer):
     def __post_init__(self) -> None:
         check_number(self.alpha, "alpha", 0.0, 1.0)
         check_number(self.eps, "eps", 0.0)
+        check_flag(self.lazy, "lazy")
 
     @property
     def constants(self) -> tuple[float, ...]:
@@ -373,7 +418,7 @@ def _adagrad(w, g, states, numbers):
     return w - lr * g / (np.sqrt(total) + eps), (total,)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Adagrad(Optimizer):
     """Adagrad: steps scaled by the sum of the gradient's squares so far.
 
@@ -398,11 +443,15 @@ class Adagrad(Optimizer):
         check_number(self.eps, "eps", 0.0)
 
     @property
+    def rests(self) -> bool:
+        return True
+
+    @property
     def constants(self) -> tuple[float, ...]:
         return self.lr_decay, self.eps
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LBFGS(Optimizer):
     """L-BFGS, a quasi-Newton method: all samples at once, the length of each step found by a line search, so no lr.
 

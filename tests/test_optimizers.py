@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy.sparse
 
 import fastmlp
 from fastmlp import reference
@@ -64,6 +65,17 @@ def rule(optimizer, w, g, state, t, lr=LR):
         w -= lr / (1 + (t - 1) * optimizer.lr_decay) * g / (np.sqrt(total) + optimizer.eps)
 
 
+def lazy_rule(optimizer, w, g, state, t, inputs):
+    """`rule` for the columns of w that are those of some inputs; all else, of w and of its state, stays."""
+    part = {name: whole[:, inputs] for name, whole in state.items()}
+    columns = w[:, inputs]
+    rule(optimizer, columns, g[:, inputs], part, t)
+    w[:, inputs] = columns
+    for name, value in part.items():
+        whole = state.setdefault(name, np.full(w.shape, float(name == "product")))
+        whole[:, inputs] = value
+
+
 def train(model, x, y, optimizer, batch_size, epochs=1, l1=0.0, l2=0.0, clip_norm=np.inf, max_norm=np.inf):
     """Weights and biases after training from the model's, samples in their order."""
     weights, biases = [w.copy() for w in model.weights], [b.copy() for b in model.biases]
@@ -76,8 +88,12 @@ def train(model, x, y, optimizer, batch_size, epochs=1, l1=0.0, l2=0.0, clip_nor
             norm = np.sqrt(sum(np.sum(g**2) for g in dws + dbs))
             factor = min(1, clip_norm / norm)
             t += 1
-            for w, dw, state in zip(weights, dws, states, strict=False):
-                rule(optimizer, w, factor * dw + l2 * w + l1 * np.sign(w), state, t)
+            for i, (w, dw, state) in enumerate(zip(weights, dws, states, strict=False)):
+                slope = factor * dw + l2 * w + l1 * np.sign(w)
+                if optimizer.lazy and i == 0:
+                    lazy_rule(optimizer, w, slope, state, t, np.flatnonzero(np.any(x[part] != 0, axis=0)))
+                else:
+                    rule(optimizer, w, slope, state, t)
                 w *= np.minimum(1, max_norm / np.linalg.norm(w, axis=1, keepdims=True))
             for b, db, state in zip(biases, dbs, states[len(weights) :], strict=True):
                 rule(optimizer, b, factor * db, state, t)
@@ -157,7 +173,7 @@ def test_pytorch_agrees(optimizer, batch_size):
     model = fastmlp.MLP(NETWORKS["on a copy"], seed=1, dtype="float64")
     kind = {AMSGrad: "Adam"}.get(type(optimizer), type(optimizer).__name__)
     weights, biases = ([torch.tensor(p, requires_grad=True) for p in ps] for ps in (model.weights, model.biases))
-    settings = {name: getattr(optimizer, name) for name in optimizer.__dataclass_fields__}
+    settings = {name: getattr(optimizer, name) for name in optimizer.__dataclass_fields__ if name != "lazy"}
     settings |= {"amsgrad": True} if isinstance(optimizer, AMSGrad) else {}
     theirs = getattr(torch.optim, kind)([*weights, *biases], lr=LR, **settings)
     inputs, targets = torch.tensor(x), torch.tensor(y)
@@ -172,6 +188,80 @@ def test_pytorch_agrees(optimizer, batch_size):
     fastmlp.train(x, y, model, lr=LR, epochs=1, batch_size=batch_size, optimizer=optimizer, shuffle=False)
     for ours, tensor in zip([*model.weights, *model.biases], [*weights, *biases], strict=True):
         np.testing.assert_allclose(ours, tensor.detach().numpy(), rtol=1e-7, atol=1e-9)
+
+
+LAZY = [
+    SGD(momentum=0.9, lazy=True), SGD(momentum=0.9, nesterov=True, lazy=True), SGD(lazy=True), Adam(lazy=True),
+    AdamHat(eps=1e-3, lazy=True), AdamW(lazy=True), AMSGrad(lazy=True), NAdam(lazy=True),
+    Lion(weight_decay=0.3, lazy=True), RMSprop(lazy=True),
+]  # fmt: skip
+
+
+def compare_sparse(network, optimizer, batch_size, density=0.03, n_in=200, **options):
+    """Training on CSR rows against the textbook on the dense ones; explicit zeros and columns that stand twice count as
+    the numbers that they make."""
+    spec = [{"n": n_in, "act": None, "scale": np.linspace(0.5, 2, n_in)}, *NETWORKS[network][1:]]
+    rng = np.random.default_rng(5)
+    n = 90
+    x = rng.normal(size=(n, n_in)) * (rng.random((n, n_in)) < density)
+    y = rng.integers(0, 3, n) if spec[-1]["act"] == "softmax" else rng.normal(size=(n, spec[-1]["n"]))
+    coordinates = scipy.sparse.coo_array(x)
+    rows, columns, values = *coordinates.coords, coordinates.data
+    rows, columns = np.append(rows, [3, 3, 3, 8]), np.append(columns, [5, 5, 7, 9])  # a sum of two that is zero, zeros
+    values = np.append(values, [0.7, -0.7, 0.0, 0.0])
+    places = np.argsort(rows, kind="stable")
+    indptr = np.searchsorted(rows[places], np.arange(n + 1))
+    sparse = scipy.sparse.csr_array((values[places], columns[places], indptr), shape=x.shape)
+    np.testing.assert_array_equal(sparse.toarray(), x)
+    model = fastmlp.MLP(spec, seed=1, dtype="float64")
+    wanted = train(model, x, reference.targets(model.spec, y), optimizer, batch_size, 2, **options)
+    trained = []
+    for n_threads in (1, 2, 3):
+        trained.append(model.copy())
+        fastmlp.train(
+            sparse, y, trained[-1], lr=LR, epochs=2, batch_size=batch_size, optimizer=optimizer, shuffle=False,
+            n_threads=n_threads, **options,
+        )  # fmt: skip
+        np.testing.assert_array_equal(trained[-1].params, trained[0].params)
+    for ours, theirs in zip([*trained[0].weights, *trained[0].biases], wanted, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("batch_size", [1, 10, 70])
+@pytest.mark.parametrize("optimizer", [*OPTIMIZERS, *LAZY], ids=str)
+def test_steps_on_sparse_rows(optimizer, batch_size):
+    for network in NETWORKS:
+        compare_sparse(network, optimizer, batch_size)
+
+
+@pytest.mark.parametrize("batch_size", [1, 10])
+@pytest.mark.parametrize("options", [{"l1": L1}, {"l2": L2}, {"clip_norm": 0.3}, {"max_norm": 1.1}], ids=str)
+@pytest.mark.parametrize("optimizer", [SGD(), Adagrad(), LAZY[0], LAZY[2], Adam(lazy=True)], ids=str)
+def test_penalties_and_limits_on_sparse_rows(optimizer, options, batch_size):
+    for network in NETWORKS:
+        compare_sparse(network, optimizer, batch_size, **options)
+
+
+def test_lazy_steps_of_rows_that_are_hardly_sparse():
+    """How many values there are changes how x is read, but not what a lazy step is."""
+    for batch_size in (1, 10):
+        compare_sparse("on a copy", Adam(lazy=True), batch_size, density=0.3)
+
+
+def test_lazy_steps_are_refused_where_x_is_dense():
+    x, y = np.eye(4), np.arange(4) % 2
+    spec = [{"n": 4, "act": None}, {"n": 2, "act": "softmax"}]
+    model = fastmlp.MLP(spec, seed=0)
+    for learn in (fastmlp.train, lambda x, y, spec, optimizer: model.partial_fit(x, y, optimizer=optimizer)):
+        with pytest.raises(ValueError, match=r"Adam\(.*lazy=True\), whose lazy steps are for sparse x.* lazy=False"):
+            learn(x, y, spec, optimizer=Adam(lazy=True))
+    model.partial_fit(scipy.sparse.csr_array(x), y, optimizer=Adam(lazy=True))
+    before = model.params.copy()
+    with pytest.raises(ValueError, match="lazy steps are for sparse x"):
+        model.partial_fit(x, y)
+    np.testing.assert_array_equal(model.params, before)
+    with pytest.raises(TypeError, match="lazy must be True or False"):
+        Adam(lazy=1)
 
 
 def test_names_and_errors():

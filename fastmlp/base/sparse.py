@@ -45,10 +45,15 @@ class SparseRows:
     def __len__(self) -> int:
         return self.shape[0]
 
+    @property
+    def n_values(self) -> int:
+        """How many values are stored in all rows."""
+        return int(self.indptr[-1])
+
     def toarray(self) -> np.ndarray:
         """The dense matrix, of this shape and the dtype of ``data``."""
         dense = np.zeros(self.shape, self.data.dtype)
-        n_values = int(self.indptr[-1])
+        n_values = self.n_values
         rows = np.repeat(np.arange(len(self)), np.diff(self.indptr))
         np.add.at(dense, (rows, self.indices[:n_values]), self.data[:n_values])
         return dense

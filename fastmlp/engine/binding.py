@@ -19,7 +19,7 @@ from ..kernels.layout import DATA, LINEAR, Place, aligned
 from ..losses import Loss
 from ..optimizers import Optimizer
 from ..spec import Affine, Spec
-from .blocks import wide_block
+from .blocks import taken_by_row, wide_block
 from .call import KernelCall
 from .memory import Functions, Parameters, Workspace, fields, record_of, words
 
@@ -93,12 +93,21 @@ class Binding:
         self._loss = words(loss)
 
     def view(
-        self, x: np.ndarray | SparseRows, y: np.ndarray | None = None, weights: np.ndarray | None = None
+        self,
+        x: np.ndarray | SparseRows,
+        y: np.ndarray | None = None,
+        weights: np.ndarray | None = None,
+        *,
+        by_row: bool = False,
     ) -> DataView:
-        """Describe checked x and y (model/data.py) and contiguous float64 weights to the kernels. Nothing is copied."""
+        """Describe checked x and y (model/data.py) and contiguous float64 weights to the kernels. Nothing is copied.
+
+        With ``by_row`` the rows of a sparse x are taken one by one, however many values they have.
+        """
         data = self._loss.copy()
         record = record_of(data, DATA)
         self._describe_x(record, x)
+        record["x_by_row"] = taken_by_row(x) or (by_row and isinstance(x, SparseRows))
         if y is not None:
             self._describe_y(record, y)
         if weights is not None:

@@ -16,7 +16,7 @@ from ..kernels.layout import NUMBERS
 from ..metrics import MetricFunction
 from . import blocks
 from .binding import Binding, DataView, reader_of
-from .blocks import BLOCK, Modes, part_of_batch, sharers
+from .blocks import BLOCK, Modes, part_of_batch, sharers, taken_by_row
 from .call import KernelCall, TimeSlices
 from .network import Network, named_values
 from .steps import OptimizerState, Step
@@ -37,9 +37,9 @@ class Samples:
     y: np.ndarray
     weights: np.ndarray | None = None
 
-    def view(self, binding: Binding) -> DataView:
-        """Describe them to the kernels."""
-        return binding.view(self.x, self.y, self.weights)
+    def view(self, binding: Binding, *, by_row: bool = False) -> DataView:
+        """Describe them to the kernels, as `Binding.view` does."""
+        return binding.view(self.x, self.y, self.weights, by_row=by_row)
 
     def weight(self, rows: np.ndarray) -> float:
         """The weight of these rows together."""
@@ -118,7 +118,7 @@ class EpochRunner:
         self._finite[...] = network.params
         outputs = np.empty((len(order), network.spec.n_out), network.dtype) if self._metrics else None
         kernel, call = self._call(order, lr, key, outputs)
-        step = self._block if self._by_sample else self._batch
+        step = self._together if self._by_sample else self._batch
         at_once = self._team.n_threads * self._part
         for start, count, begins, ends in _slices_of_batches(self._slices, len(order), step, at_once):
             call.mark(begins, ends)
@@ -181,16 +181,18 @@ class EpochRunner:
         self._step.set_key(key)
         kernel = self._kernel
         if kernel == "samples_with_memory":
-            modes = Modes(self._state.optimizer, lr, self._state.l2, self._block)
+            modes = Modes(self._state.optimizer, lr, self._state.l2, self._together)
             self._step.set_modes(modes)
             kernel = kernel if modes.apart else "batches"
         return kernel, KernelCall(
-            order, self._block, lr, batch=self._batch, part=self._part, outputs=outputs, step=self._step
+            order, self._together, lr, batch=self._batch, part=self._part, outputs=outputs, step=self._step
         )
 
     def take(self, samples: Samples) -> None:
         """Train on these from now on."""
-        self._samples, self._view = samples, samples.view(self._network._engine.binding)
+        self._samples = samples
+        self._view = samples.view(self._network._engine.binding, by_row=self._state.optimizer.lazy)
+        self._together = 1 if self._by_sample and taken_by_row(samples.x) else self._block
 
     def __enter__(self) -> EpochRunner:
         return self

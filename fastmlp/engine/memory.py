@@ -148,18 +148,19 @@ class Workspace:
         sizes += [block * row[n] for n in matrices]
         n_params = sum(place.n_out * (place.n_in + place.has_biases) for place in places)
         scores = block * TOTALS.itemsize // 8 if n_params >= GROUPED and not leader else 0
-        lists = [n_in + _MORE, n_in, max(block, *row), scores, *(place.n_in + _MORE for place in places[1:])]
+        lists = [n_in + _MORE, n_in, n_in, n_in, max(block, *row), scores]
+        lists += [place.n_in + _MORE for place in places[1:]]
         self._sizes_of_buffer = block * row[n_in] * item, 8 * lists[0], n_gram * gram_row * item
         self._dtype = dtype
         self._memory, addresses, _ = carved([*(size * item for size in sizes), *(8 * size for size in lists)])
         zeros, ones, targets, gram, x, *rows = addresses[: len(sizes)]
-        index, slots, identity, score, *alive = addresses[len(sizes) :]
+        index, slots, met, is_met, identity, score, *alive = addresses[len(sizes) :]
         self._rows: Sequence[int] = leader._rows if leader else rows
         self._score: int = leader._score if leader else score if scores else 0
         self.buffers = np.array([(x, index, gram)], BUFFER)
         numbers_at(self._memory, ones, (square,), dtype)[:] = 1
         numbers_at(self._memory, slots, (n_in,), np.int64)[:] = -1
-        numbers_at(self._memory, identity, (lists[2],), np.int64)[:] = np.arange(lists[2])
+        numbers_at(self._memory, identity, (lists[4],), np.int64)[:] = np.arange(lists[4])
         self._parameters = parameters
         self.layers = np.array(
             _layer_fields(places, parameters, functions, item, row, zeros, x, self._rows, [0, *alive]), LAYER
@@ -182,6 +183,9 @@ class Workspace:
             index=index,
             identity=identity,
             slots=slots,
+            met=met,
+            n_met=0,
+            is_met=is_met,
             zeros=zeros,
             ones=ones,
             gram=gram,

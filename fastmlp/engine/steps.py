@@ -75,7 +75,9 @@ class OptimizerState:
     @property
     def linear(self) -> bool:
         """Whether a step is linear in the gradients, but for clipping: then per-sample steps can be taken in blocks."""
-        return isinstance(self.optimizer, SGD) and not (self.options["l1"] or self.options["max_norm"])
+        if not isinstance(self.optimizer, SGD) or self.options["l1"] or self.options["max_norm"]:
+            return False
+        return not self.optimizer.lazy or not (self.vectors or self.options["l2"])
 
     @property
     def plain(self) -> bool:
@@ -115,6 +117,8 @@ class Step:
             options=state.options.ctypes.data,
             constants=self._constants.ctypes.data,
             numbers=self._numbers.ctypes.data,
+            rests=optimizer.rests,
+            lazy=optimizer.lazy,
             modes=0,
             dropout=dropout,
             kept=self._kept.ctypes.data,

@@ -20,13 +20,20 @@ from .linear import SHARED_ROWS
 from .math import square_root
 from .packing import (
     add,
+    add_biases,
+    add_met,
     clear,
+    clear_met,
     layer_at,
+    met_row,
+    move,
     pack_all,
     prepare_step,
     scale_gradient,
     squares,
     step,
+    step_of_biases,
+    step_of_met,
     unpack,
     unpack_all,
 )
@@ -37,11 +44,13 @@ from .passes import (
     blocks,
     copy_outputs,
     first_forward,
+    read_block,
     read_inputs,
     read_targets,
     scale,
     score_to_delta,
     spread_inputs,
+    step_of_inputs,
     step_of_sample,
     update,
     weight_of,
@@ -102,14 +111,15 @@ def _block_deltas(job, start, rows, totals, real):
     Where the team shares the block, this is done to the member's rows.
     In a checked call the total of losses becomes NaN where a sample is not finite: an activation may hide it.
     """
-    n_columns = read_inputs(job, start, rows)
+    n_columns = read_block(job, start, rows)
     if job.call.checked and not all_finite(job, rows, real):
         totals.loss = math.nan
     read_targets(job, start, rows, real)
     begin, end = share_of_rows(job, rows)
     if begin == end:  # a short block has no rows for some members, and passes take none for one
         return n_columns
-    first_forward(job, begin, end - begin, n_columns, real)
+    layer = layer_at(job, 0)
+    first_forward(job, start, begin, end - begin, n_columns, layer.w, layer.w_row, real)
     if not told_to_stop(job):
         position, with_outputs = job.call.position + start, not job.data.loss_activates
         activate_layers(job, begin, end - begin, position, True, with_outputs, real)
@@ -186,14 +196,50 @@ def _scale_deltas(job, start, rows, rate, real):
 
 
 @inlined_source
-def _plain_step(job, rows, n_columns, real):
+def _plain_step(job, start, rows, n_columns, real):
     """Make a step of plain SGD against the gradient of the block's samples, which is never written, from their
     ``scaled``; true if parameters might not stay finite in a checked call, or when the team gives up."""
     if job.call.checked and not _stays_finite(job, rows, n_columns, real):
         return True
     for i in range(job.workspace.n_layers - 1, -1, -1):
-        update(job, i, 0, layer_at(job, i).scaled, rows, n_columns, False, real)
+        update(job, i, start, 0, layer_at(job, i).scaled, rows, n_columns, False, real)
     return wait_for_block(job)
+
+
+@inlined_source
+def _skips(job):
+    """Whether the optimiser's step leaves the weights of inputs alone that are zero in all samples of its batch."""
+    if job.step.rule == 0 or job.data.x_by_row == 0:
+        return False
+    options = record_at(job.step.options, OPTIONS)
+    return job.step.lazy != 0 or (job.step.rests != 0 and options.l1 == 0 and options.l2 == 0)
+
+
+@kernel_function
+def _meet(job, start, size, real):
+    """Add what inputs these samples have to the list of those that the batch has, which begins with the batch.
+
+    All members do so for themselves; the leader clears the gradient of those that are new, before others look at it.
+    """
+    workspace, n_in = job.workspace, layer_at(job, 0).n_in
+    met, is_met = array_at(workspace.met, n_in, np.int64), array_at(workspace.is_met, n_in, np.int64)
+    if job.call.begins:
+        for k in range(workspace.n_met):
+            is_met[met[k]] = 0
+        workspace.n_met = 0
+    n_met = workspace.n_met
+    for r in range(size):
+        found = read_inputs(job, start + r, 1)
+        index = array_at(workspace.index, found, np.int64)
+        for i in range(found):
+            if not is_met[index[i]]:
+                is_met[index[i]] = 1
+                met[n_met] = index[i]
+                n_met += 1
+    first = workspace.n_met
+    workspace.n_met = n_met
+    if job.team.member == 0:
+        clear_met(job, workspace.gradient, first, real)
 
 
 @kernel_function
@@ -203,8 +249,14 @@ def _sample_step(job, start, n_columns, rate, real):
     factor, options = 1 / _weight(job, start, 1), record_at(job.step.options, OPTIONS)
     for i in range(job.workspace.n_layers):
         layer = layer_at(job, i)
-        x = layer.input if i > 0 else spread_inputs(job, n_columns, real)
-        step_of_sample(job, layer, x, factor, real)
+        if i > 0:
+            step_of_sample(job, layer, layer.input, factor, real)
+        elif _skips(job):
+            step_of_inputs(job, n_columns, factor, real)
+        else:
+            step_of_sample(job, layer, spread_inputs(job, n_columns, real), factor, real)
+        if layer.has_biases:
+            move(job, layer.b, job.workspace.ones, layer.delta, 1, layer.n_out, False, factor)
         if options.max_norm > 0:
             _limit_norms(layer, options.max_norm, real)
     options.steps += 1
@@ -224,7 +276,7 @@ def _small_step(job, start, rows, rate, totals, real):
     if job.step.rule:
         _sample_step(job, start, n_columns, rate, real)
         return False
-    return _plain_step(job, rows, n_columns, real)
+    return _plain_step(job, start, rows, n_columns, real)
 
 
 @inlined_source
@@ -243,13 +295,16 @@ def _part_gradient(job, start, size, distance, mine, real):
         first = start + j * block
         rows = min(block, start + size - first)
         n_columns = _block_deltas(job, first, rows, mine.totals, real)
-        if j == 0 and n_columns < layer_at(job, 0).n_in:
-            clear(layer_at(job, 0), distance, team.member % sharers, sharers, real)  # for what is not written below
+        if j == 0 and n_columns < layer_at(job, 0).n_in:  # for what is not written below
+            if not _skips(job):
+                clear(layer_at(job, 0), distance, team.member % sharers, sharers, real)
+            elif distance != job.workspace.gradient:  # that is clear
+                clear_met(job, distance, 0, real)
         if _complete_block(job, first, rows, mine.totals, real) or told_to_stop(job):
             return True
         mine.weight += _weight(job, first, rows)
         for i in range(job.workspace.n_layers - 1, -1, -1):
-            update(job, i, distance, layer_at(job, i).delta, rows, n_columns, j == 0, real)
+            update(job, i, first, distance, layer_at(job, i).delta, rows, n_columns, j == 0, real)
         if wait_for_block(job):
             return True
     return False
@@ -265,6 +320,9 @@ def _add_gradient(job, start, size, totals, real):
     mine = _member_at(job, team.member)
     if call.begins:
         mine.batch_weight = 0.0
+    skips = _skips(job)
+    if skips:
+        _meet(job, start, size, real)
     for group in range(blocks(size, call.part * team.size)):
         if group > 0 and wait(job):  # others may still read my part
             return True
@@ -288,18 +346,26 @@ def _add_gradient(job, start, size, totals, real):
                 totals.right += theirs.totals.right
             if not (call.begins and group == 0 and member == 0):
                 other = their_job.team.part_gradient
+                if skips:
+                    add_met(job, workspace.gradient, other, team.member, team.size, real)
                 for i in range(workspace.n_layers):
-                    add(layer_at(job, i), workspace.gradient, other, team.member, team.size, real)
+                    if i > 0 or not skips:
+                        add(layer_at(job, i), workspace.gradient, other, team.member, team.size, real)
+                    add_biases(layer_at(job, i), workspace.gradient, other, team.member, real)
     return False
 
 
 @kernel_function
 def _squared_norm(job, real):
     """The squared norm of the whole gradient."""
-    total, gradient = 0.0, job.workspace.gradient
+    total, gradient, skips = 0.0, job.workspace.gradient, _skips(job)
+    if skips:
+        for k in range(job.workspace.n_met):
+            total += squares(met_row(job, k) + gradient, layer_at(job, 0).w_row // size_of(real), real)
     for i in range(job.workspace.n_layers):
         layer = layer_at(job, i)
-        total += squares(layer.w + gradient, layer.w_rows * layer.w_row // size_of(real), real)
+        if i > 0 or not skips:
+            total += squares(layer.w + gradient, layer.w_rows * layer.w_row // size_of(real), real)
         if layer.has_biases:
             total += squares(layer.b + gradient, layer.n_out, real)
     return total
@@ -342,8 +408,13 @@ def _step(job, real):
             return True
         norm = factor * square_root(_squared_norm(job, real))
         factor *= min(1.0, options.clip_norm / max(norm, options.clip_norm))
+    skips = _skips(job)
+    if skips:
+        step_of_met(job, team.member, team.size, factor, real)
     for i in range(n_layers):
-        step(job, layer_at(job, i), team.member, team.size, factor, real)
+        if i > 0 or not skips:
+            step(job, layer_at(job, i), team.member, team.size, factor, real)
+        step_of_biases(job, layer_at(job, i), team.member, factor)
     if wait(job):
         return True
     if team.member == 0:  # the others look at these only after the next barrier

@@ -282,7 +282,7 @@ def _jacobian(real):
         derivatives = n_in if forward else n_out
         each = min(derivatives, workspace.block // call.block)
         size = n_out * (n_in if call.by_inputs else workspace.n_params) * size_of(real)
-        pack(job, params, 0, real)
+        pack(job, params, 0, True, real)
         if not forward:
             for i in range(workspace.n_layers):
                 if _is_narrow(job, layer_at(job, i), real):
@@ -293,7 +293,8 @@ def _jacobian(real):
             n_columns = read_inputs(job, first, samples)
             if call.checked and not all_finite(job, samples, real):
                 return 1.0
-            first_forward(job, 0, samples, n_columns, real)
+            layer = layer_at(job, 0)
+            first_forward(job, first, 0, samples, n_columns, layer.w, layer.w_row, real)
             if told_to_stop(job):
                 return 1.0
             activate_layers(job, 0, samples, 0, True, True, real)

@@ -22,9 +22,9 @@ import numpy as np
 from .checked import checked, fenced
 
 __all__ = [
-    "BUFFER", "CALL", "DATA", "DRAW", "JOB", "LANES", "LANE_LAYER", "LAYER", "LINEAR", "MEMBER", "MODES", "NUMBERS",
-    "OPTIONS", "SHARED", "STEP", "STREAM", "STRIP", "TEAM", "TOTALS", "WORKSPACE", "ZIGGURAT", "Place", "aligned",
-    "padded", "parameter_places",
+    "BUFFER", "CALL", "DATA", "DRAW", "JOB", "LANES", "LANE_LAYER", "LAYER", "LINE", "LINEAR", "MEMBER", "MODES",
+    "NUMBERS", "OPTIONS", "SHARED", "STEP", "STREAM", "STRIP", "TEAM", "TOTALS", "WORKSPACE", "ZIGGURAT", "Place",
+    "aligned", "padded", "parameter_places",
 ]  # fmt: skip
 
 # A layer: written by engine/memory.py. ``…_row`` are strides in bytes from row to row.
@@ -70,6 +70,7 @@ DATA = np.dtype(
         ("x_scale", "i8"),
         ("x_sparse", "i8"),  # whether x is CSR,
         ("x_values", "i8"),  # and how many values its data and indices have
+        ("x_by_row", "i8"),  # whether the first layer takes its rows one by one, because they share few columns
         ("y", "i8"),
         ("y_row", "i8"),
         ("y_column", "i8"),
@@ -116,6 +117,9 @@ WORKSPACE = np.dtype(
         ("index", "i8"),  # of the buffer in use, as ``gram``
         ("identity", "i8"),  # 0, 1, 2, …, int64
         ("slots", "i8"),  # for the reader of sparse rows: -1 for every column, int64
+        ("met", "i8"),  # the inputs that a batch has, where others' weights stay as they are, int64,
+        ("n_met", "i8"),  # how many they are,
+        ("is_met", "i8"),  # and 1 for each of them, 0 for others, int64
         ("zeros", "i8"),  # a row of zeros,
         ("ones", "i8"),  # and one of ones
         ("gram", "i8"),
@@ -183,6 +187,8 @@ STEP = np.dtype(
         ("options", "i8"),  # an OPTIONS record
         ("constants", "i8"),  # the optimiser's settings, float64
         ("numbers", "i8"),  # the numbers of a step, float64
+        ("rests", "i8"),  # whether a gradient of zero changes nothing, but for penalties
+        ("lazy", "i8"),  # whether the weights of inputs that no sample of a batch has stay as they are all the same
         ("modes", "i8"),  # a MODES record, where a kernel takes linear steps in blocks
         ("dropout", "i8"),  # the function that leaves units out, or 0
         ("kept", "i8"),  # the layers' shares of units kept, float64
@@ -360,17 +366,17 @@ LANES = np.dtype(
     align=True,
 )
 
-_LINE = 64  # bytes
+LINE = 64  # bytes of a cache line
 
 
 # Bytes of a row of weights that go to one thread together: whole tiles at every level of kernels, so that it changes no
 # bits who multiplies which columns.
-STRIP = 4 * _LINE
+STRIP = 4 * LINE
 
 
 def padded(n: int, itemsize: int) -> int:
     """n rounded up to whole cache lines."""
-    per_line = _LINE // itemsize
+    per_line = LINE // itemsize
     return -(-n // per_line) * per_line
 
 
@@ -383,16 +389,16 @@ def aligned(size: int, dtype: np.dtype, zeros: bool = True) -> np.ndarray:
     if checked():
         return _fenced(size, dtype)
     # NumPy asks for huge pages here, but not in np.zeros: the first writes to a gigabyte take a tenth of the time.
-    raw = np.empty(size * dtype.itemsize + 2 * _LINE, dtype=np.uint8)
+    raw = np.empty(size * dtype.itemsize + 2 * LINE, dtype=np.uint8)
     for start in range(0, len(raw) if zeros else 0, _AT_ONCE):
         raw[start : start + _AT_ONCE] = 0
-    start = -raw.ctypes.data % _LINE
+    start = -raw.ctypes.data % LINE
     return raw[start : start + size * dtype.itemsize].view(dtype)
 
 
 def _fenced(size: int, dtype: np.dtype) -> np.ndarray:
     """`aligned`, with the end of that line, or the beginning, at a page that nobody may touch."""
-    memory, (place,) = fenced([padded(size * dtype.itemsize, 1) + _LINE])
+    memory, (place,) = fenced([padded(size * dtype.itemsize, 1) + LINE])
     return memory[place : place + size * dtype.itemsize].view(dtype)
 
 

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from .decorators import record_at
+from .decorators import record_at, size_of
 from .layout import JOB, NUMBERS
-from .packing import pack
+from .packing import layer_at, pack
 from .passes import (
     activate_layers,
     all_finite,
     blocks,
     copy_outputs,
     first_forward,
-    read_inputs,
+    read_block,
     read_targets,
     score_rows,
 )
@@ -38,15 +38,18 @@ def _forward(real):
 
     def forward(params, job, numbers):
         job, numbers = record_at(job, JOB), record_at(numbers, NUMBERS)
-        call = job.call
-        pack(job, params, 0, real)
+        call, layer = job.call, layer_at(job, 0)
+        w, w_row = layer.w, layer.w_row
+        if job.data.x_by_row and not job.workspace.in_place:  # few rows are looked at, a copy of all would take longer
+            w, w_row = params + layer.flat_w, layer.w_columns * size_of(real)
+        pack(job, params, 0, w == layer.w, real)
         for i in range(blocks(call.count, call.block)):
             start = i * call.block
             rows = min(call.block, call.count - start)
-            n_columns = read_inputs(job, start, rows)
+            n_columns = read_block(job, start, rows)
             if call.checked and not all_finite(job, rows, real):
                 return 1.0
-            first_forward(job, 0, rows, n_columns, real)
+            first_forward(job, start, 0, rows, n_columns, w, w_row, real)
             if told_to_stop(job):
                 return 1.0
             activate_layers(job, 0, rows, 0, False, True, real)

@@ -30,8 +30,9 @@ def last_layer(job):
 
 
 @kernel_function
-def pack(job, flat, distance, real):
-    """Write the padded copy of the flat vector that stands at address ``flat``; nothing where that is used in place.
+def pack(job, flat, distance, with_first, real):
+    """Write the padded copy of the flat vector that stands at address ``flat``, without the first layer's weights where
+    these are not wanted; nothing where the flat vector is used in place.
 
     The padding is written again, because a run that overflowed may have left NaN there.
     """
@@ -41,7 +42,7 @@ def pack(job, flat, distance, real):
     for i in range(job.workspace.n_layers):
         layer = layer_at(job, i)
         n = layer.w_columns
-        for r in range(layer.w_rows):
+        for r in range(layer.w_rows if i > 0 or with_first else 0):
             w = layer.w + distance + r * layer.w_row
             copy(w, flat + layer.flat_w + r * n * item, n * item)
             clear_behind(real, w, n, layer.w_row // VECTOR_BYTES)
@@ -79,10 +80,10 @@ def _state(job, i):
 @inlined_source
 def pack_all(job, params, real):
     """Pack the parameters, which stand at address ``params``, and the optimiser's state."""
-    pack(job, params, 0, real)
+    pack(job, params, 0, True, real)
     for i in range(job.workspace.n_states):
         flat, distance = _state(job, i)
-        pack(job, flat, distance, real)
+        pack(job, flat, distance, True, real)
 
 
 @inlined_source
@@ -127,12 +128,50 @@ def clear(layer, distance, member, team, real):
         w[k] = 0
 
 
+@inlined_source
+def share_of_met(job, member, team):
+    """Begin and end of one member's share of the list of inputs that a batch has."""
+    return job.workspace.n_met * member // team, job.workspace.n_met * (member + 1) // team
+
+
+@inlined_source
+def met_row(job, k):
+    """The address of the first layer's weights of number k of the inputs that a batch has."""
+    layer = layer_at(job, 0)
+    return layer.w + peek(job.workspace.met + 8 * k, np.int64) * layer.w_row
+
+
+@kernel_function
+def clear_met(job, distance, first, real):
+    """`clear` behind the first layer's weights of the inputs that a batch has, from number ``first`` of them on."""
+    n = layer_at(job, 0).w_row // size_of(real)
+    for k in range(first, job.workspace.n_met):
+        row = array_at(met_row(job, k) + distance, n, real)
+        for i in range(n):
+            row[i] = 0
+
+
+@kernel_function
+def add_met(job, distance, other, member, team, real):
+    """`add` for the first layer's weights of the inputs that a batch has, for one member's share of them."""
+    begin, end = share_of_met(job, member, team)
+    for k in range(begin, end):
+        row = met_row(job, k)
+        add_vectors(real, layer_at(job, 0).w_row // VECTOR_BYTES, row + distance, row + other)
+
+
 @kernel_function
 def add(layer, distance, other, member, team, real):
-    """Add what stands at the distance ``other`` to what stands at ``distance``, for one member's share of a layer."""
+    """Add what stands at the distance ``other`` to what stands at ``distance``, for one member's share of a layer's
+    weights."""
     begin, end = _share(layer, member, team, real)
     skip = begin * size_of(real)
     add_vectors(real, (end - begin) * size_of(real) // VECTOR_BYTES, layer.w + distance + skip, layer.w + other + skip)
+
+
+@kernel_function
+def add_biases(layer, distance, other, member, real):
+    """`add` for a layer's biases, which are the leader's share."""
     if layer.has_biases and member == 0:
         add_vectors(real, layer.out_row // VECTOR_BYTES, layer.b + distance, layer.b + other)
 
@@ -163,11 +202,26 @@ def move(job, w, x, g, rows, n, for_weights, factor):
 
 @kernel_function
 def step(job, layer, member, team, factor, real):
-    """Make the optimiser's step against factor · the gradient, for one member's share of a layer."""
+    """Make the optimiser's step against factor · the gradient, for one member's share of a layer's weights."""
     begin, end = _share(layer, member, team, real)
-    w, gradient, one = layer.w + begin * size_of(real), job.workspace.gradient, job.workspace.ones
-    move(job, w, one, w + gradient, 1, end - begin, True, factor)
+    w = layer.w + begin * size_of(real)
+    move(job, w, job.workspace.ones, w + job.workspace.gradient, 1, end - begin, True, factor)
+
+
+@kernel_function
+def step_of_met(job, member, team, factor, real):
+    """`step` for the first layer's weights of the inputs that a batch has, for one member's share of them."""
+    begin, end = share_of_met(job, member, team)
+    for k in range(begin, end):
+        row, n = met_row(job, k), layer_at(job, 0).w_row // size_of(real)
+        move(job, row, job.workspace.ones, row + job.workspace.gradient, 1, n, True, factor)
+
+
+@kernel_function
+def step_of_biases(job, layer, member, factor):
+    """`step` for a layer's biases, which are the leader's share."""
     if layer.has_biases and member == 0:
+        one, gradient = job.workspace.ones, job.workspace.gradient
         move(job, layer.b, one, layer.b + gradient, 1, layer.n_out, False, factor)
 
 

@@ -13,9 +13,10 @@ import numpy as np
 
 from .cpu import vector_bytes
 from .decorators import array_at, call_kernel, inlined_source, kernel_function, peek, size_of
+from .layout import LINE
 from .packing import all_columns, last_layer, layer_at, move
 from .threads import leads_block, share_of_rows
-from .vectors import add_rows, are_finite, is_largest, multiply_vectors, nonzero_columns, scale_vectors
+from .vectors import add_rows, are_finite, clear_behind, is_largest, multiply_vectors, nonzero_columns, scale_vectors
 
 VECTOR_BYTES = vector_bytes()
 
@@ -41,6 +42,13 @@ def read_inputs(job, start, rows):
     )  # fmt: skip
     arguments = (layer.input, layer.in_row, rows, layer.n_in, workspace.index)
     return int(call_kernel("list_nonzero_columns", job.linear.list_nonzero_columns, arguments))
+
+
+@inlined_source
+def read_block(job, start, rows):
+    """`read_inputs`; but -1 for a block of sparse rows that share few columns: these are read one by one when they are
+    needed (`first_forward`, `update`). Checked calls, which look at the whole block, have none."""
+    return -1 if job.data.x_by_row and rows > 1 else read_inputs(job, start, rows)
 
 
 @kernel_function
@@ -99,12 +107,27 @@ def products(job, layer, distance, start, target, first, rows, columns, index, d
         )  # fmt: skip
 
 
-@inlined_source
-def first_forward(job, first, rows, n_columns, real):
-    """z = x w + b in the first layer."""
-    layer = layer_at(job, 0)
-    z = layer.z + first * layer.out_row
-    products(job, layer, 0, layer.b, z, first, rows, all_columns(layer), job.workspace.index, n_columns, real)
+@kernel_function
+def first_forward(job, start, first, rows, n_columns, w, w_row, real):
+    """z = x w + b in the first layer. Where n_columns is -1, each row of x is read first.
+
+    ``start`` is the number in the call of the block's first sample. The weights are those at address ``w``, in rows
+    that are w_row bytes apart; of a single row of x, or of rows that are read here, these may have no padding.
+    """
+    layer, workspace = layer_at(job, 0), job.workspace
+    z, vectors = layer.z + first * layer.out_row, layer.out_row // VECTOR_BYTES
+    if n_columns >= 0 and w == layer.w:
+        products(job, layer, 0, layer.b, z, first, rows, all_columns(layer), workspace.index, n_columns, real)
+        return
+    for r in range(rows):
+        row = z + r * layer.out_row
+        found = n_columns if n_columns >= 0 else read_inputs(job, start + first + r, 1)
+        call_kernel(
+            "weighted_rows", job.linear.weighted_rows,
+            (found, layer.input, workspace.identity, w, w_row, workspace.index, layer.b, row, vectors),
+        )  # fmt: skip
+        if w_row < layer.out_row:  # then z's padding got what stands behind the rows
+            clear_behind(real, row, layer.n_out, vectors)
 
 
 @inlined_source
@@ -295,13 +318,22 @@ def update_first_weights(job, layer, distance, scaled, rows, columns, n_columns,
 
 
 @kernel_function
-def update(job, i, distance, deltas, rows, n_columns, writes, real):
-    """w += deltasᵀ x and b += Σ deltas over a block in layer i, or what stands at a distance behind them.
+def _update_row_by_row(job, start, distance, deltas, rows, real):
+    """w += deltasᵀ x in the first layer, or what stands at a distance behind w, for sparse rows of x that are read one
+    by one. A member takes its share of the columns of w, in cache lines: every number is a sum of its own."""
+    layer, team = layer_at(job, 0), job.team
+    begin, end = all_columns(layer)
+    if team.together:
+        lines = end // LINE
+        begin, end = lines * team.member // team.size * LINE, lines * (team.member + 1) // team.size * LINE
+    for r in range(rows):
+        found = read_inputs(job, start + r, 1)
+        update_first_weights(job, layer, distance, deltas + r * layer.out_row, 1, (begin, end), found, real)
 
-    With ``writes`` the sums take the place of what was there, but in the rows of w whose columns of x were left out.
 
-    ``deltas`` is the address of rows like the layer's delta. A member takes its share of the rows of w.
-    """
+@kernel_function
+def _update_weights(job, i, distance, deltas, rows, n_columns, writes, real):
+    """The weights' part of `update`, for all rows at once."""
     layer, workspace = layer_at(job, i), job.workspace
     index, n, w = workspace.identity, layer.w_rows, layer.w + distance
     if i == 0:
@@ -316,6 +348,23 @@ def update(job, i, distance, deltas, rows, n_columns, writes, real):
         (a + begin * size_of(real), size_of(real), a_step, b, b_row, workspace.identity, start, start_row,
          w, layer.w_row, index + 8 * begin, end - begin, layer.w_row // VECTOR_BYTES, rows),
     )  # fmt: skip
+
+
+@kernel_function
+def update(job, i, start, distance, deltas, rows, n_columns, writes, real):
+    """w += deltasᵀ x and b += Σ deltas over a block in layer i, or what stands at a distance behind them.
+
+    With ``writes`` the sums take the place of what was there, but in the rows of w whose columns of x were left out:
+    all of the first layer's, where n_columns is -1.
+
+    ``deltas`` is the address of rows like the layer's delta, ``start`` the number in the call of the block's first
+    sample. A member takes its share of the rows of w.
+    """
+    layer = layer_at(job, i)
+    if i == 0 and n_columns < 0:
+        _update_row_by_row(job, start, distance, deltas, rows, real)
+    else:
+        _update_weights(job, i, distance, deltas, rows, n_columns, writes, real)
     if layer.has_biases and leads_block(job):
         biases = array_at(layer.b + distance, layer.n_out, real)
         if writes:
@@ -418,11 +467,19 @@ def spread_inputs(job, n_columns, real):
 
 @kernel_function
 def step_of_sample(job, layer, x, factor, real):
-    """Make the optimiser's step against factor · the gradient of the block's first sample, which is never written."""
+    """Make the optimiser's step of a layer's weights against factor · the gradient of the block's first sample, which
+    is never written."""
     across, along = (x, layer.delta) if layer.by_inputs else (layer.delta, x)
     move(job, layer.w, across, along, layer.w_rows, layer.w_row // size_of(real), True, factor)
-    if layer.has_biases:
-        move(job, layer.b, job.workspace.ones, layer.delta, 1, layer.n_out, False, factor)
+
+
+@kernel_function
+def step_of_inputs(job, n_columns, factor, real):
+    """`step_of_sample` in the first layer, but only of the weights of the inputs that the sample has."""
+    layer, index = layer_at(job, 0), array_at(job.workspace.index, n_columns, np.int64)
+    for i in range(n_columns):
+        w, x = layer.w + index[i] * layer.w_row, layer.input + i * size_of(real)
+        move(job, w, x, layer.delta, 1, layer.w_row // size_of(real), True, factor)
 
 
 @kernel_function

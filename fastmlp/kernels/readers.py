@@ -51,7 +51,8 @@ def _sparse_reader(source, kind, real):
     """Write rows ``order`` of a CSR matrix to ``out``, (rows, n_columns): it has only the columns that any of the rows
     has, which ``index`` lists; the rest of the last vector becomes zero.
 
-    ``slots``, one for each of the n columns of the matrix, is -1 before and after. Returns n_columns.
+    ``slots``, one for each of the n columns of the matrix, is -1 before and after. Returns n_columns. Of a single row
+    zeros that are stored are left out too.
     The user may write to indptr and indices meanwhile: what leaves the matrix, or was not there at the first look, is
     left out.
     """
@@ -64,11 +65,57 @@ def _sparse_reader(source, kind, real):
         first, end = peek(indptr + row * kind_size, kind), peek(indptr + (row + 1) * kind_size, kind)
         return max(np.int64(first), np.int64(0)), min(np.int64(end), n_values)
 
+    @force_inlined
+    def value_at(data, p, scale, column):
+        """The value at place p, as the network sees it."""
+        value = real(peek(data + p * size, source))
+        return value * peek(scale + column * out_size, real) if scale else value
+
+    @force_inlined
+    def read_ascending(data, indices, n, first, end, scale, x, index):
+        """Read a row whose columns ascend, as they mostly do: a fifth of the time. -1 where they do not."""
+        found, last = 0, -1
+        for p in range(first, end):
+            column = np.int64(peek(indices + p * kind_size, kind))
+            if not last < column < n:
+                return -1
+            last = column
+            value = value_at(data, p, scale, column)
+            x[0, found] = value
+            index[found] = column
+            found += value != 0
+        return found
+
+    @force_inlined
+    def scaled_without_zeros(found, scale, x, index):
+        """Scale the numbers of a row, move those that are not zero, and their columns, to the front, and count them."""
+        kept = 0
+        for i in range(found):
+            column = index[i]
+            x[0, kept] = x[0, i] * peek(scale + column * out_size, real) if scale else x[0, i]
+            index[kept] = column
+            kept += x[0, kept] != 0
+        return kept
+
+    @force_inlined
+    def fill_vector(found, x, r):
+        """Write zeros behind a row's numbers to the end of the last vector."""
+        for i in range(found, -(-found // lanes) * lanes):
+            x[r, i] = 0
+
     def read(data, indptr, indices, n_values, n, order, rows, scale, out, out_row, index, slots):
         order = array_at(order, rows, order)
         x = array_at(out, (rows, out_row // out_size), real)
         index = array_at(index, n, np.int64)
         slots = array_at(slots, n, np.int64)
+        found = -1
+        if rows == 1:
+            first, end = bounds(indptr, order[0], n_values)
+            found = read_ascending(data, indices, n, first, end, scale, x, index)
+        if found >= 0:
+            fill_vector(found, x, 0)
+            return float(found)
+        factors = scale if rows > 1 else 0  # of one row, sums are scaled: those that are zero must be just that
         found = 0
         for r in range(rows):
             first, end = bounds(indptr, order[r], n_values)
@@ -85,10 +132,12 @@ def _sparse_reader(source, kind, real):
             for p in range(first, end):
                 column = np.int64(peek(indices + p * kind_size, kind))
                 if 0 <= column < n and slots[column] >= 0:
-                    value = real(peek(data + p * size, source))
-                    x[r, slots[column]] += value * peek(scale + column * out_size, real) if scale else value
+                    x[r, slots[column]] += value_at(data, p, factors, column)
         for i in range(found):
             slots[index[i]] = -1
+        if rows == 1:
+            found = scaled_without_zeros(found, scale, x, index)
+            fill_vector(found, x, 0)
         return float(found)
 
     return read

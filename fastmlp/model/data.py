@@ -14,11 +14,12 @@ from ..base.checks import check_number
 from ..base.sparse import SparseRows
 from ..engine.epochs import Samples
 from ..engine.network import is_plain
+from ..optimizers import Optimizer
 from ..spec import Spec
 
 __all__ = [
-    "balanced_weights", "check_class_names", "check_samples", "check_weights", "check_x", "check_y", "class_indices",
-    "counted_rows", "plain_targets",
+    "balanced_weights", "check_class_names", "check_lazy", "check_samples", "check_weights", "check_x", "check_y",
+    "class_indices", "counted_rows", "plain_targets",
 ]  # fmt: skip
 
 _TOGETHER = 1 << 20  # elements looked at in one go, so that checking costs no memory to speak of
@@ -58,6 +59,15 @@ def check_x(x: Any, n_in: int, dtype: np.dtype, name: str = "x") -> Any:
     else:
         _check_finite(x, dtype, name)
     return x
+
+
+def check_lazy(optimizer: Optimizer, x: Any) -> None:
+    """Refuse an optimiser that steps lazily for a checked x that is not sparse."""
+    if optimizer.lazy and not isinstance(x, SparseRows):
+        raise ValueError(
+            f"optimizer is {optimizer}, whose lazy steps are for sparse x, got a dense one; "
+            "give lazy=False, or x as scipy.sparse.csr_array(x)"
+        )
 
 
 def check_y(y: Any, spec: Spec, n_samples: int, dtype: np.dtype, name: str = "y") -> np.ndarray:

@@ -13,7 +13,7 @@ from ..engine.shortcuts import LearnFew
 from ..engine.steps import OptimizerState
 from ..engine.team import LONG
 from ..optimizers import LBFGS, Optimizer, get_optimizer
-from .data import check_samples, counted_rows, plain_targets
+from .data import check_lazy, check_samples, counted_rows, plain_targets
 from .divergence import remedy
 from .history import DivergenceError, History
 
@@ -47,6 +47,7 @@ class Online:
         if isinstance(new, LBFGS):
             raise ValueError("optimizer is lbfgs, which needs all samples at once; use fastmlp.train")
         samples = check_samples(x, y, network.spec, network.dtype, sample_weight)
+        check_lazy(new, samples.x)
         if new != self._state.optimizer:
             self._begin(new)
         self._last_given = optimizer
@@ -72,6 +73,8 @@ class Online:
         form = n == 1, targets.ndim
         step = self._steps.get(form)
         if step is None:
+            if self._state.optimizer.lazy:  # and x is dense
+                return None
             step = self._steps[form] = LearnFew(
                 network._engine.binding, *network._engine.room(n), targets.ndim == 1, self._state
             )

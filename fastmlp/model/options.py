@@ -18,7 +18,7 @@ from ..schedules import ReduceOnPlateau, Schedule
 from ..spec import Spec
 from .callbacks import Callback, check_callbacks
 from .checkpoints import Checkpoint, get_checkpoint
-from .data import check_samples, check_weights, class_indices, counted_rows
+from .data import check_lazy, check_samples, check_weights, class_indices, counted_rows
 from .history import History
 from .mlp import MLP
 from .progress import check_progress
@@ -222,6 +222,7 @@ class TrainingData:
         """Check x and y, and what options say of samples: ValueError or TypeError for what cannot be trained on."""
         spec, dtype = options.spec, options.dtype
         samples = check_samples(x, y, spec, dtype, options.sample_weight, options.class_weight)
+        check_lazy(options.optimizer, samples.x)
         rows = counted_rows(samples)
         n_held_out = _count_held_out(options.validation_fraction, len(rows))
         strata = class_indices(samples.y, spec) if n_held_out and options.shuffle else None
@@ -234,7 +235,7 @@ class TrainingData:
         """Of what in the options checked data depend."""
         o = options
         given = id(o.validation_data), id(o.sample_weight), id(o.class_weight)
-        return o.spec, o.dtype, o.shuffle, o.validation_fraction, *given
+        return o.spec, o.dtype, o.optimizer.lazy, o.shuffle, o.validation_fraction, *given
 
     def split(
         self, shuffle: bool, rng: np.random.Generator, stratified: bool = True

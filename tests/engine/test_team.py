@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 import weakref
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from fastmlp.engine.call import KernelCall
 from fastmlp.engine.choice import Piece
 from fastmlp.engine.epochs import EpochRunner, Samples
 from fastmlp.engine.steps import OptimizerState
-from fastmlp.optimizers import SGD, Adam
+from fastmlp.optimizers import SGD, Adagrad, Adam
 
 
 @pytest.mark.parametrize("optimizer", [SGD(), SGD(momentum=0.9), Adam()], ids=str)
@@ -117,6 +118,37 @@ def test_same_bits_however_many_threads_the_team_chooses_from_piece_to_piece(mon
     assert used == {1, 2}
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"optimizer": SGD(momentum=0.9), "l2": 1e-3},
+        {"optimizer": SGD(momentum=0.9, lazy=True), "l2": 1e-3, "clip_norm": 0.1},
+        {"optimizer": "adagrad", "clip_norm": 0.1},
+        {"optimizer": Adam(lazy=True), "max_norm": 1.0},
+    ],
+    ids=["sgd", "momentum, l2", "lazy momentum, l2, clipping", "adagrad, clipping", "lazy adam, max_norm"],
+)
+@pytest.mark.parametrize("widths", [(900, 256, 96, 10), (900, 250, 7)], ids=str)
+def test_same_bits_for_any_number_of_threads_that_take_sparse_rows(monkeypatch, options, widths):
+    """Each row with its own columns: in batches whose blocks are shared, and in those whose parts are; the largest is
+    spread over several calls."""
+    monkeypatch.setattr("fastmlp.engine.epochs._LARGE", 1000)
+    sizes = _teams_together(monkeypatch)
+    rng = np.random.default_rng(0)
+    x = scipy.sparse.random_array((1200, widths[0]), density=0.02, format="csr", rng=rng)
+    y = rng.integers(0, widths[-1], len(x.indptr) - 1)
+    spec = [{"n": widths[0], "act": None}, *({"n": n, "act": "tanh"} for n in widths[1:-1])]
+    spec.append({"n": widths[-1], "act": "softmax"})
+    for batch in (64, 90, 500, 1200):
+        runs = [
+            fastmlp.train(x, y, spec, seed=0, epochs=2, batch_size=batch, n_threads=n_threads, **options)
+            for n_threads in (1, 2, 3)
+        ]
+        assert runs[0] == runs[1] == runs[2]
+    assert sizes.count(2) >= 2 and max(sizes) == 3
+
+
 @pytest.mark.parametrize("n_threads", [1, 2])
 def test_blocks_are_shared_of_a_full_gradient(monkeypatch, n_threads):
     sizes = _teams_together(monkeypatch)
@@ -181,6 +213,34 @@ def test_a_team_that_worked_for_another_network_makes_the_same_bits(optimizer, b
     assert not made
     np.testing.assert_array_equal(again.params, first.params)
     np.testing.assert_array_equal(other.params, others)
+
+
+@pytest.mark.parametrize("batch_size", [1, 16])
+@pytest.mark.parametrize("optimizer", [SGD(), SGD(momentum=0.9, lazy=True), Adagrad(), Adam(lazy=True)], ids=str)
+@pytest.mark.parametrize("widths", [(40, 16, 3), (40, 7, 3)], ids=str)
+def test_a_team_takes_dense_rows_after_sparse_ones_and_these_again(optimizer, batch_size, widths, monkeypatch):
+    """In place and with copies: other inputs that batches had, and gradients of all inputs, leave nothing behind."""
+    spec = [{"n": widths[0]}, {"n": widths[1], "act": "tanh"}, {"n": widths[2], "act": "softmax"}]
+    y = np.arange(50) % widths[2]
+
+    def trained(seed, density):
+        rng = np.random.default_rng(seed)
+        x = scipy.sparse.random_array((50, widths[0]), density=density, format="csr", rng=rng)
+        same = replace(optimizer, lazy=False) if density == 1.0 and optimizer.lazy else optimizer
+        x = x.toarray() if density == 1.0 else x
+        return fastmlp.train(x, y, spec, optimizer=same, batch_size=batch_size, epochs=2, seed=seed).model.params
+
+    monkeypatch.setattr(teams, "_SMALL", 1 << 30)  # fences of the checked build are large
+    works = [(1, 0.04), (2, 0.04), (3, 1.0), (4, 0.3), (1, 0.04), (3, 1.0)]
+    alone = []
+    for work in works:
+        teams._idle.cache_clear()
+        alone.append(trained(*work))
+    teams._idle.cache_clear()
+    made = _teams_together(monkeypatch)
+    for work, params in zip(works, alone, strict=True):
+        np.testing.assert_array_equal(trained(*work), params)
+    assert len(made) <= 2  # with copies and without
 
 
 def test_idle_teams_keep_no_network_alive_and_are_few():

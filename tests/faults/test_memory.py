@@ -51,7 +51,7 @@ def test_targets_are_read_once_at_the_start():
 THREADS = """
 import threading, numpy as np, scipy.sparse, fastmlp
 rng = np.random.default_rng(0)
-x = rng.normal(size=(2000, 40)) * (rng.random((2000, 40)) < 0.3)
+x = rng.normal(size=(2000, 40)) * (rng.random((2000, 40)) < DENSITY)
 y = rng.integers(0, 3, 2000)
 csr = scipy.sparse.csr_array(x)
 given = csr if SPARSE else x
@@ -79,7 +79,7 @@ thread.join()
 """
 
 
-@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize(("sparse", "density"), [(False, 0.3), (True, 0.3), (True, 0.03)])
 @pytest.mark.parametrize(
     "call",
     [
@@ -88,10 +88,11 @@ thread.join()
         "model.gradient(given, y)",
         "model.predict(given)",
         "model.partial_fit(given, y, lr=1e-6)",
+        "model.partial_fit(given, y, lr=1e-6, batch_size=300, optimizer=fastmlp.optimizers.Adam(lazy=SPARSE))",
     ],
 )
-def test_threads_that_write_to_the_arrays(call, sparse):
-    run(THREADS.replace("CALL", call).replace("SPARSE", str(sparse)))
+def test_threads_that_write_to_the_arrays(call, sparse, density):
+    run(THREADS.replace("CALL", call).replace("SPARSE", str(sparse)).replace("DENSITY", str(density)))
 
 
 def test_arrays_in_use_cannot_be_resized():

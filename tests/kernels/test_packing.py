@@ -20,7 +20,7 @@ NETWORKS = [
     ([20, 33], [True]),
     ([1, 1], [False]),
 ]
-_pack = njit(lambda job, flat, distance, real: packing.pack(record_at(job, JOB), flat, distance, real))
+_pack = njit(lambda job, flat, distance, first, real: packing.pack(record_at(job, JOB), flat, distance, first, real))
 _unpack = njit(lambda job, flat, distance, real: packing.unpack(record_at(job, JOB), flat, distance, real))
 _clear = njit(
     lambda layer, distance, member, team, real: packing.clear(record_at(layer, LAYER), distance, member, team, real)
@@ -30,14 +30,25 @@ _add = njit(
         record_at(layer, LAYER), distance, other, member, team, real
     )
 )
+_add_biases = njit(
+    lambda layer, distance, other, member, real: packing.add_biases(
+        record_at(layer, LAYER), distance, other, member, real
+    )
+)
+_clear_met = njit(lambda job, distance, first, real: packing.clear_met(record_at(job, JOB), distance, first, real))
+_add_met = njit(
+    lambda job, distance, other, member, team, real: packing.add_met(
+        record_at(job, JOB), distance, other, member, team, real
+    )
+)
 _scale_gradient = njit(
     lambda layer, distance, factor, real: packing.scale_gradient(record_at(layer, LAYER), distance, factor, real)
 )
 _squares = njit(lambda address, n, real: packing.squares(address, n, real))
 
 
-def pack(workspace, flat, distance):
-    _pack(workspace.job.ctypes.data, flat.ctypes.data, distance, flat.dtype.type)
+def pack(workspace, flat, distance, with_first=True):
+    _pack(workspace.job.ctypes.data, flat.ctypes.data, distance, with_first, flat.dtype.type)
 
 
 def unpack(workspace, flat, distance):
@@ -107,6 +118,17 @@ def test_pack(packed, copy):
     np.testing.assert_array_equal(memory, expected)
 
 
+def test_pack_without_the_first_weights(packed):
+    places, flat, memory, _, workspace = packed
+    memory[...] = np.nan
+    expected = memory.copy()
+    naive_pack(places, flat, expected)
+    _, first = next(padded_parts(places, flat, expected))
+    first[...] = np.nan
+    pack(workspace, flat, 0, with_first=False)
+    np.testing.assert_array_equal(memory, expected)
+
+
 @pytest.mark.parametrize("copy", [0, 1])
 def test_unpack(packed, copy):
     places, flat, memory, size, workspace = packed
@@ -160,6 +182,37 @@ def test_members_of_any_team_add_what_one_adds(packed, team):
     for member in reversed(range(team)):  # the order does not matter: no two members share a number
         for layer in layers_of(workspace):
             _add(layer, 0, size * flat.itemsize, member, team, flat.dtype.type)
+            _add_biases(layer, 0, size * flat.itemsize, member, flat.dtype.type)
+    np.testing.assert_array_equal(memory, expected)
+
+
+def first_weights_of_inputs(packed):
+    """A workspace that has met all inputs but the first, last ones first; the first layer's weights in both copies, as
+    they should become."""
+    places, flat, memory, size, workspace = packed
+    met = np.arange(places[0].n_in)[:0:-1].copy()
+    workspace.job["workspace"]["met"], workspace.job["workspace"]["n_met"] = met.ctypes.data, len(met)
+    expected = memory.copy()
+    parts = [next(padded_parts(places, flat, expected[start:]))[1] for start in (0, size)]
+    return workspace, met, expected, *parts
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_clear_met(packed, first):
+    _, flat, memory, size, _ = packed
+    workspace, met, expected, _, weights = first_weights_of_inputs(packed)
+    weights[met[first:]] = 0
+    _clear_met(workspace.job.ctypes.data, size * flat.itemsize, first, flat.dtype.type)
+    np.testing.assert_array_equal(memory, expected)
+
+
+@pytest.mark.parametrize("team", [1, 2, 3])
+def test_members_of_any_team_add_what_was_met(packed, team):
+    _, flat, memory, size, _ = packed
+    workspace, met, expected, sums, others = first_weights_of_inputs(packed)
+    sums[met] += others[met]
+    for member in reversed(range(team)):
+        _add_met(workspace.job.ctypes.data, 0, size * flat.itemsize, member, team, flat.dtype.type)
     np.testing.assert_array_equal(memory, expected)
 
 

@@ -316,6 +316,19 @@ def test_lists_views_and_threads_are_no_difference(tmp_path):
     assert run(tmp_path / "run", epochs=6, x=x.tolist()) == run(epochs=6)
 
 
+def test_lazy_steps_go_on_and_are_not_taken_for_others(tmp_path):
+    sparse = pytest.importorskip("scipy.sparse")
+    x = sparse.random_array((80, 400), density=0.02, format="csr", rng=0)
+    spec = [{"n": 400, "act": None}, {"n": 8, "act": "tanh"}, {"n": 2, "act": "softmax"}]
+    options = {"y": np.arange(80) % 2, "spec": spec, "batch_size": 9, "seed": 0}
+    path = str(tmp_path / "run.ckpt")
+    fastmlp.train(x, epochs=2, optimizer=fastmlp.optimizers.Adam(lazy=True), checkpoint=path, **options)
+    with pytest.raises(ValueError, match=r"optimizer.*lazy=True"):
+        fastmlp.train(x, epochs=4, optimizer=fastmlp.optimizers.Adam(), checkpoint=path, **options)
+    resumed = fastmlp.train(x, epochs=4, optimizer=fastmlp.optimizers.Adam(lazy=True), checkpoint=path, **options)
+    assert resumed == fastmlp.train(x, epochs=4, optimizer=fastmlp.optimizers.Adam(lazy=True), **options)
+
+
 def test_sparse_x(tmp_path):
     sparse = pytest.importorskip("scipy.sparse")
     x = sparse.csr_array(np.where(data()[0] > 0.3, data()[0], 0))

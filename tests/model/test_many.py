@@ -19,7 +19,7 @@ from scipy import sparse
 
 import fastmlp
 from fastmlp.kernels import private
-from fastmlp.optimizers import OPTIMIZERS, SGD
+from fastmlp.optimizers import OPTIMIZERS, SGD, Adam
 
 SPEC = [{"n": 3, "act": None}, {"n": 5, "act": "tanh"}, {"n": 2, "act": "softmax"}]
 OTHER = [{"n": 3, "act": None}, {"n": 4, "act": "relu"}, {"n": 4, "act": "swish"}, {"n": 2, "act": "softmax"}]
@@ -230,6 +230,8 @@ def test_a_bad_value_of_the_last_combination_is_found_before_any_training(data):
     seen = []
     with pytest.raises(ValueError, match="lr must be a finite number above 0"):
         fastmlp.train_many(*data, SPEC, grid={"lr": [0.1, -1.0]}, callbacks=seen.append)
+    with pytest.raises(ValueError, match="lazy steps are for sparse x"):
+        fastmlp.train_many(*data, SPEC, grid={"optimizer": ["adam", Adam(lazy=True)]}, callbacks=seen.append)
     assert not seen
 
 
