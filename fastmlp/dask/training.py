@@ -187,6 +187,8 @@ def _is_lbfgs(optimizer: Any) -> bool:
 def _refuse(options: Options, sync: str) -> None:
     """Refuse what a way of training on partitions cannot do."""
     mean_metrics(options.metrics)
+    if options.optimizer.lazy:
+        raise ValueError(f"optimizer is {options.optimizer}, whose lazy steps are for sparse x; partitions are dense")
     if sync == "average":
         if isinstance(options.optimizer, LBFGS):
             raise ValueError("optimizer is lbfgs, which needs all samples at once; give sync='gradient'")
