@@ -268,7 +268,7 @@ def test_refusals(arrays):
         (ValueError, "batch_size is 1.*sync='average'", lambda: train(x, y, CLASSES, batch_size=1)),
         (ValueError, "dropout is for sync='average'", lambda: train(x, y, CLASSES, dropout=0.5)),
         (ValueError, "lbfgs.*sync='gradient'", lambda: train(x, y, CLASSES, sync="average", optimizer="lbfgs")),
-        (ValueError, "partitions are dense", lambda: train(x, y, CLASSES, optimizer=Adam(lazy=True))),
+        (ValueError, "partitions are dense", lambda: train(x, y, CLASSES, optimizer=fastmlp.optimizers.Adam(lazy=True))),
         (ValueError, "sync", lambda: train(x, y, CLASSES, sync="sum")),
         (TypeError, "validation_data", lambda: train(x, y, CLASSES, validation_fraction=0.1)),
         (TypeError, "client must be", lambda: train(x, y, CLASSES, client=1)),
