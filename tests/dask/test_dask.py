@@ -263,12 +263,13 @@ def test_divergence_names_the_cause(client, arrays):
 def test_refusals(arrays):
     x, y = chunked(*arrays[:2])
     train, model = fastmlp.dask.train, fastmlp.MLP(CLASSES)
+    lazy = fastmlp.optimizers.Adam(lazy=True)
     for error, words, call in [
         (ValueError, "there is no cluster", lambda: train(x, y, CLASSES)),
         (ValueError, "batch_size is 1.*sync='average'", lambda: train(x, y, CLASSES, batch_size=1)),
         (ValueError, "dropout is for sync='average'", lambda: train(x, y, CLASSES, dropout=0.5)),
         (ValueError, "lbfgs.*sync='gradient'", lambda: train(x, y, CLASSES, sync="average", optimizer="lbfgs")),
-        (ValueError, "partitions are dense", lambda: train(x, y, CLASSES, optimizer=fastmlp.optimizers.Adam(lazy=True))),
+        (ValueError, "partitions are dense", lambda: train(x, y, CLASSES, optimizer=lazy)),
         (ValueError, "sync", lambda: train(x, y, CLASSES, sync="sum")),
         (TypeError, "validation_data", lambda: train(x, y, CLASSES, validation_fraction=0.1)),
         (TypeError, "client must be", lambda: train(x, y, CLASSES, client=1)),
