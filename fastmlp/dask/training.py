@@ -25,7 +25,7 @@ from ..model.checkpoints import Checkpoint, fingerprint, terms
 from ..model.data import balanced_weights, check_samples, check_weights, counted_rows
 from ..model.divergence import remedy
 from ..model.mlp import MLP
-from ..model.options import DEFAULTS, Options
+from ..model.options import DEFAULTS, Options, validation_parts
 from ..model.run import TrainingRun
 from ..model.stopping import EarlyStopping
 from ..model.training import TrainResult
@@ -305,10 +305,7 @@ def _validation(data: Any, spec: Spec, dtype: np.dtype) -> Any:
     """Return validation data as partitions, or as checked samples and those of them that count."""
     if data is None:
         return None
-    if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
-        got = f"{len(data)} of them" if isinstance(data, (tuple, list)) else type(data).__name__
-        raise TypeError(f"validation_data must be a pair (x, y), or (x, y, sample_weight), got {got}")
-    x, y, weights = (*data, None)[:3]
+    x, y, weights = validation_parts(data)
     if is_dask(x):
         return partitions(x, y, weights, spec.n_in, "validation ")
     samples = check_samples(x, y, spec, dtype, weights, name="validation ")

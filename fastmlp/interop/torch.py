@@ -31,8 +31,8 @@ class Step(nn.Module):
         return (z >= 0).to(z.dtype)
 
 
-class ShiftScale(nn.Module):
-    """(x - shift) · scale, of numbers of any type."""
+class _Scaling(nn.Module):
+    """What has a shift and a scale, which are not trained."""
 
     shift: torch.Tensor
     scale: torch.Tensor
@@ -41,21 +41,17 @@ class ShiftScale(nn.Module):
         super().__init__()
         self.register_buffer("shift", shift)
         self.register_buffer("scale", scale)
+
+
+class ShiftScale(_Scaling):
+    """(x - shift) · scale, of numbers of any type."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return (x - self.shift) * self.scale
 
 
-class ScaleShift(nn.Module):
+class ScaleShift(_Scaling):
     """shift + scale · a, of a network's outputs."""
-
-    shift: torch.Tensor
-    scale: torch.Tensor
-
-    def __init__(self, shift: torch.Tensor, scale: torch.Tensor) -> None:
-        super().__init__()
-        self.register_buffer("shift", shift)
-        self.register_buffer("scale", scale)
 
     def forward(self, a: torch.Tensor) -> torch.Tensor:
         return self.shift + self.scale * a

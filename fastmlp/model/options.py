@@ -25,7 +25,7 @@ from .progress import check_progress
 from .scaling import check_standardize
 from .stopping import EarlyStopping, get_early_stopping
 
-__all__ = ["DEFAULTS", "Options", "TrainingData", "dropout_shares"]
+__all__ = ["DEFAULTS", "Options", "TrainingData", "dropout_shares", "validation_parts"]
 
 DEFAULTS = {"lr": 0.01, "batch_size": 1}  # of `train`: lbfgs takes an option with this value as left out
 
@@ -357,13 +357,19 @@ def _class_shares(counts: np.ndarray, n_held_out: int) -> np.ndarray:
     return shares
 
 
-def _check_validation_data(data: Any, spec: Spec, dtype: np.dtype) -> tuple[Samples, np.ndarray] | None:
-    """Return the samples, and the indices of those whose weight is not 0; None where no validation data are given."""
-    if data is None:
-        return None
+def validation_parts(data: Any) -> tuple[Any, Any, Any]:
+    """Return x, y and the weights, or None for them, of the ``validation_data`` argument, none of them checked."""
     if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
         got = f"{len(data)} of them" if isinstance(data, (tuple, list)) else type(data).__name__
         raise TypeError(f"validation_data must be a pair (x, y), or (x, y, sample_weight), got {got}")
     x, y, weights = (*data, None)[:3]
+    return x, y, weights
+
+
+def _check_validation_data(data: Any, spec: Spec, dtype: np.dtype) -> tuple[Samples, np.ndarray] | None:
+    """Return the samples, and the indices of those whose weight is not 0; None where no validation data are given."""
+    if data is None:
+        return None
+    x, y, weights = validation_parts(data)
     samples = check_samples(x, y, spec, dtype, weights, name="validation ")
     return samples, counted_rows(samples)
