@@ -365,15 +365,15 @@ def from_the_command_line(folder, *workers):
         yield client
 
 
-def hog(chunk, block_info=None):
-    if block_info[0]["chunk-location"][0] == 1:
-        held = np.ones(100_000_000)  # 800 MB
-        time.sleep(5 * held[0])
-    return chunk
-
-
 def test_a_worker_with_too_little_memory(arrays, tmp_path):
     """Workers from the command line: one partition asks for more than its worker may have."""
+
+    def hog(chunk, block_info=None):  # in here: such workers cannot import this file
+        if block_info[0]["chunk-location"][0] == 1:
+            held = np.ones(100_000_000)  # 800 MB
+            time.sleep(5 * held[0])
+        return chunk
+
     x, y = chunked(*arrays[:2])
     with from_the_command_line(tmp_path, *[["--memory-limit", "600MB"]] * 2) as client:
         model, _ = fastmlp.dask.train(x, y, CLASSES, client=client, epochs=1, seed=0)
