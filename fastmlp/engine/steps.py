@@ -67,6 +67,10 @@ class OptimizerState:
         """Penalise weights by these from the next step on."""
         self.options["l1"], self.options["l2"] = l1, l2
 
+    def set_clip_norm(self, clip_norm: float) -> None:
+        """Shorten gradients that are longer than this from the next step on; 0: none."""
+        self.options["clip_norm"] = clip_norm
+
     @property
     def l2(self) -> float:
         """The penalty ½ l2 Σw² of the next step."""

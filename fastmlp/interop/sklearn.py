@@ -85,11 +85,18 @@ def from_sklearn(estimator: Any) -> MLP:
     chain = Chain()
     _read_inputs(chain, steps)
     check_is_fitted(network)
+    spec = None if isinstance(network, _THEIRS) else network.network_.spec
+    if spec is not None and spec.input_affine is not None:
+        chain.add(-spec.input_affine[0], "the inputs")
+        chain.multiply(spec.input_affine[1], "the inputs")
     layers = zip(network.coefs_, network.intercepts_, _activations(network), strict=True)
     for i, (weights, biases, activation) in enumerate(layers, 1):
         chain.dense(np.transpose(weights), biases, f"layer {i}")
         chain.activate(activation, f"layer {i}")
-    loss = None if isinstance(network, _THEIRS) else network.network_.spec.loss
+    if spec is not None and spec.output_affine is not None:
+        chain.multiply(spec.output_affine[1], "the outputs")
+        chain.add(spec.output_affine[0], "the outputs")
+    loss = None if spec is None else spec.loss
     is_poisson = network.out_activation_ == "exp"
     for where, transformer in reversed(targets):
         for method, values in reversed(_scaling(transformer, where)):

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, clone
 from sklearn.utils import check_array, check_random_state, column_or_1d
+from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..base.checks import check_count, check_flag
 from ..model.ensemble import Ensemble, check_levels, mean_of, quantiles_of, votes_of
 from .estimators import DTYPES, MLPClassifier, MLPRegressor, gives_probabilities, gives_scores, scores_of
+from .fit import scikit_learns_errors
 
 __all__ = ["EnsembleClassifier", "EnsembleRegressor"]
 
@@ -32,6 +34,8 @@ class _EnsembleOfMLPs(BaseEstimator):
     """The part that classifier and regressor share: the training of members, and what each says."""
 
     _member: Any  # the class of members
+    _doc_link_module = "fastmlp"
+    _doc_link_template = "https://github.com/fastmlp/fastmlp/blob/main/docs/how-to/ensembles.md"
 
     def __init__(
         self,
@@ -68,10 +72,12 @@ class _EnsembleOfMLPs(BaseEstimator):
         """
         prototype = self._prototype()
         if not isinstance(prototype, self._member):
-            raise TypeError(f"estimator must be a fastmlp.sklearn.{self._member.__name__}, got {prototype!r}")
-        n_estimators = check_count(self.n_estimators, "n_estimators")
-        n_threads = check_count(self.n_threads, "n_threads")
-        bootstrap = check_flag(self.bootstrap, "bootstrap")
+            kind = f"fastmlp.sklearn.{self._member.__name__}"
+            raise InvalidParameterError(f"estimator must be a {kind}, got {prototype!r}")
+        with scikit_learns_errors():
+            n_estimators = check_count(self.n_estimators, "n_estimators")
+            n_threads = check_count(self.n_threads, "n_threads")
+            bootstrap = check_flag(self.bootstrap, "bootstrap")
         is_numeric = self._member is MLPRegressor
         X, y = validate_data(
             self, X, y, accept_sparse=["csr", "csc"], multi_output=True, y_numeric=is_numeric, dtype=DTYPES
@@ -160,6 +166,8 @@ class EnsembleClassifier(ClassifierMixin, _EnsembleOfMLPs):
         The labels of the classes.
     n_features_in_ : int
         The number of features.
+    feature_names_in_ : ndarray of str, (n_features,)
+        Their names, where X was a frame whose columns have names.
 
     Examples
     --------
@@ -239,6 +247,8 @@ class EnsembleRegressor(RegressorMixin, _EnsembleOfMLPs):
         Their networks.
     n_features_in_ : int
         The number of features.
+    feature_names_in_ : ndarray of str, (n_features,)
+        Their names, where X was a frame whose columns have names.
 
     Examples
     --------

@@ -31,11 +31,14 @@ from ..base.checks import check_count, check_dtype
 from ..engine.epochs import Samples
 from ..engine.network import is_plain
 from ..losses import Loss, get_loss
-from ..model.data import balanced_weights, check_weights, check_x, check_y, plain_targets
+from ..model.data import balanced_weights, check_lazy, check_weights, check_x, check_y, plain_targets
 from ..model.mlp import MLP
 from ..model.options import dropout_shares
-from ..spec import Spec
-from .fit import STOCHASTIC, Fit, FitState, check_parameters
+from ..model.scaling import standardised
+from ..optimizers import Optimizer
+from ..spec import Layer, Spec
+from .fit import Fit, FitState, check_parameters, is_stochastic, scikit_learns_errors
+from .watching import CallbackSupportMixin, FitCallbacks, with_callbacks
 
 __all__ = ["DTYPES", "MLPClassifier", "MLPRegressor", "gives_probabilities", "gives_scores", "scores_of"]
 
@@ -46,9 +49,9 @@ DTYPES = [np.float64, np.float32, *(np.dtype(f"{kind}{size}") for kind in "ui" f
 _CACHES = ("_network", "_views", "_online")  # made anew when they are missing
 
 
-def _is_stochastic(estimator: Any) -> bool:
-    if estimator.solver not in STOCHASTIC:
-        raise AttributeError(f"partial_fit is only available for {' and '.join(STOCHASTIC)}, not {estimator.solver}")
+def _learns_online(estimator: Any) -> bool:
+    if not is_stochastic(estimator.solver):
+        raise AttributeError(f"partial_fit is not available for the solver {estimator.solver}")
     return True
 
 
@@ -66,6 +69,9 @@ def gives_scores(estimator: Any) -> bool:
     return True
 
 
+Scaling = tuple[dict[str, Any], dict[str, Any]]  # each "shift" and "scale", or one of them, or neither
+
+
 class _Online(NamedTuple):
     """What a call of partial_fit with one sample leaves to the next, and what must be the same then."""
 
@@ -76,8 +82,12 @@ class _Online(NamedTuple):
     places: dict[Any, int]  # of the classes
 
 
-class _MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class _MLP(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """The part that classifier and regressor share: from parameters to a network, and back to ``coefs_``."""
+
+    _doc_link_module = "fastmlp"
+    _doc_link_template = "https://github.com/fastmlp/fastmlp/blob/main/docs/how-to/scikit-learn.md"
+    _scaling: Scaling | None = None  # of a network that is standardised: its input's, and its last layer's
 
     def _keep(self, parameters: dict[str, Any]) -> None:
         """Store every parameter of the constructor as scikit-learn wants it: unchanged, under its own name."""
@@ -90,10 +100,12 @@ class _MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """The loss that the parameter means; None where it goes by the output."""
         return get_loss(self._loss_name(), "loss")
 
-    def _spec(self, n_in: int, hidden: list[int], n_out: int) -> Spec:
+    def _spec(self, n_in: int, hidden: list[int], n_out: int, scaling: Scaling | None = None) -> Spec:
         """The spec of a network with these numbers of inputs, of units in each hidden layer, and of outputs."""
         act, loss = self._output()
-        return Spec([{"n": n_in, "act": None}, *self._hidden_layers(hidden), {"n": n_out, "act": act, "cost": loss}])
+        layers = self._hidden_layers(hidden)
+        spec = Spec([{"n": n_in, "act": None}, *layers, {"n": n_out, "act": act, "cost": loss}])
+        return spec if scaling is None else spec.with_scaling(*scaling)
 
     def _hidden_layers(self, hidden: list[int] | None = None) -> list[dict[str, Any]]:
         """The hidden layers' part of a spec, with these numbers of units, or those of the parameters."""
@@ -122,21 +134,46 @@ class _MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             return network
         sizes = [len(c) for c in self.coefs_]
         dtype = np.float32 if arrays[0].dtype == np.float32 else np.float64
-        network = MLP(self._spec(sizes[0], sizes[1:], len(self.intercepts_[-1])), seed=0, dtype=dtype)
+        network = MLP(self._spec(sizes[0], sizes[1:], len(self.intercepts_[-1]), self._scaling), seed=0, dtype=dtype)
         for w, b, coef, intercept in zip(network.weights, network.biases, self.coefs_, self.intercepts_, strict=True):
             w[...], b[...] = np.transpose(coef), intercept
         self._adopt(network)
         return network
 
     def _adopt(self, network: MLP) -> None:
-        """Make this the estimator's network, and views of its parameters ``coefs_`` and ``intercepts_``."""
+        """Make this the estimator's network, and views of its parameters ``coefs_`` and ``intercepts_``; give it the
+        names of features and classes."""
+        if hasattr(self, "feature_names_in_"):
+            network.metadata["columns"] = self.feature_names_in_.tolist()
+        network.class_names = self._class_names(network.spec)
         self._network = network
         self.coefs_ = [w.T for w in network.weights]
         self.intercepts_ = list(network.biases)
         self._views = [*self.coefs_, *self.intercepts_]
 
+    def _class_names(self, spec: Spec) -> list[str] | None:
+        """What the network's classes are called, where each of them has a label of its own."""
+        return None
+
+    def _standardise(self, samples: Samples, rows: np.ndarray) -> None:
+        """Give the new network shift and scale of its inputs, and a regression's of its outputs, by these rows."""
+        network = self.network_
+        spec = standardised(network.spec, samples, rows, network.dtype)
+        network._rescale(spec)
+        self._scaling = _shift_and_scale(spec), _shift_and_scale(spec.layers[-1])
+
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in super().__getstate__().items() if name not in _CACHES}
+        """What a pickle keeps: names, numbers, arrays and scikit-learn's own objects, and the parameters."""
+        state = {name: value for name, value in super().__getstate__().items() if name not in _CACHES}
+        if "_fit_state" in state:
+            state["_fit_state"] = state["_fit_state"].to_plain()
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        plain = vars(self).get("_fit_state")
+        if isinstance(plain, dict):
+            self._fit_state = FitState.from_plain(plain, self.network_.params)
 
     def _initialize(self, spec: Spec, dtype: Any, random_state: np.random.RandomState) -> None:
         """Begin with a new network: scikit-learn's draws (Glorot and Bengio 2010), no epochs, no progress."""
@@ -147,6 +184,7 @@ class _MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             bound = np.sqrt((2.0 if act == "sigmoid" else 6.0) / (n_in + n_out))
             weights[...] = random_state.uniform(-bound, bound, (n_in, n_out)).T
             biases[...] = random_state.uniform(-bound, bound, n_out)
+        self._scaling = None
         self._adopt(network)
         self._fit_state = FitState()
         self.n_iter_ = self.t_ = 0
@@ -216,16 +254,19 @@ class _MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             raise ValueError(f"fit was not given {'X_val' if X_val is None else 'y_val'}: both are needed, or neither")
         return self._fit(X, y, sample_weight, incremental=False, validation=(X_val, y_val, sample_weight_val))
 
+    @with_callbacks
     def _fit(
         self, X: Any, y: Any, sample_weight: Any, incremental: bool, validation: tuple[Any, Any, Any] | None = None
     ) -> Any:
         """Check the arguments, make a new network or go on with the present one, and train it."""
-        check_parameters(self)
+        with scikit_learns_errors():
+            check_parameters(self)
         first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
+        self._check_what_goes_on(first, incremental, validation is not None)
         X, y, targets = self._validate(X, y, first, incremental)
         random_state = check_random_state(self.random_state)
         n_outputs = self._count_outputs(targets)
-        spec = self._spec(X.shape[1], self._hidden(), n_outputs)
+        spec = self._spec(X.shape[1], self._hidden(), n_outputs, None if first else self._scaling)
         if first:
             dtype = check_dtype(self.dtype or ("float32" if X.dtype == np.float32 else "float64"))
         elif spec == self.network_.spec:
@@ -233,6 +274,8 @@ class _MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         else:
             raise ValueError(f"the network to go on with is {self.network_.spec!r}, the parameters ask for {spec!r}")
         x = check_x(X, spec.n_in, dtype, "X")
+        if isinstance(self.solver, Optimizer):
+            check_lazy(self.solver, x)
         targets = check_y(targets, spec, len(x), dtype)
         sample_weight = weights = check_weights(sample_weight, None, targets, spec)
         balance = getattr(self, "class_weight", None)
@@ -249,15 +292,36 @@ class _MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         scored = getattr(self, "validation_scores_", None) is not None
         watched = getattr(self, "validation_loss_curve_", None) is not None
         same = hasattr(self, "loss_curve_") and scored == self.early_stopping
-        if self.solver in STOCHASTIC and (first or not same or (watched != has_validation and not incremental)):
+        if is_stochastic(self.solver) and (first or not same or (watched != has_validation and not incremental)):
             self._begin_to_watch(has_validation)
         samples = Samples(x, targets, weights)
         self._online: _Online | None = None
-        fit = Fit(self, self._fit_state, samples, sample_weight, held_out, shares, random_state, incremental)
+        callbacks = None
+        if not incremental:
+            metadata = None if sample_weight is None else {"sample_weight": sample_weight}
+            callbacks = FitCallbacks(self, self.max_iter, {"X": X, "y": y, "metadata": metadata})
+        fit = Fit(
+            self, self._fit_state, samples, sample_weight, held_out, shares, random_state, incremental, first, callbacks
+        )
         fit.run()
         if fit.is_plain and balance is None and not hasattr(self, "feature_names_in_"):
             self._keep_online(fit)
         return self
+
+    def _check_what_goes_on(self, first: bool, incremental: bool, has_validation: bool) -> None:
+        """Raise a ValueError for parameters that this call of fit or partial_fit cannot follow."""
+        if incremental and self.early_stopping:
+            raise ValueError("partial_fit does not support early_stopping=True")
+        if first and incremental and self.standardize:
+            raise ValueError(
+                "standardize=True needs all samples, for their means and deviations: call fit first, or put a "
+                "StandardScaler in front of partial_fit"
+            )
+        if not first and bool(self.standardize) != (self._scaling is not None):
+            raise ValueError(f"standardize={self.standardize} is for new networks; this one goes on with what it has")
+        monitor = getattr(self.learning_rate, "monitor", None)
+        if monitor == "val_loss" and not (has_validation or self.early_stopping):
+            raise ValueError(f"learning_rate looks at {monitor!r}: give fit X_val and y_val, or early_stopping=True")
 
     def _keep_online(self, fit: Fit) -> None:
         """Let `_learn_one` go on from here, if all that decides what it does would be seen to change."""
@@ -286,8 +350,8 @@ class _MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     def _held_out(self, X: Any, y: Any, sample_weight: Any, spec: Spec, dtype: np.dtype) -> Samples:
         """Check the samples that a caller gives for validation."""
-        if self.solver not in STOCHASTIC:
-            raise ValueError(f"X_val is for the solvers {' and '.join(STOCHASTIC)}, this one is {self.solver}")
+        if not is_stochastic(self.solver):
+            raise ValueError(f"X_val is for solvers that go batch by batch, which {self.solver} does not")
         X, y = self._check_pair(X, y, reset=False)
         x = check_x(X, spec.n_in, dtype, "X_val")
         targets = check_y(self._targets(y, "y_val"), spec, len(x), dtype, "y_val")
@@ -352,6 +416,11 @@ class _MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         return tags
 
 
+def _shift_and_scale(end: Spec | Layer) -> dict[str, Any]:
+    """The shift and scale of a spec's input, or of a layer, as far as it has them."""
+    return {key: getattr(end, key) for key in ("shift", "scale") if getattr(end, key) is not None}
+
+
 def scores_of(outputs: np.ndarray) -> np.ndarray:
     """What `decision_function` gives for the outputs (n_samples, n_classes) of a network of scores."""
     return outputs[:, 1] - outputs[:, 0] if outputs.shape[1] == 2 else outputs
@@ -372,21 +441,75 @@ def _class_weights(balance: Any, y: np.ndarray, sample_weight: np.ndarray | None
 class MLPClassifier(ClassifierMixin, _MLP):
     """scikit-learn's `MLPClassifier`, trained by fastmlp.
 
-    The same ``random_state`` gives scikit-learn's numbers, but for rounding. The parameters that are not described
-    here, and the attributes, are those of `sklearn.neural_network.MLPClassifier`.
+    The same ``random_state`` gives scikit-learn's numbers, but for rounding. What differs stands in the how-to page
+    "Inside scikit-learn".
 
     Parameters
     ----------
+    hidden_layer_sizes : int or sequence of int
+        The number of units of each hidden layer; ``()`` for none.
     activation : str, fastmlp.Activation, or list of either
         The activation of the hidden layers: any of the library's, or your own; a list has one a layer.
     loss : "log_loss", name of another loss, or fastmlp.Loss
         For example "mse" of the probabilities; or "hinge", under which there are scores and no probabilities.
-    class_weight : "balanced", dict, or list of dict, optional
-        A weight for each class by its label; for multi-label y a dict a label.
-    dropout : float or list of float
-        The share of hidden units left out in training, one for all layers or one each.
+    solver : str or fastmlp.optimizers.Optimizer
+        "sgd", "adam" and "lbfgs" are scikit-learn's, with the settings below. "adamw", "lion", "rmsprop" and the other
+        names of `fastmlp.optimizers` have that module's defaults; an object, such as ``Lion(betas=(0.95, 0.98))``, has
+        its own settings.
+    alpha : float
+        The penalty ½ alpha Σw² on all weights, divided by the number of a batch's samples.
     l1 : float
         The penalty l1 Σ|w|, beside that of alpha.
+    dropout : float or list of float
+        The share of hidden units left out in training, one for all layers or one each.
+    class_weight : "balanced", dict, or list of dict, optional
+        A weight for each class by its label; for multi-label y a dict a label.
+    batch_size : int or "auto"
+        Samples a step; "auto" is 200, or all where there are fewer. Not for lbfgs, which takes all.
+    learning_rate : {"constant", "invscaling", "adaptive"}, schedule, or function of the epoch
+        "invscaling" divides ``learning_rate_init`` by the number of samples seen to the power of ``power_t``, after
+        each epoch; "adaptive" divides it by 5 whenever training would stop. As in scikit-learn, adam leaves both out.
+        A schedule of `fastmlp.schedules`, or a function of the epoch, counted from 0, is the rate itself;
+        ``ReduceOnPlateau`` sees "loss" and "val_loss".
+    learning_rate_init : float
+        The learning rate, where no schedule is given.
+    power_t : float
+        The exponent of "invscaling".
+    max_iter : int
+        The most epochs, or iterations of lbfgs.
+    shuffle : bool
+        Whether each epoch takes the samples in another order.
+    random_state : int, RandomState, optional
+        Draws the initial weights, the rows to hold out, and the order of samples.
+    tol : float
+        What an epoch has to gain, in loss or in validation score, to count as better; for lbfgs the largest derivative
+        at which it has converged.
+    verbose : bool
+        Whether each epoch's loss is printed.
+    warm_start : bool
+        Whether `fit` goes on with the network that is there.
+    momentum : float, in [0, 1)
+        Of the solver "sgd".
+    nesterovs_momentum : bool
+        Whether that momentum is Nesterov's.
+    early_stopping : bool
+        Whether training ends when the score of samples held out gets no better, and the best parameters are kept.
+        Without, it ends when the training loss gets no better.
+    validation_fraction : float, in [0, 1)
+        The share of samples that early stopping holds out, unless `fit` is given ``X_val`` and ``y_val``.
+    beta_1, beta_2 : float, in [0, 1)
+        How slowly the solver "adam" forgets gradients, and their squares.
+    epsilon : float
+        What the solver "adam" adds to the divisor of a step.
+    n_iter_no_change : int
+        After how many epochs without getting better training ends; ``numpy.inf``: never.
+    max_fun : int
+        The most times that the solver "lbfgs" computes the loss.
+    clip_norm : float, optional
+        A batch's gradient (before penalties) that is longer than this, over all parameters, is shortened to it.
+    standardize : bool
+        Whether a new network gets the shift and scale that bring its inputs to mean 0 and
+        deviation 1, by the rows that `fit` trains on. Sparse X is scaled alone.
     dtype : "float32" or "float64", optional
         The network's dtype; when left out, float32 where X is float32, else float64.
     n_threads : int
@@ -394,11 +517,39 @@ class MLPClassifier(ClassifierMixin, _MLP):
 
     Attributes
     ----------
+    classes_ : ndarray, (n_classes,)
+        The labels of the classes.
+    coefs_ : list of ndarray, (n_in, n_out)
+        Each layer's weights, views of the network's: what is written into them, it computes with.
+    intercepts_ : list of ndarray, (n_out,)
+        Each layer's biases, views too.
     network_ : fastmlp.MLP
-        The network itself; ``coefs_`` and ``intercepts_`` are views of its parameters.
+        The network itself, with the features' names in ``metadata["columns"]`` and the labels in ``class_names``.
+    n_features_in_ : int
+        The number of features.
+    feature_names_in_ : ndarray of str, (n_features,)
+        Their names, where X was a frame whose columns have names.
+    n_layers_, n_outputs_ : int
+        The number of layers, input and output among them, and that of outputs.
+    out_activation_ : str
+        The activation of the last layer, by scikit-learn's name.
+    loss_ : float
+        The loss of the last epoch, with penalties.
+    loss_curve_ : list of float
+        The loss after each epoch (not of lbfgs).
+    best_loss_ : float, or None
+        The least of these; None under early stopping.
     validation_loss_curve_ : list of float, or None
         The mean loss of the validation samples after each epoch, without penalties: those of ``X_val``, or the rows
         that early stopping holds out.
+    validation_scores_ : list of float, or None
+        Their accuracy after each epoch, under early stopping.
+    best_validation_score_ : float, or None
+        The largest of these.
+    n_iter_ : int
+        The number of epochs, or of iterations of lbfgs, in the last call of `fit`.
+    t_ : int
+        The number of samples trained on, in all epochs.
 
     Examples
     --------
@@ -416,13 +567,13 @@ class MLPClassifier(ClassifierMixin, _MLP):
         activation: Any = "relu",
         *,
         loss: Any = "log_loss",
-        solver: str = "adam",
+        solver: Any = "adam",
         alpha: float = 0.0001,
         l1: float = 0.0,
         dropout: Any = 0.0,
         class_weight: Any = None,
         batch_size: Any = "auto",
-        learning_rate: str = "constant",
+        learning_rate: Any = "constant",
         learning_rate_init: float = 0.001,
         power_t: float = 0.5,
         max_iter: int = 200,
@@ -440,6 +591,8 @@ class MLPClassifier(ClassifierMixin, _MLP):
         epsilon: float = 1e-8,
         n_iter_no_change: Any = 10,
         max_fun: int = 15000,
+        clip_norm: float | None = None,
+        standardize: bool = False,
         dtype: Any = None,
         n_threads: int = 1,
     ) -> None:
@@ -483,6 +636,9 @@ class MLPClassifier(ClassifierMixin, _MLP):
             return np.searchsorted(self.classes_, y).astype(np.int64)
         return self._label_binarizer.transform(y).astype(np.uint8)
 
+    def _class_names(self, spec: Spec) -> list[str] | None:
+        return [str(label) for label in self.classes_] if len(self.classes_) == max(2, spec.n_out) else None
+
     def _one_of_many(self) -> bool:
         kind = self._label_binarizer.y_type_
         return kind == "multiclass" or (kind == "binary" and self._loss_name() == "hinge")
@@ -493,7 +649,7 @@ class MLPClassifier(ClassifierMixin, _MLP):
     def _strata(self, targets: np.ndarray) -> np.ndarray | None:
         return targets.astype(bool) if self.n_outputs_ == 1 else None  # as scikit-learn: only of two classes
 
-    @available_if(_is_stochastic)
+    @available_if(_learns_online)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Any:
         """One more epoch, over these samples.
 
@@ -572,19 +728,74 @@ class MLPClassifier(ClassifierMixin, _MLP):
 class MLPRegressor(RegressorMixin, _MLP):
     """scikit-learn's `MLPRegressor`, trained by fastmlp.
 
-    The same ``random_state`` gives scikit-learn's numbers, but for rounding. The parameters that are not described
-    here, and the attributes, are those of `sklearn.neural_network.MLPRegressor`.
+    The same ``random_state`` gives scikit-learn's numbers, but for rounding. What differs stands in the how-to page
+    "Inside scikit-learn".
 
     Parameters
     ----------
     loss : "squared_error", "absolute_error", "poisson", name of another loss, or fastmlp.Loss
         Any of the library's that fits a linear output, such as "huber".
+    hidden_layer_sizes : int or sequence of int
+        The number of units of each hidden layer; ``()`` for none.
     activation : str, fastmlp.Activation, or list of either
         The activation of the hidden layers: any of the library's, or your own; a list has one a layer.
-    dropout : float or list of float
-        The share of hidden units left out in training, one for all layers or one each.
+    solver : str or fastmlp.optimizers.Optimizer
+        "sgd", "adam" and "lbfgs" are scikit-learn's, with the settings below. "adamw", "lion", "rmsprop" and the other
+        names of `fastmlp.optimizers` have that module's defaults; an object, such as ``Lion(betas=(0.95, 0.98))``, has
+        its own settings.
+    alpha : float
+        The penalty ½ alpha Σw² on all weights, divided by the number of a batch's samples.
     l1 : float
         The penalty l1 Σ|w|, beside that of alpha.
+    dropout : float or list of float
+        The share of hidden units left out in training, one for all layers or one each.
+    batch_size : int or "auto"
+        Samples a step; "auto" is 200, or all where there are fewer. Not for lbfgs, which takes all.
+    learning_rate : {"constant", "invscaling", "adaptive"}, schedule, or function of the epoch
+        "invscaling" divides ``learning_rate_init`` by the number of samples seen to the power of ``power_t``, after
+        each epoch; "adaptive" divides it by 5 whenever training would stop. As in scikit-learn, adam leaves both out.
+        A schedule of `fastmlp.schedules`, or a function of the epoch, counted from 0, is the rate itself;
+        ``ReduceOnPlateau`` sees "loss" and "val_loss".
+    learning_rate_init : float
+        The learning rate, where no schedule is given.
+    power_t : float
+        The exponent of "invscaling".
+    max_iter : int
+        The most epochs, or iterations of lbfgs.
+    shuffle : bool
+        Whether each epoch takes the samples in another order.
+    random_state : int, RandomState, optional
+        Draws the initial weights, the rows to hold out, and the order of samples.
+    tol : float
+        What an epoch has to gain, in loss or in validation score, to count as better; for lbfgs the largest derivative
+        at which it has converged.
+    verbose : bool
+        Whether each epoch's loss is printed.
+    warm_start : bool
+        Whether `fit` goes on with the network that is there.
+    momentum : float, in [0, 1)
+        Of the solver "sgd".
+    nesterovs_momentum : bool
+        Whether that momentum is Nesterov's.
+    early_stopping : bool
+        Whether training ends when the score of samples held out gets no better, and the best parameters are kept.
+        Without, it ends when the training loss gets no better.
+    validation_fraction : float, in [0, 1)
+        The share of samples that early stopping holds out, unless `fit` is given ``X_val`` and ``y_val``.
+    beta_1, beta_2 : float, in [0, 1)
+        How slowly the solver "adam" forgets gradients, and their squares.
+    epsilon : float
+        What the solver "adam" adds to the divisor of a step.
+    n_iter_no_change : int
+        After how many epochs without getting better training ends; ``numpy.inf``: never.
+    max_fun : int
+        The most times that the solver "lbfgs" computes the loss.
+    clip_norm : float, optional
+        A batch's gradient (before penalties) that is longer than this, over all parameters, is shortened to it.
+    standardize : bool
+        Whether a new network gets the shift and scale that bring its inputs, and the targets, to mean 0 and
+        deviation 1, by the rows that `fit` trains on. Sparse X is scaled alone. Losses are those of
+        standardised targets then, predictions are in y's units.
     dtype : "float32" or "float64", optional
         The network's dtype; when left out, float32 where X is float32, else float64.
     n_threads : int
@@ -592,12 +803,38 @@ class MLPRegressor(RegressorMixin, _MLP):
 
     Attributes
     ----------
+    coefs_ : list of ndarray, (n_in, n_out)
+        Each layer's weights, views of the network's: what is written into them, it computes with.
+    intercepts_ : list of ndarray, (n_out,)
+        Each layer's biases, views too.
     network_ : fastmlp.MLP
-        The network itself; ``coefs_`` and ``intercepts_`` are views of its parameters. Under "poisson" its outputs are
-        the logarithms of what `predict` returns.
+        The network itself, with the features' names in ``metadata["columns"]``. Under "poisson" its outputs are the
+        logarithms of what `predict` returns.
+    n_features_in_ : int
+        The number of features.
+    feature_names_in_ : ndarray of str, (n_features,)
+        Their names, where X was a frame whose columns have names.
+    n_layers_, n_outputs_ : int
+        The number of layers, input and output among them, and that of outputs.
+    out_activation_ : str
+        The activation of the last layer, by scikit-learn's name.
+    loss_ : float
+        The loss of the last epoch, with penalties.
+    loss_curve_ : list of float
+        The loss after each epoch (not of lbfgs).
+    best_loss_ : float, or None
+        The least of these; None under early stopping.
     validation_loss_curve_ : list of float, or None
         The mean loss of the validation samples after each epoch, without penalties: those of ``X_val``, or the rows
         that early stopping holds out.
+    validation_scores_ : list of float, or None
+        Their R² after each epoch, under early stopping.
+    best_validation_score_ : float, or None
+        The largest of these.
+    n_iter_ : int
+        The number of epochs, or of iterations of lbfgs, in the last call of `fit`.
+    t_ : int
+        The number of samples trained on, in all epochs.
 
     Examples
     --------
@@ -616,12 +853,12 @@ class MLPRegressor(RegressorMixin, _MLP):
         hidden_layer_sizes: Any = (100,),
         activation: Any = "relu",
         *,
-        solver: str = "adam",
+        solver: Any = "adam",
         alpha: float = 0.0001,
         l1: float = 0.0,
         dropout: Any = 0.0,
         batch_size: Any = "auto",
-        learning_rate: str = "constant",
+        learning_rate: Any = "constant",
         learning_rate_init: float = 0.001,
         power_t: float = 0.5,
         max_iter: int = 200,
@@ -639,6 +876,8 @@ class MLPRegressor(RegressorMixin, _MLP):
         epsilon: float = 1e-8,
         n_iter_no_change: Any = 10,
         max_fun: int = 15000,
+        clip_norm: float | None = None,
+        standardize: bool = False,
         dtype: Any = None,
         n_threads: int = 1,
     ) -> None:
@@ -654,7 +893,7 @@ class MLPRegressor(RegressorMixin, _MLP):
     def _targets(self, y: np.ndarray, name: str) -> np.ndarray:
         return y[:, None] if y.ndim == 1 else y
 
-    @available_if(_is_stochastic)
+    @available_if(_learns_online)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
         """One more epoch, over these samples; as `fit` otherwise."""
         if sample_weight is None and self._learn_one(X, y):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,30 +22,55 @@ from ..engine.steps import OptimizerState
 from ..model.data import counted_rows
 from ..model.mlp import MLP
 from ..model.options import dropout_shares
-from ..optimizers import LBFGS, SGD, AdamHat, Optimizer
+from ..optimizers import LBFGS, OPTIMIZERS, SGD, AdamHat, Optimizer
+from ..schedules import ReduceOnPlateau
+from .watching import FitCallbacks
 
-__all__ = ["STOCHASTIC", "Fit", "FitState", "check_parameters"]
+__all__ = ["Fit", "FitState", "check_parameters", "is_stochastic", "scikit_learns_errors"]
 
-STOCHASTIC = ("sgd", "adam")
+_RATES = ("constant", "invscaling", "adaptive")  # scikit-learn's names of schedules
 _NON_FINITE = (
     "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
 )
 _SMALLEST_RATE = 1e-6  # below, "adaptive" stops
 
 
-def check_parameters(estimator: Any) -> None:
-    """Raise scikit-learn's InvalidParameterError, which is a ValueError and a TypeError, for parameters of an estimator
-    that no training could begin with."""
+@contextmanager
+def scikit_learns_errors() -> Iterator[None]:
+    """Turn a ValueError or TypeError of a bad parameter into scikit-learn's InvalidParameterError, which is both."""
     try:
-        _check_parameters(estimator)
+        yield
     except (TypeError, ValueError) as error:
         raise InvalidParameterError(str(error)) from None
 
 
-def _check_parameters(e: Any) -> None:
-    """Raise TypeError or ValueError for such parameters."""
-    check_choice(e.solver, "solver", (*STOCHASTIC, "lbfgs"))
-    check_choice(e.learning_rate, "learning_rate", ("constant", "invscaling", "adaptive"))
+def is_stochastic(solver: Any) -> bool:
+    """Whether a solver goes through the samples batch by batch, epoch by epoch."""
+    return not (isinstance(solver, LBFGS) or (isinstance(solver, str) and solver == LBFGS.name))
+
+
+def _optimizer(e: Any) -> Optimizer:
+    """The optimiser that an estimator's parameters mean; for scikit-learn's three solvers, with its settings."""
+    if isinstance(e.solver, Optimizer):
+        return e.solver
+    if not isinstance(e.solver, str):
+        raise TypeError(f"solver must be a name or a fastmlp.optimizers.Optimizer, got {e.solver!r}")
+    name = check_choice(e.solver, "solver", OPTIMIZERS)
+    if name == "sgd":
+        return SGD(e.momentum, bool(e.nesterovs_momentum and e.momentum))
+    if name == "adam":
+        return AdamHat(betas=(e.beta_1, e.beta_2), eps=e.epsilon)
+    if name == "lbfgs":
+        return LBFGS(gtol=e.tol, ftol=1e7 * float(np.finfo(float).eps), max_fun=e.max_fun)
+    return OPTIMIZERS[name]()
+
+
+def check_parameters(e: Any) -> None:
+    """Raise TypeError or ValueError for parameters of an estimator that no training could begin with."""
+    if not callable(e.learning_rate):
+        check_choice(e.learning_rate, "learning_rate", _RATES)
+    elif isinstance(e.learning_rate, ReduceOnPlateau) and e.learning_rate.monitor is not None:
+        check_choice(e.learning_rate.monitor, "monitor of learning_rate", ("loss", "val_loss"))
     for name in ("alpha", "l1", "power_t", "tol"):
         check_number(getattr(e, name), name, 0.0)
     for name in ("learning_rate_init", "epsilon"):
@@ -52,8 +79,11 @@ def _check_parameters(e: Any) -> None:
         check_number(getattr(e, name), name, 0.0, 1.0)
     for name in ("max_iter", "max_fun", "n_threads"):
         check_count(getattr(e, name), name)
-    for name in ("shuffle", "warm_start", "nesterovs_momentum", "early_stopping"):
+    for name in ("shuffle", "warm_start", "nesterovs_momentum", "early_stopping", "standardize"):
         check_flag(getattr(e, name), name)
+    if e.clip_norm is not None:
+        check_number(e.clip_norm, "clip_norm", 0.0, open_low=True)
+    _optimizer(e)
     if e.n_iter_no_change != math.inf:
         check_count(e.n_iter_no_change, "n_iter_no_change")
     if not isinstance(e.batch_size, str) or e.batch_size != "auto":
@@ -63,8 +93,10 @@ def _check_parameters(e: Any) -> None:
     e._hidden_layers()
     e._loss()
     dropout_shares(e.dropout, len(e._hidden()))
-    if e.solver == "lbfgs" and (e.l1 or np.any(e.dropout)):
-        raise ValueError("lbfgs needs a smooth loss that stays the same; l1 and dropout are for the other solvers")
+    if not is_stochastic(e.solver) and (e.l1 or np.any(e.dropout) or e.clip_norm):
+        raise ValueError(
+            "lbfgs needs a smooth loss that stays the same; l1, dropout and clip_norm are for the other solvers"
+        )
 
 
 @dataclass
@@ -76,25 +108,54 @@ class FitState:
     optimizer : OptimizerState, optional
         None before the first step of a stochastic solver.
     learning_rate : float
+        Of the next epoch.
     no_improvement_count : int
         The number of epochs in a row that were no better than those before them.
+    epochs : int
+        How many the optimiser has seen: the place in a schedule.
     """
 
     optimizer: OptimizerState | None = None
     learning_rate: float = math.nan
     no_improvement_count: int = 0
+    epochs: int = 0
 
     def begin(self, optimizer: Optimizer, params: np.ndarray, learning_rate: float) -> OptimizerState:
         """Forget the steps made so far, and return the state before the first step on a network's parameters."""
         self.optimizer, self.learning_rate = OptimizerState.begin(optimizer, params), learning_rate
+        self.epochs = 0
         return self.optimizer
 
-    def set_learning_rate(self, learning_rate: float) -> None:
-        """Change the rate, and scale the velocities: scikit-learn's contain the rate, and keep their values."""
+    def set_learning_rate(self, learning_rate: float, keep_steps: bool) -> None:
+        """Change the rate. With ``keep_steps`` the velocities are scaled, too, for scikit-learn's contain the rate, and
+        keep their values."""
         assert self.optimizer is not None
-        for velocity in self.optimizer.vectors:
-            velocity *= self.learning_rate / learning_rate
+        if keep_steps:
+            for velocity in self.optimizer.vectors:
+                velocity *= self.learning_rate / learning_rate
         self.learning_rate = learning_rate
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return what pickles and skops keep: names, numbers and arrays alone, for `from_plain`."""
+        plain = {name: getattr(self, name) for name in ("learning_rate", "no_improvement_count", "epochs")}
+        if self.optimizer is not None:
+            state = self.optimizer
+            settings = dict(vars(state.optimizer))
+            plain |= {"optimizer": state.optimizer.name, "settings": settings, "steps": state.count}
+            plain["vectors"] = [vector.copy() for vector in state.vectors]
+        return plain
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, Any], params: np.ndarray) -> FitState:
+        """Restore the state of an optimiser of these parameters."""
+        state = cls(None, plain["learning_rate"], plain["no_improvement_count"], plain["epochs"])
+        if "optimizer" in plain:
+            optimizer = OPTIMIZERS[plain["optimizer"]](**plain["settings"])
+            state.optimizer = OptimizerState.begin(optimizer, params)
+            state.optimizer.set_count(plain["steps"])
+            for vector, values in zip(state.optimizer.vectors, plain["vectors"], strict=True):
+                vector[...] = values
+        return state
 
 
 class Fit:
@@ -117,6 +178,10 @@ class Fit:
     random_state : numpy.random.RandomState
     incremental : bool
         Whether this is partial_fit.
+    is_new : bool
+        Whether the network has just been drawn.
+    callbacks : FitCallbacks, optional
+        None in partial_fit.
     """
 
     def __init__(
@@ -129,11 +194,14 @@ class Fit:
         shares: list[float],
         random_state: np.random.RandomState,
         incremental: bool,
+        is_new: bool,
+        callbacks: FitCallbacks | None,
     ) -> None:
         self._e, self._fit_state, self._samples, self._shares = estimator, fit_state, samples, shares
         self._sample_weight = sample_weight
         self._network: MLP = estimator.network_
-        self._random_state, self._incremental = random_state, incremental
+        self._random_state, self._incremental, self._is_new = random_state, incremental, is_new
+        self._callbacks = callbacks
         self._rows = counted_rows(samples)
         self._validation = validation
         self._held_out = self._rows[:0] if validation is None else counted_rows(validation)
@@ -147,7 +215,7 @@ class Fit:
         """Whether `learn_one` may go on where this call, of partial_fit, ended: a sample is a batch like any other."""
         e = self._e
         return (
-            self._incremental and e.solver in STOCHASTIC and len(self._samples.x) == 1 and e.batch_size in ("auto", 1)
+            self._incremental and len(self._samples.x) == 1 and e.batch_size in ("auto", 1)
             and self._samples.weights is None and not self._shares
         )  # fmt: skip
 
@@ -159,6 +227,7 @@ class Fit:
         e, state = self._e, self._fit_state.optimizer
         assert state is not None
         state.set_penalties(e.l1, e.alpha)
+        self._begin_epoch()
         if self._step is None:
             self._step = LearnFew(self._network._engine.binding, 1, 1, y.ndim == 1, state)
         penalty = self._penalty() if e.alpha > 0 or e.l1 > 0 else 0.0
@@ -174,23 +243,39 @@ class Fit:
 
     def run(self) -> None:
         """Train."""
-        if self._e.solver == "lbfgs":
-            self._lbfgs()
-        else:
+        e = self._e
+        if is_stochastic(e.solver) and e.early_stopping and self._validation is None:
+            self._hold_out()
+        if e.standardize and self._is_new:
+            e._standardise(self._samples, self._rows)
+        if self._callbacks is not None:
+            self._callbacks.begin()
+        if is_stochastic(e.solver):
             self._stochastic()
+        else:
+            self._lbfgs()
+        if self._callbacks is not None:
+            self._callbacks.end()
 
     def _lbfgs(self) -> None:
         """Train by L-BFGS over all samples, and write the number of iterations and the final loss to the estimator."""
         e, weight = self._e, self._samples.weight(self._rows)
-        settings = LBFGS(gtol=e.tol, ftol=1e7 * float(np.finfo(float).eps), max_fun=e.max_fun)
-        e.n_iter_ = 0
+        settings = _optimizer(e)
+        assert isinstance(settings, LBFGS)
+        e.n_iter_, stopped = 0, False
 
         def after(values: dict[str, float]) -> bool:
+            nonlocal stopped
             e.n_iter_ += 1
             if e.verbose and values:
                 print(f"Iteration {e.n_iter_}, loss = {values['loss']:.8f}")
-            return not values
+            stopped = self._callbacks is not None and self._callbacks.end_epoch()
+            if self._callbacks is not None and not stopped and e.n_iter_ < e.max_iter:
+                self._callbacks.begin_epoch()
+            return stopped or not values
 
+        if self._callbacks is not None:
+            self._callbacks.begin_epoch()
         objective = LocalObjective(self._network, self._samples, self._rows, {}, e.alpha / weight, e.n_threads)
         result = minimise(settings, self._network, objective, e.max_iter, after)
         if not (math.isfinite(result.fun) and np.isfinite(self._network.params).all()):
@@ -198,33 +283,32 @@ class Fit:
         e.n_iter_ = min(result.nit, e.max_iter)
         penalty = self._penalty() / weight
         e.loss_ = (float(result.fun) - penalty) * self._loss_scale + penalty
-        if result.status != 0:
+        if result.status != 0 and not stopped:
             warnings.warn(
                 f"lbfgs failed to converge after {result.nit} iteration(s) (status={result.status}): {result.message}. "
                 f"It may help to increase the number of iterations (max_iter={e.max_iter}) or to scale the data.",
                 ConvergenceWarning,
-                stacklevel=5,
+                stacklevel=6,
             )
 
     def _stochastic(self) -> None:
         """Train epoch by epoch until it stops; with early stopping the network keeps its best parameters."""
         e = self._e
-        if e.early_stopping:
-            if self._incremental:
-                raise ValueError("partial_fit does not support early_stopping=True")
-            if self._validation is None:
-                self._hold_out()
         batch = self._batch_size()
         best = self._network.params.copy()
         state = self._fit_state.optimizer
         if state is None or not self._incremental:
-            state = self._fit_state.begin(self._optimizer(), self._network.params, float(e.learning_rate_init))
+            state = self._fit_state.begin(_optimizer(e), self._network.params, float(e.learning_rate_init))
         state.set_penalties(e.l1 / batch, e.alpha / batch)
+        state.set_clip_norm(e.clip_norm or 0.0)
         e.n_iter_ = 0
         order = self._rows
         try:
             with EpochRunner(self._network, self._samples, batch, {}, state, self._shares, e.n_threads) as epochs:
                 while e.n_iter_ < e.max_iter:
+                    self._begin_epoch()
+                    if self._callbacks is not None:
+                        self._callbacks.begin_epoch()
                     if e.shuffle:  # as sklearn.utils.shuffle draws
                         places = np.arange(len(order))
                         self._random_state.shuffle(places)
@@ -235,19 +319,20 @@ class Fit:
                         raise ValueError(_NON_FINITE)
                     self._record(loss, best)
                     if math.isnan(loss):
-                        warnings.warn(f"{_NON_FINITE} The best ones are kept.", ConvergenceWarning, stacklevel=5)
+                        warnings.warn(f"{_NON_FINITE} The best ones are kept.", ConvergenceWarning, stacklevel=6)
                         break
-                    if self._should_stop() or self._incremental:
+                    stopped = self._callbacks is not None and self._callbacks.end_epoch()
+                    if self._should_stop() or stopped or self._incremental:
                         break
                     if e.n_iter_ == e.max_iter:
                         warnings.warn(
                             f"Stochastic Optimizer: Maximum iterations ({e.max_iter}) reached and the optimization "
                             "hasn't converged yet.",
                             ConvergenceWarning,
-                            stacklevel=5,
+                            stacklevel=6,
                         )
         except KeyboardInterrupt:
-            warnings.warn("Training interrupted by user.", stacklevel=5)
+            warnings.warn("Training interrupted by user.", stacklevel=6)
         finally:
             if e.early_stopping:
                 self._network.params[...] = best
@@ -272,15 +357,24 @@ class Fit:
             return min(200, n)
         if size > n:
             warnings.warn(
-                "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=6
+                "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=7
             )
         return min(int(size), n)
 
-    def _optimizer(self) -> Optimizer:
-        e = self._e
-        if e.solver == "adam":
-            return AdamHat(betas=(e.beta_1, e.beta_2), eps=e.epsilon)
-        return SGD(e.momentum, bool(e.nesterovs_momentum and e.momentum))
+    def _begin_epoch(self) -> None:
+        """Ask the schedule, where there is one, for the epoch's learning rate."""
+        e, done = self._e, self._fit_state.epochs
+        if not callable(e.learning_rate):
+            return
+        if isinstance(e.learning_rate, ReduceOnPlateau) and done:
+            curves = {"loss": e.loss_curve_, "val_loss": e.validation_loss_curve_}
+            rate = e.learning_rate.after({name: curve[-done:] for name, curve in curves.items() if curve})
+        else:
+            rate = check_number(e.learning_rate(done), f"learning_rate({done})", 0.0, open_low=True)
+        self._set_rate(rate)
+
+    def _set_rate(self, rate: float) -> None:
+        self._fit_state.set_learning_rate(rate, keep_steps=self._e.solver == "sgd")
 
     def _epoch(self, epochs: EpochRunner, state: OptimizerState, order: np.ndarray, batch: int, key: int) -> float:
         """Train on the samples in their order, and return their mean loss with penalties, or NaN.
@@ -321,6 +415,7 @@ class Fit:
         """
         e = self._e
         e.n_iter_ += 1
+        self._fit_state.epochs += 1
         e.t_ += len(self._rows)
         e.loss_ = loss
         e.loss_curve_.append(loss)
@@ -339,8 +434,8 @@ class Fit:
                 e.best_validation_score_ = score
                 best[...] = self._network.params
         self._fit_state.no_improvement_count = self._fit_state.no_improvement_count + 1 if worse else 0
-        if e.solver == "sgd" and e.learning_rate == "invscaling":
-            self._fit_state.set_learning_rate(e.learning_rate_init / (e.t_ + 1) ** e.power_t)
+        if e.solver != "adam" and e.learning_rate == "invscaling":
+            self._set_rate(e.learning_rate_init / (e.t_ + 1) ** e.power_t)
 
     def _validate(self, diverged: bool) -> float:
         """Write the loss of the validation samples, where there are any, to the estimator, and return their score.
@@ -369,9 +464,9 @@ class Fit:
         what = "Validation score" if e.early_stopping else "Training loss"
         message = f"{what} did not improve more than tol={e.tol:f} for {e.n_iter_no_change} consecutive epochs."
         rate = self._fit_state.learning_rate
-        if e.solver == "sgd" and e.learning_rate == "adaptive":
+        if e.solver != "adam" and e.learning_rate == "adaptive":
             if rate > _SMALLEST_RATE:
-                self._fit_state.set_learning_rate(rate / 5)
+                self._set_rate(rate / 5)
                 self._fit_state.no_improvement_count = 0
                 if e.verbose:
                     print(f"{message} Setting learning rate to {rate / 5:f}")

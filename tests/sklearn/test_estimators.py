@@ -337,7 +337,7 @@ def test_ctrl_c_keeps_what_was_learnt():
         ({"max_iter": 0}, "max_iter must be at least 1"),
         ({"learning_rate": "fast"}, "learning_rate: unknown 'fast'"),
         ({"dtype": "float16"}, "dtype must be 'float32' or 'float64'"),
-        ({"solver": "lbfgs", "l1": 0.1}, "l1 and dropout are for the other solvers"),
+        ({"solver": "lbfgs", "l1": 0.1}, "l1, dropout and clip_norm are for the other solvers"),
         ({"dropout": 1.0}, "dropout must be"),
     ],
     ids=str,

@@ -88,7 +88,7 @@ def test_a_warm_start_goes_on_with_the_curve_and_partial_fit_leaves_it():
 def test_validation_samples_that_make_no_sense_are_refused(given, message):
     with pytest.raises(ValueError, match=message):
         MLPClassifier(**OPTIONS).fit(X, Y, **given)
-    with pytest.raises(ValueError, match="X_val is for the solvers sgd and adam, this one is lbfgs"):
+    with pytest.raises(ValueError, match="X_val is for solvers that go batch by batch, which lbfgs does not"):
         MLPClassifier(solver="lbfgs").fit(X, Y, X_val=X, y_val=Y)
 
 
