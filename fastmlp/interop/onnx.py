@@ -31,13 +31,13 @@ from ..model.mlp import MLP, check_model
 from ..spec import Spec
 from .chain import Chain, word
 
-__all__ = ["from_onnx", "to_onnx"]
+__all__ = ["OPSET", "Graph", "from_onnx", "labels_of", "of_classifier", "of_regressor", "to_onnx", "zip_map"]
 
-_OPSET, _IR = 17, 8  # of 2022: old enough for the runtimes in use; neither has anything newer that a network needs
+OPSET, _IR = 17, 8  # of 2022: old enough for the runtimes in use; neither has anything newer that a network needs
 _METADATA = "fastmlp"  # the key under which a file has the spec, for its loss and unrounded numbers, and class names
 
 
-class _Graph:
+class Graph:
     """Nodes and constants as they are added: ``graph.Relu(z)`` adds a node and is its output's name."""
 
     def __init__(self, dtype: np.dtype) -> None:
@@ -73,7 +73,7 @@ class _Graph:
         return add
 
 
-_ACTIVATIONS: dict[str, Callable[[_Graph, str, float | None], str]] = {
+_ACTIVATIONS: dict[str, Callable[[Graph, str, float | None], str]] = {
     "step": lambda g, z, slope: g.Where(g.GreaterOrEqual(z, 0.0), 1.0, 0.0),
     "linear": lambda g, z, slope: z,
     "sigmoid": lambda g, z, slope: g.Sigmoid(z),
@@ -96,7 +96,7 @@ _ACTIVATIONS: dict[str, Callable[[_Graph, str, float | None], str]] = {
     "sine": lambda g, z, slope: g.Sin(z),
 }
 # An attribute is float32 whatever the tensors are, and onnxruntime has some nodes for float32 alone.
-_IN_FLOAT64: dict[str, Callable[[_Graph, str, float | None], str]] = {
+_IN_FLOAT64: dict[str, Callable[[Graph, str, float | None], str]] = {
     "leaky_relu": lambda g, z, slope: g.Where(g.Greater(z, 0.0), z, g.Mul(z, slope)),
     "elu": lambda g, z, alpha: g.Where(g.Greater(z, 0.0), z, g.Mul(_expm1_of_negative(g, z), alpha)),
     "selu": lambda g, z, slope: g.Where(
@@ -111,21 +111,21 @@ _IN_FLOAT64: dict[str, Callable[[_Graph, str, float | None], str]] = {
 }
 
 
-def _expm1_of_negative(g: _Graph, z: str) -> str:
+def _expm1_of_negative(g: Graph, z: str) -> str:
     return g.Sub(g.Exp(g.Min(z, 0.0)), 1.0)
 
 
-def _hard_sigmoid(g: _Graph, z: str) -> str:
+def _hard_sigmoid(g: Graph, z: str) -> str:
     return g.Div(g.Add(g.Clip(z, -3.0, 3.0), 3.0), 6.0)
 
 
-def _logit_of_gelu_tanh(g: _Graph, z: str) -> str:
+def _logit_of_gelu_tanh(g: Graph, z: str) -> str:
     """Add √(8/π) (z + 0.044715 z³), whose sigmoid, times z, is the activation."""
     slope = math.sqrt(8 / math.pi)
     return g.Mul(z, g.Add(g.Mul(g.Mul(z, z), 0.044715 * slope), slope))
 
 
-def _tanh_of_softplus(g: _Graph, z: str) -> str:
+def _tanh_of_softplus(g: Graph, z: str) -> str:
     """Add tanh(log(1 + eᶻ)) as a quotient of what e⁻ᶻ or eᶻ makes of it, whichever is at most 1."""
     e, positive = g.Exp(g.Neg(g.Abs(z))), g.GreaterOrEqual(z, 0.0)
     p = g.Where(positive, g.Add(g.Mul(e, 2.0), 1.0), g.Mul(e, g.Add(e, 2.0)))
@@ -133,7 +133,7 @@ def _tanh_of_softplus(g: _Graph, z: str) -> str:
     return g.Div(p, g.Add(p, q))
 
 
-def _gelu_without_erf(g: _Graph, z: str) -> str:
+def _gelu_without_erf(g: Graph, z: str) -> str:
     """Add z times half of erfc(-z/√2), exact to 3e-15.
 
     With u > 0, erfc(u) is exp(-u²) times a function that is smooth in t = 1/(1 + u/2), here a polynomial up to u = 10.
@@ -207,19 +207,19 @@ def to_onnx(model: Any, path: str | os.PathLike[str], *, note: str = "", zipmap:
     classes = getattr(estimator, "classes_", None)
     if zipmap is not None and classes is None:
         raise ValueError(f"zipmap is for estimators with classes, {type(estimator or model).__name__} has none")
-    g = _Graph(model.dtype)
+    g = Graph(model.dtype)
     if estimator is None:
         begin, ends = "x", [g.output("y", _network(g, model, "x"), [model.spec.n_out])]
     else:
-        begin, outputs = "X", _network(g, model, "X")
+        begin = "X"
         if classes is None:
-            ends = _numbers(g, model, outputs)
+            ends = [g.output("variable", of_regressor(g, model, "X"), [model.spec.n_out])]
         else:
-            ends = _labelled(g, model, outputs, np.asarray(classes), zipmap is not False)
+            ends = _labelled(g, model, np.asarray(classes), zipmap is not False)
     real = helper.np_dtype_to_tensor_dtype(model.dtype)
     begins = [helper.make_tensor_value_info(begin, real, ["batch", model.spec.n_in])]
     graph = helper.make_graph(g.nodes, "network", begins, ends, g.constants)
-    opsets = [helper.make_opsetid("", _OPSET)]
+    opsets = [helper.make_opsetid("", OPSET)]
     if any(node.domain for node in g.nodes):
         opsets.append(helper.make_opsetid("ai.onnx.ml", 1))
     proto = helper.make_model(graph, opset_imports=opsets, ir_version=_IR)
@@ -232,7 +232,7 @@ def to_onnx(model: Any, path: str | os.PathLike[str], *, note: str = "", zipmap:
     write_whole(Path(path), proto.SerializeToString())
 
 
-def _network(g: _Graph, model: MLP, a: str) -> str:
+def _network(g: Graph, model: MLP, a: str) -> str:
     """Add a network's nodes behind the input ``a``; return the name of its outputs."""
     if model.spec.shift is not None:
         a = g.Sub(a, g.constant(model.spec.shift))
@@ -240,7 +240,7 @@ def _network(g: _Graph, model: MLP, a: str) -> str:
         a = g.Mul(a, g.constant(model.spec.scale))
     for layer, weights, biases in zip(model.spec.layers, model.weights, model.biases, strict=True):
         form = word(_ACTIVATIONS, layer.act, "ONNX")
-        if model.dtype == np.float64:
+        if g.dtype == np.float64:
             form = _IN_FLOAT64.get(layer.act.name, form)
         parameters = [weights, biases] if layer.bias else [weights]
         a = form(g, g.Gemm(a, *map(g.constant, parameters), transB=1), layer.act.slope)
@@ -250,41 +250,59 @@ def _network(g: _Graph, model: MLP, a: str) -> str:
     return a
 
 
-def _numbers(g: _Graph, model: MLP, outputs: str) -> list[onnx.ValueInfoProto]:
-    """Add what makes a regressor's predictions of its network's outputs."""
-    if model.spec.loss.name == "poisson":
-        outputs = g.Exp(outputs)
-    return [g.output("variable", outputs, [model.spec.n_out])]
+def of_regressor(g: Graph, model: MLP, begin: str) -> str:
+    """Add a network and what makes a regressor's predictions of its outputs; return their name."""
+    outputs = _network(g, model, begin)
+    return g.Exp(outputs) if model.spec.loss.name == "poisson" else outputs
 
 
-def _labelled(g: _Graph, model: MLP, outputs: str, classes: np.ndarray, zipmap: bool) -> list[onnx.ValueInfoProto]:
-    """Add what makes labels and probabilities, or scores, of a classifier's outputs."""
+def labels_of(classes: np.ndarray) -> list[str] | list[int]:
+    """Return a classifier's labels as ONNX can have them: integers, or else text."""
     if classes.dtype.kind in "fb" and np.all(classes == classes.astype(np.int64)):
         classes = classes.astype(np.int64)
-    is_text = classes.dtype.kind not in "iu"
-    labels = [str(label) for label in classes] if is_text else [int(label) for label in classes]
-    kind = TensorProto.STRING if is_text else TensorProto.INT64
-    if model.spec.multilabel and model.spec.n_out > 1:
-        kind, shape = TensorProto.INT64, [len(labels)]
-        label = g.Cast(g.Greater(outputs, 0.5), to=kind)
-    else:
-        if model.spec.n_out == 1:
-            outputs = g.Concat(g.Sub(1.0, outputs), outputs, axis=1)
-        shape = []
-        g.constants.append(
-            helper.make_tensor(
-                "classes", kind, [len(labels)], [str(label).encode() for label in labels] if is_text else labels
-            )
-        )
-        label = g.Gather("classes", g.ArgMax(outputs, axis=1, keepdims=0))
+    if classes.dtype.kind in "iu":
+        return [int(label) for label in classes]
+    return [str(label) for label in classes]
+
+
+def of_classifier(g: Graph, model: MLP, begin: str, labels: list[str] | list[int]) -> tuple[str, str]:
+    """Add a network and what makes labels and probabilities, or scores, of its outputs; return their names."""
+    outputs = _network(g, model, begin)
+    if _has_many_labels(model):
+        return g.Cast(g.Greater(outputs, 0.5), to=TensorProto.INT64), outputs
+    if model.spec.n_out == 1:
+        outputs = g.Concat(g.Sub(1.0, outputs), outputs, axis=1)
+    texts = [label.encode() if isinstance(label, str) else label for label in labels]
+    g.constants.append(helper.make_tensor("classes", _kind(labels), [len(labels)], texts))
+    return g.Gather("classes", g.ArgMax(outputs, axis=1, keepdims=0)), outputs
+
+
+def zip_map(g: Graph, outputs: str, name: str, labels: list[str] | list[int]) -> None:
+    """Add a node that makes a dict a sample, by label, of probabilities."""
+    if g.dtype != np.float32:
+        outputs = g.Cast(outputs, to=TensorProto.FLOAT)  # a ZipMap takes nothing else
+    keys = {"classlabels_strings" if _kind(labels) == TensorProto.STRING else "classlabels_int64s": labels}
+    g.nodes.append(helper.make_node("ZipMap", [outputs], [name], domain="ai.onnx.ml", **keys))
+
+
+def _has_many_labels(model: MLP) -> bool:
+    return model.spec.multilabel and model.spec.n_out > 1
+
+
+def _kind(labels: list[str] | list[int]) -> int:
+    return TensorProto.STRING if isinstance(labels[0], str) else TensorProto.INT64
+
+
+def _labelled(g: Graph, model: MLP, classes: np.ndarray, zipmap: bool) -> list[onnx.ValueInfoProto]:
+    """Add a classifier, and return its two outputs, the second as a tensor or as dicts."""
+    labels = labels_of(classes)
+    label, outputs = of_classifier(g, model, "X", labels)
+    kind, shape = (TensorProto.INT64, [len(labels)]) if _has_many_labels(model) else (_kind(labels), [])
     ends = [g.output("output_label", label, shape, kind)]
     if not zipmap:
         return [*ends, g.output("output_probability", outputs, [len(labels)])]
-    if model.dtype != np.float32:
-        outputs = g.Cast(outputs, to=TensorProto.FLOAT)  # a ZipMap takes nothing else
-    keys = {"classlabels_strings" if is_text else "classlabels_int64s": labels}
-    g.nodes.append(helper.make_node("ZipMap", [outputs], ["output_probability"], domain="ai.onnx.ml", **keys))
-    key = TensorProto.STRING if is_text else TensorProto.INT64
+    zip_map(g, outputs, "output_probability", labels)
+    key = _kind(labels)
     value = helper.make_tensor_type_proto(TensorProto.FLOAT, None)
     dicts = helper.make_sequence_type_proto(helper.make_map_type_proto(key, value))
     return [*ends, helper.make_value_info("output_probability", dicts)]

@@ -6,7 +6,9 @@ come out, sooner. This module has the estimators, fit.py the loop that trains th
 
 from __future__ import annotations
 
-from functools import cached_property
+import sys
+from functools import cached_property, partial
+from importlib import import_module
 from operator import is_ as is_same
 from typing import Any, NamedTuple
 
@@ -67,6 +69,11 @@ def gives_scores(estimator: Any) -> bool:
     if estimator._loss_name() != "hinge":
         raise AttributeError("outputs are probabilities, predict_proba has them; under the loss hinge they are scores")
     return True
+
+
+def _skl2onnx() -> Any:
+    """The module of fastmlp.interop that talks to skl2onnx, by name: doors do not import each other."""
+    return import_module("fastmlp.interop.skl2onnx")
 
 
 Scaling = tuple[dict[str, Any], dict[str, Any]]  # each "shift" and "scale", or one of them, or neither
@@ -146,6 +153,8 @@ class _MLP(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         if hasattr(self, "feature_names_in_"):
             network.metadata["columns"] = self.feature_names_in_.tolist()
         network.class_names = self._class_names(network.spec)
+        if sys.modules.get("skl2onnx") is not None:
+            _skl2onnx().register(type(self))
         self._network = network
         self.coefs_ = [w.T for w in network.weights]
         self.intercepts_ = list(network.biases)
@@ -154,6 +163,18 @@ class _MLP(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
     def _class_names(self, spec: Spec) -> list[str] | None:
         """What the network's classes are called, where each of them has a label of its own."""
         return None
+
+    def onnx_parser(self) -> Any:
+        """skl2onnx's protocol: a function of scope and inputs that declares the outputs of an ONNX graph."""
+        return partial(_skl2onnx().declare, self)
+
+    def onnx_shape_calculator(self) -> Any:
+        """skl2onnx's protocol: a function of an operator that sets the shapes of its outputs."""
+        return _skl2onnx().infer_shapes
+
+    def onnx_converter(self) -> Any:
+        """skl2onnx's protocol: a function of scope, operator and container that adds the nodes of an ONNX graph."""
+        return _skl2onnx().convert
 
     def _standardise(self, samples: Samples, rows: np.ndarray) -> None:
         """Give the new network shift and scale of its inputs, and a regression's of its outputs, by these rows."""
