@@ -370,7 +370,39 @@ def export(
     model: Model,
     to: Annotated[Literal["onnx", "c"], typer.Option(metavar="FORMAT", help="onnx or c.", show_default=False)],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="Where it goes.", show_default=False)],
-    name: Annotated[str, typer.Option(metavar="NAME", help="What the C function is called.")] = "net_predict",
+    name: Annotated[
+        str, typer.Option(metavar="NAME", help="What the C function is called.", rich_help_panel="C")
+    ] = "net_predict",
+    dtype: Annotated[
+        Literal["float32", "float64", "int8"] | None,
+        typer.Option(
+            metavar="TYPE",
+            help="What it computes in: float32, float64, or int8, integers alone. [default: the model's]",
+            rich_help_panel="C",
+        ),
+    ] = None,
+    calibrate: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DATA",
+            help="For int8: a table of typical rows, by which the ranges of numbers are chosen.",
+            rich_help_panel="C",
+        ),
+    ] = None,
+    check: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DATA",
+            help="A table on whose rows the file, compiled by cc, is compared with the model.",
+            rich_help_panel="C",
+        ),
+    ] = None,
+    jacobian: Annotated[
+        bool,
+        typer.Option(
+            "--jacobian", help="Also a function for the outputs' derivatives by the inputs.", rich_help_panel="C"
+        ),
+    ] = False,
 ) -> None:
     """Write a model as an ONNX graph, or as one C99 file, with a header, that needs no library.
 
@@ -382,6 +414,11 @@ def export(
     from .report import show
 
     _check_folder(out)
+    for option, value in {"dtype": dtype, "calibrate": calibrate, "check": check, "jacobian": jacobian}.items():
+        if to != "c" and value:
+            raise ValueError(f"--{option} is for --to c")
+    if dtype == "int8" and calibrate is None and check is None:
+        raise ValueError("--dtype int8 needs a table of typical rows: --calibrate DATA, or --check DATA")
     network = load_model(model)
     lines: list[str] = []
     if "table" in network.metadata:
@@ -392,8 +429,27 @@ def export(
     if to == "onnx":
         interop.to_onnx(network, out, note="\n".join(lines))
     else:
-        interop.to_c(network, out, name, note="\n".join(lines))
-    show("\n".join([*lines, f"\nwritten to {out}"]))
+        rows = {key: _encoded(model, path) for key, path in (("calibrate", calibrate), ("check", check)) if path}
+        interop.to_c(network, out, name, dtype=dtype, jacobian=jacobian, note="\n".join(lines), **rows)
+    found = "" if to != "c" else _what_was_found(out)
+    show("\n".join([*lines, f"\n{found}written to {out}"]))
+
+
+def _encoded(model: Path, data: Path) -> np.ndarray:
+    """A table's rows as the inputs of a network that was trained on a table."""
+    from .. import tables
+
+    found = tables.load(model)
+    with _named(data):
+        return found.schema.encode(tables.read(data, found.reading), found.model.dtype)
+
+
+def _what_was_found(source: Path) -> str:
+    """What a C file's first comment says of its errors, in lines."""
+    head = source.read_text(encoding="utf-8").partition("*/")[0].splitlines()
+    lines = [line.removeprefix(" * ") for line in head]
+    starts = ("Checked", "Not checked", "Largest error", "that of its derivatives")
+    return "".join(f"{line}\n" for line in lines if line.startswith(starts))
 
 
 @contextmanager

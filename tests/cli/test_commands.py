@@ -357,6 +357,34 @@ def test_export_to_c(target, mixed, tmp_path, command):
     np.testing.assert_allclose(out, network.predict(x), rtol=2e-5, atol=5e-6)
 
 
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
+def test_export_to_c_in_integers_with_derivatives_and_checked(csv_folder, tmp_path, command):
+    data, model, source = csv_folder / "iris.csv", tmp_path / "m.safetensors", tmp_path / "m.c"
+    assert command(*IRIS[:1], data, *IRIS[2:], "--out", model)[0] == 0
+    export = ["export", model, "--to", "c", "--out", source]
+    code, said, _ = command(*export, "--dtype", "float64", "--jacobian", "--check", data)
+    assert code == 0 and "Checked: compiled by " in said and "that of its derivatives " in said
+    assert "void net_jacobian(const double *x" in source.read_text()
+    code, said, _ = command(*export, "--dtype", "int8", "--calibrate", data)
+    assert code == 0 and re.search(r"^Largest error on the 150 samples it was calibrated on: \d", said, re.MULTILINE)
+    assert "float" not in source.read_text().partition("*/")[2].replace("INPUTS", "")
+    for options, complaint in [
+        (["--dtype", "int8"], "--dtype int8 needs a table of typical rows: --calibrate DATA, or --check DATA"),
+        (["--check", tmp_path / "none.csv"], "none.csv"),
+        (["--to", "onnx", "--jacobian"], "--jacobian is for --to c"),
+        (["--to", "onnx", "--check", data], "--check is for --to c"),
+        (["--calibrate", data], 'calibrate is for dtype="int8"'),
+    ]:
+        before = source.read_bytes()
+        code, said, error = command(*export, *options)
+        assert code == 2 and complaint in error, error
+        assert source.read_bytes() == before
+    plain = tmp_path / "plain.safetensors"
+    fastmlp.MLP([{"n": 4, "act": None}, {"n": 1, "act": "linear"}]).save(plain)
+    code, _, error = command("export", plain, "--to", "c", "--out", source, "--check", data)
+    assert code == 2 and "the model was not trained on a table" in error
+
+
 def test_ctrl_c_keeps_the_model_so_far(csv_folder, tmp_path):
     model = tmp_path / "m.safetensors"
     arguments = ["train", str(csv_folder / "wine.csv"), "-t", "target", "-o", str(model)]
