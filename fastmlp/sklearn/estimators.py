@@ -57,6 +57,13 @@ def _learns_online(estimator: Any) -> bool:
     return True
 
 
+def _has_hidden_layers(estimator: Any) -> bool:
+    n_hidden = len(estimator.coefs_) - 1 if hasattr(estimator, "coefs_") else np.size(estimator.hidden_layer_sizes)
+    if not n_hidden:
+        raise AttributeError("transform gives the last hidden layer; this network has none")
+    return True
+
+
 def gives_probabilities(estimator: Any) -> bool:
     """Return True, or raise AttributeError for a classifier whose outputs are scores."""
     if estimator._loss_name() == "hinge":
@@ -305,6 +312,11 @@ class _MLP(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
                 raise ValueError("class_weight 'balanced' needs all samples; give partial_fit a dict")
             weights = _class_weights(balance, y, weights)
         held_out = None if validation is None else self._held_out(*validation, spec, dtype)
+        if first and incremental and self.standardize and len(x) < 2:
+            raise ValueError(
+                "standardize=True takes means and deviations of the rows of the first call of partial_fit, which are "
+                "one: give it more, or call fit first"
+            )
         shares = dropout_shares(self.dropout, len(spec.layers) - 1)
         self.n_outputs_ = n_outputs
         if first:
@@ -333,11 +345,6 @@ class _MLP(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         """Raise a ValueError for parameters that this call of fit or partial_fit cannot follow."""
         if incremental and self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")
-        if first and incremental and self.standardize:
-            raise ValueError(
-                "standardize=True needs all samples, for their means and deviations: call fit first, or put a "
-                "StandardScaler in front of partial_fit"
-            )
         if not first and bool(self.standardize) != (self._scaling is not None):
             raise ValueError(f"standardize={self.standardize} is for new networks; this one goes on with what it has")
         monitor = getattr(self.learning_rate, "monitor", None)
@@ -409,11 +416,9 @@ class _MLP(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
     def transform(self, X: Any) -> np.ndarray:
         """The activations of the last hidden layer for X, (n_samples, n_units): what the network makes of features.
 
-        ValueError for a network without hidden layers.
+        A network without hidden layers has no such method: AttributeError.
         """
         check_is_fitted(self)
-        if len(self.coefs_) == 1:
-            raise ValueError("transform gives the last hidden layer; this network has none")
         X = validate_data(self, X, accept_sparse=["csr", "csc"], dtype=DTYPES, reset=False)
         _, activations = self.network_.forward(X)
         return activations[-2]
@@ -434,7 +439,13 @@ class _MLP(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
+        kept = ["float64", "float32"] if self.dtype is None else [np.dtype(self.dtype).name]
+        tags.transformer_tags.preserves_dtype = kept
         return tags
+
+
+for _name in ("transform", "fit_transform"):  # as scikit-learn wrapped them, for set_output
+    setattr(_MLP, _name, available_if(_has_hidden_layers)(getattr(_MLP, _name)))
 
 
 def _shift_and_scale(end: Spec | Layer) -> dict[str, Any]:
@@ -530,7 +541,7 @@ class MLPClassifier(ClassifierMixin, _MLP):
         A batch's gradient (before penalties) that is longer than this, over all parameters, is shortened to it.
     standardize : bool
         Whether a new network gets the shift and scale that bring its inputs to mean 0 and
-        deviation 1, by the rows that `fit` trains on. Sparse X is scaled alone.
+        deviation 1, by the rows that `fit`, or the first call of `partial_fit`, trains on. Sparse X is scaled alone.
     dtype : "float32" or "float64", optional
         The network's dtype; when left out, float32 where X is float32, else float64.
     n_threads : int
@@ -625,6 +636,8 @@ class MLPClassifier(ClassifierMixin, _MLP):
         if loss == "hinge":
             if kind.startswith("multilabel"):
                 raise ValueError("loss is hinge, which needs one class a sample, but y has labels in several columns")
+            if len(self.classes_) < 2:
+                raise ValueError("loss is hinge, which needs two classes or more, but y has one class")
             return "linear", loss
         act = "softmax" if kind == "multiclass" else "sigmoid"
         return act, self._loss()
@@ -742,7 +755,7 @@ class MLPClassifier(ClassifierMixin, _MLP):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_label = True
+        tags.classifier_tags.multi_label = self._loss_name() != "hinge"
         return tags
 
 
@@ -815,8 +828,8 @@ class MLPRegressor(RegressorMixin, _MLP):
         A batch's gradient (before penalties) that is longer than this, over all parameters, is shortened to it.
     standardize : bool
         Whether a new network gets the shift and scale that bring its inputs, and the targets, to mean 0 and
-        deviation 1, by the rows that `fit` trains on. Sparse X is scaled alone. Losses are those of
-        standardised targets then, predictions are in y's units.
+        deviation 1, by the rows that `fit`, or the first call of `partial_fit`, trains on. Sparse X is scaled alone.
+        Losses are those of standardised targets then, predictions are in y's units.
     dtype : "float32" or "float64", optional
         The network's dtype; when left out, float32 where X is float32, else float64.
     n_threads : int
@@ -935,3 +948,9 @@ class MLPRegressor(RegressorMixin, _MLP):
     def _score(self, targets: np.ndarray, outputs: np.ndarray, weights: np.ndarray | None) -> float:
         values = self._predictions(outputs)
         return r2_score(targets, values, sample_weight=weights) if np.isfinite(values).all() else np.nan
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        loss = self._loss_name()
+        tags.target_tags.positive_only = (loss.name if isinstance(loss, Loss) else loss) == "poisson"
+        return tags

@@ -340,10 +340,11 @@ class Fit:
     def _hold_out(self) -> None:
         """Move rows for validation from ``_rows`` to ``_held_out``, as scikit-learn draws them."""
         e, targets = self._e, self._samples.y
-        stratify = e._strata(targets[self._rows])
-        self._rows, self._held_out = train_test_split(
-            self._rows, random_state=self._random_state, test_size=e.validation_fraction, stratify=stratify
+        rows = np.arange(len(self._samples.x))
+        parts = train_test_split(
+            rows, random_state=self._random_state, test_size=e.validation_fraction, stratify=e._strata(targets)
         )
+        self._rows, self._held_out = (part[np.isin(part, self._rows)] for part in parts)  # of weight above 0
         if len(self._held_out) < 2:
             raise ValueError(
                 "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."

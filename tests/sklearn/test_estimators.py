@@ -1,6 +1,6 @@
 """fastmlp.sklearn beside scikit-learn: the same numbers, in the same places, and what only ours can do.
 
-scikit-learn's own tests are run by test_sklearn_own.py.
+scikit-learn's own tests are run by test_their_tests.py, its checks of estimators by test_their_checks.py.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from sklearn.exceptions import ConvergenceWarning  # noqa: E402
 from sklearn.model_selection import GridSearchCV, cross_val_score  # noqa: E402
 from sklearn.pipeline import make_pipeline  # noqa: E402
 from sklearn.preprocessing import MinMaxScaler  # noqa: E402
-from sklearn.utils.estimator_checks import parametrize_with_checks  # noqa: E402
 from sklearn.utils.validation import has_fit_parameter  # noqa: E402
 
 from fastmlp.sklearn import MLPClassifier, MLPRegressor  # noqa: E402
@@ -35,19 +34,6 @@ WEIGHTS = np.random.default_rng(0).uniform(0.1, 2, len(X))
 X_NUMBERS, NUMBERS = make_regression(n_samples=300, n_features=8, n_targets=2, random_state=0)
 NUMBERS /= 100
 LABELS = make_multilabel_classification(n_samples=300, random_state=0)
-
-
-@parametrize_with_checks(
-    [
-        MLPClassifier(max_iter=100),
-        MLPRegressor(max_iter=100),
-        MLPClassifier((20, 10), ["tanh", "swish"], learning_rate_init=0.01, loss="mse", max_iter=100),
-        MLPRegressor(hidden_layer_sizes=(8,), solver="lbfgs", loss="huber", max_iter=50),
-    ]
-)
-@pytest.mark.filterwarnings("ignore")
-def test_scikit_learns_checks(estimator, check):
-    check(estimator)
 
 
 CLASSES, TWO, MANY = (X, Y), (X, np.array(["odd", "even"])[Y % 2]), LABELS

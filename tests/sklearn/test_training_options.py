@@ -162,8 +162,10 @@ def test_what_is_standardised_goes_on_and_is_kept():
         assert other.network_.spec.scale == scale and other.loss_curve_[30] < loss * 1.5
     with pytest.raises(ValueError, match="standardize=False is for new networks"):
         reg.set_params(standardize=False).partial_fit(X_NUMBERS, NUMBERS)
-    with pytest.raises(ValueError, match="standardize=True needs all samples"):
-        MLPRegressor(standardize=True).partial_fit(X_NUMBERS, NUMBERS)
+    with pytest.raises(ValueError, match="standardize=True takes means and deviations"):
+        MLPRegressor(standardize=True).partial_fit(X_NUMBERS[:1], NUMBERS[:1])
+    part = MLPRegressor(standardize=True).partial_fit(X_NUMBERS[:99], NUMBERS[:99])
+    np.testing.assert_allclose(part.network_.spec.shift, X_NUMBERS[:99].mean(axis=0), rtol=1e-9)
     assert MLPRegressor(standardize=True, **OPTIONS).fit(X_NUMBERS, NUMBERS).set_params(standardize=False).fit(
         X_NUMBERS, NUMBERS
     ).network_.spec.scale is None  # fmt: skip
