@@ -37,7 +37,12 @@ SETTINGS = [
     (MLPRegressor(max_iter=100, standardize=True), set()),
     (MLPRegressor(max_iter=100, solver=optimizers.Lion(), learning_rate_init=1e-3), set()),
     (MLPRegressor(max_iter=50, loss="poisson"), set()),
-    (MLPRegressor(hidden_layer_sizes=(), solver="sgd", learning_rate="invscaling", batch_size=1, momentum=0.0), set()),
+    (
+        MLPRegressor(
+            hidden_layer_sizes=(), solver="sgd", learning_rate="invscaling", batch_size=1, momentum=0.0, max_iter=20
+        ),
+        set(),
+    ),
 ]
 
 
