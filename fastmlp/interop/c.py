@@ -82,6 +82,7 @@ _DERIVATIVES = {
 }
 _PER_LINE = 8  # numbers
 _WIDEST = 110  # characters of a macro's line
+_MOST_DERIVATIVES = 1 << 24  # that are compared with the model's
 _OTHER = "$"  # the place of the function that writes derivatives
 _DENSE = """
 /* z = w x + b, w one row after the other; b may be null */
@@ -430,17 +431,21 @@ class _RealSource(_Source):
 
     def _compare(self, text: str, rows: np.ndarray) -> str:
         x = rows.astype(self._dtype)
-        out, compiler = compiled(text, f"{self._name}(x, out)", x, self._model.spec.n_out)
+        name = self._name
+        out, compiler = compiled(text, name, f"{name}({name}_x, {name}_out)", x, self._model.spec.n_out)
         difference = np.abs(out - self._model.predict(x)).max()
         said = f"Checked: compiled by {compiler}, its largest difference from predict on {len(x)} samples is "
         said += f"{difference:.2g}"
         if not self._jacobian:
             return said + "."
         n_in, n_out = self._model.spec.n_in, self._model.spec.n_out
-        call = f"{{ static {self._real} values[{n_out}]; {self._jacobian_name}(x, values, out); }}"
-        derivatives, _ = compiled(text, call, x, n_out * n_in)
+        x = x[: max(1, _MOST_DERIVATIVES // (n_in * n_out))]
+        call = f"{{ static {self._real} {name}_y[{n_out}]; {self._jacobian_name}({name}_x, {name}_y, {name}_out); }}"
+        derivatives, _ = compiled(text, name, call, x, n_out * n_in)
         expected = self._model.jacobian(x, wrt="inputs").reshape(derivatives.shape)
-        return said + f",\nthat of its derivatives {np.abs(derivatives - expected).max():.2g}."
+        difference = np.abs(derivatives - expected).max()
+        among = "" if len(x) == len(rows) else f" on {len(x)} of them"
+        return said + f",\nthat of its derivatives{among} {difference:.2g}."
 
     def _sections(self) -> Iterator[str]:
         """Yield the code, section by section, with @, REAL and NAME where it depends on dtype and name."""
@@ -506,7 +511,8 @@ class _IntegerSource(_Source):
         for layer in model.spec.layers:
             word(_ACTIVATIONS, layer.act, "C")
         _arrays(model, model.dtype)  # all must be finite
-        self._integers, self._n_rows = Integers(model, rows), len(rows)
+        with np.errstate(all="ignore"):  # what is not finite is found and named
+            self._integers, self._n_rows = Integers(model, rows), len(rows)
 
     def functions(self) -> list[str]:
         return [f"{self._name}(const int8_t *x, int8_t *out)"]
@@ -545,7 +551,8 @@ class _IntegerSource(_Source):
 
     def _compare(self, text: str, rows: np.ndarray) -> str:
         q = self._integers.quantised(rows)
-        out, compiler = compiled(text, f"{self._name}(x, out)", q, self._model.spec.n_out)
+        name = self._name
+        out, compiler = compiled(text, name, f"{name}({name}_x, {name}_out)", q, self._model.spec.n_out)
         if not np.array_equal(out, self._integers.outputs(q)):
             raise NotChecked(f"what {compiler} makes of it computes other integers")
         error = self._integers.error_on(self._model, rows)

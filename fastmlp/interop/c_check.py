@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import tempfile
@@ -15,19 +16,19 @@ __all__ = ["NotChecked", "compiled"]
 _COMPILERS = ("cc", "gcc", "clang")
 _MAIN = """
 #include <stdio.h>
-int main(int count, char **paths)
+int main(int AFTER_count, char **AFTER_paths)
 {
-    static TYPE x[N_IN];
-    static TYPE out[N_OUT];
-    FILE *from, *to;
-    if (count != 3 || !(from = fopen(paths[1], "rb")) || !(to = fopen(paths[2], "wb")))
+    static TYPE AFTER_x[N_IN];
+    static TYPE AFTER_out[N_OUT];
+    FILE *AFTER_from, *AFTER_to;
+    if (AFTER_count != 3 || !(AFTER_from = fopen(AFTER_paths[1], "rb")) || !(AFTER_to = fopen(AFTER_paths[2], "wb")))
         return 1;
-    while (fread(x, sizeof x, 1, from) == 1) {
+    while (fread(AFTER_x, sizeof AFTER_x, 1, AFTER_from) == 1) {
         CALL;
-        if (fwrite(out, sizeof out, 1, to) != 1)
+        if (fwrite(AFTER_out, sizeof AFTER_out, 1, AFTER_to) != 1)
             return 1;
     }
-    return fclose(to);
+    return fclose(AFTER_to);
 }
 """
 
@@ -36,15 +37,19 @@ class NotChecked(Exception):
     """Why there is no result: no compiler, or one that does not work here."""
 
 
-def compiled(text: str, call: str, rows: np.ndarray, n_out: int, flags: Sequence[str] = ()) -> tuple[np.ndarray, str]:
+def compiled(
+    text: str, name: str, call: str, rows: np.ndarray, n_out: int, flags: Sequence[str] = ()
+) -> tuple[np.ndarray, str]:
     """Compile a C file with a main function behind it, run that on rows, and return what ``call`` left in out.
 
     Parameters
     ----------
     text : str
         The C file.
+    name : str
+        An identifier of its own: those of the main function begin with it.
     call : str
-        A statement that reads ``x`` and writes ``out``, n_out numbers.
+        A statement that reads ``{name}_x`` and writes ``{name}_out``, n_out numbers.
     rows : ndarray, (n, n_in)
         Of the type that the function takes and gives.
 
@@ -61,24 +66,26 @@ def compiled(text: str, call: str, rows: np.ndarray, n_out: int, flags: Sequence
     if path is None:
         raise NotChecked(f"there is no C compiler ({', '.join(_COMPILERS)})")
     kind = {"float32": "float", "float64": "double", "int8": "signed char"}[rows.dtype.name]
-    main = _MAIN
-    for key, value in (("TYPE", kind), ("N_IN", rows.shape[1]), ("N_OUT", n_out), ("CALL", call)):
-        main = main.replace(key, str(value))
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    values = {"TYPE": kind, "N_IN": rows.shape[1], "N_OUT": n_out, "AFTER": name, "CALL": call}
+    main = re.sub("|".join(values), lambda key: str(values[key[0]]), _MAIN)
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
         (folder / "net.c").write_text(text + main, encoding="utf-8")
         np.ascontiguousarray(rows).tofile(folder / "x")
         program, out = folder / "program", folder / "out"
-        _run([path, "-std=c99", "-O1", *flags, folder / "net.c", "-o", program, "-lm"], path)
-        _run([program, folder / "x", out], "the program")
+        _run([path, "-std=c99", "-O1", *flags, "net.c", "-o", "program", "-lm"], path, folder)
+        _run([program, "x", "out"], "the program", folder)
         return np.fromfile(out, rows.dtype).reshape(len(rows), n_out), Path(path).name
 
 
-def _run(command: Sequence[str | Path], what: str) -> None:
+def _run(command: Sequence[str | Path], what: str, folder: Path) -> None:
     try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace")
+        done = subprocess.run(
+            command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace"
+        )
     except OSError as error:
         raise NotChecked(f"{what} cannot be run: {error}") from None
     if done.returncode:
         lines = done.stderr.strip().splitlines()
+        lines = [line for line in lines if "error" in line] or lines
         raise NotChecked(f"{what} failed" + (f": {lines[0]}" if lines else ""))

@@ -56,8 +56,9 @@ class Integers:
         self.layers: list[_Layer] = []
         ranges = _ranges(model, rows)
         low, high = ranges[0]
-        constant = high == low
-        scale = np.where(constant, 1.0, (high - low) / _STEPS)
+        scale = (high - low) / _STEPS
+        constant = scale == 0
+        scale = np.where(constant, 1.0, scale)
         offset = low - _LOWEST * scale  # the value of 0
         self.x_scales, self.x_zeros = scale, -offset / scale
         shift, factor = np.array(spec.shift or (0.0,)), np.array(spec.scale or (1.0,))
@@ -82,6 +83,10 @@ class Integers:
         self.out_scales = np.broadcast_to(scale * factor, spec.n_out)
         self.out_zeros = -np.broadcast_to(offset * factor + shift, spec.n_out) / self.out_scales
         self.error = self.error_on(model, rows)
+        if not np.isfinite(self.error):
+            raise ValueError(
+                "the network's numbers on these samples are too far apart for 8 bits: their range is infinite"
+            )
 
     def quantised(self, x: np.ndarray) -> np.ndarray:
         """Return rows as the integers that the C function takes, int8."""
@@ -99,7 +104,7 @@ class Integers:
         largest = 0.0
         for x in _blocks(rows):
             values = self.out_scales * (self.outputs(self.quantised(x)) - self.out_zeros)
-            largest = max(largest, float(np.abs(values - _outputs(model, x)).max()))
+            largest = float(np.maximum(largest, np.abs(values - _outputs(model, x)).max()))  # NaN stays
         return largest
 
 
@@ -113,7 +118,7 @@ def _layer(
     """
     biases = biases - z_offset
     most = min(_HIGHEST, 2**30 // (-_LOWEST * weights.shape[1]))  # so that no sum of 32 bits overflows
-    units = np.maximum(np.abs(weights).max(axis=1) / most, np.abs(biases) / 2**30)
+    units = np.maximum(np.abs(weights).max(axis=1) / most, np.abs(biases) / (2**30 - 1))
     units = np.where(units > 0, units, z_scale)
     fractions, exponents = np.frexp(units / z_scale)
     multipliers = np.minimum(np.rint(fractions * 2.0**31), 2**31 - 1)

@@ -389,7 +389,10 @@ def _metadata(proto: onnx.ModelProto) -> tuple[Spec | None, Sequence[str] | None
         if entry.key == _METADATA:
             try:
                 document = json.loads(entry.value)
-                return Spec.restored(document["spec"]), document["class_names"]
+                names = document["class_names"]
+                if names is not None and not (isinstance(names, list) and all(isinstance(n, str) for n in names)):
+                    raise TypeError("class_names are no list of strings")
+                return Spec.restored(document["spec"]), names
             except (ValueError, TypeError, KeyError, RecursionError) as error:
                 raise ValueError(f"the metadata {_METADATA!r} is not what to_onnx writes: {error}") from error
     return None, None
@@ -481,12 +484,17 @@ class _Reader:
             attributes = _attributes(node)
             if node.op_type == "ZipMap":
                 labels = attributes.get("classlabels_strings") or attributes.get("classlabels_int64s")
-            elif node.op_type == "ArrayFeatureExtractor" and node.input[0] in self._initializers:
+            elif node.op_type in ("ArrayFeatureExtractor", "Gather") and self._picks_a_label(node):
                 labels = numpy_helper.to_array(self._initializers[node.input[0]]).ravel().tolist()
             else:
                 continue
             return [label.decode() if isinstance(label, bytes) else str(label) for label in labels or ()]
         return None
+
+    def _picks_a_label(self, node: onnx.NodeProto) -> bool:
+        """Whether a node takes from a constant what stands at the place of the largest output."""
+        maker = self._maker.get(node.input[1])
+        return node.input[0] in self._initializers and maker is not None and maker.op_type == "ArgMax"
 
     def _needed(self, output: str) -> list[onnx.NodeProto]:
         """Return the nodes that the output depends on, in their order.
@@ -515,7 +523,11 @@ class _Reader:
                 raise ValueError(f"{where} normalises by each batch's own mean and variance: it is set to training")
             if len(values) != 4:
                 raise ValueError(f"{where} has statistics that are not constants")
+            if len({array.size for array in values}) > 1:
+                raise ValueError(f"{where} has scales, shifts, means and variances of different lengths")
             gamma, beta, mean, variance = values
+            if np.any(variance < 0):
+                raise ValueError(f"{where} has a variance below 0")
             factor = gamma / np.sqrt(variance.astype(np.float64) + attributes.get("epsilon", 1e-5))
             steps: list[tuple[Any, ...]] = [("Sub", mean), ("Mul", factor.astype(gamma.dtype)), ("Add", beta)]
         elif node.op_type == "HardSigmoid":
@@ -640,7 +652,7 @@ class _Reader:
             weights, self._squeezed = weights[:, None], True
         if weights.ndim != 2 or attributes.get("transA", 0):
             raise ValueError(f"{where} is no product with a constant matrix")
-        weights = weights * attributes.get("alpha", 1.0)
+        weights = weights * weights.dtype.type(attributes.get("alpha", 1.0))  # integers stay what they are: refused
         weights = weights if attributes.get("transB", 0) else weights.T
         biases = None
         if len(inputs) > 2 and inputs[2]:

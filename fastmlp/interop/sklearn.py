@@ -62,7 +62,7 @@ def from_sklearn(estimator: Any) -> MLP:
         ``predict_proba`` where there are more than two classes or several labels, and its second column, the
         probability of ``classes_[1]``, where there are two; of a regressor it is ``predict``, as (n_samples, n_out),
         and under the loss "poisson" its logarithm. ``predict_class`` counts in ``classes_``, whose names are
-        ``class_names``.
+        ``class_names``; the columns' names, of a frame, are in ``metadata["columns"]``.
 
     Raises
     ------
@@ -109,6 +109,9 @@ def from_sklearn(estimator: Any) -> MLP:
     model = chain.model("poisson" if is_poisson else loss)
     if isinstance(network, _CLASSIFIERS) and len(network.classes_) == max(2, network.n_outputs_):
         model.class_names = [str(name) for name in network.classes_]
+    first = steps[0][1] if steps else network
+    if hasattr(first, "feature_names_in_") and len(first.feature_names_in_) == model.spec.n_in:
+        model.metadata["columns"] = first.feature_names_in_.tolist()
     return model
 
 

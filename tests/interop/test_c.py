@@ -287,10 +287,22 @@ def test_names_that_are_no_identifiers(name, network_of, tmp_path):
         to_c(network_of("relu"), tmp_path / "net.c", 3)
 
 
-@pytest.mark.parametrize("name", ["REAL", "NAME", "f", "er", "REAL_NAME2"])
+@pytest.mark.parametrize(
+    "name", ["REAL", "NAME", "f", "er", "REAL_NAME2", "x", "out", "to", "paths", "N_IN", "CALL", "AFTER"]
+)
 def test_names_that_look_like_the_template(name, network_of, tmp_path):
-    to_c(network_of("gelu"), tmp_path / "net.c", name)
-    compiled([tmp_path / "net.c"], tmp_path / "net.so")
+    for options in ({"jacobian": True}, {"dtype": "int8"}):
+        to_c(network_of("gelu"), tmp_path / "net.c", name, check=np.ones((2, 5)), **options)
+        assert "Checked: compiled by" in (tmp_path / "net.c").read_text()
+        compiled([tmp_path / "net.c"], tmp_path / "net.so")
+
+
+def test_ranges_that_eight_bits_cannot_have(tmp_path):
+    model = fastmlp.MLP([{"n": 2}, {"n": 1, "act": "linear"}], seed=0, dtype="float64")
+    with pytest.raises(ValueError, match="too far apart for 8 bits"), np.errstate(all="ignore"):
+        to_c(model, tmp_path / "net.c", dtype="int8", calibrate=[[1e308, 0.0], [-1e308, 0.0]])
+    to_c(model, tmp_path / "net.c", dtype="int8", check=[[5e-324, 1.0], [0.0, 0.0]])  # as good as constant
+    assert "inf" not in (tmp_path / "net.c").read_text() and "nan" not in (tmp_path / "net.c").read_text()
 
 
 def test_numbers_that_c_cannot_have(network_of, tmp_path):

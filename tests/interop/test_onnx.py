@@ -204,6 +204,9 @@ def test_formulas_are_recognised_by_their_values(act, tmp_path):
           node("BatchNormalization", ["z", "b", "b", "b", "b"], ["y"], training_mode=1)],
          "normalises by each batch's own"),
         ([Z, node("BatchNormalization", ["z", "b", "b", "z", "b"], ["y"])], "statistics that are not constants"),
+        ([Z, node("BatchNormalization", ["z", "b", "b", "b", "first"], ["y"])], "of different lengths"),
+        ([Z, node("BatchNormalization", ["z", "b", "b", "b", "below"], ["y"])], "has a variance below 0"),
+        ([node("MatMul", ["x", "whole"], ["y"])], "node MatMul has int64 parameters"),
         ([Z, node("PRelu", ["z", "unlike"], ["y"])], "node PRelu is none of the activations"),
         ([Z, node("Add", ["z", "column"], ["y"])], r"node Add has constants of shape \(2, 1\)"),
         ([node("Relu", ["x"], ["r"]), node("Gemm", ["r", "w"], ["y"], transB=1)], "Relu comes before the first layer"),
@@ -233,7 +236,8 @@ def test_formulas_are_recognised_by_their_values(act, tmp_path):
 )  # fmt: skip
 def test_refusals(nodes, trouble, tmp_path):
     constants = {**CONSTANTS, "two_two": np.eye(2, dtype="f4"), "nan": np.float32([[np.nan] * 3] * 2),
-                 "column": B[:, None], "pairs": [2, -1], "first": np.int64([0])}  # fmt: skip
+                 "column": B[:, None], "pairs": [2, -1], "first": np.int64([0]),
+                 "below": np.float32([-1, 1]), "whole": np.eye(3, dtype=np.int64)}  # fmt: skip
     if "FLOAT16" in trouble:
         constants["half"] = W.astype("f2")
     with pytest.raises(ValueError, match=r"net\.onnx: .*" + trouble):
@@ -610,7 +614,16 @@ def test_mutations(act, network_of, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "metadata", ["", "[]", "[" * 100_000, '{"spec": 3, "class_names": null}', '{"spec": [{}, {}]}']
+    "metadata",
+    [
+        "",
+        "[]",
+        "[" * 100_000,
+        '{"spec": 3, "class_names": null}',
+        '{"spec": [{}, {}]}',
+        '{"spec": [{"n": 5, "act": null}, {"n": 1, "act": "linear"}], "class_names": [1, 2]}',
+        '{"spec": [{"n": 5, "act": null}, {"n": 1, "act": "linear"}], "class_names": "ab"}',
+    ],
 )
 def test_hostile_metadata(metadata, network_of, tmp_path):
     to_onnx(network_of("relu"), tmp_path / "net.onnx")
