@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
 from typing import Any, Never
@@ -115,7 +115,8 @@ def train(
         As in `fastmlp.train`, after each epoch or round, where the client is.
     n_threads : int
         Threads of one task. A worker runs as many tasks at a time as it has threads, so 1 uses all of them; more are
-        for workers with a single thread and several cores.
+        for workers with a single thread and several cores. Fewer run, after a warning, where that would be more than a
+        machine's cores.
 
     Returns
     -------
@@ -172,6 +173,7 @@ def train(
     )  # fmt: skip
     _refuse(options, sync)
     cluster = Cluster(client)
+    options = replace(options, n_threads=cluster.threads(options.n_threads))
     data = ClusterData.checked(x, y, options, cluster)
     run = ClusterRun(options, data, sync, cluster)
     with run.model._alone, closing(run):
@@ -245,7 +247,6 @@ class ClusterData:
         balanced = isinstance(options.class_weight, str)
         parts = partitions(x, y, options.sample_weight, spec.n_in)
         validation = _validation(options.validation_data, spec, dtype)
-        cluster.warn_of_differences()
         kept = options.checkpoint is not None
         looks = _looks(cluster, work.Job(spec, dtype, {}, None if balanced else factors), parts, kept)
         prints = [one.fingerprints for one in looks]

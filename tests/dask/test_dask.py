@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import dask
@@ -25,25 +24,6 @@ pytestmark = pytest.mark.filterwarnings("default")  # distributed's own, of sock
 
 CLASSES = [{"n": 5, "act": None}, {"n": 8, "act": "tanh"}, {"n": 3, "act": "softmax"}]
 NUMBERS = [{"n": 5, "act": None}, {"n": 6, "act": "tanh"}, {"n": 2, "act": "linear"}]
-
-
-@pytest.fixture(scope="module")
-def client():
-    """Two worker processes."""
-    with (
-        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,
-        Client(cluster, set_as_default=False) as client,
-    ):
-        yield client
-
-
-@pytest.fixture(scope="module")
-def arrays():
-    """x (1500, 5), classes, numbers (1500, 2), and weights of which some are zero."""
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(1500, 5))
-    y = np.argmax(x @ rng.normal(size=(5, 3)), axis=1)
-    return x, y, np.tanh(x @ rng.normal(size=(5, 2))), rng.integers(0, 3, 1500).astype(float)
 
 
 def chunked(*arrays, rows=400):
@@ -342,30 +322,7 @@ def test_functions_that_workers_cannot_import(client, arrays, tmp_path, monkeypa
 # Clusters of others
 
 
-@contextmanager
-def from_the_command_line(folder, *workers):
-    """A scheduler, and workers with these options, as processes."""
-    file = folder / "scheduler.json"
-    commands = [["scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", file]]
-    commands += [
-        ["worker", "--host", "127.0.0.1", "--scheduler-file", file, "--nthreads", "1", "--no-dashboard", *options]
-        for options in workers
-    ]
-    with ExitStack() as stack:
-        for command in commands:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "dask", *map(str, command)], cwd=folder,
-                env={**os.environ, "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0"},
-                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            )  # fmt: skip
-            stack.callback(process.wait)
-            stack.callback(process.terminate)
-        client = stack.enter_context(Client(scheduler_file=str(file), timeout=60))
-        client.wait_for_workers(len(workers), timeout=60)
-        yield client
-
-
-def test_a_worker_with_too_little_memory(arrays, tmp_path):
+def test_a_worker_with_too_little_memory(arrays, from_the_command_line):
     """Workers from the command line: one partition asks for more than its worker may have."""
 
     def hog(chunk, block_info=None):  # in here: such workers cannot import this file
@@ -375,7 +332,7 @@ def test_a_worker_with_too_little_memory(arrays, tmp_path):
         return chunk
 
     x, y = chunked(*arrays[:2])
-    with from_the_command_line(tmp_path, *[["--memory-limit", "600MB"]] * 2) as client:
+    with from_the_command_line(*[["--memory-limit", "600MB"]] * 2) as client:
         model, _ = fastmlp.dask.train(x, y, CLASSES, client=client, epochs=1, seed=0)
         assert np.isfinite(model.params).all()
         with pytest.raises(RuntimeError, match="larger than their memory"):
