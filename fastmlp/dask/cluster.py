@@ -47,6 +47,8 @@ class Cluster:
             raise TypeError(f"client must be a dask.distributed.Client, got {type(client).__name__}")
         if client.asynchronous:
             raise ValueError("client is asynchronous: training waits for its results, give it one that is not")
+        if client.status != "running":
+            raise ValueError(f"client is {client.status}, not connected to a cluster: make another one")
         self._client = client
         self._workers = self._asked_workers()
 

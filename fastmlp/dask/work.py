@@ -24,6 +24,7 @@ from ..metrics import MetricFunction
 from ..model.checkpoints import fingerprint
 from ..model.data import check_samples, class_indices, counted_rows
 from ..model.progress import RunsProgress, Stopped
+from ..model.scaling import Moments, moments_of
 from ..model.sweep import Part, Sweep
 from ..model.trained import Alone, SideBySide
 from ..optimizers import Optimizer
@@ -97,7 +98,9 @@ class Sums(NamedTuple):
 class Look(NamedTuple):
     """What is to be known of a partition before any work.
 
-    ``zeros`` are its rows of weight 0, ``extremes`` the least and the greatest of x, of numbers in y, and of weights.
+    ``zeros`` are its rows of weight 0, ``extremes`` the least and the greatest of x, of numbers in y, and of weights;
+    ``moments`` those of x and of y, where they are wanted, of each class that it has where classes are to be balanced,
+    else of all under -1.
     """
 
     n: int
@@ -106,6 +109,7 @@ class Look(NamedTuple):
     class_weights: np.ndarray | None
     extremes: tuple[np.ndarray, np.ndarray | None, np.ndarray | None] | None
     fingerprints: tuple[str | None, ...]
+    moments: Mapping[int, tuple[Moments, Moments | None]]
 
 
 class Here(NamedTuple):
@@ -123,19 +127,28 @@ def here() -> Here:
     return Here(__version__, kernels_level(), platform.node(), usable_cores())
 
 
-def look(task: Task, number: int, x: Any, y: Any, weights: Any, with_fingerprints: bool) -> Look:
-    """Check a partition and describe it."""
+def look(
+    task: Task, number: int, x: Any, y: Any, weights: Any, with_fingerprints: bool, with_moments: str = ""
+) -> Look:
+    """Check a partition and describe it; ``with_moments`` is "all" or "by class"."""
     job = _job(task)
     samples = _samples(job, number, x, y, weights)
     if samples is None:
-        return Look(0, 0.0, np.zeros(0, np.int64), None, None, ("empty",))
+        return Look(0, 0.0, np.zeros(0, np.int64), None, None, ("empty",), {})
     n, classes = len(samples.x), class_indices(samples.y, job.spec)
     own = np.ones(n) if samples.weights is None else samples.weights
     class_weights = None if classes is None else np.bincount(classes, own, max(2, job.spec.n_out))
     arrays = samples.x, samples.y if samples.y.ndim == 2 else None, samples.weights
     extremes = tuple(None if a is None else np.array([a.min(axis=0), a.max(axis=0)], np.float64) for a in arrays)
     prints = [fingerprint(a) for a in (samples.x, samples.y, samples.weights)] if with_fingerprints else []
-    return Look(n, float(own.sum()), np.flatnonzero(own == 0), class_weights, extremes, tuple(prints))  # type: ignore[arg-type]
+    moments = {}
+    if with_moments:
+        groups = np.full(n, -1) if with_moments == "all" or classes is None else classes
+        groups = np.where(own == 0, -2, groups)
+        of_group = {group: np.flatnonzero(groups == group) for group in np.unique(groups).tolist() if group > -2}
+        moments = {group: moments_of(job.spec, samples, rows) for group, rows in of_group.items()}
+    zeros = np.flatnonzero(own == 0)
+    return Look(n, float(own.sum()), zeros, class_weights, extremes, tuple(prints), moments)  # type: ignore[arg-type]
 
 
 def gradient(task: Task, number: int, x: Any, y: Any, weights: Any, rows: np.ndarray | None = None) -> Sums:

@@ -27,7 +27,10 @@ NUMBERS = [{"n": 5, "act": None}, {"n": 6, "act": "tanh"}, {"n": 2, "act": "line
 
 
 def chunked(*arrays, rows=400):
-    return [da.from_array(array, chunks=(rows, *array.shape[1:])) for array in arrays]
+    return [
+        da.from_array(array, chunks=(tuple(rows) if isinstance(rows, list) else rows, *array.shape[1:]))
+        for array in arrays
+    ]
 
 
 # Asking
@@ -93,6 +96,8 @@ def test_partitions_may_be_empty_and_unknown(arrays):
         {"lr": 0.1, "batch_size": 700, "optimizer": fastmlp.optimizers.SGD(momentum=0.9), "class_weight": {1: 0.0}},
         {"optimizer": "lbfgs", "l2": 1e-3},
         {"lr": 0.1, "class_weight": "balanced", "metrics": ["top_2"]},
+        {"lr": 0.1, "class_weight": "balanced", "standardize": True},
+        {"lr": 0.1, "class_weight": {0: 2.0, 1: 0.0}, "standardize": True},
     ],
     ids=lambda options: "-".join(options),
 )
@@ -108,6 +113,27 @@ def test_gradients_of_partitions_are_those_of_one_machine(client, arrays, option
     assert list(history) == list(expected_history)
     for name, values in expected_history.items():
         np.testing.assert_allclose(history[name], values, atol=1e-10)
+
+
+@pytest.mark.parametrize("last", [{"act": "linear"}, {"act": "relu"}, {"act": "linear", "cost": "poisson"}])
+def test_standardised_by_all_partitions(client, arrays, last):
+    """Columns far from 0, one of them constant, and targets in units of their own."""
+    x = np.column_stack([arrays[0][:, :4] * [1.0, 1e-3, 1e4, 1.0] + [0.0, 5.0, 1e6, -3.0], np.full(1500, 7.1)])
+    y = np.abs(arrays[2] * [30.0, 0.2] + [100.0, 1.0])
+    spec = [*NUMBERS[:2], {"n": 2, **last}]
+    options = {"epochs": 3, "seed": 3, "dtype": "float64", "lr": 0.05, "standardize": True}
+    model, history = fastmlp.dask.train(*chunked(x, y, rows=[300, 1, 199, 1000]), spec, client=client, **options)
+    expected, expected_history = fastmlp.train(x, y, spec, batch_size="full", **options)
+    for layer, other in ((model.spec, expected.spec), (model.spec.layers[-1], expected.spec.layers[-1])):
+        for key in ("shift", "scale"):
+            mine, theirs = getattr(layer, key), getattr(other, key)
+            assert (mine is None) == (theirs is None)
+            np.testing.assert_allclose(mine or (), theirs or (), rtol=1e-10)
+    assert model.spec.scale[4] == 1.0
+    np.testing.assert_allclose(model.predict(x), expected.predict(x), rtol=1e-7)
+    np.testing.assert_allclose(history["loss"], expected_history["loss"], rtol=1e-8)
+    rounds, _ = fastmlp.dask.train(*chunked(x, y), spec, client=client, sync="average", **options)
+    assert np.isfinite(rounds.predict(x)).all() and rounds.spec.shift is not None
 
 
 @pytest.mark.parametrize("name", [name for name in fastmlp.optimizers.OPTIMIZERS if name != "lbfgs"])
@@ -261,9 +287,35 @@ def test_refusals(arrays):
         (ValueError, "y has 1400 rows, x has 1500", lambda: fastmlp.dask.evaluate(model, x, y[:1400])),
         (ValueError, "r2 needs the outputs of all", lambda: fastmlp.dask.evaluate(model, x, y, ["r2"])),
         (ValueError, "partition 2: x must be finite", lambda: fastmlp.dask.evaluate(model, spoilt(x), y)),
+        (
+            TypeError,
+            "y is of dtype <U1, numbers are wanted; .*codes",
+            lambda: fastmlp.dask.evaluate(model, x, letters(y)),
+        ),
+        (TypeError, "y is of dtype category", lambda: fastmlp.dask.evaluate(model, x, categories(y))),
+        (TypeError, "column 'w' of x is of dtype", lambda: fastmlp.dask.predict(model, named(x, w="a"))),
+        (ValueError, "client is closed", lambda: train(x, y, CLASSES, client=closed_client())),
     ]:
         with pytest.raises(error, match=words):
             call()
+
+
+def letters(y):
+    return y.map_blocks(lambda numbers: np.array(["a", "b", "c"])[numbers], dtype="<U1")
+
+
+def categories(y):
+    return dd.from_dask_array(letters(y)).astype("category")
+
+
+def named(x, **columns):
+    return dd.from_dask_array(x, columns=list("vwxyz")).assign(**columns)
+
+
+def closed_client():
+    client = Client(processes=False, n_workers=1, dashboard_address=":0", set_as_default=False)
+    client.close()
+    return client
 
 
 def spoilt(x):
@@ -281,6 +333,20 @@ def test_what_is_wrong_in_a_partition_is_said_before_training(client, arrays):
     with pytest.raises(ValueError, match="partition 2: validation x must be finite"):
         fastmlp.dask.train(x, y, model, client=client, validation_data=(spoilt(x), y))
     assert np.array_equal(model.params, before)
+
+
+def test_partitions_may_differ_in_dtype_and_lack_classes(client, arrays):
+    """Partition 1 has neither class 1 nor float64."""
+    x, y = arrays[:2]
+    order = np.argsort(y == 1, kind="stable")[np.r_[0:600, -100:0, 600:1400]]
+    x, y = x[order].astype(np.float32), y[order]
+    parts = [dask.delayed(x[i : i + 500].astype)(kind) for i, kind in ((0, "f4"), (500, "f8"), (1000, "f8"))]
+    mixed = da.concatenate([da.from_delayed(part, (500, 5), "f8") for part in parts])
+    options = {"epochs": 2, "lr": 0.1, "seed": 0, "dtype": "float64", "class_weight": "balanced"}
+    model, _ = fastmlp.dask.train(mixed, da.from_array(y, chunks=500), CLASSES, client=client, **options)
+    expected, _ = fastmlp.train(x, y, CLASSES, batch_size="full", **options)
+    np.testing.assert_allclose(model.params, expected.params, atol=1e-10, rtol=0)
+    assert 1 not in y[:500]
 
 
 def test_a_cluster_without_workers(arrays):
