@@ -146,8 +146,15 @@ class Cluster:
 
     def _scattered(self, value: Any) -> Any:
         """What stands for a value that all workers have."""
-        (future,) = self._client.scatter([value], broadcast=True, hash=False)
-        return future
+        for _ in range(_ATTEMPTS):
+            try:
+                (future,) = self._client.scatter([value], broadcast=True, hash=False)
+                return future
+            except OSError as error:  # a worker died of it
+                if self._client.status != "running":
+                    raise
+                reason = error
+        raise _deadly() from reason
 
     def _asked_workers(self) -> dict[str, work.Here]:
         """What is to be known of each worker, by its address."""

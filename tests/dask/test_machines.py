@@ -181,3 +181,13 @@ def test_data_that_exceed_a_workers_memory(large, from_the_command_line):
     assert of_zarr.params.tobytes() == model.params.tobytes()
     assert history["accuracy"][-1] > 0.95 and values["accuracy"] > 0.95
     assert stored.nbytes == 640_000_000
+
+
+def test_workers_that_cannot_hold_x(from_the_command_line):
+    x = np.ones((40_000_000, 2), np.float64)  # 640 MB
+    spec = [{"n": 2, "act": None}, {"n": 1, "act": "linear"}]
+    with (
+        from_the_command_line(*[["--memory-limit", "500MB"]] * 2) as client,
+        pytest.raises(RuntimeError, match="x, and its work are larger than their memory"),
+    ):
+        fastmlp.dask.train_many(x, x[:, 0], spec, client=client, seeds=range(4), epochs=1)
