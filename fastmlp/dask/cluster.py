@@ -1,11 +1,14 @@
-"""The cluster as training uses it: one graph of tasks after another, whatever becomes of single workers."""
+"""The cluster as training uses it: one graph of tasks after another, or many tasks, whatever becomes of workers."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
-from typing import Any
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from typing import Any, NamedTuple
 
 import distributed
 from distributed.scheduler import KilledWorker
@@ -15,10 +18,15 @@ from . import work
 __all__ = ["Cluster"]
 
 _ATTEMPTS = 3  # at one step: each is lost only when all workers that have the parameters die in it
+_AHEAD = 2  # tasks that each thread of the cluster has, so that it need not wait for the next one
+_PATIENCE = 0.1  # seconds between two looks at what may have changed
 
 
 class Cluster:
     """A client, and what is asked of its workers.
+
+    Which of them have another version of fastmlp, or other kernels, and so make other bits, is said in words; a cluster
+    that has none, or cannot use fastmlp, is refused.
 
     Parameters
     ----------
@@ -39,28 +47,28 @@ class Cluster:
             raise TypeError(f"client must be a dask.distributed.Client, got {type(client).__name__}")
         if client.asynchronous:
             raise ValueError("client is asynchronous: training waits for its results, give it one that is not")
+        if client.status != "running":
+            raise ValueError(f"client is {client.status}, not connected to a cluster: make another one")
         self._client = client
+        self._workers = self._asked_workers()
 
-    def warn_of_differences(self) -> None:
-        """Say in words which workers have another version of fastmlp, or other kernels, and so make other bits; refuse
-        a cluster that has none, or that cannot use fastmlp."""
-        here = work.kernels_here()
-        answers = self._client.run(work.kernels_here, on_error="return")
-        if not answers:
-            raise ValueError("the cluster has no workers yet: wait for them with client.wait_for_workers(1)")
-        for address, there in answers.items():
-            if isinstance(there, BaseException):
-                raise RuntimeError(
-                    f"the worker {address} cannot use fastmlp: {there!r}; is it installed there?"
-                ) from there
-        others = {there: address for address, there in answers.items() if there != here}
-        for (version, kernels), address in others.items():
+    def threads(self, n_threads: int) -> int:
+        """So many threads for each task; fewer, after a warning, where a machine's workers, which run a task on each of
+        their own threads, would have more threads at work than it has cores."""
+        of_workers, cores, allowed = self._client.nthreads(), Counter[str](), Counter[str]()
+        for address, there in self._workers.items():
+            allowed[there.machine] += of_workers.get(address, 1)
+            cores[there.machine] = max(cores[there.machine], there.n_cores)
+        machine = min(allowed, key=lambda machine: cores[machine] // allowed[machine])
+        most = max(1, cores[machine] // allowed[machine])
+        if n_threads > most:
             warnings.warn(
-                f"the worker {address} has fastmlp {version} with kernels {kernels}, here it is {here[0]} with "
-                f"{here[1]}: training goes on, but where a partition is trained then decides the last bits",
+                f"n_threads is {n_threads}, but the workers of {machine} run {allowed[machine]} tasks at a time on "
+                f"{cores[machine]} cores: each has {most}, with the same bits; give workers fewer threads",
                 UserWarning,
-                stacklevel=4,
+                stacklevel=3,
             )
+        return min(n_threads, most)
 
     def compute(self, task: work.Task, graph: Callable[[Any], Any]) -> Any:
         """The result of ``graph(task)``, a delayed value, where ``task`` stands for what all workers have of it.
@@ -71,24 +79,138 @@ class Cluster:
         for attempt in range(1, _ATTEMPTS + 1):
             future = None
             try:
-                (shared,) = self._client.scatter([task], broadcast=True, hash=False)
+                shared = self._scattered(task)
                 future = self._client.compute(graph(shared))
                 return future.result()
-            except (CancelledError, OSError, KilledWorker) as error:
+            except (CancelledError, OSError) as error:
                 if self._client.status != "running":
                     raise
-                if attempt == _ATTEMPTS or isinstance(error, KilledWorker):
-                    raise RuntimeError(
-                        "workers died again and again at one step, probably because a partition and its work are "
-                        "larger than their memory: make partitions smaller (x.rechunk, or repartition of a dataframe), "
-                        "or give workers more memory"
-                    ) from error
-            except ImportError as error:
-                raise RuntimeError(
-                    f"workers cannot import what this network or its data are made of: {error}; send them the module "
-                    "with client.upload_file(…), or install it there"
-                ) from error
+                if attempt == _ATTEMPTS:
+                    raise _deadly() from error
+            except (ImportError, KilledWorker) as error:
+                raise _in_words(error) from error
             finally:
                 if future is not None and not future.done():  # Ctrl-C
                     future.cancel()
         raise AssertionError("the last attempt returned or raised")
+
+    def results(
+        self,
+        function: Callable[[Any, Any], Any],
+        shared: Any,
+        next_argument: Callable[[int], Any],
+        draw: Callable[[], None],
+    ) -> Iterator[tuple[Any, Any]]:
+        """Arguments and their results ``function(shared, argument)``, as tasks end.
+
+        ``next_argument`` is asked, with the number of the cluster's threads, when there is room for a task, and answers
+        with something false when there are no more. ``draw`` is called several times a second. Closing the iterator
+        calls all tasks back.
+        """
+        ended: SimpleQueue[distributed.Future] = SimpleQueue()
+        at_work: dict[str, _Attempt] = {}
+        again: list[_Attempt] = []
+        everywhere = self._scattered(shared)
+        try:
+            while True:
+                n_threads = max(1, sum(self._client.nthreads().values()))
+                while len(at_work) < _AHEAD * n_threads:
+                    attempt = again.pop() if again else _Attempt(next_argument(n_threads))
+                    if not attempt.argument:
+                        break
+                    future = self._client.submit(function, everywhere, attempt.argument, pure=False)
+                    at_work[future.key] = attempt._replace(future=future, number=attempt.number + 1)
+                    future.add_done_callback(ended.put)
+                if not at_work:
+                    return
+                for future in _taken(ended, draw):
+                    attempt = at_work.pop(future.key)
+                    if future.status == "error":
+                        error = future.exception()
+                        raise _in_words(error) from error
+                    try:
+                        result = future.result()
+                    except (CancelledError, OSError) as error:  # nobody has what it depends on any more
+                        if self._client.status != "running":
+                            raise
+                        if attempt.number == _ATTEMPTS:
+                            raise _deadly() from error
+                        again.append(attempt)
+                        if everywhere.status != "finished":
+                            everywhere = self._scattered(shared)
+                    else:
+                        yield attempt.argument, result
+        finally:
+            with suppress(CancelledError, OSError):  # the cluster may be gone
+                self._client.cancel([attempt.future for attempt in at_work.values()])
+
+    def _scattered(self, value: Any) -> Any:
+        """What stands for a value that all workers have."""
+        for _ in range(_ATTEMPTS):
+            try:
+                (future,) = self._client.scatter([value], broadcast=True, hash=False)
+                return future
+            except OSError as error:  # a worker died of it
+                if self._client.status != "running":
+                    raise
+                reason = error
+        raise _deadly() from reason
+
+    def _asked_workers(self) -> dict[str, work.Here]:
+        """What is to be known of each worker, by its address."""
+        here, answers = work.here(), self._client.run(work.here, on_error="return")
+        if not answers:
+            raise ValueError("the cluster has no workers yet: wait for them with client.wait_for_workers(1)")
+        for address, there in answers.items():
+            if isinstance(there, BaseException):
+                raise RuntimeError(
+                    f"the worker {address} cannot use fastmlp: {there!r}; is it installed there?"
+                ) from there
+        others = {there[:2]: address for address, there in answers.items() if there[:2] != here[:2]}
+        for (version, kernels), address in others.items():
+            warnings.warn(
+                f"the worker {address} has fastmlp {version} with kernels {kernels}, here it is {here.version} with "
+                f"{here.kernels}: training goes on, but where something is trained then decides the last bits",
+                UserWarning,
+                stacklevel=4,
+            )
+        return answers
+
+
+class _Attempt(NamedTuple):
+    """A task: what it is asked, where its result will be, and how often it was begun."""
+
+    argument: Any
+    future: Any = None
+    number: int = 0
+
+
+def _taken(ended: SimpleQueue[Any], draw: Callable[[], None]) -> Iterator[Any]:
+    """What is in the queue, at least one."""
+    while True:
+        draw()
+        with suppress(Empty):
+            yield ended.get(timeout=_PATIENCE)
+            break
+    with suppress(Empty):
+        while True:
+            yield ended.get_nowait()
+
+
+def _in_words(error: Any) -> BaseException:
+    """What a task's error means, where that is known."""
+    if isinstance(error, KilledWorker):
+        return _deadly()
+    if isinstance(error, ImportError):
+        return RuntimeError(
+            f"workers cannot import what this network or its data are made of: {error}; send them the module with "
+            "client.upload_file(…), or install it there"
+        )
+    return error
+
+
+def _deadly() -> RuntimeError:
+    return RuntimeError(
+        "workers died again and again at one step, probably because a partition, or x, and its work are larger than "
+        "their memory: make partitions smaller (x.rechunk, or repartition of a dataframe), or give workers more memory"
+    )

@@ -41,7 +41,7 @@ def check_columns(x: Any, n_in: int, name: str = "x") -> Any:
         turned = isinstance(x, da.Array) and x.shape[0] == n_in
         hint = f"; samples are rows: give {name}.T" if turned else ""
         raise ValueError(f"{name} has {n_features} features, the network takes {n_in}{hint}")
-    return _in_one_chunk(x, name)
+    return _numeric(_in_one_chunk(x, name), name)
 
 
 def partitions(x: Any, y: Any, sample_weight: Any, n_in: int, name: str = "") -> list[Part]:
@@ -64,11 +64,31 @@ def _in_one_chunk(values: Any, name: str) -> Any:
     return values
 
 
+def _numeric(values: Any, name: str) -> Any:
+    """Return the values, unless they, or a column of them, have a dtype that is not of numbers."""
+    if isinstance(values, da.Array) or values.ndim == 1:
+        dtypes = {name: values.dtype}
+    else:
+        dtypes = {f"column {column!r} of {name}": dtype for column, dtype in values.dtypes.items()}
+    for what, dtype in dtypes.items():
+        if not _is_numeric(dtype):
+            raise TypeError(
+                f"{what} is of dtype {dtype}, numbers are wanted; categories and text become numbers by "
+                "series.astype('category').cat.as_known().cat.codes"
+            )
+    return values
+
+
+def _is_numeric(dtype: Any) -> bool:
+    """Whether a dtype of NumPy, or of pandas for what NumPy has a dtype for, is one of numbers."""
+    return getattr(dtype, "numpy_dtype", dtype).kind in "fiub"
+
+
 def _aligned(values: Any, x: Any, name: str) -> Any:
     """Return the values of x's samples in partitions like those of x."""
     if not is_dask(values):
         raise TypeError(f"{name} must be a dask array, series or dataframe, as x is, got {type(values).__name__}")
-    _in_one_chunk(values, name)
+    _numeric(_in_one_chunk(values, name), name)
     own, wanted = _lengths(values), _lengths(x)
     if own is not None and wanted is not None:
         if sum(own) != sum(wanted):
@@ -107,7 +127,7 @@ def as_array(part: Any) -> Any:
         return part
     dtypes = list(part.dtypes) if part.ndim == 2 else [part.dtype]
     plain = [getattr(dtype, "numpy_dtype", dtype) for dtype in dtypes]
-    if all(isinstance(dtype, np.dtype) and dtype.kind in "fiub" for dtype in plain) and plain != dtypes:
+    if all(map(_is_numeric, dtypes)) and plain != dtypes:
         has_gaps = bool(np.any(part.isna()))
         return part.to_numpy(np.result_type(*plain, *([np.float64] if has_gaps else [])), na_value=np.nan)
     return part.to_numpy()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
 from typing import Any, Never
@@ -27,6 +27,7 @@ from ..model.divergence import remedy
 from ..model.mlp import MLP
 from ..model.options import DEFAULTS, Options, validation_parts
 from ..model.run import TrainingRun
+from ..model.scaling import Moments, pooled, standardised_by
 from ..model.stopping import EarlyStopping
 from ..model.training import TrainResult
 from ..optimizers import LBFGS, Optimizer
@@ -56,6 +57,7 @@ def train(
     loss: str | Loss | None = None,
     metrics: Any = None,
     shuffle: bool = True,
+    standardize: bool = False,
     seed: int | None = None,
     init: str | Uniform = "auto",
     dtype: Any = None,
@@ -102,6 +104,8 @@ def train(
         As in `fastmlp.train`. With "average" it begins anew in each round, and is none of all samples at once, lbfgs.
     metrics : name or list of names, optional
         Those that are means over samples: mse, mae, mape, mbe, accuracy, top_k, log_loss and cross_entropy.
+    standardize : bool
+        As in `fastmlp.train`, by the mean and deviation of all partitions, which are read once for it.
     validation_data : (x, y) or (x, y, sample_weight), optional
         Dask collections, or arrays, which stay with the client.
     sample_weight : dask array or series, (n_samples,), optional
@@ -115,7 +119,8 @@ def train(
         As in `fastmlp.train`, after each epoch or round, where the client is.
     n_threads : int
         Threads of one task. A worker runs as many tasks at a time as it has threads, so 1 uses all of them; more are
-        for workers with a single thread and several cores.
+        for workers with a single thread and several cores. Fewer run, after a warning, where that would be more than a
+        machine's cores.
 
     Returns
     -------
@@ -164,14 +169,14 @@ def train(
         batch_size = int(DEFAULTS["batch_size"]) if left_out else "full"
     options = Options.checked(
         spec, lr=lr, epochs=epochs, batch_size=batch_size, optimizer=optimizer, loss=loss, metrics=metrics,
-        shuffle=shuffle, seed=seed, init=init, dtype=dtype, validation_data=validation_data, validation_fraction=0.0,
-        standardize=False,
-        early_stopping=early_stopping, sample_weight=sample_weight, class_weight=class_weight, l1=l1, l2=l2,
-        dropout=dropout, clip_norm=clip_norm, max_norm=max_norm, callbacks=callbacks, progress=progress,
+        shuffle=shuffle, standardize=standardize, seed=seed, init=init, dtype=dtype, validation_data=validation_data,
+        validation_fraction=0.0, early_stopping=early_stopping, sample_weight=sample_weight, class_weight=class_weight,
+        l1=l1, l2=l2, dropout=dropout, clip_norm=clip_norm, max_norm=max_norm, callbacks=callbacks, progress=progress,
         checkpoint=checkpoint, n_threads=n_threads,
     )  # fmt: skip
     _refuse(options, sync)
     cluster = Cluster(client)
+    options = replace(options, n_threads=cluster.threads(options.n_threads))
     data = ClusterData.checked(x, y, options, cluster)
     run = ClusterRun(options, data, sync, cluster)
     with run.model._alone, closing(run):
@@ -218,6 +223,8 @@ class ClusterData:
     weight : float
         Of all samples together.
     class_factors : ndarray, (n_classes,), or None
+    spec : Spec
+        The network's, standardised where that is wanted.
     extremes : Samples
         The least and the greatest values, as two samples.
     fingerprint : str or None
@@ -231,6 +238,7 @@ class ClusterData:
     n_samples: int
     weight: float
     class_factors: np.ndarray | None
+    spec: Spec
     extremes: Samples
     fingerprint: str | None
     validation: Any
@@ -245,9 +253,9 @@ class ClusterData:
         balanced = isinstance(options.class_weight, str)
         parts = partitions(x, y, options.sample_weight, spec.n_in)
         validation = _validation(options.validation_data, spec, dtype)
-        cluster.warn_of_differences()
         kept = options.checkpoint is not None
-        looks = _looks(cluster, work.Job(spec, dtype, {}, None if balanced else factors), parts, kept)
+        moments = ("by class" if balanced else "all") if options.standardize else ""
+        looks = _looks(cluster, work.Job(spec, dtype, {}, None if balanced else factors), parts, kept, moments)
         prints = [one.fingerprints for one in looks]
         if isinstance(validation, list):
             seen = _looks(cluster, work.Job(spec, dtype, {}, name="validation "), validation, kept)
@@ -263,6 +271,8 @@ class ClusterData:
             weights = [float(one.class_weights @ factors) if one.n else 0.0 for one in looks]
         if not sum(weights):
             raise ValueError("the weights of all samples are zero, so that none is left")
+        if options.standardize:
+            spec = _standardised(spec, dtype, [one.moments for one in looks], factors if balanced else None)
         lengths = np.array([one.n for one in looks])
         starts = np.cumsum(lengths) - lengths
         counted = [i for i, weight in enumerate(weights) if weight]
@@ -272,17 +282,30 @@ class ClusterData:
         if any(map(len, zeros)):
             rows = np.delete(np.arange(n_samples), np.concatenate(zeros))
         return cls(
-            [parts[i] for i in counted], starts[counted], rows, n_samples, float(sum(weights)), factors,
+            [parts[i] for i in counted], starts[counted], rows, n_samples, float(sum(weights)), factors, spec,
             _extremes([one.extremes for one in looks if one.extremes is not None]),
             sha256(repr(prints).encode()).hexdigest()[:32] if kept else None, validation,
         )  # fmt: skip
 
 
-def _looks(cluster: Cluster, job: work.Job, parts: Sequence[Part], with_fingerprints: bool) -> list[work.Look]:
+def _looks(
+    cluster: Cluster, job: work.Job, parts: Sequence[Part], with_fingerprints: bool, with_moments: str = ""
+) -> list[work.Look]:
     """Check every partition where it lies, and return what is to be known of each."""
-    look = partial(dask.delayed(work.look, pure=False), with_fingerprints=with_fingerprints)
+    describe = dask.delayed(work.look, pure=False)
+    look = partial(describe, with_fingerprints=with_fingerprints, with_moments=with_moments)
     task = work.Task(pickle.dumps(job), np.zeros(0, job.dtype))
     return cluster.compute(task, lambda shared: dask.delayed(list)([look(shared, *part) for part in parts]))
+
+
+def _standardised(spec: Spec, dtype: np.dtype, found: Sequence[Mapping[int, Any]], factors: np.ndarray | None) -> Spec:
+    """The spec by the moments of all partitions, of whose classes each counts by its factor."""
+    weighed: list[tuple[Moments, Moments | None]] = []
+    for group, moments in (item for of_part in found for item in of_part.items()):
+        factor = 1.0 if factors is None else float(factors[group])
+        weighed.append(tuple(own and own._replace(weight=own.weight * factor) for own in moments))
+    of_x, of_y = zip(*weighed, strict=True)
+    return standardised_by(spec, pooled(of_x), None if of_y[0] is None else pooled(of_y), dtype)
 
 
 def _class_targets(spec: Spec) -> np.ndarray:
@@ -342,15 +365,17 @@ class ClusterRun(TrainingRun):
     def _draw_once(self, rng: np.random.Generator) -> None:
         o, data = self._options, self._data
         self._rows = data.rows
+        if o.standardize:
+            self.model._rescale(data.spec)
         seed = int(rng.integers(1 << 62)) if o.seed is None else o.seed
         limits = {"l1": o.l1, "l2": o.l2, "clip_norm": o.clip_norm or 0.0, "max_norm": o.max_norm or 0.0}
         batch = None if isinstance(o.batch_size, str) else o.batch_size
         job = work.Job(
-            o.spec, o.dtype, o.metrics, data.class_factors, o.optimizer, limits, batch, o.dropout, o.shuffle, seed,
+            data.spec, o.dtype, o.metrics, data.class_factors, o.optimizer, limits, batch, o.dropout, o.shuffle, seed,
             o.n_threads,
         )  # fmt: skip
         self._job = pickle.dumps(job)
-        self._validation_job = pickle.dumps(work.Job(o.spec, o.dtype, o.metrics, n_threads=o.n_threads))
+        self._validation_job = pickle.dumps(work.Job(data.spec, o.dtype, o.metrics, n_threads=o.n_threads))
         self._validation = data.validation if isinstance(data.validation, tuple) else None
 
     def _validate(self) -> dict[str, float]:

@@ -1,17 +1,20 @@
-"""What a worker does with one partition. Nothing here knows of a cluster: arrays in, arrays out."""
+"""What a worker does: with one partition, arrays in, arrays out, or with some networks of a sweep."""
 
 from __future__ import annotations
 
+import platform
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any, NamedTuple
 
+import distributed
 import numpy as np
+from distributed.protocol import pickle
 
-from ..base.cache import cache_folder, make_folder
-from ..base.lock import FileLock
+from ..base.cores import usable_cores
 from ..base.version import __version__
 from ..engine.epochs import EpochRunner, Samples
 from ..engine.lbfgs import LocalObjective
@@ -20,13 +23,30 @@ from ..engine.steps import OptimizerState
 from ..metrics import MetricFunction
 from ..model.checkpoints import fingerprint
 from ..model.data import check_samples, class_indices, counted_rows
+from ..model.progress import RunsProgress, Stopped
+from ..model.scaling import Moments, moments_of
+from ..model.sweep import Part, Sweep
+from ..model.trained import Alone, SideBySide
 from ..optimizers import Optimizer
 from ..spec import Spec
 from .partitions import as_array
 
-__all__ = ["Job", "Look", "Sums", "Task", "add", "average", "gradient", "kernels_here", "look", "score"]
-
-_ready: set[Any] = set()  # kinds of work whose kernels this process has
+__all__ = [
+    "Here",
+    "Job",
+    "Look",
+    "Networks",
+    "SharedSweep",
+    "Sums",
+    "Task",
+    "add",
+    "average",
+    "gradient",
+    "here",
+    "look",
+    "score",
+    "train_networks",
+]
 
 
 @dataclass(frozen=True)
@@ -78,7 +98,9 @@ class Sums(NamedTuple):
 class Look(NamedTuple):
     """What is to be known of a partition before any work.
 
-    ``zeros`` are its rows of weight 0, ``extremes`` the least and the greatest of x, of numbers in y, and of weights.
+    ``zeros`` are its rows of weight 0, ``extremes`` the least and the greatest of x, of numbers in y, and of weights;
+    ``moments`` those of x and of y, where they are wanted, of each class that it has where classes are to be balanced,
+    else of all under -1.
     """
 
     n: int
@@ -87,26 +109,46 @@ class Look(NamedTuple):
     class_weights: np.ndarray | None
     extremes: tuple[np.ndarray, np.ndarray | None, np.ndarray | None] | None
     fingerprints: tuple[str | None, ...]
+    moments: Mapping[int, tuple[Moments, Moments | None]]
 
 
-def kernels_here() -> tuple[str, str]:
-    """The version of fastmlp, and the level of its kernels, in this process."""
-    return __version__, kernels_level()
+class Here(NamedTuple):
+    """What is to be known of a process: its fastmlp, the level of its kernels, and its machine with the cores of it
+    that may be used."""
+
+    version: str
+    kernels: str
+    machine: str
+    n_cores: int
 
 
-def look(task: Task, number: int, x: Any, y: Any, weights: Any, with_fingerprints: bool) -> Look:
-    """Check a partition and describe it."""
+def here() -> Here:
+    """What is to be known of this process."""
+    return Here(__version__, kernels_level(), platform.node(), usable_cores())
+
+
+def look(
+    task: Task, number: int, x: Any, y: Any, weights: Any, with_fingerprints: bool, with_moments: str = ""
+) -> Look:
+    """Check a partition and describe it; ``with_moments`` is "all" or "by class"."""
     job = _job(task)
     samples = _samples(job, number, x, y, weights)
     if samples is None:
-        return Look(0, 0.0, np.zeros(0, np.int64), None, None, ("empty",))
+        return Look(0, 0.0, np.zeros(0, np.int64), None, None, ("empty",), {})
     n, classes = len(samples.x), class_indices(samples.y, job.spec)
     own = np.ones(n) if samples.weights is None else samples.weights
     class_weights = None if classes is None else np.bincount(classes, own, max(2, job.spec.n_out))
     arrays = samples.x, samples.y if samples.y.ndim == 2 else None, samples.weights
     extremes = tuple(None if a is None else np.array([a.min(axis=0), a.max(axis=0)], np.float64) for a in arrays)
     prints = [fingerprint(a) for a in (samples.x, samples.y, samples.weights)] if with_fingerprints else []
-    return Look(n, float(own.sum()), np.flatnonzero(own == 0), class_weights, extremes, tuple(prints))  # type: ignore[arg-type]
+    moments = {}
+    if with_moments:
+        groups = np.full(n, -1) if with_moments == "all" or classes is None else classes
+        groups = np.where(own == 0, -2, groups)
+        of_group = {group: np.flatnonzero(groups == group) for group in np.unique(groups).tolist() if group > -2}
+        moments = {group: moments_of(job.spec, samples, rows) for group, rows in of_group.items()}
+    zeros = np.flatnonzero(own == 0)
+    return Look(n, float(own.sum()), zeros, class_weights, extremes, tuple(prints), moments)  # type: ignore[arg-type]
 
 
 def gradient(task: Task, number: int, x: Any, y: Any, weights: Any, rows: np.ndarray | None = None) -> Sums:
@@ -116,16 +158,12 @@ def gradient(task: Task, number: int, x: Any, y: Any, weights: Any, rows: np.nda
     samples = _samples(job, number, x, y, weights)
     assert samples is not None  # empty partitions are left out
     rows = counted_rows(samples) if rows is None else rows.astype(np.int64)
-
-    def measured(rows: np.ndarray) -> Sums:
-        network = _network(task)
-        with closing(LocalObjective(network, samples, rows, job.metrics, 0.0, job.n_threads)) as objective:
-            params = network.params.astype(np.float64)
-            _, mean = objective(params)
-            values, weight = objective.values(params), samples.weight(rows)
-        return Sums((weight * mean).astype(job.dtype), _weighted(weight, values, job))
-
-    return _first_on_two(task, "gradient", samples, rows, measured)
+    network = _network(task)
+    with closing(LocalObjective(network, samples, rows, job.metrics, 0.0, job.n_threads)) as objective:
+        params = network.params.astype(np.float64)
+        _, mean = objective(params)
+        values, weight = objective.values(params), samples.weight(rows)
+    return Sums((weight * mean).astype(job.dtype), _weighted(weight, values, job))
 
 
 def average(task: Task, number: int, x: Any, y: Any, weights: Any) -> Sums:
@@ -138,18 +176,13 @@ def average(task: Task, number: int, x: Any, y: Any, weights: Any) -> Sums:
     order = rng.permutation(rows) if job.shuffle else rows
     key = int(rng.integers(1 << 62)) if job.dropout else 0
     batch = len(rows) if job.batch is None else min(job.batch, len(rows))
-
-    def trained(order: np.ndarray) -> Sums:
-        network = _network(task)
-        state = OptimizerState.begin(job.optimizer, network.params, **job.options)  # type: ignore[arg-type]
-        runner = EpochRunner(network, samples, batch, job.metrics, state, job.dropout, job.n_threads)
-        with closing(runner):
-            values = runner.run(order, task.lr, key)
-        weight = samples.weight(order)
-        share = job.dtype.type(weight / task.weight if values else np.nan)
-        return Sums(network.params * share, _weighted(weight, values, job))
-
-    return _first_on_two(task, "average", samples, order, trained)
+    network = _network(task)
+    state = OptimizerState.begin(job.optimizer, network.params, **job.options)
+    with closing(EpochRunner(network, samples, batch, job.metrics, state, job.dropout, job.n_threads)) as runner:
+        values = runner.run(order, task.lr, key)
+    weight = samples.weight(order)
+    share = job.dtype.type(weight / task.weight if values else np.nan)
+    return Sums(network.params * share, _weighted(weight, values, job))
 
 
 def score(task: Task, number: int, x: Any, y: Any, weights: Any) -> Sums:
@@ -160,13 +193,8 @@ def score(task: Task, number: int, x: Any, y: Any, weights: Any) -> Sums:
     nothing = np.zeros(0, job.dtype)
     if samples is None or len(rows) == 0:
         return Sums(nothing, np.zeros(2 + _has_accuracy(job) + len(job.metrics)))
-
-    def scored(rows: np.ndarray) -> Sums:
-        network = _network(task)
-        args = samples.x, samples.y, samples.weights, rows, job.metrics, job.n_threads
-        return Sums(nothing, _weighted(samples.weight(rows), evaluate_rows(network, *args), job))
-
-    return _first_on_two(task, "score", samples, rows, scored)
+    args = samples.x, samples.y, samples.weights, rows, job.metrics, job.n_threads
+    return Sums(nothing, _weighted(samples.weight(rows), evaluate_rows(_network(task), *args), job))
 
 
 def add(*parts: Sums) -> Sums:
@@ -190,8 +218,6 @@ def _weighted(weight: float, values: Mapping[str, float], job: Job) -> np.ndarra
 
 
 def _job(task: Task) -> Job:
-    from distributed.protocol import pickle
-
     return pickle.loads(task.job)
 
 
@@ -222,28 +248,74 @@ def _samples(job: Job, number: int, x: Any, y: Any, weights: Any) -> Samples | N
     return Samples(samples.x, samples.y, own)
 
 
-def _first_on_two(
-    task: Task, kind: str, samples: Samples, rows: np.ndarray, work: Callable[[np.ndarray], Sums]
-) -> Sums:
-    """Do the work, the first time in this process on two rows before, while no other process of this machine does: so
-    that what has to be compiled is compiled once."""
-    key = kind, task.job, samples.x.dtype, samples.y.dtype, samples.y.ndim, samples.weights is None
-    if key not in _ready:
-        with _alone_on_machine():
-            work(rows[:2])
-        _ready.add(key)
-    return work(rows)
+class SharedSweep:
+    """The arguments of a sweep, pickled, which each worker gets once; and the sweep that it makes of them once.
+
+    Parameters
+    ----------
+    arguments : bytes
+        What `Sweep.checked` takes, so pickled that a worker which cannot read it says so in its task.
+    buffers : list of ndarray of bytes
+        The arrays of it.
+    """
+
+    def __init__(self, arguments: bytes, buffers: list[np.ndarray]) -> None:
+        self._arguments, self._buffers = arguments, buffers
+        self._lock, self._sweep = Lock(), None  # type: tuple[Lock, Sweep | None]
+
+    @classmethod
+    def of(cls, sweep: Sweep, n_threads: int) -> SharedSweep:
+        """A sweep for workers, of which each thread trains so many networks at a time."""
+        buffers: list[Any] = []
+        runs = sweep.runs
+        arguments = (
+            sweep.x, sweep.y, sweep.specs, runs.seeds, runs.grid, n_threads, False, sweep.decisions, sweep.options
+        )  # fmt: skip
+        pickled = pickle.dumps(arguments, buffer_callback=buffers.append)
+        return cls(pickled, [np.frombuffer(buffer.raw(), np.uint8) for buffer in buffers])
+
+    def __reduce__(self) -> Any:
+        return SharedSweep, (self._arguments, self._buffers)
+
+    def sweep(self) -> Sweep:
+        """The sweep, for all threads of this process."""
+        with self._lock:
+            if self._sweep is None:
+                self._sweep = Sweep.checked(*pickle.loads(self._arguments, buffers=self._buffers))
+            return self._sweep
 
 
-@contextmanager
-def _alone_on_machine() -> Iterator[None]:
-    folder = cache_folder()
-    with suppress(OSError):  # where there can be no folder, kernels are not kept, and there is nothing to wait for
-        make_folder(folder)
-    lock = FileLock(folder / "workers")
-    while not lock.acquire():
-        time.sleep(0.05)
-    try:
-        yield
-    finally:
-        lock.release()
+class Networks(NamedTuple):
+    """What came of some networks of a sweep: their numbers and outcomes, the samples that they were trained with
+    over all epochs, and the seconds that it took."""
+
+    outcomes: list[tuple[Sequence[int], Alone | SideBySide]]
+    n_samples: int
+    seconds: float
+
+
+def train_networks(shared: SharedSweep, parts: Sequence[Part]) -> Networks:
+    """Train some networks of a sweep; end early when nobody waits for them any more."""
+    begin = time.perf_counter()
+    outcomes: list[tuple[Sequence[int], Alone | SideBySide]] = []
+    bar = RunsProgress(False, sum(part.stop - part.start for part in parts))
+
+    def deliver(numbers: Sequence[int], outcome: Alone | SideBySide) -> None:
+        outcomes.append((numbers, outcome))
+
+    with suppress(Stopped), shared.sweep().crew(deliver, parts=parts, bar=bar) as crew:
+        crew.wait(_stop_when_cancelled())
+    return Networks(outcomes, bar.samples, time.perf_counter() - begin)
+
+
+def _stop_when_cancelled() -> Callable[[], None]:
+    """A function that raises `Stopped` when the scheduler has called back the task that this thread is at."""
+    worker = distributed.get_worker()
+    key, tasks = worker.get_current_task(), worker.state.tasks
+
+    def look() -> None:
+        task = tasks.get(key)
+        if task is None or task.state == "cancelled":
+            raise Stopped
+
+    return look

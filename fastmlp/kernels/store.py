@@ -27,6 +27,7 @@ from typing import Any
 from ..base.atomic import write_whole
 from ..base.cache import cache_folder, make_folder, unless_unsafe, why_unsafe
 from ..base.forks import ForkLock
+from ..base.lock import FileLock
 from . import prebuilt
 from .cpu import target_machine
 from .digest import code_digest, machine_digest
@@ -35,6 +36,7 @@ from .signature import parameters
 __all__ = [
     "COMPILER",
     "Function",
+    "alone_on_machine",
     "can_compile",
     "compile_private",
     "compiling",
@@ -56,6 +58,7 @@ COMPILER = ForkLock(
     "let processes begin by 'spawn' or 'forkserver' (multiprocessing.set_start_method), or fork when nobody compiles"
 )
 _PATIENCE = 1.0  # seconds of compiling that need no word
+_LONGEST = 120.0  # seconds to wait for another process, which may have been stopped, to compile a kernel
 _spent = 0.0
 
 
@@ -98,6 +101,21 @@ def compiling() -> Iterator[None]:
         finally:
             bell.cancel()
             _spent += time.monotonic() - begin
+
+
+@contextlib.contextmanager
+def alone_on_machine(file: str) -> Iterator[None]:
+    """Let other processes that come here for this file of the cache wait: a cluster's workers, which begin together,
+    would take the machine to compile the same kernels several times."""
+    with contextlib.suppress(OSError):  # where there can be no folder, kernels are not kept: nothing to wait for
+        make_folder(_folder())
+    lock, last = FileLock(_folder() / file), time.monotonic() + _LONGEST
+    while not lock.acquire() and time.monotonic() < last:
+        time.sleep(0.02)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @functools.cache
@@ -143,13 +161,15 @@ def _find(module: str, name: str, signature: str, dtype: str) -> Function:
         _require_compiler(symbol)
         code, origin = _read(symbol), "cache"
         if code is None:
-            origin = "compiled"
-            with compiling():
-                from .compiler import compile_kernel
+            with compiling(), alone_on_machine(f"{symbol}.o"):
+                code = _read(symbol)  # another process may have been first
+                if code is None:
+                    origin = "compiled"
+                    from .compiler import compile_kernel
 
-                source = importlib.import_module(f".{module}", __package__)
-                code = compile_kernel(symbol, source.build(name, dtype), signature, dtype)
-            _write(symbol, code)
+                    source = importlib.import_module(f".{module}", __package__)
+                    code = compile_kernel(symbol, source.build(name, dtype), signature, dtype)
+                    _write(symbol, code)
         address = _link(symbol, code)
     _origins[symbol] = origin
     return _prototype(signature)(address)

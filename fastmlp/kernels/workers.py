@@ -29,17 +29,17 @@ def prepare(variants: Iterable[Variant]) -> None:
     Where they do not (one kernel, one core, no cache that can be written to, no interpreter to start) nothing is done,
     and what went wrong in a process is left to whoever loads that kernel.
     """
-    missing = [variant for variant in dict.fromkeys(variants) if not is_ready(variant)]
-    n_workers = min(usable_cores(), len(missing))
-    if n_workers < 2 or not _can_start() or not store.can_compile():
+    missing = _missing(variants)
+    if min(usable_cores(), len(missing)) < 2 or not _can_start() or not store.can_compile():
         return
     try:
         store.require_writable_cache()
     except OSError:
         return
-    longest_first = sorted(missing, key=lambda variant: (variant.family not in NETWORK, variant.family != "product"))
-    with store.compiling():
-        _compile(deque(longest_first), n_workers)
+    with store.compiling(), store.alone_on_machine("workers"):
+        missing = _missing(missing)  # another process may have been first
+        missing.sort(key=lambda variant: (variant.family not in NETWORK, variant.family != "product"))  # longest first
+        _compile(deque(missing), min(usable_cores(), len(missing)))
 
 
 def serve() -> None:
@@ -47,6 +47,10 @@ def serve() -> None:
     for line in sys.stdin:
         load(Variant(*line.rstrip("\n").split("\t")))
         print("ready", flush=True)
+
+
+def _missing(variants: Iterable[Variant]) -> list[Variant]:
+    return [variant for variant in dict.fromkeys(variants) if not is_ready(variant)]
 
 
 def _can_start() -> bool:

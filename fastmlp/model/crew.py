@@ -93,11 +93,12 @@ class Crew:
         if self._troubles:
             raise self._troubles[0]
 
-    def wait(self) -> None:
-        """Wait until all is done, and show the progress."""
+    def wait(self, look: Callable[[], None] = lambda: None) -> None:
+        """Wait until all is done, and show the progress. ``look`` is called several times a second, and may raise."""
         while alive := [thread for thread in self._threads if thread.is_alive()]:
             alive[0].join(_PATIENCE)
             self.draw()
+            look()
 
     def draw(self) -> None:
         """Show the progress, a few times a second at most."""

@@ -154,13 +154,18 @@ class RunsProgress:
     """Shows several runs at once, each of which has a `RunReport`: how many are done, or a line a run.
 
     Safe from several threads. ``progress`` and ``stream`` are those of `Progress`.
+
+    Attributes
+    ----------
+    samples : int
+        That the networks which have ended were trained with, over all epochs.
     """
 
     def __init__(self, progress: bool | None, runs: int, stream: TextIO | None = None) -> None:
         self._stream = _open(stream or sys.stderr)
         self._live = None if progress is False else _live_line(self._stream)
         self._lines = progress is True and self._live is None and self._stream is not None
-        self._runs, self._done, self._samples = runs, 0, 0
+        self._runs, self._done, self.samples = runs, 0, 0
         self._begin, self._drawn = time.perf_counter(), 0.0
         self._reports: list[RunReport] = []  # of the runs under way
         self._stopped = False
@@ -180,7 +185,7 @@ class RunsProgress:
         where they are shown."""
         with self._lock:
             report.networks = max(0, report.networks - count)
-            self._samples += report.done * count
+            self.samples += report.done * count
             if not self._lines:
                 self._done += count
                 return
@@ -210,7 +215,7 @@ class RunsProgress:
         self._drawn = now
         with self._lock:
             reports = self._reports
-            samples = self._samples + sum(report.done * report.networks for report in reports)
+            samples = self.samples + sum(report.done * report.networks for report in reports)
             done = self._done + sum(report.networks * report.done / report.total for report in reports)
         share = done / self._runs
         seconds = time.perf_counter() - self._begin

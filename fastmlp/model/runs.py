@@ -25,12 +25,14 @@ class Runs:
 
     Attributes
     ----------
+    grid : dict of lists
+    seeds : sequence of int, or None
     n_seeds, n_combinations : int
     """
 
     def __init__(self, n_specs: int, grid: Mapping[str, Sequence[Any]], seeds: Sequence[int | None] | None) -> None:
         self._axes: dict[str, Sequence[Any]] = {"spec": range(n_specs), **grid}
-        self._seeds = seeds
+        self.grid, self.seeds = grid, seeds
         self.n_seeds = 1 if seeds is None else len(seeds)
         self.n_combinations = math.prod(map(len, self._axes.values()))
 
@@ -58,8 +60,8 @@ class Runs:
         """The settings of a run: "spec", its number among the specs, then options of `train`."""
         combination, which = divmod(number, self.n_seeds)
         settings = self.combination(combination)
-        if self._seeds is not None:
-            settings["seed"] = self._seeds[which]
+        if self.seeds is not None:
+            settings["seed"] = self.seeds[which]
         return settings
 
     def combination(self, number: int) -> dict[str, Any]:
@@ -85,7 +87,7 @@ class Runs:
 
     def seed(self, number: int, default: int | None) -> int | None:
         """The seed of a run; ``default`` where there are no seeds."""
-        return default if self._seeds is None else self._seeds[number % self.n_seeds]
+        return default if self.seeds is None else self.seeds[number % self.n_seeds]
 
 
 def _check_names(where: str, names: Iterable[str]) -> None:

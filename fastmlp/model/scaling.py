@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,10 +12,18 @@ from ..base.sparse import SparseRows
 from ..engine.epochs import Samples
 from ..spec import Spec
 
-__all__ = ["check_standardize", "standardised", "target_scaling"]
+__all__ = ["Moments", "check_standardize", "moments_of", "pooled", "standardised", "standardised_by", "target_scaling"]
 
 _TOGETHER = 1 << 20  # numbers looked at in one go, so that x is not copied
 _CONSTANT = 8.0  # a deviation of so many units in the last place of the mean is rounding
+
+
+class Moments(NamedTuple):
+    """The weight of some rows, and their columns' means and standard deviations, float64 (n_columns,) each."""
+
+    weight: float
+    mean: np.ndarray
+    deviation: np.ndarray
 
 
 def check_standardize(spec: Spec, trained: bool) -> None:
@@ -44,35 +52,59 @@ def standardised(spec: Spec, samples: Samples, rows: np.ndarray, dtype: np.dtype
 
     Sparse x is scaled, not shifted. A column that is constant, as far as ``dtype`` can tell, has scale 1.
     """
+    of_x, of_y = moments_of(spec, samples, rows)
+    return standardised_by(spec, of_x, of_y, dtype, sparse=isinstance(samples.x, SparseRows))
+
+
+def moments_of(spec: Spec, samples: Samples, rows: np.ndarray) -> tuple[Moments, Moments | None]:
+    """Moments of the inputs of some rows, and of their targets where these are numbers."""
     weights = None if samples.weights is None else samples.weights[rows]
-    moments = _sparse_moments if isinstance(samples.x, SparseRows) else _moments
-    mean, deviation = moments(samples.x, rows, weights)
-    _check_range(mean, deviation, "x")
-    of_input = {"scale": 1 / np.where(_varies(mean, deviation, dtype), deviation, 1.0)}
-    if not isinstance(samples.x, SparseRows):
-        of_input["shift"] = mean
-    return spec.with_scaling(of_input, target_scaling(spec, samples.y, rows, weights, dtype))
+    of_x = (_sparse_moments if isinstance(samples.x, SparseRows) else _moments)(samples.x, rows, weights)
+    return of_x, _moments(samples.y, rows, weights) if _has_numbers(spec) else None
+
+
+def standardised_by(spec: Spec, of_x: Moments, of_y: Moments | None, dtype: np.dtype, *, sparse: bool = False) -> Spec:
+    """The spec that `standardised` makes of samples with these moments."""
+    _check_range(of_x, "x")
+    of_input = {"scale": 1 / np.where(_varies(of_x, dtype), of_x.deviation, 1.0)}
+    if not sparse:
+        of_input["shift"] = of_x.mean
+    return spec.with_scaling(of_input, {} if of_y is None else _target_scaling(spec, of_y, dtype))
+
+
+def pooled(parts: Sequence[Moments]) -> Moments:
+    """The moments of rows that are in several parts (Chan, Golub and LeVeque, 1979: variances add up with the squares
+    of what the means are away from that of all)."""
+    weights = np.array([[part.weight] for part in parts])
+    means, deviations = np.array([part.mean for part in parts]), np.array([part.deviation for part in parts])
+    with np.errstate(over="ignore", invalid="ignore"):  # what becomes of them is looked at
+        mean = means[0] + (weights * (means - means[0])).sum(axis=0) / weights.sum()
+        variance = (weights * (deviations**2 + (means - mean) ** 2)).sum(axis=0) / weights.sum()
+        return Moments(float(weights.sum()), mean, np.sqrt(variance))
 
 
 def target_scaling(
     spec: Spec, y: np.ndarray, rows: np.ndarray, weights: np.ndarray | None, dtype: np.dtype
 ) -> dict[str, Any]:
     """Shift and scale for the last layer, by the targets (n_samples, n_out) of some rows and these rows' weights; none
-    where the outputs are classes or labels.
+    where the outputs are classes or labels."""
+    return _target_scaling(spec, _moments(y, rows, weights), dtype) if _has_numbers(spec) else {}
+
+
+def _target_scaling(spec: Spec, moments: Moments, dtype: np.dtype) -> dict[str, Any]:
+    """Shift and scale for the last layer by the moments of targets.
 
     Under a loss of logarithms the shift is that of the mean. A rectifier's outputs, which have an end at or near 0, are
     scaled by their root mean square and not shifted.
     """
-    if not _has_numbers(spec):
-        return {}
-    mean, deviation = _moments(y, rows, weights)
-    _check_range(mean, deviation, "y")
+    _check_range(moments, "y")
+    _, mean, deviation = moments
     if spec.loss.logarithmic:
         return {"shift": np.log(np.where(mean > 0, mean, 1.0))}
     if _is_rectifier(spec):
         size = np.hypot(mean, deviation)
         return {"scale": np.where(size > np.finfo(dtype).tiny, size, 1.0)}
-    return {"shift": mean, "scale": np.where(_varies(mean, deviation, dtype), deviation, 1.0)}
+    return {"shift": mean, "scale": np.where(_varies(moments, dtype), deviation, 1.0)}
 
 
 def _has_numbers(spec: Spec) -> bool:
@@ -84,22 +116,23 @@ def _is_rectifier(spec: Spec) -> bool:
     return spec.layers[-1].act.traits.rectifier
 
 
-def _varies(mean: np.ndarray, deviation: np.ndarray, dtype: np.dtype) -> np.ndarray:
+def _varies(moments: Moments, dtype: np.dtype) -> np.ndarray:
     """Whether columns are more than a constant and its rounding in that dtype."""
     limits = np.finfo(dtype)
-    return deviation > np.maximum(_CONSTANT * float(limits.eps) * np.abs(mean), 4 * float(limits.tiny))
+    least = np.maximum(_CONSTANT * float(limits.eps) * np.abs(moments.mean), 4 * float(limits.tiny))
+    return moments.deviation > least
 
 
-def _check_range(mean: np.ndarray, deviation: np.ndarray, name: str) -> None:
-    bad = ~(np.isfinite(mean) & np.isfinite(deviation))
+def _check_range(moments: Moments, name: str) -> None:
+    bad = ~(np.isfinite(moments.mean) & np.isfinite(moments.deviation))
     if bad.any():
         raise ValueError(
             f"standardize=True: column {int(np.argmax(bad))} of {name} is too large for a mean and deviation"
         )
 
 
-def _moments(values: np.ndarray, rows: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """Means and standard deviations of the columns of some rows, float64 (n_columns,) each: blocks of rows, read twice.
+def _moments(values: np.ndarray, rows: np.ndarray, weights: np.ndarray | None) -> Moments:
+    """The moments of some rows: blocks of them, read twice.
 
     Differences from the first row are added up, so that a constant column has a deviation of exactly 0.
     """
@@ -117,10 +150,10 @@ def _moments(values: np.ndarray, rows: np.ndarray, weights: np.ndarray | None) -
 
     with np.errstate(over="ignore", invalid="ignore"):  # what becomes of them is looked at
         center = mean_of(1, np.zeros(len(origin)))
-        return origin + center, np.sqrt(mean_of(2, center))
+        return Moments(float(weight.sum()), origin + center, np.sqrt(mean_of(2, center)))
 
 
-def _sparse_moments(x: SparseRows, rows: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+def _sparse_moments(x: SparseRows, rows: np.ndarray, weights: np.ndarray | None) -> Moments:
     """What `_moments` has, of a sparse matrix, about as many stored numbers at a time.
 
     What the rounding of the mean adds to the variance is taken off again: it would be all that a constant column has.
@@ -139,7 +172,7 @@ def _sparse_moments(x: SparseRows, rows: np.ndarray, weights: np.ndarray | None)
             second += np.bincount(column, weight[row] * difference**2, n_in)
         zeros = np.maximum(weight.sum() - stored, 0.0)
         first, second = (first - zeros * mean) / weight.sum(), (second + zeros * mean**2) / weight.sum()
-        return mean + first, np.sqrt(np.maximum(second - first**2, 0.0))
+        return Moments(float(weight.sum()), mean + first, np.sqrt(np.maximum(second - first**2, 0.0)))
 
 
 def _stored(x: SparseRows) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:

@@ -110,42 +110,52 @@ class Group:
         self.options.append(options)
 
     @property
+    def n_networks(self) -> int:
+        """How many there are."""
+        return len(self.options) * self.runs.n_seeds
+
+    @property
+    def n_lanes(self) -> int:
+        """How many of them lie side by side."""
+        return lanes_of(self.options[0].dtype)
+
+    @property
     def n_works(self) -> int:
         """How many threads may work at it."""
-        return -(-len(self.options) * self.runs.n_seeds // lanes_of(self.options[0].dtype))
+        return -(-self.n_networks // self.n_lanes)
 
-    def works(self, n_threads: int) -> Iterator[Work]:
-        """What is to be done: pieces as wide as the vectors; or, where networks are looked at after each epoch, a relay
-        for each thread."""
+    def works(self, n_threads: int, part: range) -> Iterator[Work]:
+        """What is to be done for a part of the networks: pieces as wide as the vectors; or, where networks are looked
+        at after each epoch, a relay for each thread."""
         bench = Bench(self.options[0], self.data)
         if bench.options.early_stopping is None and "val_loss" not in bench.options.quantities:
-            yield from self._pieces(bench)
+            yield from self._pieces(bench, part)
         else:
-            supply = Supply(self._newcomers())
-            for _ in range(min(n_threads, self.n_works)):
+            supply = Supply(self._newcomers(part))
+            for _ in range(min(n_threads, -(-len(part) // self.n_lanes))):
                 yield Relay(bench, supply)
 
-    def _pieces(self, bench: Bench) -> Iterator[Piece]:
-        width = lanes_of(bench.options.dtype)
-        for share in self._shares():
+    def _pieces(self, bench: Bench, part: range) -> Iterator[Piece]:
+        width = self.n_lanes
+        for share in self._shares(part):
             for first in range(0, len(share.numbers), width):
-                part = slice(first, first + width)
-                orders = share.orders and share.orders.of(part)
-                yield Piece(bench, share.numbers[part], share.options[part], share.params[part], orders)
+                lanes = slice(first, first + width)
+                orders = share.orders and share.orders.of(lanes)
+                yield Piece(bench, share.numbers[lanes], share.options[lanes], share.params[lanes], orders)
 
-    def _newcomers(self) -> Iterator[Newcomer]:
-        for share in self._shares():
+    def _newcomers(self, part: range) -> Iterator[Newcomer]:
+        for share in self._shares(part):
             each = zip(share.numbers, share.options, share.params, strict=True)
             for i, (number, options, params) in enumerate(each):
                 rows, held_out = (array[i % len(array)] for array in (share.rows, share.held_out))
                 yield Newcomer(number, options, params, share.orders, i, rows, held_out)
 
-    def _shares(self) -> Iterator[_Share]:
-        """Cut the group into shares, and draw what their seeds say."""
-        o, n_seeds, total = self.options[0], self.runs.n_seeds, len(self.options) * self.runs.n_seeds
+    def _shares(self, part: range) -> Iterator[_Share]:
+        """Cut a part of the group into shares, and draw what their seeds say."""
+        o, n_seeds = self.options[0], self.runs.n_seeds
         size = max(1, min(_DRAWN, _DRAWN_ROWS // len(self.data.rows))) if self.data.n_held_out else _DRAWN
-        for start in range(0, total, size):
-            places = [divmod(k, n_seeds) for k in range(start, min(start + size, total))]
+        for start in range(0, len(part), size):
+            places = [divmod(k, n_seeds) for k in part[start : start + size]]
             options = [self.options[k] for k, _ in places]
             numbers = [self.combinations[k] * n_seeds + which for k, which in places]
             each = zip(numbers, options, strict=True)

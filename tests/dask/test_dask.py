@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import dask
@@ -27,27 +26,11 @@ CLASSES = [{"n": 5, "act": None}, {"n": 8, "act": "tanh"}, {"n": 3, "act": "soft
 NUMBERS = [{"n": 5, "act": None}, {"n": 6, "act": "tanh"}, {"n": 2, "act": "linear"}]
 
 
-@pytest.fixture(scope="module")
-def client():
-    """Two worker processes."""
-    with (
-        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,
-        Client(cluster, set_as_default=False) as client,
-    ):
-        yield client
-
-
-@pytest.fixture(scope="module")
-def arrays():
-    """x (1500, 5), classes, numbers (1500, 2), and weights of which some are zero."""
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(1500, 5))
-    y = np.argmax(x @ rng.normal(size=(5, 3)), axis=1)
-    return x, y, np.tanh(x @ rng.normal(size=(5, 2))), rng.integers(0, 3, 1500).astype(float)
-
-
 def chunked(*arrays, rows=400):
-    return [da.from_array(array, chunks=(rows, *array.shape[1:])) for array in arrays]
+    return [
+        da.from_array(array, chunks=(tuple(rows) if isinstance(rows, list) else rows, *array.shape[1:]))
+        for array in arrays
+    ]
 
 
 # Asking
@@ -113,6 +96,8 @@ def test_partitions_may_be_empty_and_unknown(arrays):
         {"lr": 0.1, "batch_size": 700, "optimizer": fastmlp.optimizers.SGD(momentum=0.9), "class_weight": {1: 0.0}},
         {"optimizer": "lbfgs", "l2": 1e-3},
         {"lr": 0.1, "class_weight": "balanced", "metrics": ["top_2"]},
+        {"lr": 0.1, "class_weight": "balanced", "standardize": True},
+        {"lr": 0.1, "class_weight": {0: 2.0, 1: 0.0}, "standardize": True},
     ],
     ids=lambda options: "-".join(options),
 )
@@ -128,6 +113,27 @@ def test_gradients_of_partitions_are_those_of_one_machine(client, arrays, option
     assert list(history) == list(expected_history)
     for name, values in expected_history.items():
         np.testing.assert_allclose(history[name], values, atol=1e-10)
+
+
+@pytest.mark.parametrize("last", [{"act": "linear"}, {"act": "relu"}, {"act": "linear", "cost": "poisson"}])
+def test_standardised_by_all_partitions(client, arrays, last):
+    """Columns far from 0, one of them constant, and targets in units of their own."""
+    x = np.column_stack([arrays[0][:, :4] * [1.0, 1e-3, 1e4, 1.0] + [0.0, 5.0, 1e6, -3.0], np.full(1500, 7.1)])
+    y = np.abs(arrays[2] * [30.0, 0.2] + [100.0, 1.0])
+    spec = [*NUMBERS[:2], {"n": 2, **last}]
+    options = {"epochs": 3, "seed": 3, "dtype": "float64", "lr": 0.05, "standardize": True}
+    model, history = fastmlp.dask.train(*chunked(x, y, rows=[300, 1, 199, 1000]), spec, client=client, **options)
+    expected, expected_history = fastmlp.train(x, y, spec, batch_size="full", **options)
+    for layer, other in ((model.spec, expected.spec), (model.spec.layers[-1], expected.spec.layers[-1])):
+        for key in ("shift", "scale"):
+            mine, theirs = getattr(layer, key), getattr(other, key)
+            assert (mine is None) == (theirs is None)
+            np.testing.assert_allclose(mine or (), theirs or (), rtol=1e-10)
+    assert model.spec.scale[4] == 1.0
+    np.testing.assert_allclose(model.predict(x), expected.predict(x), rtol=1e-7)
+    np.testing.assert_allclose(history["loss"], expected_history["loss"], rtol=1e-8)
+    rounds, _ = fastmlp.dask.train(*chunked(x, y), spec, client=client, sync="average", **options)
+    assert np.isfinite(rounds.predict(x)).all() and rounds.spec.shift is not None
 
 
 @pytest.mark.parametrize("name", [name for name in fastmlp.optimizers.OPTIMIZERS if name != "lbfgs"])
@@ -281,9 +287,35 @@ def test_refusals(arrays):
         (ValueError, "y has 1400 rows, x has 1500", lambda: fastmlp.dask.evaluate(model, x, y[:1400])),
         (ValueError, "r2 needs the outputs of all", lambda: fastmlp.dask.evaluate(model, x, y, ["r2"])),
         (ValueError, "partition 2: x must be finite", lambda: fastmlp.dask.evaluate(model, spoilt(x), y)),
+        (
+            TypeError,
+            "y is of dtype <U1, numbers are wanted; .*codes",
+            lambda: fastmlp.dask.evaluate(model, x, letters(y)),
+        ),
+        (TypeError, "y is of dtype category", lambda: fastmlp.dask.evaluate(model, x, categories(y))),
+        (TypeError, "column 'w' of x is of dtype", lambda: fastmlp.dask.predict(model, named(x, w="a"))),
+        (ValueError, "client is closed", lambda: train(x, y, CLASSES, client=closed_client())),
     ]:
         with pytest.raises(error, match=words):
             call()
+
+
+def letters(y):
+    return y.map_blocks(lambda numbers: np.array(["a", "b", "c"])[numbers], dtype="<U1")
+
+
+def categories(y):
+    return dd.from_dask_array(letters(y)).astype("category")
+
+
+def named(x, **columns):
+    return dd.from_dask_array(x, columns=list("vwxyz")).assign(**columns)
+
+
+def closed_client():
+    client = Client(processes=False, n_workers=1, dashboard_address=":0", set_as_default=False)
+    client.close()
+    return client
 
 
 def spoilt(x):
@@ -301,6 +333,20 @@ def test_what_is_wrong_in_a_partition_is_said_before_training(client, arrays):
     with pytest.raises(ValueError, match="partition 2: validation x must be finite"):
         fastmlp.dask.train(x, y, model, client=client, validation_data=(spoilt(x), y))
     assert np.array_equal(model.params, before)
+
+
+def test_partitions_may_differ_in_dtype_and_lack_classes(client, arrays):
+    """Partition 1 has neither class 1 nor float64."""
+    x, y = arrays[:2]
+    order = np.argsort(y == 1, kind="stable")[np.r_[0:600, -100:0, 600:1400]]
+    x, y = x[order].astype(np.float32), y[order]
+    parts = [dask.delayed(x[i : i + 500].astype)(kind) for i, kind in ((0, "f4"), (500, "f8"), (1000, "f8"))]
+    mixed = da.concatenate([da.from_delayed(part, (500, 5), "f8") for part in parts])
+    options = {"epochs": 2, "lr": 0.1, "seed": 0, "dtype": "float64", "class_weight": "balanced"}
+    model, _ = fastmlp.dask.train(mixed, da.from_array(y, chunks=500), CLASSES, client=client, **options)
+    expected, _ = fastmlp.train(x, y, CLASSES, batch_size="full", **options)
+    np.testing.assert_allclose(model.params, expected.params, atol=1e-10, rtol=0)
+    assert 1 not in y[:500]
 
 
 def test_a_cluster_without_workers(arrays):
@@ -342,30 +388,7 @@ def test_functions_that_workers_cannot_import(client, arrays, tmp_path, monkeypa
 # Clusters of others
 
 
-@contextmanager
-def from_the_command_line(folder, *workers):
-    """A scheduler, and workers with these options, as processes."""
-    file = folder / "scheduler.json"
-    commands = [["scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", file]]
-    commands += [
-        ["worker", "--host", "127.0.0.1", "--scheduler-file", file, "--nthreads", "1", "--no-dashboard", *options]
-        for options in workers
-    ]
-    with ExitStack() as stack:
-        for command in commands:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "dask", *map(str, command)], cwd=folder,
-                env={**os.environ, "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0"},
-                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            )  # fmt: skip
-            stack.callback(process.wait)
-            stack.callback(process.terminate)
-        client = stack.enter_context(Client(scheduler_file=str(file), timeout=60))
-        client.wait_for_workers(len(workers), timeout=60)
-        yield client
-
-
-def test_a_worker_with_too_little_memory(arrays, tmp_path):
+def test_a_worker_with_too_little_memory(arrays, from_the_command_line):
     """Workers from the command line: one partition asks for more than its worker may have."""
 
     def hog(chunk, block_info=None):  # in here: such workers cannot import this file
@@ -375,7 +398,7 @@ def test_a_worker_with_too_little_memory(arrays, tmp_path):
         return chunk
 
     x, y = chunked(*arrays[:2])
-    with from_the_command_line(tmp_path, *[["--memory-limit", "600MB"]] * 2) as client:
+    with from_the_command_line(*[["--memory-limit", "600MB"]] * 2) as client:
         model, _ = fastmlp.dask.train(x, y, CLASSES, client=client, epochs=1, seed=0)
         assert np.isfinite(model.params).all()
         with pytest.raises(RuntimeError, match="larger than their memory"):

@@ -126,6 +126,19 @@ def test_processes_racing_on_an_empty_cache(filled, tmp_path):
     assert run(tmp_path / "cache") == [filled[1], "False"]
 
 
+def test_processes_that_begin_together_compile_each_kernel_once(tmp_path):
+    """The first one of them; the others wait, and load what it stored."""
+    report = "print(*(symbol for symbol, origin in store.origins().items() if origin == 'compiled'))"
+    script = f"{TRAIN}\nfrom fastmlp.kernels import store\n{report}"
+    environment = {**os.environ, "FASTMLP_CACHE_DIR": str(tmp_path / "cache")}
+    racing = [
+        subprocess.Popen([sys.executable, "-c", script], env=environment, stdout=subprocess.PIPE, text=True)
+        for _ in range(4)
+    ]
+    compiled = [symbol for process in racing for symbol in process.communicate()[0].splitlines()[1].split()]
+    assert len(compiled) == len(set(compiled)) == len(objects(tmp_path / "cache")) > 0
+
+
 def test_an_edited_source_never_runs_old_code(filled, cache, tmp_path):
     """A copy of the package whose tanh is edited: another file than the kernels that call it."""
     package = tmp_path / "edited" / "fastmlp"

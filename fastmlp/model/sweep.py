@@ -1,0 +1,213 @@
+"""A sweep: the checked arguments of `train_many`, and what threads do to train its networks."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..base.checks import check_count, check_flag
+from ..schedules import ReduceOnPlateau
+from ..spec import Spec
+from .crew import Crew, Deliver, Deliveries, Work
+from .history import DivergenceError
+from .mlp import MLP
+from .options import Options, TrainingData
+from .progress import RunReport, RunsProgress, check_progress
+from .runs import DEFAULTS, Runs
+from .side_by_side import Group, side_by_side
+from .trained import Alone, Trained, trained
+from .training import train
+
+__all__ = ["Part", "Sweep"]
+
+
+class Part(NamedTuple):
+    """Some networks of those that begin with a combination: of its group, or its own where it has none."""
+
+    combination: int
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The checked arguments of `train_many`.
+
+    Attributes
+    ----------
+    x, y : arrays
+    specs : list of (Spec or MLP)
+    runs : Runs
+    groups : list of (Group or None)
+        For each combination, the networks side by side that its runs belong to; None for runs alone.
+    costs : list of float
+        For each combination the multiply-adds of one network's epochs, more or less.
+    options : dict
+        Options that all have in common, as they were given.
+    n_threads : int
+    progress : bool or None
+    """
+
+    x: Any
+    y: Any
+    specs: list[Spec | MLP]
+    runs: Runs
+    groups: list[Group | None]
+    costs: list[float]
+    options: Mapping[str, Any]
+    n_threads: int
+    progress: bool | None
+
+    @classmethod
+    def checked(
+        cls, x: Any, y: Any, specs: Any, seeds: Any, grid: Any, n_threads: Any, progress: Any, lanes: Any, options: Any
+    ) -> Sweep:
+        """Check all combinations, whatever their seeds: ValueError or TypeError for the first bad one. Whether they are
+        trained side by side is decided by ``lanes``, or has been: then they are the `decisions` of another sweep."""
+        check_progress(progress)
+        lanes = lanes if lanes is None or isinstance(lanes, bytes) else check_flag(lanes, "lanes")
+        specs = _parse_specs(specs)
+        runs = Runs.checked(len(specs), seeds, grid, options)
+        n_threads = check_count(n_threads, "n_threads")
+        models = [id(spec) for spec in specs if isinstance(spec, MLP)]
+        if models and (len(runs) > len(specs) or len(set(models)) < len(models)):
+            raise ValueError(
+                "specs: several runs would train one model in place; give each a copy, and no seeds or grid"
+            )
+        groups: list[Group | None] = []
+        costs: list[float] = []
+        found: dict[tuple[object, ...], Group] = {}
+        all_options: dict[int, Options] = {}  # of combinations that differ in more than lr
+        data, data_of = None, None
+        for number, settings in enumerate(runs.combinations()):
+            first = runs.first_with(number, "lr")
+            group = groups[first] if first < number else None
+            if first == number:
+                arguments = {**DEFAULTS, **options, **settings}
+                own = all_options[number] = Options.checked(specs[arguments.pop("spec")], **arguments)
+            else:  # a check of one number instead of all
+                own = all_options[first].with_rate(settings["lr"])
+            if group is None or isinstance(own.lr, ReduceOnPlateau):
+                if data is None or data_of != TrainingData.key(own):
+                    data, data_of = TrainingData.checked(x, y, own), TrainingData.key(own)
+                if number == 0:  # what has passed the checks can be converted, once for all
+                    x, y = x.tocsr() if hasattr(x, "tocsr") else np.asarray(x), np.asarray(y)
+                group = None
+                if lanes[number] if isinstance(lanes, bytes) else side_by_side(own, data, lanes):
+                    key = Group.key(own)
+                    group = found[key] = found.get(key) or Group(runs, data)
+            if group is not None:
+                group.add(number, own)
+            groups.append(group)
+            assert data is not None
+            costs.append(float(own.epochs) * len(data.rows) * own.spec.n_params)
+        n_works = groups.count(None) * runs.n_seeds + sum(group.n_works for group in found.values())
+        return cls(x, y, specs, runs, groups, costs, options, min(n_threads, n_works), progress)
+
+    @property
+    def decisions(self) -> bytes:
+        """Whether networks are trained side by side, for each combination."""
+        return bytes(group is not None for group in self.groups)
+
+    def crew(
+        self,
+        deliver: Deliver,
+        ended: Callable[[], None] = lambda: None,
+        parts: Iterable[Part] | None = None,
+        bar: RunsProgress | None = None,
+    ) -> Crew:
+        """The threads that train these parts, or all."""
+        bar = bar or RunsProgress(self.progress, len(self.runs))
+        return Crew(self.runs, self._works(parts), self.n_threads, bar, deliver, ended)
+
+    def strands(self) -> Iterator[Part]:
+        """All networks, in parts of about equal cost: those side by side in a group, or those of a combination."""
+        for combination, group in enumerate(self.groups):
+            if group is None:
+                yield Part(combination, 0, self.runs.n_seeds)
+            elif group.combinations[0] == combination:
+                yield Part(combination, 0, group.n_networks)
+
+    def _works(self, parts: Iterable[Part] | None) -> Iterator[Work]:
+        """What is to be done, one after another; the networks of a group together."""
+        for combination, start, stop in self.strands() if parts is None else parts:
+            group, first = self.groups[combination], combination * self.runs.n_seeds
+            if group is None:
+                for number in range(first + start, first + stop):
+                    yield _Run(self, (number,))
+            else:
+                yield from group.works(self.n_threads, range(start, stop))
+
+    def as_they_end(self) -> Iterator[Trained]:
+        """Yield each network when it has ended."""
+        deliveries = Deliveries(self.n_threads)
+        crew, n_done, interrupted = self.crew(deliveries.put, deliveries.end), 0, False
+        with crew:
+            try:
+                for numbers, outcome in deliveries.taken(crew.draw):
+                    for lane, number in enumerate(numbers):
+                        n_done += 1
+                        yield trained(outcome, lane, self.runs[number])
+            except KeyboardInterrupt:
+                interrupted = True
+            finally:
+                deliveries.close()
+        if interrupted:
+            for numbers, outcome in deliveries.taken(crew.draw):  # what had ended meanwhile
+                for lane, number in enumerate(numbers):
+                    n_done += 1
+                    yield trained(outcome, lane, self.runs[number])
+        self.warn(n_done, crew.n_diverged, interrupted)
+
+    def warn(self, n_done: int, n_diverged: int, interrupted: bool) -> None:
+        """Say what the caller of `train_many` should know."""
+        if interrupted:
+            message = f"interrupted: {n_done} of {len(self.runs)} networks are trained"
+            warnings.warn(message, RuntimeWarning, stacklevel=3)
+        if n_diverged:
+            message = f"{n_diverged} of {n_done} networks diverged, see their error; a smaller lr may help"
+            warnings.warn(message, RuntimeWarning, stacklevel=3)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One network, trained as `train` does."""
+
+    sweep: Sweep
+    numbers: tuple[int]
+    n_networks = 1
+
+    def train(self, report: RunReport, deliver: Deliver) -> None:
+        """Train it."""
+        deliver(self.numbers, self._outcome(report))
+
+    def _outcome(self, report: RunReport) -> Alone:
+        arguments = {**self.sweep.options, **self.sweep.runs[self.numbers[0]]}
+        spec = self.sweep.specs[arguments.pop("spec")]
+        try:
+            model, history = train(self.sweep.x, self.sweep.y, spec, progress=report, **arguments)  # type: ignore[arg-type]
+        except DivergenceError as caught:
+            return Alone(caught.model, caught.history, caught.with_traceback(None))
+        return Alone(model, history)
+
+
+def _parse_specs(specs: Any) -> list[Spec | MLP]:
+    """Return a list of specs for one spec or several, each parsed once."""
+    is_one = isinstance(specs, (Spec, MLP)) or (
+        isinstance(specs, Sequence) and len(specs) > 0 and isinstance(specs[0], Mapping)
+    )
+    if not is_one and (isinstance(specs, (str, bytes, Mapping)) or not isinstance(specs, Iterable)):
+        raise TypeError(f"specs must be a spec or a list of specs, got {type(specs).__name__}")
+    result: list[Spec | MLP] = []
+    for i, spec in enumerate([specs] if is_one else specs):
+        try:
+            result.append(spec if isinstance(spec, (Spec, MLP)) else Spec(spec))
+        except (TypeError, ValueError) as error:
+            raise type(error)(str(error) if is_one else f"specs[{i}]: {error}") from None
+    if not result:
+        raise ValueError("specs is empty: there is nothing to train")
+    return result
