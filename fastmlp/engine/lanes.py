@@ -119,7 +119,7 @@ class LaneRunner:
         self._layers = _layers(spec, places, real, row, params, zeros, inputs, addresses[10:])
         self._options = np.zeros((), OPTIONS)
         self._constants, self._numbers = np.array(optimizer.constants, np.float64), np.zeros(n_numbers)
-        self._order = np.zeros((lanes, 0), np.int64)
+        self._order, self._totals = np.zeros((lanes, 0), np.int64), np.empty(0)
         words(self._job)[:] = fields(
             LANES,
             n_layers=len(places),
@@ -135,6 +135,7 @@ class LaneRunner:
             y=y.ctypes.data,
             order=0,
             order_stride=0,
+            order_step=0,
             count=0,
             batch=batch,
             epochs=0,
@@ -142,6 +143,7 @@ class LaneRunner:
             last=0,
             learns=True,
             rates=0,
+            rates_step=0,
             losses=0,
             right=0,
             right_so_far=right_so_far,
@@ -165,11 +167,11 @@ class LaneRunner:
         """Take networks, at most ``width``: parameters (n_networks, n_params) in the order of `MLP.params`, and their
         penalties. The optimiser begins anew."""
         n = self._count = len(params)
-        lanes = np.arange(self.width)
-        self.put(lanes[:n], params, l1, l2)
-        self.put(lanes[n:], params[[0] * (self.width - n)], 0.0, 0.0)  # ordinary numbers for the others
+        self.put(slice(0, n), params, l1, l2)
+        if n < self.width:
+            self.put(slice(n, None), params[[0] * (self.width - n)], 0.0, 0.0)  # ordinary numbers for the others
 
-    def put(self, lanes: np.ndarray, params: np.ndarray, l1: Any, l2: Any) -> None:
+    def put(self, lanes: np.ndarray | slice, params: np.ndarray, l1: Any, l2: Any) -> None:
         """Take networks in these lanes, in place of what was there."""
         self._params[:, lanes] = self._finite[:, lanes] = params[:, self._flat].T
         for state in self._states:
@@ -197,9 +199,10 @@ class LaneRunner:
         Parameters
         ----------
         orders : ndarray of int64, (width, epochs, n_samples) or (1, epochs, n_samples)
-            Each lane's contiguous; one for all where they are the same.
+            Each epoch's contiguous; one for all lanes where they are the same. Epochs with the same ones may be one
+            that is broadcast.
         rates : ndarray, (n_networks, epochs)
-            Learning rates.
+            Learning rates; epochs of the same ones may be broadcast, too.
         report : function, optional
             Called with the number of samples done of an epoch that is run alone, a few dozen times a second. What it
             raises ends the run.
@@ -208,13 +211,14 @@ class LaneRunner:
         -------
         losses, right : ndarray, (n_networks, epochs)
             The sums of losses and of right answers. Losses are NaN from a network's first epoch on whose loss or
-            parameters were not finite.
+            parameters were not finite. The next call writes over them.
         """
         job, (losses, right) = self._job, self._describe(orders)
         count, epochs = orders.shape[2], len(losses)
-        all_rates = np.zeros((epochs, self.width))
-        all_rates[:, : self._count] = rates.T
-        job["rates"] = all_rates.ctypes.data
+        each = rates if rates.strides[1] else rates[:, :1]
+        all_rates = np.zeros((each.shape[1], self.width))
+        all_rates[:, : self._count] = each.T
+        job["rates"], job["rates_step"] = all_rates.ctypes.data, all_rates.strides[0] * (len(all_rates) > 1)
         self._run(count, epochs, report)
         return self._sums(losses, right)
 
@@ -227,7 +231,7 @@ class LaneRunner:
         job, (losses, right) = self._job, self._describe(orders)
         trained_with = job["x"].item(), job["y"].item()
         job["x"], job["y"], job["learns"] = x.ctypes.data, y.ctypes.data, False
-        job["rates"] = losses.ctypes.data  # of which nothing is made
+        job["rates"], job["rates_step"] = losses.ctypes.data, 0  # of which nothing is made
         self._run(orders.shape[2], 1, report)
         (job["x"], job["y"]), job["learns"] = trained_with, True
         losses, right = self._sums(losses, right)
@@ -245,8 +249,12 @@ class LaneRunner:
     def _describe(self, orders: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Write the orders to the job; return where the sums of losses and of right answers go, (epochs, width)."""
         each, epochs, count = orders.shape
-        job, losses, right = self._job, np.zeros((epochs, self.width)), np.zeros((epochs, self.width))
+        job, size = self._job, 2 * epochs * self.width
+        if self._totals.size < size:
+            self._totals = np.empty(size)
+        losses, right = self._totals[:size].reshape(2, epochs, self.width)
         job["order"], job["order_stride"] = orders.ctypes.data, orders.strides[0] if each > 1 else 0
+        job["order_step"] = orders.strides[1]
         job["count"], job["epochs"] = count, epochs
         job["losses"], job["right"] = losses.ctypes.data, right.ctypes.data
         return losses, right

@@ -21,6 +21,11 @@ def llvm_function(builder, name, result, arguments):
     return builder.module.globals.get(name) or ir.Function(builder.module, ir.FunctionType(result, arguments), name)
 
 
+def _short_name(item):
+    """What LLVM calls a type of numbers in the names of its intrinsics."""
+    return {"float": "f32", "double": "f64"}.get(str(item), str(item))
+
+
 class Emitter:
     """The few shapes of instruction that a tile is made of."""
 
@@ -78,10 +83,17 @@ class Emitter:
 
     def load_where(self, mask, place, kind):
         """A vector of type ``kind``: the numbers whose mask is set, and zeros; no others are read."""
-        item = {"float": "f32", "double": "f64"}.get(str(kind.element), str(kind.element))
-        arguments = [place.type, INT32, mask.type, kind]
+        arguments, item = [place.type, INT32, mask.type, kind], _short_name(kind.element)
         function = llvm_function(self.builder, f"llvm.masked.load.v{self.lanes}{item}.p0", kind, arguments)
         return self.builder.call(function, [place, INT32(1), mask, kind(None)])
+
+    def gather(self, addresses, item):
+        """The numbers of type ``item`` that stand at a vector of addresses, int64."""
+        places = self.builder.inttoptr(addresses, ir.VectorType(item.as_pointer(), self.lanes))
+        kind, mask = ir.VectorType(item, self.lanes), ir.VectorType(ir.IntType(1), self.lanes)
+        name = f"llvm.masked.gather.v{self.lanes}{_short_name(item)}.v{self.lanes}p0"
+        function = llvm_function(self.builder, name, kind, [places.type, INT32, mask, kind])
+        return self.builder.call(function, [places, INT32(1), mask([1] * self.lanes), kind(None)])
 
     def store_where(self, mask, value, address):
         """Store the numbers whose mask is set, and touch no others."""

@@ -6,6 +6,7 @@ stored. Matrices of weights are (n_out, n_in) rows, one behind the other.
 
 from __future__ import annotations
 
+from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
@@ -13,8 +14,8 @@ from .cpu import vector_bytes
 from .emitter import INT64, Emitter
 
 __all__ = [
-    "add_label_matches", "add_right_classes", "cross_entropy_rows", "keep_finite", "lane_backward", "lane_products",
-    "lane_update", "scale_rows", "softmax_begin", "softmax_end",
+    "add_label_matches", "add_right_classes", "cross_entropy_rows", "gather_samples", "keep_finite", "lane_backward",
+    "lane_products", "lane_update", "repeat_numbers", "scale_rows", "softmax_begin", "softmax_end",
 ]  # fmt: skip
 
 
@@ -56,6 +57,55 @@ class _Rows:
 
         values = self.emit.loop(n, [value for part in sums for value in part], flat_step)
         return [values[k : k + width] for k in range(0, len(values), width)]
+
+
+@intrinsic(prefer_literal=True)
+def repeat_numbers(typingctx, vectors, real, n, x, out):
+    """out[k] = x[k] in all lanes, for n numbers of x."""
+
+    def codegen(context, builder, signature, args):
+        _, _, n, x, out = args
+        emit, rows = _of_rows(vectors, real, context, builder)
+
+        def step(k):
+            rows.store([emit.broadcast(emit.offset(x, k, INT64(emit.itemsize)))] * rows.vectors, rows.at(out, k))
+            return []
+
+        rows.loop(n, [], step)
+        return context.get_dummy_value()
+
+    return types.void(vectors, real, n, x, out), codegen
+
+
+@intrinsic(prefer_literal=True)
+def gather_samples(typingctx, vectors, real, order, stride, n_in, x, inputs, n_out, y, targets):
+    """Write to each lane of ``inputs``, n_in rows, and of ``targets``, n_out rows, the rows of x and of y whose number
+    is the lane's in ``order``, int64, ``stride`` bytes from one lane's to the next's."""
+
+    def codegen(context, builder, signature, args):
+        _, _, order, stride, n_in, x, inputs, n_out, y, targets = args
+        emit, rows = _of_rows(vectors, real, context, builder)
+        kind = ir.VectorType(INT64, emit.lanes)
+
+        def repeated(value):
+            return emit.repeat(value)
+
+        numbers = []
+        for column in range(rows.vectors):
+            lanes = kind(list(range(column * emit.lanes, (column + 1) * emit.lanes)))
+            numbers.append(emit.gather(builder.add(repeated(order), builder.mul(lanes, repeated(stride))), INT64))
+        for n, samples, out in ((n_in, x, inputs), (n_out, y, targets)):
+            size = repeated(builder.mul(n, INT64(emit.itemsize)))
+            places = [builder.add(repeated(samples), builder.mul(number, size)) for number in numbers]
+
+            def step(k, *places, out=out):
+                rows.store([emit.gather(place, emit.real) for place in places], rows.at(out, k))
+                return [builder.add(place, kind([emit.itemsize] * emit.lanes)) for place in places]
+
+            emit.loop(n, places, lambda k, places, step=step: step(k, *places))
+        return context.get_dummy_value()
+
+    return types.void(vectors, real, order, stride, n_in, x, inputs, n_out, y, targets), codegen
 
 
 @intrinsic(prefer_literal=True)

@@ -16,16 +16,18 @@ import numpy as np
 from ..losses import LOSSES
 from ..optimizers import OPTIMIZERS
 from .cpu import has_many_registers, vector_bytes
-from .decorators import array_at, call_kernel, force_inlined, kernel_function, record_at
+from .decorators import array_at, call_kernel, force_inlined, kernel_function, peek, record_at
 from .formulas import for_each, specialised, tuple_of
 from .lane_tiles import (
     add_label_matches,
     add_right_classes,
     cross_entropy_rows,
+    gather_samples,
     keep_finite,
     lane_backward,
     lane_products,
     lane_update,
+    repeat_numbers,
     scale_rows,
     softmax_begin,
     softmax_end,
@@ -73,22 +75,19 @@ def _lanes(real):
     def layer_at(job, i):
         return record_at(job.layers + i * _LAYER_BYTES, LANE_LAYER)
 
-    @kernel_function
-    def read_samples(job, step):
+    @force_inlined
+    def read_samples(job, epoch, step):
         """Copy every lane's sample to the first layer's input and to the targets."""
         first, last = layer_at(job, 0), layer_at(job, job.n_layers - 1)
-        move(job.order + 8 * step, job.order_stride, job.x, first.n_in, first.input)
-        move(job.order + 8 * step, job.order_stride, job.y, last.n_out, job.targets)
-
-    @kernel_function
-    def move(order, stride, samples, n, to):
-        """Write each lane's sample, n numbers, to its column of n rows."""
-        for lane in range(lanes):
-            number = array_at(order + lane * stride, 1, np.int64)[0]
-            sample = array_at(samples + number * n * itemsize, n, real)
-            column = array_at(to + lane * itemsize, n * lanes, real)
-            for k in range(n):
-                column[k * lanes] = sample[k]
+        order = job.order + epoch * job.order_step + 8 * step
+        if job.order_stride:
+            gather_samples(
+                vectors, real, order, job.order_stride, first.n_in, job.x, first.input, last.n_out, job.y, job.targets
+            )
+        else:
+            number = peek(order, np.int64)
+            repeat_numbers(vectors, real, first.n_in, job.x + number * first.n_in * itemsize, first.input)
+            repeat_numbers(vectors, real, last.n_out, job.y + number * last.n_out * itemsize, job.targets)
 
     @kernel_function
     def forward(layer):
@@ -161,7 +160,8 @@ def _lanes(real):
                 if layer.softmax_backward:
                     call_kernel("lane_softmax", layer.activation, (layer.z, layer.a, layer.n_out, job.scratch))
                 else:
-                    arguments = (layer.z, layer.a, layer.d, layer.n_out, lanes, lanes, layer.slope)
+                    count = layer.n_out * lanes  # as one row
+                    arguments = (layer.z, layer.a, layer.d, 1, count, count, layer.slope)
                     call_kernel("activation", layer.activation, arguments)
         layer = layer_at(job, last)
         losses = job.losses + 8 * epoch * lanes
@@ -193,7 +193,7 @@ def _lanes(real):
     @kernel_function
     def optimise(job, epoch, factor):
         """Make a step of the optimiser in every lane, against factor · the gradient, which becomes zero."""
-        rates = array_at(job.rates + 8 * epoch * lanes, lanes, np.float64)
+        rates = array_at(job.rates + epoch * job.rates_step, lanes, np.float64)
         steps = array_at(job.steps, lanes, np.float64)
         options = record_at(job.options, OPTIONS)
         n_numbers = job.n_numbers
@@ -238,12 +238,16 @@ def _lanes(real):
         before = flush_subnormals()
         factors = array_at(job.factors, lanes, real)
         for epoch in range(job.epochs):
-            rates = array_at(job.rates + 8 * epoch * lanes, lanes, np.float64)
+            rates = array_at(job.rates + epoch * job.rates_step, lanes, np.float64)
             for lane in range(lanes):
                 factors[lane] = real(-rates[lane])
+            if job.first == 0:
+                losses = array_at(job.losses + 8 * epoch * lanes, lanes, np.float64)
+                for lane in range(lanes):
+                    losses[lane] = 0.0
             left = 0
             for step in range(job.first, job.last):
-                read_samples(job, epoch * job.count + step)
+                read_samples(job, epoch, step)
                 judge(job, epoch)
                 if job.learns:
                     learn(job, job.factors)

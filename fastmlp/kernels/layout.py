@@ -333,17 +333,19 @@ LANES = np.dtype(
         ("states", "i8"),  # address of their distances, int64
         ("x", "i8"),  # (n_samples, n_in) and
         ("y", "i8"),  # (n_samples, n_out) of the networks' dtype
-        ("order", "i8"),  # int64: the samples that the first lane takes, one epoch's behind the other's,
-        ("order_stride", "i8"),  # and how many bytes on those of the next lane stand
+        ("order", "i8"),  # int64: the samples that the first lane takes in the first epoch,
+        ("order_stride", "i8"),  # and how many bytes on those of the next lane stand; 0: all take the same
+        ("order_step", "i8"),  # and those of the next epoch
         ("count", "i8"),  # samples an epoch
         ("batch", "i8"),  # and a step
         ("epochs", "i8"),
         ("first", "i8"),  # samples of each epoch that the call takes: from this one,
         ("last", "i8"),  # to before that one
         ("learns", "i8"),  # whether steps are made, or samples only judged
-        ("rates", "i8"),  # float64: learning rates, a row an epoch,
-        ("losses", "i8"),  # and where the sums of losses
-        ("right", "i8"),  # and of right answers go,
+        ("rates", "i8"),  # float64: a row of learning rates,
+        ("rates_step", "i8"),  # and how many bytes on the next epoch's stands;
+        ("losses", "i8"),  # where the sums of losses
+        ("right", "i8"),  # and of right answers go, a row an epoch,
         ("right_so_far", "i8"),  # counted in this row first
         ("targets", "i8"),  # rows of y
         ("loss", "i8"),  # functions: the loss,

@@ -20,6 +20,7 @@ from numba.extending import intrinsic
 
 from .compiler import OPTIONS
 from .decorators import force_inlined
+from .emitter import llvm_function
 
 # Error-free steps must stay in order: of the liberties of fastmath only fused multiply-adds.
 in_order = njit(
@@ -27,6 +28,8 @@ in_order = njit(
 )
 
 _FORMATS = {np.float32: (8, 23), np.float64: (11, 52)}  # bits of exponent and mantissa
+_FORMATS_BY_BITS = {32: _FORMATS[np.float32], 64: _FORMATS[np.float64]}
+_SHIFT = {real: real(1.5 * 2.0**mantissa) for real, (_, mantissa) in _FORMATS.items()}  # + c: c's nearest integer, last
 _MANY = 100.0  # of two numbers this many powers of two apart, the smaller one does not matter
 
 
@@ -58,17 +61,51 @@ def _where(typingctx, condition, p, q):
 
 
 @intrinsic
-def _power_of_two(typingctx, n):
-    """2ⁿ for an integer n, given as a real, whose power is a normal number."""
-    mantissa = 23 if n.bitwidth == 32 else 52
+def _power_of_two(typingctx, shifted):
+    """2ⁿ, a normal number, of ``shifted`` = n + _SHIFT, whose last bits are n: no conversion to an integer, which for
+    NaN would be anything, and which float64 has in vectors of AVX-512 only. Of NaN it is some number."""
+    mantissa = _FORMATS_BY_BITS[shifted.bitwidth][1]
 
     def codegen(context, builder, signature, args):
-        whole = ir.IntType(n.bitwidth)
-        bias = whole((1 << (n.bitwidth - mantissa - 2)) - 1)
-        exponent = builder.add(builder.fptosi(args[0], whole), bias)
-        return builder.bitcast(builder.shl(exponent, whole(mantissa)), args[0].type)
+        whole = ir.IntType(shifted.bitwidth)
+        exponent = builder.shl(builder.bitcast(args[0], whole), whole(mantissa))
+        return builder.bitcast(builder.add(exponent, whole(_bits_of_one(shifted))), args[0].type)
 
-    return n(n), codegen
+    return shifted(shifted), codegen
+
+
+@intrinsic
+def _two_powers(typingctx, shifted):
+    """2ᵏ and 2ⁿ⁻ᵏ, k the half of n, of ``shifted`` = n + _SHIFT: 2ⁿ alone may be no normal number."""
+    mantissa = _FORMATS_BY_BITS[shifted.bitwidth][1]
+
+    def codegen(context, builder, signature, args):
+        whole = ir.IntType(shifted.bitwidth)
+        bits = builder.bitcast(args[0], whole)
+        half = builder.lshr(bits, whole(1))  # half of _SHIFT's bits has zeros, too, where n stands
+        powers = [
+            builder.add(builder.shl(part, whole(mantissa)), whole(_bits_of_one(shifted)))
+            for part in (half, builder.sub(bits, half))
+        ]
+        return context.make_tuple(builder, signature.return_type, [builder.bitcast(p, args[0].type) for p in powers])
+
+    return types.UniTuple(shifted, 2)(shifted), codegen
+
+
+def _bits_of_one(x):
+    exponent, mantissa = _FORMATS_BY_BITS[x.bitwidth]
+    return ((1 << (exponent - 1)) - 1) << mantissa
+
+
+@intrinsic
+def _copy_sign(typingctx, size, sign):
+    """``size``, not below zero, with the sign of ``sign``."""
+
+    def codegen(context, builder, signature, args):
+        kind = args[0].type
+        return builder.call(llvm_function(builder, f"llvm.copysign.f{size.bitwidth}", kind, [kind] * 2), args)
+
+    return size(size, sign), codegen
 
 
 @intrinsic
@@ -186,64 +223,67 @@ def functions(real, near=False):
 def _parts_of_exp(real):
     """What exponentials of one dtype are made of: exp(c) = (1 + expm1_near(r)) 2ⁿ, where c = n ln 2 + r."""
     single = real is np.float32
-    log2_e, half = real(1 / math.log(2)), real(0.5)
+    log2_e, shift = real(1 / math.log(2)), _SHIFT[real]
     ln2_high, ln2_low = _split_ln2(real)
     # exp(r) - 1 = r + r² p(r) for |r| <= ln 2 / 2
     polynomial = _polynomial(real, [1 / math.factorial(k) for k in range(2, 8 if single else 14)])
 
     @in_order
     def reduced(c):
-        """r and n."""
-        n = _round(c * log2_e)
-        return (c - n * ln2_high) - n * ln2_low, n
+        """r, and n + shift, in whose last bits n is."""
+        shifted = c * log2_e + shift
+        n = shifted - shift
+        return (c - n * ln2_high) - n * ln2_low, shifted
 
     @in_order
     def expm1_near(r):
         return r + r * r * polynomial(r)
 
     @in_order
-    def scaled(y, n):
-        """y 2ⁿ, in two steps, since 2ⁿ alone may be no normal number."""
-        first = _round(n * half)
-        return y * _power_of_two(first) * _power_of_two(n - first)
+    def scaled(y, shifted):
+        """y 2ⁿ."""
+        first, second = _two_powers(shifted)
+        return y * first * second
 
     return reduced, expm1_near, scaled
 
 
 def _exponentials(real):
-    """exp, expm1 and tanh of one dtype."""
+    """exp, expm1 and tanh of one dtype. Comparisons are such that NaN passes all of them."""
     single = real is np.float32
     one, two, zero = real(1), real(2), real(0)
     underflow = real(-104.0 if single else -746.0)
     overflow = real(89.0 if single else 710.0)
     minus_one = real(-18.0 if single else -38.0)  # below, expm1 is -1
     reduced, expm1_near, scaled = _parts_of_exp(real)
-    # tanh(z) = z + z³ t(z²) for |z| <= 1/4, from the Bernoulli numbers
-    tanh_polynomial = _polynomial(real, _tanh_coefficients(5 if single else 10))
-    near, many = real(0.25), real(_MANY)
+    shift, many = _SHIFT[real], real(_MANY)
+
+    @in_order
+    def limited(z, least):
+        c = _where(z < least, least, z)
+        return _where(c > overflow, overflow, c)
 
     @in_order
     def exp(z):
-        c = _where(z > underflow, z, underflow)  # NaN too: the last line gives it back
-        r, n = reduced(_where(c < overflow, c, overflow))
-        return _where(z != z, z, scaled(one + expm1_near(r), n))
+        r, shifted = reduced(limited(z, underflow))
+        return scaled(one + expm1_near(r), shifted)
 
     @in_order
     def expm1(z):
-        c = _where(z > minus_one, z, minus_one)
-        r, n = reduced(_where(c < overflow, c, overflow))
-        y = scaled(expm1_near(r) + (one - _power_of_two(-minimum(n, many))), n)
-        return _where((z != z) | (z == zero), z, y)
+        r, shifted = reduced(limited(z, minus_one))
+        inverse = _power_of_two(shift - minimum(shifted - shift, many))
+        y = scaled(expm1_near(r) + (one - inverse), shifted)
+        return _where(z == zero, z, y)
 
     @in_order
     def tanh(z):
-        a = absolute(z)
-        e = exp(-two * a)
-        far = (one - e) * (one / (one + e))
-        square = minimum(z * z, one)  # only squares below 1/16 matter
-        close = a + a * square * tanh_polynomial(square)
-        y = _where(a > near, far, close)
-        return _where(z < zero, -y, _where(z == zero, z, y))
+        """(1 - e) / (1 + e) of e = exp(-2 |z|); 1 - e as what is small when e is not, with e's own r and n."""
+        c = -two * absolute(z)
+        r, shifted = reduced(limited(c, underflow))
+        first, second = _two_powers(shifted)
+        power = first * second
+        below_zero = expm1_near(r) * power + (power - one)  # exp(c) - 1
+        return _copy_sign(-below_zero * (one / (one + exp(c))), z)
 
     return exp, expm1, tanh
 
@@ -305,7 +345,7 @@ def _logarithms(real):
     one, two, half, zero = real(1), real(2), real(0.5), real(0)
     ln2_high, ln2_low = _split_ln2(real)
     bits = _FORMATS[real][1]
-    tiny, infinity, many = real(np.finfo(real).tiny), real(math.inf), real(_MANY)
+    tiny, infinity, many, shift = real(np.finfo(real).tiny), real(math.inf), real(_MANY), _SHIFT[real]
     lifted, lift = real(bits), real(2.0**bits)  # to make subnormal numbers normal
     # 2 atanh(s) = 2 s + s³ q(s²) for |s| <= (√2 - 1) / (√2 + 1)
     log_polynomial = _polynomial(real, [2 / k for k in range(3, 11 if single else 23, 2)])
@@ -340,7 +380,7 @@ def _logarithms(real):
         safe = _where((u > tiny) & (u < infinity), u, one)
         k = _exponent_from_root(safe)
         error = _where(z < one, z - (u - one), one - (u - z))
-        error = error * _power_of_two(-minimum(k, many))
+        error = error * _power_of_two(shift - minimum(k, many))
         y = limits_of_log(u, log_of(_mantissa_from_root(safe), error, k))
         return _where(z == zero, z, y)
 
@@ -503,12 +543,3 @@ def _window(builder, exponent, wide):
     more = ir.IntType(256)
     found = builder.load(builder.bitcast(place, more.as_pointer()), align=1)
     return builder.trunc(builder.lshr(found, builder.zext(builder.and_(shift, word(7)), more)), wide)
-
-
-def _tanh_coefficients(count):
-    """t₀, t₁, … of tanh(z) = z + z³ (t₀ + t₁ z² + …), from tanh' = 1 - tanh²."""
-    series = [1.0]  # of z, z³, z⁵, …
-    for n in range(1, count + 1):
-        square = sum(series[i] * series[n - 1 - i] for i in range(n))
-        series.append(-square / (2 * n + 1))
-    return series[1:]

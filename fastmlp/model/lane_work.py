@@ -121,7 +121,7 @@ class Piece:
 
     def _outcome(self, report: RunReport) -> SideBySide:
         o, n, count = self.bench.options, len(self.numbers), self.bench.n_samples
-        losses, right = np.full((n, o.epochs), np.nan), np.zeros((n, o.epochs))
+        columns = np.empty((len(o.quantities), o.epochs, n))
         report.begin(o.epochs, count)
         with self.bench.runner() as runner:
             runner.begin(self.params, [own.l1 for own in self.options], [own.l2 for own in self.options])
@@ -129,23 +129,26 @@ class Piece:
                 part = slice(start, start + epochs)
                 rates = _rates(self.options, start, epochs)
                 heard = partial(report.samples_done, start, loss=0.0)
-                losses[:, part], right[:, part] = runner.run(self._orders(runner, epochs), rates, heard)
+                sums = runner.run(self._orders(runner, epochs), rates, heard)
+                for column, values in zip(columns, sums, strict=False):
+                    np.divide(values.T, count, out=column[part])
                 report.samples_done(start + epochs - 1, count, 0.0)
-                if np.isnan(losses[:, start + epochs - 1]).all():
+                if np.isnan(columns[0, part.stop - 1]).all():
+                    columns[:, part.stop :] = np.nan
                     break
             params = runner.params
-        losses /= count
-        right /= count
+        losses = columns[0].T
         advice = {
             lane: self.bench.advice(self.options[lane], params[lane], int(np.argmax(np.isnan(losses[lane]))))
             for lane in np.flatnonzero(np.isnan(losses[:, -1])).tolist()
         }
-        return SideBySide(self.bench.spec, params, dict(zip(o.quantities, (losses, right), strict=False)), advice)
+        named = {name: column.T for name, column in zip(o.quantities, columns, strict=True)}
+        return SideBySide(self.bench.spec, params, named, advice)
 
     def _orders(self, runner: LaneRunner, epochs: int) -> np.ndarray:
         """The orders of the next epochs, as a runner takes them."""
         if self.orders is None:
-            return np.tile(self.bench.data.rows, (1, epochs, 1))
+            return np.broadcast_to(self.bench.data.rows, (1, epochs, self.bench.n_samples))
         orders = runner.orders(epochs, self.bench.n_samples)
         self.orders.draw(epochs, orders[: len(self.numbers)])
         return orders
@@ -153,15 +156,14 @@ class Piece:
 
 def _rates(options: Sequence[Options], start: int, epochs: int) -> np.ndarray:
     """The learning rates of some epochs, (n_networks, epochs)."""
-    rates = np.empty((len(options), epochs))
+    known = 1 if all(own.rates.constant for own in options) else epochs
+    rates = np.empty((len(options), known))
     for i, own in enumerate(options):
         if i and own is options[i - 1]:
             rates[i] = rates[i - 1]
-        elif own.rates.constant:
-            rates[i] = own.rates(start)
         else:
-            rates[i] = [own.rates(epoch) for epoch in range(start, start + epochs)]
-    return rates
+            rates[i] = [own.rates(epoch) for epoch in range(start, start + known)]
+    return np.broadcast_to(rates, (len(options), epochs))
 
 
 class Newcomer(NamedTuple):
