@@ -94,7 +94,7 @@ def from_sklearn(estimator: Any) -> MLP:
         chain.activate(activation, f"layer {i}")
     model = chain.model(None if isinstance(network, _THEIRS) else network.network_.spec.loss)
     if isinstance(network, _CLASSIFIERS) and len(network.classes_) == max(2, network.n_outputs_):
-        model.class_names = [str(name) for name in network.classes_]
+        model.class_names = network.classes_
     return model
 
 

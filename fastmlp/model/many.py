@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from queue import Empty, SimpleQueue
 from threading import Thread
@@ -15,6 +15,7 @@ import numpy as np
 
 from ..base.checks import check_count, check_flag, check_seed
 from ..base.cores import usable_cores
+from ..base.frames import is_frame
 from ..base.remedies import OF_TRAINING, check_options
 from ..engine.lanes import lanes_of
 from ..spec import Spec
@@ -23,7 +24,7 @@ from .mlp import MLP
 from .options import Options, TrainingData
 from .progress import RunReport, RunsProgress, Stopped, check_progress
 from .side_by_side import Group, lanes_pay, no_lanes_because
-from .training import train
+from .training import train, train_checked
 
 __all__ = ["Trained", "train_many"]
 
@@ -135,20 +136,20 @@ def train_many(
     if models and (len(plans) > len(specs) or len(set(models)) < len(models)):
         raise ValueError("specs: several runs would train one model in place; give each a copy, and no seeds or grid")
     every = len(plans) // (len(specs) * math.prod(map(len, (grid or {}).values())))
-    checked = []
+    checked: list[tuple[Options, TrainingData]] = []
     for plan in plans[::every]:  # one of each combination, whatever its seed
         arguments = {**_DEFAULTS, **options, **plan}
         own = Options.checked(specs[arguments.pop("spec")], **arguments)
-        checked.append((own, TrainingData.checked(x, y, own)))
+        checked.append((own, _checked_data(x, y, own, checked)))
         if lanes and (reason := no_lanes_because(*checked[-1])):
             raise ValueError(f"lanes=True: these networks cannot be trained side by side: {reason}; leave lanes out")
-    x, y = x.tocsr() if hasattr(x, "tocsr") else np.asarray(x), np.asarray(y)
 
-    def alone(plan: dict[str, Any]) -> Work:
+    def alone(number: int) -> Work:
         def run(reports: Sequence[RunReport]) -> Iterator[Result]:
-            arguments = {**options, **plan}
+            arguments = {**_DEFAULTS, **options, **plans[number], "progress": reports[0]}
+            own = Options.checked(specs[arguments.pop("spec")], **arguments)
             try:
-                model, history = train(x, y, specs[arguments.pop("spec")], progress=reports[0], **arguments)  # type: ignore[arg-type]
+                model, history = train_checked(own, checked[number // every][1])
             except DivergenceError as caught:
                 yield caught.model, caught.history, caught.with_traceback(None)
             else:
@@ -156,7 +157,7 @@ def train_many(
 
         return run
 
-    works = [(numbers, _together(plans, numbers, every, checked) if side else alone(plans[numbers[0]]))
+    works = [(numbers, _together(plans, numbers, every, checked) if side else alone(numbers[0]))
              for numbers, side in _units(plans, every, checked, lanes)]  # fmt: skip
     trained, interrupted = _run_all(plans, works, n_threads, RunsProgress(progress, len(plans)))
     if interrupted:
@@ -166,6 +167,16 @@ def train_many(
         message = f"{n_diverged} of {len(trained)} networks diverged, see their error; a smaller lr may help"
         warnings.warn(message, RuntimeWarning, stacklevel=2)
     return trained
+
+
+def _checked_data(x: Any, y: Any, options: Options, earlier: Sequence[tuple[Options, TrainingData]]) -> TrainingData:
+    """Check x and y for these options; of a frame the matrix is taken that earlier ones of that dtype made of it."""
+    made = next((data for own, data in earlier if own.dtype == options.dtype), None) if is_frame(x) else None
+    if made is None:
+        return TrainingData.checked(x, y, options)
+    options.names.check_columns(x)
+    named = replace(options, names=options.names._replace(features=made.names.features))
+    return TrainingData.checked(made.samples.x, y, named)
 
 
 def _parse_specs(specs: Any) -> list[Spec | MLP]:

@@ -57,13 +57,15 @@ class TrainingRun:
         self._file: CheckpointFile | None = None
         if o.checkpoint is not None:
             first_params = {"the given model's parameters": None if o.model is None else o.model.params}
-            run_terms = terms(o.spec, o.for_checkpoint(len(data.samples.x)), data.arrays() | first_params)
+            run_options = o.for_checkpoint(len(data.samples.x)) | data.names.for_checkpoint()
+            run_terms = terms(o.spec, run_options, data.arrays() | first_params)
             self._file = CheckpointFile(o.checkpoint, o.epochs, run_terms, o.quantities)
 
     def restore(self) -> None:
         """Go on from the checkpoint, where there is one, and draw the rows to hold out: those that the run drew when it
         first began."""
         saved = None if self._file is None else self._file.read(self._state)
+        self.model._names = self._data.names
         if saved is not None:
             self._state.restore(saved)
             if self._file is not None and saved.kernels not in ("", self._file.kernels):
