@@ -88,7 +88,11 @@ def _of_pandas(values: Any) -> np.ndarray:
         return _objects(values.to_numpy(object, na_value=None))
     if not values.isna().any():
         return values.to_numpy(dtype.numpy_dtype)
-    return _objects(values.to_numpy(object, na_value=None)) if kind == "b" else values.to_numpy(np.float64, na_value=np.nan)
+    return (
+        _objects(values.to_numpy(object, na_value=None))
+        if kind == "b"
+        else values.to_numpy(np.float64, na_value=np.nan)
+    )
 
 
 def _of_polars(values: Any) -> np.ndarray:

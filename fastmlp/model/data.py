@@ -218,9 +218,7 @@ def balanced_weights(classes: np.ndarray, sample_weight: np.ndarray) -> np.ndarr
     return sample_weight.sum() / (np.count_nonzero(counts) * np.where(counts > 0, counts, 1.0))[classes]
 
 
-def _class_weights(
-    class_weight: Any, y: np.ndarray, spec: Spec, sample_weight: np.ndarray, names: Names
-) -> np.ndarray:
+def _class_weights(class_weight: Any, y: np.ndarray, spec: Spec, sample_weight: np.ndarray, names: Names) -> np.ndarray:
     """Each sample's weight by its class, (n_samples,), beside its own."""
     classes, n_classes = class_indices(y, spec), max(2, spec.n_out)
     if classes is None:
@@ -270,7 +268,9 @@ def _of_frame(frame: Any, dtype: np.dtype, name: str) -> Any:
         _check_finite(cells[:, None], dtype, name, [label], k)
         columns.append(_native(cells, dtype) if cells.size else cells)
     kind = np.result_type(*columns) if columns else dtype
-    result = np.empty((len(columns[0]) if columns else 0, len(columns)), kind if kind.itemsize < dtype.itemsize else dtype)
+    result = np.empty(
+        (len(columns[0]) if columns else 0, len(columns)), kind if kind.itemsize < dtype.itemsize else dtype
+    )
     for k, cells in enumerate(columns):
         result[:, k] = cells
     return result
@@ -320,7 +320,13 @@ def _numbers(objects: np.ndarray, who: str, is_column: bool) -> np.ndarray:
         remedy = ""
         if is_column:
             dates = type(value).__name__ in ("date", "datetime", "Timestamp")
-            remedy = _REMEDIES["M"] if dates else _TEXT if isinstance(value, str) else "; make numbers of it, or leave it out"
+            remedy = (
+                _REMEDIES["M"]
+                if dates
+                else _TEXT
+                if isinstance(value, str)
+                else "; make numbers of it, or leave it out"
+            )
         raise TypeError(f"{who} must be numeric, got dtype object, {at} holds {value!r}{remedy}")
     return objects.astype(np.float64)
 
@@ -360,9 +366,7 @@ def _check_finite(
         trouble = f"{value}, which {dtype} cannot hold" if np.isfinite(value) else str(value)
         label = "" if columns is None else f" (column {columns[column]!r})"
         remedy = f"; {_FILL}" if columns is not None and np.isnan(value) else ""
-        raise ValueError(
-            f"{name} must be finite, {name}[{start + row}, {first + column}]{label} is {trouble}{remedy}"
-        )
+        raise ValueError(f"{name} must be finite, {name}[{start + row}, {first + column}]{label} is {trouble}{remedy}")
 
 
 def _check_classes(y: np.ndarray, n_out: int, name: str) -> np.ndarray:

@@ -165,7 +165,8 @@ class Ensemble:
         Returns
         -------
         ndarray of int64
-            (n_samples, n_classes), in the order of ``class_names``; one sigmoid output has two classes, 0 and 1. Where every output is a label,
+            (n_samples, n_classes), in the order of ``class_names``; one sigmoid output has two classes, 0 and 1.
+            Where every output is a label,
             (n_samples, n_out): how many say yes to it.
 
         Raises

@@ -423,7 +423,7 @@ def labels_for(names: Names, spec: Spec) -> np.ndarray:
     """The labels that `MLP.predict_label` answers in, (n_classes,); ValueError where there is not one a sample."""
     check_classes(spec)
     if spec.multilabel and spec.n_out > 1:
-        raise ValueError("predict_label needs one class a sample; predict_class(x) has a column for each of class_names")
+        raise ValueError("predict_label needs one class a sample; predict_class(x) has a column each")
     if names.labels is None:
         raise ValueError(
             "predict_label needs class names; train on labels, or set model.class_names = […], one a class in the order "

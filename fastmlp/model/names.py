@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -55,7 +55,9 @@ class Names(NamedTuple):
 
     def check_columns(self, x: Any, name: str = "x") -> None:
         """Raise ValueError for a frame whose columns have other names, or another order; arrays have none."""
-        given = feature_names_of(x) if self.features is not None else None
+        if self.features is None:
+            return
+        given = feature_names_of(x)
         if given is None or given == self.features:
             return
         unseen, lacking = sorted({*given} - {*self.features}), sorted({*self.features} - {*given})
@@ -126,8 +128,7 @@ def check_labels(names: Any, spec: Spec, dtype: str | None = None) -> np.ndarray
     labels = _array_of(names) if dtype is None else _restored(names, dtype)
     if labels is None or labels.ndim != 1 or not (dtype or _are_labels(labels, names) or hasattr(names, "dtype")):
         raise TypeError(
-            f"class_names must be a list of strings, got {names!r}; "
-            "for labels that are no text give an array of them"
+            f"class_names must be a list of strings, got {names!r}; for labels that are no text give an array of them"
         )
     values = labels.tolist()
     for value in values:
@@ -163,7 +164,7 @@ _NUMBERS = ("int", "uint", "float")
 
 def labels_of(y: Any, spec: Spec) -> np.ndarray | None:
     """y (n_samples,) as an array where it holds labels of classes; None where it holds numbers or rows of them."""
-    if spec.n_out == 1 and not spec.multilabel or spec.n_out > 1 and not spec.one_of_many:
+    if (spec.n_out == 1 and not spec.multilabel) or (spec.n_out > 1 and not spec.one_of_many):
         return None
     if type(y) is np.ndarray and y.dtype.kind in "iufc":
         return None
@@ -187,7 +188,7 @@ def found_labels(y: Any, spec: Spec) -> np.ndarray | None:
         raise ValueError(f"y has {len(labels)} labels, {_shown(labels)}, the network has {n_classes} classes; {cure}")
     if len(labels) < n_classes:
         raise ValueError(
-            f"y has {len(labels)} label{'s' * (len(labels) != 1)}, {_shown(labels)}, the network has {n_classes} classes; "
+            f"y has only the labels {_shown(labels)}, the network has {n_classes} classes; "
             "name all of them, in the order of the outputs: class_names=[…] of train, or model.class_names = […]"
         )
     return labels
@@ -195,9 +196,9 @@ def found_labels(y: Any, spec: Spec) -> np.ndarray | None:
 
 def indices_of(values: np.ndarray, labels: np.ndarray | None, spec: Spec, name: str) -> np.ndarray:
     """The class index of each label of y, (n_samples,) int64; ValueError for one that is none of a network's."""
-    if values.dtype.kind == "b" and (labels is None or not all(isinstance(label, bool) for label in labels.tolist())):
-        if max(2, spec.n_out) == 2:
-            return values.astype(np.int64)  # of two classes, false is the first, whatever they are called
+    named = labels is not None and all(isinstance(label, bool) for label in labels.tolist())
+    if values.dtype.kind == "b" and not named and spec.n_out <= 2:
+        return values.astype(np.int64)  # of two classes, false is the first, whatever they are called
     distinct, codes = _distinct(values, name)
     if labels is None:
         raise ValueError(

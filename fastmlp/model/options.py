@@ -110,7 +110,8 @@ class Options:
     def checked(
         cls, spec: Any, *, lr: Any, epochs: Any, batch_size: Any, optimizer: Any, loss: Any, metrics: Any, shuffle: Any,
         seed: Any, init: Any, dtype: Any, validation_data: Any, validation_fraction: Any, early_stopping: Any,
-        sample_weight: Any, class_weight: Any, class_names: Any, l1: Any, l2: Any, dropout: Any, clip_norm: Any, max_norm: Any,
+        sample_weight: Any, class_weight: Any, class_names: Any,
+        l1: Any, l2: Any, dropout: Any, clip_norm: Any, max_norm: Any,
         callbacks: Any, progress: Any, checkpoint: Any, n_threads: Any,
     ) -> Options:  # fmt: skip
         """Check arguments of `train`: ValueError or TypeError for the first bad one. Nothing is changed."""
@@ -145,7 +146,8 @@ class Options:
             spec=spec, model=model, rates=rates, lr=lr, epochs=epochs, batch_size=batch_size, optimizer=optimizer,
             metrics=metrics, shuffle=shuffle, seed=seed, init=init, dtype=dtype, validation_data=validation_data,
             validation_fraction=validation_fraction, early_stopping=early_stopping, sample_weight=sample_weight,
-            class_weight=class_weight, names=names, l1=l1, l2=l2, dropout=dropout, clip_norm=clip_norm, max_norm=max_norm,
+            class_weight=class_weight, names=names,
+            l1=l1, l2=l2, dropout=dropout, clip_norm=clip_norm, max_norm=max_norm,
             callbacks=callbacks, progress=progress, checkpoint=checkpoint, n_threads=n_threads,
         )  # fmt: skip
         options._check_monitors()
@@ -335,9 +337,7 @@ def _class_shares(counts: np.ndarray, n_held_out: int) -> np.ndarray:
     return shares
 
 
-def _check_validation_data(
-    data: Any, spec: Spec, dtype: np.dtype, names: Names
-) -> tuple[Samples, np.ndarray] | None:
+def _check_validation_data(data: Any, spec: Spec, dtype: np.dtype, names: Names) -> tuple[Samples, np.ndarray] | None:
     """Return the samples, and the indices of those whose weight is not 0; None where no validation data are given."""
     if data is None:
         return None

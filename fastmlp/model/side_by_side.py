@@ -121,7 +121,9 @@ class Group:
         scored = spec.multilabel or spec.one_of_many
         for options, vector, loss, accuracy in zip(self.options, params, losses, right, strict=True):
             model = MLP.__new__(MLP)
-            model.__setstate__({"spec": spec, "dtype": dtype, "params": vector, "names": tuple(self.data.names), "metadata": {}})
+            model.__setstate__(
+                {"spec": spec, "dtype": dtype, "params": vector, "names": tuple(self.data.names), "metadata": {}}
+            )
             finite = len(loss) if not np.isnan(loss[-1]) else int(np.argmax(np.isnan(loss)))
             history = History()
             if finite:

@@ -92,8 +92,8 @@ def train(
         Class indices (n_samples,) or rows of probabilities for softmax, cross_entropy and hinge; 0/1 a label for
         sigmoid; numbers (n_samples,) or (n_samples, n_out) for regression. In place of class indices, also for one
         sigmoid, there may be labels (n_samples,): text, booleans, categories or objects; integers are always indices.
-        The labels, sorted as `numpy.unique` does, become the model's ``class_names``, unless it has some. It is read once, at the start: to train on
-        other labels, train the model again, or use `MLP.partial_fit`.
+        The labels, sorted as `numpy.unique` does, become the model's ``class_names``, unless it has some. y is read
+        once, at the start: to train on other labels, train the model again, or use `MLP.partial_fit`.
     spec : list of dict, Spec, or MLP
         The network (see `Spec`). A model goes on training in place.
     lr : float, schedule, or function of the epoch (counted from 0)
@@ -140,8 +140,8 @@ def train(
         with ``batch_size=1`` a sample's step is w times as long. Samples of weight 0 are left out from the beginning.
         Loss, accuracy and metrics in the history are Σ w v / Σ w.
     class_weight : "balanced" or dict, optional
-        A weight for each class, by its label or index, which multiplies the samples' in training, not in validation; "balanced" is
-        Σ w / (n_classes · Σ w of the class), with w the samples' own. A class that the dict lacks has 1.
+        A weight for each class, by its label or index, which multiplies the samples' in training, not in validation;
+        "balanced" is Σ w / (n_classes · Σ w of the class), with w the samples' own. A class that the dict lacks has 1.
     dropout : float or list of float, in [0, 1)
         The share of a hidden layer's units that are left out in training, drawn for each sample, while the others are
         scaled up by 1 / (1 - dropout); one for all hidden layers or one each.
@@ -202,7 +202,8 @@ def train(
         spec, lr=lr, epochs=epochs, batch_size=batch_size, optimizer=optimizer, loss=loss, metrics=metrics,
         shuffle=shuffle, seed=seed, init=init, dtype=dtype, validation_data=validation_data,
         validation_fraction=validation_fraction, early_stopping=early_stopping, sample_weight=sample_weight,
-        class_weight=class_weight, class_names=class_names, l1=l1, l2=l2, dropout=dropout, clip_norm=clip_norm, max_norm=max_norm,
+        class_weight=class_weight, class_names=class_names,
+        l1=l1, l2=l2, dropout=dropout, clip_norm=clip_norm, max_norm=max_norm,
         callbacks=callbacks, progress=progress, checkpoint=checkpoint, n_threads=n_threads,
     )  # fmt: skip
     return train_checked(options, TrainingData.checked(x, y, options))
