@@ -426,8 +426,8 @@ def labels_for(names: Names, spec: Spec) -> np.ndarray:
         raise ValueError("predict_label needs one class a sample; predict_class(x) has a column each")
     if names.labels is None:
         raise ValueError(
-            "predict_label needs class names; train on labels, or set model.class_names = […], one a class in the order "
-            "of the outputs; predict_class(x) gives indices"
+            "predict_label needs class names; train on labels, or set model.class_names = […], one a class in the "
+            "order of the outputs; predict_class(x) gives indices"
         )
     return names.labels
 
