@@ -211,7 +211,7 @@ def indices_of(values: np.ndarray, labels: np.ndarray | None, spec: Spec, name: 
     if (found < 0).any():
         row = int(np.argmax(indices < 0))
         raise ValueError(
-            f"{name} has the label {values[row]!r} in row {row}, which is none of the class names {_shown(labels)}"
+            f"{name} has the label {values[row : row + 1].tolist()[0]!r} in row {row}, which is none of the class names {_shown(labels)}"
         )
     return indices
 
