@@ -77,7 +77,7 @@ class Names(NamedTuple):
 
     def for_checkpoint(self) -> dict[str, Any]:
         """The names in JSON, where there are any."""
-        named = {"class names": self.classes, "feature names": self.features}
+        named = {"class_names": self.classes, "feature_names": self.features}
         return {name: list(values) for name, values in named.items() if values is not None}
 
 
@@ -210,8 +210,9 @@ def indices_of(values: np.ndarray, labels: np.ndarray | None, spec: Spec, name: 
     indices = found[codes]
     if (found < 0).any():
         row = int(np.argmax(indices < 0))
+        unknown = _shown(values[row : row + 1])
         raise ValueError(
-            f"{name} has the label {values[row : row + 1].tolist()[0]!r} in row {row}, which is none of the class names {_shown(labels)}"
+            f"{name} has the label {unknown} in row {row}, which is none of the class names {_shown(labels)}"
         )
     return indices
 
