@@ -66,6 +66,7 @@ class Ensemble:
                 hint = "; give its .model" if isinstance(getattr(model, "model", None), MLP) else ""
                 raise TypeError(f"models[{i}] must be a fastmlp.MLP, got {type(model).__name__}{hint}")
             _check_agreement(model, i, self._models[0])
+        for i, model in enumerate(self._models):
             if model.feature_names not in (None, self.feature_names):
                 raise ValueError(
                     f"models[{i}] has the feature names {model.feature_names}, the others have {self.feature_names}; "
