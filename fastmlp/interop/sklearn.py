@@ -101,7 +101,7 @@ def from_sklearn(estimator: Any) -> MLP:
                 chain.add(-np.asarray(values), where)
     model = chain.model("poisson" if is_poisson else loss)
     if isinstance(network, _CLASSIFIERS) and len(network.classes_) == max(2, network.n_outputs_):
-        model.class_names = [str(name) for name in network.classes_]
+        model.class_names = network.classes_
     return model
 
 

@@ -140,7 +140,8 @@ class Piece:
             lane: self.bench.advice(self.options[lane], params[lane], int(np.argmax(np.isnan(losses[lane]))))
             for lane in np.flatnonzero(np.isnan(losses[:, -1])).tolist()
         }
-        return SideBySide(self.bench.spec, params, dict(zip(o.quantities, (losses, right), strict=False)), advice)
+        columns = dict(zip(o.quantities, (losses, right), strict=False))
+        return SideBySide(self.bench.spec, self.bench.data.names, params, columns, advice)
 
     def _orders(self, runner: LaneRunner, epochs: int) -> np.ndarray:
         """The orders of the next epochs, as a runner takes them."""
@@ -318,7 +319,7 @@ class Relay:
         if epochs and self._restores:
             (params,) = runner.taken([lane], best=True)
         named = {name: column[None] for name, column in zip(o.quantities, columns, strict=True)}
-        return SideBySide(self._bench.spec, params[None], named, advice)
+        return SideBySide(self._bench.spec, self._bench.data.names, params[None], named, advice)
 
 
 class _Log:

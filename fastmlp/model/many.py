@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from ..base.checks import check_count, check_flag
 from ..base.cores import usable_cores
+from ..base.frames import is_frame
 from ..schedules import ReduceOnPlateau
 from ..spec import Spec
 from .crew import Crew, Deliver, Deliveries, Work
 from .history import DivergenceError
 from .mlp import MLP
+from .names import feature_names_of
 from .options import Options, TrainingData
 from .progress import RunReport, RunsProgress, check_progress
+from .run import TrainingRun
 from .runs import DEFAULTS, Runs
 from .side_by_side import Group, side_by_side
 from .trained import Alone, Trained, TrainedNetworks, trained
-from .training import train
 
 __all__ = ["train_many", "train_many_iter"]
 
@@ -169,7 +171,8 @@ class _Many:
 
     Attributes
     ----------
-    x, y : arrays
+    given : _Given
+        x and y.
     specs : list of (Spec or MLP)
     runs : Runs
     groups : list of (Group or None)
@@ -180,8 +183,7 @@ class _Many:
     progress : bool or None
     """
 
-    x: Any
-    y: Any
+    given: _Given
     specs: list[Spec | MLP]
     runs: Runs
     groups: list[Group | None]
@@ -204,6 +206,7 @@ class _Many:
             raise ValueError(
                 "specs: several runs would train one model in place; give each a copy, and no seeds or grid"
             )
+        given = _Given(x, y)
         groups: list[Group | None] = []
         found: dict[tuple[object, ...], Group] = {}
         all_options: dict[int, Options] = {}  # of combinations that differ in more than lr
@@ -218,9 +221,7 @@ class _Many:
                 own = all_options[first].with_rate(settings["lr"])
             if group is None or isinstance(own.lr, ReduceOnPlateau):
                 if data is None or data_of != TrainingData.key(own):
-                    data, data_of = TrainingData.checked(x, y, own), TrainingData.key(own)
-                if number == 0:  # what has passed the checks can be converted, once for all
-                    x, y = x.tocsr() if hasattr(x, "tocsr") else np.asarray(x), np.asarray(y)
+                    data, data_of = given.checked(own), TrainingData.key(own)
                 group = None
                 if side_by_side(own, data, lanes):
                     key = Group.key(own)
@@ -229,7 +230,7 @@ class _Many:
                 group.add(number, own)
             groups.append(group)
         n_works = groups.count(None) * runs.n_seeds + sum(group.n_works for group in found.values())
-        return cls(x, y, specs, runs, groups, options, min(n_threads, n_works), progress)
+        return cls(given, specs, runs, groups, options, min(n_threads, n_works), progress)
 
     def crew(self, deliver: Deliver, ended: Callable[[], None] = lambda: None) -> Crew:
         """The threads that train all."""
@@ -283,13 +284,35 @@ class _Run:
         deliver(self.numbers, self._outcome(report))
 
     def _outcome(self, report: RunReport) -> Alone:
-        arguments = {**self.many.options, **self.many.runs[self.numbers[0]]}
-        spec = self.many.specs[arguments.pop("spec")]
+        arguments = {**DEFAULTS, **self.many.options, **self.many.runs[self.numbers[0]], "progress": report}
+        options = Options.checked(self.many.specs[arguments.pop("spec")], **arguments)
+        run = TrainingRun(options, self.many.given.checked(options))
         try:
-            model, history = train(self.many.x, self.many.y, spec, progress=report, **arguments)  # type: ignore[arg-type]
+            run.train()
         except DivergenceError as caught:
             return Alone(caught.model, caught.history, caught.with_traceback(None))
-        return Alone(model, history)
+        return Alone(run.model, run.history)
+
+
+class _Given:
+    """x and y as they were given, for all combinations: what is no array becomes one once, a frame for each dtype."""
+
+    def __init__(self, x: Any, y: Any) -> None:
+        self._x, self._y = x, np.asarray(y) if isinstance(y, (list, tuple)) else y
+        self._arrays: dict[np.dtype, Any] = {}
+
+    def checked(self, options: Options) -> TrainingData:
+        """Check x and y for these options, as `train` does."""
+        x = self._arrays.get(options.dtype)
+        if x is None:
+            data = TrainingData.checked(self._x, self._y, options)
+            self._arrays[options.dtype] = self._x.tocsr() if hasattr(self._x, "tocsr") else data.samples.x
+            return data
+        if is_frame(self._x):
+            options.names.check_columns(self._x)
+            features = options.names.features or feature_names_of(self._x)
+            options = replace(options, names=options.names._replace(features=features))
+        return TrainingData.checked(x, self._y, options)
 
 
 def _parse_specs(specs: Any) -> list[Spec | MLP]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..base.checks import check_count, check_out
+from ..base.frames import is_frame
 from ..engine.network import mean_values
 from ..engine.population import Population, lent
 from ..spec import Spec
@@ -151,7 +152,7 @@ class _Samples:
     def __init__(self, spec: Any, params: Any, x: Any) -> None:
         self.spec = spec = spec if isinstance(spec, Spec) else Spec(spec)
         self.params = params = _check_params(params, spec)
-        dtype, own = params.dtype, not hasattr(x, "tocsr") and np.ndim(x) == 3
+        dtype, own = params.dtype, not (hasattr(x, "tocsr") or is_frame(x)) and np.ndim(x) == 3
         spec.check_range(dtype)
         self.x = check_x(_below_one_another(x, len(params), "x") if own else x, spec.n_in, dtype)
         self.n = len(self.x) // len(params) if own else len(self.x)

@@ -253,11 +253,19 @@ class _MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             self._begin_to_watch(has_validation)
         samples = Samples(x, targets, weights)
         self._online: _Online | None = None
+        self._name_network()
         fit = Fit(self, self._fit_state, samples, sample_weight, held_out, shares, random_state, incremental)
         fit.run()
         if fit.is_plain and balance is None and not hasattr(self, "feature_names_in_"):
             self._keep_online(fit)
         return self
+
+    def _name_network(self) -> None:
+        """Give the network the labels and the names of columns, so that it has them on its own, in files too."""
+        classes = getattr(self, "classes_", None)
+        if classes is not None and len(classes) == max(2, self.n_outputs_):
+            self.network_.class_names = classes
+        self.network_.feature_names = getattr(self, "feature_names_in_", None)
 
     def _keep_online(self, fit: Fit) -> None:
         """Let `_learn_one` go on from here, if all that decides what it does would be seen to change."""
