@@ -60,10 +60,10 @@ def check_x(x: Any, n_in: int, dtype: np.dtype, name: str = "x", names: Names = 
     if len(x) == 0:
         raise ValueError(f"{name} is empty: it has no samples")
     if isinstance(x, SparseRows):
-        _check_finite(_native(_numeric(x.data, f"{name}.data"), dtype)[:, None], dtype, f"{name}.data")
-        return x
-    _check_finite(x, dtype, name, columns)
-    return _native(x, dtype)
+        _check_finite(_numeric(x.data, f"{name}.data")[:, None], dtype, f"{name}.data")
+    else:
+        _check_finite(x, dtype, name, columns)
+    return x
 
 
 def check_lazy(optimizer: Optimizer, x: Any) -> None:
@@ -80,7 +80,8 @@ def check_y(
 ) -> np.ndarray:
     """y as int64 class indices (n_samples,) or as numbers (n_samples, n_out), fit for the spec's output and loss.
 
-    Labels of classes become the indices of those that ``names`` lists.
+    A target of several quantiles stands once for each of them. Labels of classes become the indices of those that
+    ``names`` lists.
     """
     y = only_column(y)
     labels = labels_of(y, spec)
@@ -95,16 +96,16 @@ def check_y(
         raise ValueError(f"{name} has {rows}, x has {n_samples} samples")
     if y.ndim == 1 and spec.one_of_many and n_out > 1:
         return _check_classes(y, n_out, name)
-    if y.ndim == 1 and n_out == 1:
+    if y.ndim == 1 and spec.n_targets == 1:
         y = y[:, None]
-    if y.shape != (n_samples, n_out):
-        shapes = f"({n_samples}, {n_out})"
+    if y.shape != (n_samples, spec.n_targets):
+        shapes = f"({n_samples}, {spec.n_targets})"
         if spec.one_of_many:
             shapes += f" or class indices ({n_samples},)"
-        elif n_out == 1:
+        elif spec.n_targets == 1:
             shapes += f" or ({n_samples},)"
         hint = f"; give {name}.ravel()" if y.ndim == 2 and y.shape[1] == 1 and spec.one_of_many else ""
-        hint = hint or (f"; samples are rows: give {name}.T" if y.T.shape == (n_samples, n_out) else "")
+        hint = hint or (f"; samples are rows: give {name}.T" if y.T.shape == (n_samples, spec.n_targets) else "")
         raise ValueError(f"{name} must have shape {shapes}, got {y.shape}{hint}")
     _check_finite(y, dtype, name)
     if spec.loss.classification:
@@ -115,6 +116,8 @@ def check_y(
         raise ValueError(
             f"{name} must be at least {lowest:g} for {spec.loss.name}, {name}[{row}, {column}] is {y[row, column]}"
         )
+    if n_out > spec.n_targets:
+        return np.repeat(y, n_out // spec.n_targets, axis=1)
     return y.copy() if y.strides[1] == 0 and n_out > 1 else y
 
 
@@ -130,7 +133,7 @@ def plain_targets(y: Any, spec: Spec, n_samples: int) -> np.ndarray | None:
         return y if y.dtype.kind != "f" and low >= 0 and high < n_out else None
     if y.ndim == 1:
         y = y[:, None]
-    if y.shape[1:] != (n_out,):
+    if y.shape[1:] != (n_out,) or spec.n_targets != n_out:
         return None
     if spec.loss.any_target:
         return y
@@ -346,7 +349,7 @@ _FILL = "fill it, x.fillna(x.median()) for example, or leave out such rows"
 
 
 def _native(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Numbers as kernels read them: float16, longdouble and foreign byte orders become the network's dtype."""
+    """Numbers of one of the usual dtypes: float16, longdouble and foreign byte orders become the network's."""
     if array.dtype.isnative and array.dtype.char in "bBhHiIlLqQfd":
         return array
     return array.astype(dtype if array.dtype.kind == "f" else array.dtype.newbyteorder("="))
@@ -365,8 +368,6 @@ def _check_finite(
     n_rows = max(1, _TOGETHER // max(1, array.shape[1]))
     for start in range(0, len(array), n_rows):
         values = array[start : start + n_rows]
-        if array.dtype == np.float16:
-            values = values.astype(dtype)
         if array.dtype == dtype:  # one pass instead of two; where the sum overflows, the second look decides
             with np.errstate(over="ignore", invalid="ignore"):
                 total = np.add.reduce(values, axis=None)

@@ -9,8 +9,10 @@ from typing import Any, Literal, overload
 import numpy as np
 
 from ..base.checks import check_flag
+from ..base.frames import is_frame
 from ..spec import Spec
 from . import files
+from .data import check_x
 from .mlp import MLP, check_classes, classes_of, labels_for
 from .names import Names
 
@@ -93,6 +95,9 @@ class Ensemble:
 
         ``n_threads`` is as in `MLP.predict`.
         """
+        if is_frame(x):  # which is made an array once for all
+            widest = max((model.dtype for model in self._models), key=lambda dtype: dtype.itemsize)
+            x = check_x(x, self._spec.n_in, widest, names=self._names)
         return np.stack([model.predict(x, n_threads=n_threads) for model in self._models])
 
     def predict(

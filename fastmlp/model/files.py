@@ -18,7 +18,7 @@ from ..base.atomic import write_whole
 from ..base.checks import check_dtype
 from ..spec import Spec
 from .container import Shapes, Tensors, check_finite, entry, reading, to_bytes
-from .names import Names, check_feature_names, check_labels, dtype_of
+from .names import Names
 
 __all__ = ["Contents", "named_tensors", "read", "write", "write_ensemble"]
 
@@ -78,7 +78,9 @@ def _members(documents: list[Any], prefixes: list[str], take: Callable[[Shapes],
     members = []
     for document, prefix, (spec, dtype) in zip(documents, prefixes, kinds, strict=True):
         tensors = {name: all_tensors[prefix + name] for name in _shapes(spec, dtype)}
-        members.append(Contents(spec, dtype, tensors, _names(document, spec), entry(document, "metadata", dict)))
+        members.append(
+            Contents(spec, dtype, tensors, Names.restored(document, spec), entry(document, "metadata", dict))
+        )
     return members
 
 
@@ -92,32 +94,15 @@ def _spec_and_dtype(document: Any) -> tuple[Spec, np.dtype]:
     return spec, dtype
 
 
-def _names(document: dict[str, Any], spec: Spec) -> Names:
-    """The names that a document has."""
-    labels, features = document.get("class_names"), document.get("feature_names")
-    if "labels" in document:
-        kept = entry(document, "labels", dict)
-        labels = check_labels(kept.get("values"), spec, entry(kept, "dtype", str))
-    elif labels is not None:
-        labels = check_labels(labels, spec)
-    return Names(labels, None if features is None else check_feature_names(features, spec))
-
-
 def _document(contents: Contents) -> dict[str, Any]:
     """Describe a network in JSON; ValueError or TypeError for one that cannot be kept in a file."""
     check_finite(contents.tensors)
-    document = {
+    return {
         "dtype": contents.dtype.name,
         "spec": json.loads(contents.spec.to_json()),
-        "class_names": contents.names.classes,
         "metadata": _check_json(contents.metadata),
+        **contents.names.described(),
     }
-    labels, features = contents.names
-    if labels is not None and dtype_of(labels) != "U":  # text is in class_names already
-        document["labels"] = {"dtype": dtype_of(labels), "values": labels.tolist()}
-    if features is not None:
-        document["feature_names"] = features
-    return document
 
 
 def named_tensors(spec: Spec, weights: Sequence[np.ndarray], biases: Sequence[np.ndarray]) -> Tensors:

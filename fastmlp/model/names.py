@@ -10,6 +10,7 @@ import numpy as np
 from ..base.frames import cells_of, is_categorical, is_frame, named_columns, only_column
 from ..base.missing import is_missing
 from ..spec import Spec
+from .container import entry
 
 __all__ = [
     "NO_NAMES", "Names", "check_feature_names", "check_labels", "class_place", "dtype_of", "feature_names_of",
@@ -74,11 +75,39 @@ class Names(NamedTuple):
             if names:
                 more = ["- ..."] if len(names) > _SHOWN else []
                 lines += [heading, *(f"- {each}" for each in names[:_SHOWN]), *more]
+        twice = len({*given}) < len(given) or len({*self.features}) < len(self.features)
         if not (unseen or lacking):
-            lines.append("Feature names must be in the same order as they were in fit.")
-        if not lacking:
+            lines.append(
+                "Several columns have one name; they must be as many, in the same order, as they were in fit."
+                if twice
+                else "Feature names must be in the same order as they were in fit."
+            )
+        if not (lacking or twice):
             lines.append(f"Give {name}[list(model.feature_names)].")
         raise ValueError(f"{name}: " + "\n".join(lines))
+
+    def described(self) -> dict[str, Any]:
+        """The names in JSON, as files keep them."""
+        document: dict[str, Any] = {"class_names": self.classes}
+        if self.labels is not None and dtype_of(self.labels) != "U":  # text is in class_names already
+            document["labels"] = {"dtype": dtype_of(self.labels), "values": self.labels.tolist()}
+        if self.features is not None:
+            document["feature_names"] = self.features
+        return document
+
+    @classmethod
+    def restored(cls, document: dict[str, Any], spec: Spec) -> Names:
+        """Names out of a file, as `described` wrote them; ValueError for what is none of that."""
+        labels, features = document.get("class_names"), document.get("feature_names")
+        try:
+            if "labels" in document:
+                kept = entry(document, "labels", dict)
+                labels = check_labels(kept.get("values"), spec, entry(kept, "dtype", str))
+            elif labels is not None:
+                labels = check_labels(labels, spec)
+            return cls(labels, None if features is None else check_feature_names(features, spec))
+        except TypeError as error:
+            raise ValueError(str(error)) from None
 
     def for_checkpoint(self) -> dict[str, Any]:
         """The names in JSON, where there are any."""
@@ -194,7 +223,7 @@ def found_labels(y: Any, spec: Spec) -> np.ndarray | None:
     if len(labels) < n_classes:
         raise ValueError(
             f"y has only the labels {_shown(labels)}, the network has {n_classes} classes; "
-            "name all of them, in the order of the outputs: class_names=[…] of train, or model.class_names = […]"
+            "name all of them, in the order of the outputs: class_names=[…], or model.class_names = […]"
         )
     return labels
 
