@@ -300,8 +300,6 @@ LOSSES: dict[str, Loss] = {
 }
 """Every loss by its name; `Quantile` has other levels."""
 _ALIASES = {
-    "quantile": "quantile(0.5)",
-    "pinball": "quantile(0.5)",
     "ce": "cross_entropy",
     "binary_cross_entropy": "bce",
     "categorical_crossentropy": "cross_entropy",

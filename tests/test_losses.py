@@ -132,7 +132,7 @@ def test_bad_levels(levels, error, words):
     [
         ("quantile(0.1, 0.9)", 3, 'has 2 outputs for each target.*give the last layer {"n": 2}'),
         ("quantile(0.1; 0.9)", 2, r"is not as in 'quantile\(0.1, 0.5, 0.9\)'"),
-        ("quantil", 1, "did you mean 'quantile'"),
+        ("quantile", 1, r"did you mean 'quantile\(0.5\)'"),
     ],
 )
 def test_quantiles_that_do_not_fit(cost, n, words):
