@@ -305,7 +305,9 @@ def predict(
         outputs = found.outputs(table) if table else np.zeros((0, found.model.spec.n_out))
     target, classes = shown(found.schema.target), [shown(name) for name in found.classes]
     target = f"predicted {target}" if target in columns else target
-    columns[target] = np.array(classes)[found.choose(outputs)] if classes else found.middle(outputs)
+    columns[target] = (
+        np.array(classes)[found.choose(outputs)] if classes else found.middle(outputs).astype(outputs.dtype)
+    )
     columns.update((f"{target} q{level:g}", outputs[:, k]) for k, level in enumerate(found.levels))
     if probabilities:
         columns.update((f"P({name})", outputs[:, k]) for k, name in enumerate(classes))
