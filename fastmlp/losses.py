@@ -4,23 +4,26 @@ The kernels compile the scalar functions of this registry, the reference calls t
 activations.py hold here too. Losses that look at a whole row of outputs (cross_entropy on softmax, hinge) or that
 are computed from pre-activations say so by ``fused`` and ``rowwise``; their arithmetic is in kernels/losses.py
 and, independently, in reference.py. Under poisson the network's output is the logarithm of the expected count, and the
-loss half the Poisson deviance.
+loss half the Poisson deviance. Under quantile it is the levels that the loss has whose quantiles the outputs are.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from .activations import Activation
+from .base.checks import check_number
 from .base.suggest import lookup
 
-__all__ = ["LOSSES", "Loss"]
+__all__ = ["LOSSES", "Loss", "Quantile"]
 
 _TINY = 1e-30  # a positive number of either dtype, in place of 0 where it does not matter
 
@@ -59,6 +62,7 @@ class Loss:
     fused: tuple[str, ...] = field(default=(), kw_only=True)  # output activations with delta from z at once
     lowest_target: float = field(default=-math.inf, kw_only=True)  # what y may be, at least
     logarithmic: bool = field(default=False, kw_only=True)  # y_hat is the logarithm of what y is expected to be
+    levels: tuple[float, ...] = field(default=(), kw_only=True)  # a target has an output for each of them, if any
     refusal: Callable[[Activation], str] = field(default=lambda output: "", kw_only=True)
     refusal_of_one: str = field(default="", kw_only=True)  # what is wrong with a single output
 
@@ -85,6 +89,12 @@ class Loss:
             raise ValueError("softmax of one output is always 1; use sigmoid, or n: 2")
         if n_out == 1 and self.refusal_of_one:
             raise ValueError(f"cost: {self.name} of one output {self.refusal_of_one}")
+        if self.levels and n_out % len(self.levels):
+            n = len(self.levels)
+            raise ValueError(
+                f"cost: {self.name} has {n} outputs for each target, one a level, the network has {n_out}; give the "
+                f'last layer {{"n": {n}}}'
+            )
 
     def __repr__(self) -> str:
         return f"<fastmlp loss {self.name!r}>"
@@ -135,6 +145,14 @@ def _poisson(y_hat, y):
 
 def _d_poisson(y_hat, y):
     return np.exp(y_hat) - y
+
+
+def _pinball(y_hat, y, level):
+    return level * (y - y_hat) + np.maximum(y_hat - y, 0.0)
+
+
+def _d_pinball(y_hat, y, level):
+    return 0.5 * np.sign(y_hat - y) + 0.5 - level
 
 
 def _cross_entropy(y_hat, y):
@@ -191,6 +209,63 @@ def _room_for_margin(output: Activation) -> str:
     return "its scores are never more than 1 apart, so the margin of 1 is out of reach; use linear"
 
 
+def Quantile(levels: float | Iterable[float]) -> Loss:
+    """The pinball loss, by which outputs become quantiles of y: level · (y − ŷ) above, (1 − level) · (ŷ − y) below.
+
+    Half the samples lie below what is predicted at level 0.5, the median, and a tenth above what is at 0.9; so [0.1,
+    0.5, 0.9] gives a prediction, and the interval in which y is four times in five. A target has an output for each
+    level: with y (n_samples, n_targets) the last layer has n_targets · n_levels, target by target.
+
+    Koenker and Bassett, "Regression quantiles", Econometrica 46 (1978).
+
+    Parameters
+    ----------
+    levels : float, or list of float
+        Between 0 and 1, ascending.
+
+    Returns
+    -------
+    Loss
+        Its name, "quantile(0.1, 0.5, 0.9)", means the same as ``cost`` or ``loss``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For levels that are not such numbers.
+
+    Examples
+    --------
+    >>> import fastmlp, numpy as np
+    >>> from fastmlp.losses import Quantile
+    >>> y = np.random.default_rng(0).exponential(size=2000)
+    >>> spec = [{"n": 1, "act": None}, {"n": 3, "act": "linear", "cost": Quantile([0.1, 0.5, 0.9])}]
+    >>> model, history = fastmlp.train(np.zeros((2000, 1)), y, spec, epochs=20, batch_size=20, optimizer="adam")
+    >>> [float((y < quantile).mean().round(1)) for quantile in model.predict([[0.0]])[0]]
+    [0.1, 0.5, 0.9]
+    """
+    one_by_one = levels if isinstance(levels, Iterable) and not isinstance(levels, (str, bytes)) else [levels]
+    numbers = tuple(check_number(level, "levels", 0.0, 1.0, open_low=True) for level in one_by_one)
+    if not numbers:
+        raise ValueError("levels is empty: give at least one, such as 0.5 for the median")
+    if any(low >= high for low, high in pairwise(numbers)):
+        raise ValueError(f"levels must ascend, got {', '.join(map(str, numbers))}")
+    return _quantile(numbers)
+
+
+@cache  # so that equal ones are one
+def _quantile(levels: tuple[float, ...]) -> Loss:
+    def of_columns(y_hat: Any) -> np.ndarray:
+        return np.resize(levels, np.shape(y_hat)[-1])
+
+    return Loss(
+        f"quantile({', '.join(map(repr, levels))})",
+        lambda y_hat, y: _pinball(y_hat, y, of_columns(y_hat)),
+        lambda y_hat, y: _d_pinball(y_hat, y, of_columns(y_hat)),
+        builtin=True,
+        levels=levels,
+    )
+
+
 LOSSES: dict[str, Loss] = {
     loss.name: loss
     for loss in (
@@ -220,16 +295,26 @@ LOSSES: dict[str, Loss] = {
         ),
         Loss("huber", _huber, _d_huber, builtin=True),
         Loss("poisson", _poisson, _d_poisson, builtin=True, lowest_target=0.0, logarithmic=True, refusal=_unbounded),
+        Quantile(0.5),
     )
 }
-"""Every loss by its name."""
-_ALIASES = {"ce": "cross_entropy", "binary_cross_entropy": "bce", "categorical_crossentropy": "cross_entropy"}
+"""Every loss by its name; `Quantile` has other levels."""
+_ALIASES = {
+    "ce": "cross_entropy",
+    "binary_cross_entropy": "bce",
+    "categorical_crossentropy": "cross_entropy",
+}
 
 
 def get_loss(cost: Any, where: str = "cost") -> Loss:
     """Return the loss that a spec's ``cost`` or the argument ``loss`` means: a name, in either case, or a Loss."""
     if isinstance(cost, Loss):
         return cost
+    if isinstance(cost, str) and (found := re.fullmatch(r"quantile\((.*)\)", cost.strip().lower())):
+        try:
+            return Quantile([float(level) for level in found[1].split(",")])
+        except ValueError as error:
+            raise ValueError(f"{where} is {cost!r}, which is not as in 'quantile(0.1, 0.5, 0.9)': {error}") from None
     return lookup(cost, LOSSES, _ALIASES, where, "fastmlp.Loss", "wrap it: fastmlp.Loss(name, function, derivative)")
 
 

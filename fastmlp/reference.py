@@ -21,12 +21,12 @@ sigmoid, softplus = ACTIVATIONS["sigmoid"], ACTIVATIONS["softplus"]
 
 
 def targets(spec: Spec, y: Any) -> np.ndarray:
-    """y as numbers (n_samples, n_out): class indices become one-hot rows, a vector becomes a column; in the network's
-    units where the last layer has a shift and scale."""
+    """y as numbers (n_samples, n_out): class indices become one-hot rows, a vector becomes a column, a target of
+    several quantiles one for each; in the network's units where the last layer has a shift and scale."""
     y = np.asarray(y)
-    if y.ndim == 1 and spec.n_out > 1:
+    if y.ndim == 1 and spec.n_targets > 1:
         return np.eye(spec.n_out)[y]
-    y = y.reshape(len(y), spec.n_out).astype(np.float64)
+    y = np.repeat(y.reshape(len(y), spec.n_targets).astype(np.float64), spec.n_out // spec.n_targets, axis=1)
     if spec.output_affine is None:
         return y
     shift, scale = spec.output_affine

@@ -104,6 +104,11 @@ class Spec:
         return self.layers[-1].n
 
     @cached_property
+    def n_targets(self) -> int:
+        """Number of columns of y: that of outputs, but under a loss of several levels, each of which has an output."""
+        return self.n_out // max(1, len(self.loss.levels))
+
+    @cached_property
     def widths(self) -> tuple[int, ...]:
         """Numbers of units from the input to the output."""
         return (self.n_in, *(layer.n for layer in self.layers))

@@ -10,7 +10,7 @@ import pytest
 
 import fastmlp
 from fastmlp.activations import ACTIVATIONS
-from fastmlp.losses import LOSSES, default_loss, get_loss
+from fastmlp.losses import LOSSES, Quantile, default_loss, get_loss
 
 
 def test_names_and_pickles():
@@ -50,7 +50,14 @@ def test_which_outputs_losses_fit():
 
     assert fitting("cross_entropy") == {"softmax", "sigmoid"}
     assert fitting("bce") == {"sigmoid"}
-    assert fitting("mse") == fitting("mae") == fitting("mbe") == fitting("huber") == set(ACTIVATIONS)
+    assert (
+        fitting("mse")
+        == fitting("mae")
+        == fitting("mbe")
+        == fitting("huber")
+        == fitting("quantile(0.5)")
+        == set(ACTIVATIONS)
+    )
     assert fitting("poisson") == {"linear"}
     assert set(ACTIVATIONS) - fitting("hinge") == {"softmax", "sigmoid", "hard_sigmoid", "step"}
     assert [default_loss(ACTIVATIONS[a]).name for a in ("softmax", "sigmoid", "tanh")] == [
@@ -75,6 +82,62 @@ def test_poisson_is_pytorchs_and_refuses_negative_counts():
     np.testing.assert_allclose(model.unflatten(gradient)[0][0], weights.grad.numpy(), rtol=1e-10)
     with pytest.raises(ValueError, match=r"y must be at least 0 for poisson, y\[1, 0\] is -1"):
         model.gradient(x[:2], [1, -1])
+
+
+@pytest.mark.parametrize("n_targets", [1, 2])
+def test_quantiles_are_scikit_learns_pinball_losses(n_targets):
+    mean_pinball_loss = pytest.importorskip("sklearn.metrics").mean_pinball_loss
+    rng, loss = np.random.default_rng(0), Quantile([0.1, 0.5, 0.9])
+    x, y = rng.normal(size=(50, 3)), rng.normal(size=(50, n_targets))
+    last = {"n": 3 * n_targets, "act": "linear", "cost": loss}
+    model = fastmlp.MLP([{"n": 3, "act": None}, {"n": 4, "act": "tanh"}, last], seed=0, dtype="float64")
+    outputs = model.predict(x).reshape(50, n_targets, 3)
+    expected = sum(
+        mean_pinball_loss(y[:, t], outputs[:, t, k], alpha=level)
+        for t in range(n_targets)
+        for k, level in enumerate(loss.levels)
+    )
+    assert model.evaluate(x, y)["loss"] == pytest.approx(expected, rel=1e-12)
+    assert model.gradient(x, y)[0] == pytest.approx(expected, rel=1e-12)
+    assert fastmlp.check_gradients(model, x, y)
+
+
+def test_quantiles_of_y_are_learnt_and_kept(tmp_path):
+    y = np.random.default_rng(0).exponential(1e5, size=1000)
+    spec = [{"n": 1, "act": None}, {"n": 3, "act": None, "cost": "quantile(0.1, 0.5, 0.9)"}]
+    options = {"standardize": True, "optimizer": "adam", "batch_size": 20, "epochs": 40, "seed": 0}
+    model = fastmlp.train(np.zeros((1000, 1)), y, spec, **options).model
+    shares = (y[:, None] < model.predict([[0.0]])).mean(axis=0)
+    np.testing.assert_allclose(shares, [0.1, 0.5, 0.9], atol=0.03)
+    model.save(tmp_path / "net")
+    assert fastmlp.load(tmp_path / "net").spec.loss is Quantile([0.1, 0.5, 0.9])
+
+
+@pytest.mark.parametrize(
+    ("levels", "error", "words"),
+    [
+        ([], ValueError, "levels is empty"),
+        ([0.5, 0.1], ValueError, "levels must ascend, got 0.5, 0.1"),
+        ([0.0], ValueError, "levels must be a finite number above 0 and below 1"),
+        ("a", TypeError, "levels must be a number, got 'a'"),
+    ],
+)
+def test_bad_levels(levels, error, words):
+    with pytest.raises(error, match=words):
+        Quantile(levels)
+
+
+@pytest.mark.parametrize(
+    ("cost", "n", "words"),
+    [
+        ("quantile(0.1, 0.9)", 3, 'has 2 outputs for each target.*give the last layer {"n": 2}'),
+        ("quantile(0.1; 0.9)", 2, r"is not as in 'quantile\(0.1, 0.5, 0.9\)'"),
+        ("quantile", 1, r"did you mean 'quantile\(0.5\)'"),
+    ],
+)
+def test_quantiles_that_do_not_fit(cost, n, words):
+    with pytest.raises(ValueError, match=words):
+        fastmlp.MLP([{"n": 1, "act": None}, {"n": n, "act": None, "cost": cost}])
 
 
 @pytest.mark.parametrize("size", [1e15, -1e15])

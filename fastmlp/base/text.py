@@ -1,10 +1,11 @@
-"""Text out of files: shown without the characters that would command a terminal, and worded as one error."""
+"""Text out of files and where it is shown: no characters that command a terminal, and one form of errors."""
 
 from __future__ import annotations
 
 import os
+from typing import Any
 
-__all__ = ["printable", "refusal"]
+__all__ = ["is_terminal", "printable", "refusal"]
 
 _LONGEST = 400  # a hostile file's text is not all repeated
 
@@ -17,6 +18,11 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
+def is_terminal(stream: Any) -> bool:
+    """Whether a standard stream is a terminal; programs without a console have none at all."""
+    return hasattr(stream, "isatty") and bool(stream.isatty())
 
 
 def refusal(path: str | os.PathLike[str], trouble: object) -> ValueError:

@@ -23,7 +23,7 @@ import typer
 from ..activations import ACTIVATIONS, get_activation
 from ..base.cache import cache_folder
 from ..base.checks import check_count, check_number, check_seed
-from ..base.text import printable
+from ..base.text import is_terminal, printable
 from ..base.version import __version__
 from ..model.loading import load_model
 from ..optimizers import OPTIMIZERS
@@ -121,7 +121,8 @@ LossName = Annotated[
     str | None,
     _network(
         "NAME",
-        "cross_entropy, hinge or mse for classes; mse, mae, huber or poisson for numbers. The first if left out.",
+        "cross_entropy, hinge or mse for classes; mse, mae, huber, poisson, or quantile(0.1, 0.5, 0.9), for short "
+        "quantile, for numbers. The first if left out.",
     ),
 ]
 DType = Annotated[Literal["float32", "float64"], _network("NAME", "float32 or float64.")]
@@ -228,7 +229,7 @@ def train(
             table, target, task, ignore=ignore or (), category=category or (), number=number or (),
             weight=weight or "", missing=missing or (), header=not no_header,
         )  # fmt: skip
-    check_loss(schema, loss, "--loss")
+    cost = check_loss(schema, loss, "--loss")
     with _named(data):
         rows = TableRows.of(table, schema, validation, seed, dtype)
     batch = batch_size if batch_size in (None, "full") else _whole("--batch-size", batch_size)
@@ -238,7 +239,7 @@ def train(
     widths = _widths(hidden)
     _announce_compiling()
     begin = time.perf_counter()
-    found = fit_rows(rows, widths, activation, loss, dtype, balanced=balanced, threshold=threshold, **options)
+    found = fit_rows(rows, widths, activation, cost, dtype, balanced=balanced, threshold=threshold, **options)
     seconds = time.perf_counter() - begin
     if not found.history:
         warnings.warn("interrupted in the first epoch, so that there is nothing to keep", stacklevel=1)
@@ -294,7 +295,7 @@ def predict(
         found = found.with_threshold(threshold)
     reading = _reading(found.reading, decimal, no_header, separator, encoding, sheet)
     table = tables.read(data, reading, may_be_empty=True)
-    shown = printable if to_stdout and sys.stdout.isatty() else str
+    shown = printable if to_stdout and is_terminal(sys.stdout) else str
     columns: dict[str, np.ndarray] = {}
     with _named(data):
         if table:
@@ -304,7 +305,10 @@ def predict(
         outputs = found.outputs(table) if table else np.zeros((0, found.model.spec.n_out))
     target, classes = shown(found.schema.target), [shown(name) for name in found.classes]
     target = f"predicted {target}" if target in columns else target
-    columns[target] = np.array(classes)[found.choose(outputs)] if classes else outputs[:, 0]
+    columns[target] = (
+        np.array(classes)[found.choose(outputs)] if classes else found.middle(outputs).astype(outputs.dtype)
+    )
+    columns.update((f"{target} q{level:g}", outputs[:, k]) for k, level in enumerate(found.levels))
     if probabilities:
         columns.update((f"P({name})", outputs[:, k]) for k, name in enumerate(classes))
     if to_stdout:
@@ -426,6 +430,8 @@ def export(
         lines, network.metadata["columns"] = schema.caption(), schema.inputs
     if lines and network.spec.loss.name == "poisson":
         lines[-1] += ", its logarithm"
+    if lines and network.spec.loss.levels:
+        lines[-1] += f", its quantiles {', '.join(map(str, network.spec.loss.levels))}"
     if to == "onnx":
         interop.to_onnx(network, out, note="\n".join(lines))
     else:
@@ -491,7 +497,7 @@ def _reading(
 
 def _announce_compiling() -> None:
     """Tell users at a terminal why the first training on a machine takes longer."""
-    if sys.stderr.isatty() and not cache_folder().exists():
+    if is_terminal(sys.stderr) and not cache_folder().exists():
         print("the kernels that this needs are being compiled, once on this machine …", file=sys.stderr, flush=True)
 
 

@@ -22,6 +22,7 @@ from .core import CORE
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code: 0, 2 after an error, 130 after Ctrl-C, 141 when output is cut off."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    _open_streams()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("always", UserWarning)
@@ -81,6 +82,13 @@ def _reading(hint: Any) -> dict[str, Any]:
         return {"choices": get_args(hint)}
     kind = next((kind for kind in get_args(hint) if kind is not type(None)), hint)
     return {"type": get_args(kind)[0], "action": "append"} if get_origin(kind) is list else {"type": kind}
+
+
+def _open_streams() -> None:
+    """Let standard streams that are closed, so that Python has none, be empty ones."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - as long as the process
 
 
 def _say(message: object) -> None:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..base.text import printable
+from ..base.text import is_terminal, printable
 from ..model.mlp import MLP
 from ..tables import ColumnReport, Schema, TableModel
 
@@ -30,7 +30,7 @@ def show(what: str | Table) -> None:
         def on_broken_pipe(self) -> None:  # which ends the process with 1 otherwise; process.py knows better
             raise BrokenPipeError
 
-    width = None if sys.stdout.isatty() else _WIDTH_OF_FILES
+    width = None if is_terminal(sys.stdout) else _WIDTH_OF_FILES
     console = PlainConsole(markup=False, highlight=False, emoji=False, width=width)
     if isinstance(what, str):
         console.print("\n".join(map(printable, what.split("\n"))), soft_wrap=True)
@@ -74,13 +74,16 @@ def show_scores(found: TableModel, scores: dict[str, Any], what: str, baseline: 
     loss = f"loss ({found.model.spec.loss.name})"
     names = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "loss": loss}
     names |= {"r2": "r²", "mae": "mean absolute error", "rmse": "root mean squared error"}
+    if found.levels:
+        names["within"] = f"between the {found.levels[0]:g} and {found.levels[-1]:g} quantiles"
     titles = ["network", *(["linear"] if linear else []), *([always] if constant else [])]
     table = _table(f"{scores['rows']} {what}", *titles)
     for key, name in names.items():
         if key in scores and not (key == "balanced_accuracy" and len(classes) < 2):
             simpler = [*([linear] if linear else []), *([constant] if constant else [])]
             table.add_row(
-                name, *(_number(values.get(key), bool(classes) or key == "r2") for values in (scores, *simpler))
+                name,
+                *(_number(values.get(key), bool(classes) or key in ("r2", "within")) for values in (scores, *simpler)),
             )
     show(table)
     if classes and len(classes) <= _MOST_CLASSES:

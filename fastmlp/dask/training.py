@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
@@ -169,19 +168,17 @@ def train(
         batch_size = int(DEFAULTS["batch_size"]) if left_out else "full"
     options = Options.checked(
         spec, lr=lr, epochs=epochs, batch_size=batch_size, optimizer=optimizer, loss=loss, metrics=metrics,
-        shuffle=shuffle, standardize=standardize, seed=seed, init=init, dtype=dtype, validation_data=validation_data,
-        validation_fraction=0.0, early_stopping=early_stopping, sample_weight=sample_weight, class_weight=class_weight,
-        l1=l1, l2=l2, dropout=dropout, clip_norm=clip_norm, max_norm=max_norm, callbacks=callbacks, progress=progress,
-        checkpoint=checkpoint, n_threads=n_threads,
+        shuffle=shuffle, standardize=standardize, class_names=None, seed=seed, init=init, dtype=dtype,
+        validation_data=validation_data, validation_fraction=0.0, early_stopping=early_stopping,
+        sample_weight=sample_weight, class_weight=class_weight, l1=l1, l2=l2, dropout=dropout, clip_norm=clip_norm,
+        max_norm=max_norm, callbacks=callbacks, progress=progress, checkpoint=checkpoint, n_threads=n_threads,
     )  # fmt: skip
     _refuse(options, sync)
     cluster = Cluster(client)
     options = replace(options, n_threads=cluster.threads(options.n_threads))
     data = ClusterData.checked(x, y, options, cluster)
     run = ClusterRun(options, data, sync, cluster)
-    with run.model._alone, closing(run):
-        run.restore()
-        run.loop()
+    run.train()
     return TrainResult(run.model, run.history)
 
 

@@ -269,7 +269,8 @@ class SharedSweep:
         buffers: list[Any] = []
         runs = sweep.runs
         arguments = (
-            sweep.x, sweep.y, sweep.specs, runs.seeds, runs.grid, n_threads, False, sweep.decisions, sweep.options
+            sweep.given.x, sweep.given.y, sweep.specs, runs.seeds, runs.grid, n_threads, False, sweep.decisions,
+            sweep.options
         )  # fmt: skip
         pickled = pickle.dumps(arguments, buffer_callback=buffers.append)
         return cls(pickled, [np.frombuffer(buffer.raw(), np.uint8) for buffer in buffers])

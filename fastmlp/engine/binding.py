@@ -202,14 +202,19 @@ class Binding:
 def reader_of(array: np.ndarray | SparseRows, real: str) -> Variant:
     """The kernel that reads the rows of x, or of y (n_samples, n_out)."""
     if isinstance(array, SparseRows):
-        return Variant("sparse_reader", f"{array.data.dtype.name}.{array.indices.dtype.name}", real)
+        return Variant("sparse_reader", f"{_source_of(array.data.dtype)}.{array.indices.dtype.name}", real)
     return _dense_reader(array.dtype, real)
 
 
 @cache
 def _dense_reader(dtype: np.dtype, real: str) -> Variant:
     """NumPy takes microseconds to make a name."""
-    return Variant("reader", dtype.name, real)
+    return Variant("reader", _source_of(dtype), real)
+
+
+def _source_of(dtype: np.dtype) -> str:
+    """What kernels/foreign.py calls numbers of that dtype."""
+    return dtype.name if dtype.isnative else f"swapped_{dtype.name}"
 
 
 def prepare_kernels(spec: Spec, real: str, *more: Variant) -> None:

@@ -149,12 +149,16 @@ def named_values(
     metrics: Mapping[str, MetricFunction],
 ) -> dict[str, float]:
     """Name the kernels' totals (sums of losses and of right answers), divided by the weight of the samples in ``rows``
-    together, and the metrics of those samples' outputs (n_rows, n_out)."""
+    together, and the metrics of those samples' outputs (n_rows, n_out), which are counts where outputs are their
+    logarithms."""
     spec, weights = network.spec, None if weights is None else weights[rows]
     weight = len(rows) if weights is None else float(weights.sum())
     values = mean_values(spec, totals.tolist(), weight)
     if outputs is not None:
         targets = one_hot(y[rows], spec.n_out, network.dtype)
+        if spec.loss.logarithmic:
+            with np.errstate(over="ignore"):
+                outputs = np.exp(outputs)
         for name, metric in metrics.items():
             values[name] = float(metric(targets, outputs, sample_weight=weights))
     return values

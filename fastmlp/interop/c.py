@@ -203,7 +203,8 @@ def to_c(
     The file allocates nothing, keeps its weights ``static const`` (in flash, on a microcontroller), has no state, so
     that threads may share it, and needs ``-lm`` and nothing else. Its activations do not overflow. Shift and scale are
     inside. Its head says how many bytes it takes; macros with the sizes, and the names of inputs and classes where the
-    model has them (``metadata["columns"]``, ``class_names``), follow. A header, ``.h``, stands beside it.
+    model has them (``feature_names``, or ``metadata["columns"]``, and ``class_names``), follow. A header, ``.h``,
+    stands beside it.
 
     Parameters
     ----------
@@ -304,7 +305,7 @@ def _rows(model: MLP, x: Any, name: str) -> np.ndarray:
 def _macros(model: MLP, name: str, more: Mapping[str, str]) -> Iterator[str]:
     """Yield definitions of sizes, of what a source adds, and of the names of inputs and classes."""
     values = {"N_IN": str(model.spec.n_in), "N_OUT": str(model.spec.n_out), **more}
-    columns = model.metadata.get("columns")
+    columns = model.feature_names or model.metadata.get("columns")
     if isinstance(columns, (list, tuple)) and len(columns) == model.spec.n_in:
         values["INPUTS"] = _braces([_literal(str(column)) for column in columns])
     if model.class_names is not None:

@@ -28,13 +28,14 @@ from ..base.text import refusal
 from ..base.version import __version__
 from ..losses import Loss
 from ..model.mlp import MLP, check_model
+from ..model.names import Names, check_labels
 from ..spec import Spec
 from .chain import Chain, word
 
 __all__ = ["OPSET", "Graph", "from_onnx", "labels_of", "of_classifier", "of_regressor", "to_onnx", "zip_map"]
 
 OPSET, _IR = 17, 8  # of 2022: old enough for the runtimes in use; neither has anything newer that a network needs
-_METADATA = "fastmlp"  # the key under which a file has the spec, for its loss and unrounded numbers, and class names
+_METADATA = "fastmlp"  # the key under which a file has the spec, for its loss and unrounded numbers, and names
 
 
 class Graph:
@@ -168,7 +169,7 @@ def to_onnx(model: Any, path: str | os.PathLike[str], *, note: str = "", zipmap:
 
     A network's graph has one input ``x``, (batch, n_in), and one output ``y``, (batch, n_out), with any number of
     samples; both have the model's dtype (for ``uint8`` data give ``x.astype("float32")``). Shift and scale are in the
-    graph; the loss and ``class_names`` are in the file's metadata, where `from_onnx` finds them. Opset 17.
+    graph; the loss and the names of classes and columns are in the file's metadata, for `from_onnx`. Opset 17.
 
     Parameters
     ----------
@@ -227,7 +228,7 @@ def to_onnx(model: Any, path: str | os.PathLike[str], *, note: str = "", zipmap:
     entries = model.spec.to_list()
     if not model.spec.loss.builtin:
         del entries[-1]["cost"]
-    helper.set_model_props(proto, {_METADATA: json.dumps({"spec": entries, "class_names": model.class_names})})
+    helper.set_model_props(proto, {_METADATA: json.dumps({"spec": entries, **model._names.described()})})
     onnx.checker.check_model(proto)
     write_whole(Path(path), proto.SerializeToString())
 
@@ -353,19 +354,19 @@ def from_onnx(path: str | os.PathLike[str], *, loss: str | Loss | None = None) -
     """
     proto = _read(Path(path))
     try:
-        spec, class_names = _metadata(proto)
+        spec, stored = _metadata(proto)
         reader = _Reader(proto)
         with np.errstate(all="ignore"):  # what is not finite is found and named
             chain = reader.chain()
             if loss is None and spec is None and reader.counts:
                 loss = "poisson"
             model = chain.model(loss, spec)
-        if class_names is None:
-            class_names = reader.class_names()
-            n_classes = 2 if model.spec.n_out == 1 else model.spec.n_out
-            class_names = class_names if class_names and len(class_names) == n_classes else None
-        if model.spec.multilabel or model.spec.one_of_many:  # the loss may be another
-            model.class_names = class_names
+        has_classes = model.spec.multilabel or model.spec.one_of_many  # the loss may be another
+        model._names = Names.restored(stored if has_classes else {**stored, "class_names": None}, model.spec)
+        if has_classes and model.class_names is None:
+            labels = reader.class_names()
+            if labels is not None and len(labels) == max(2, model.spec.n_out):
+                model._names = model._names._replace(labels=check_labels(labels, model.spec))
     except ValueError as error:
         raise refusal(path, error) from error
     return model
@@ -383,19 +384,16 @@ def _read(path: Path) -> onnx.ModelProto:
     return proto
 
 
-def _metadata(proto: onnx.ModelProto) -> tuple[Spec | None, Sequence[str] | None]:
-    """Return the spec and the class names that `to_onnx` stored, or None."""
+def _metadata(proto: onnx.ModelProto) -> tuple[Spec | None, dict[str, Any]]:
+    """Return the spec that `to_onnx` stored, or None, and the document that it stands in, with the names."""
     for entry in proto.metadata_props:
         if entry.key == _METADATA:
             try:
                 document = json.loads(entry.value)
-                names = document["class_names"]
-                if names is not None and not (isinstance(names, list) and all(isinstance(n, str) for n in names)):
-                    raise TypeError("class_names are no list of strings")
-                return Spec.restored(document["spec"]), names
+                return Spec.restored(document["spec"]), document
             except (ValueError, TypeError, KeyError, RecursionError) as error:
                 raise ValueError(f"the metadata {_METADATA!r} is not what to_onnx writes: {error}") from error
-    return None, None
+    return None, {}
 
 
 class _Reader:
@@ -478,7 +476,7 @@ class _Reader:
         attributes = _attributes(node)
         return _array(attributes["value"]) if "value" in attributes else np.array(attributes.get("value_float", np.nan))
 
-    def class_names(self) -> list[str] | None:
+    def class_names(self) -> np.ndarray | None:
         """Return the classes that a ZipMap, or what picks the label, tells apart; None where neither does."""
         for node in self._nodes:
             attributes = _attributes(node)
@@ -488,7 +486,7 @@ class _Reader:
                 labels = numpy_helper.to_array(self._initializers[node.input[0]]).ravel().tolist()
             else:
                 continue
-            return [label.decode() if isinstance(label, bytes) else str(label) for label in labels or ()]
+            return np.array([label.decode() if isinstance(label, bytes) else label for label in labels or ()])
         return None
 
     def _picks_a_label(self, node: onnx.NodeProto) -> bool:

@@ -62,7 +62,7 @@ def from_sklearn(estimator: Any) -> MLP:
         ``predict_proba`` where there are more than two classes or several labels, and its second column, the
         probability of ``classes_[1]``, where there are two; of a regressor it is ``predict``, as (n_samples, n_out),
         and under the loss "poisson" its logarithm. ``predict_class`` counts in ``classes_``, whose names are
-        ``class_names``; the columns' names, of a frame, are in ``metadata["columns"]``.
+        ``class_names``; the columns' names, of a frame, are its ``feature_names``.
 
     Raises
     ------
@@ -108,10 +108,10 @@ def from_sklearn(estimator: Any) -> MLP:
                 chain.add(-np.asarray(values), where)
     model = chain.model("poisson" if is_poisson else loss)
     if isinstance(network, _CLASSIFIERS) and len(network.classes_) == max(2, network.n_outputs_):
-        model.class_names = [str(name) for name in network.classes_]
+        model.class_names = network.classes_
     first = steps[0][1] if steps else network
     if hasattr(first, "feature_names_in_") and len(first.feature_names_in_) == model.spec.n_in:
-        model.metadata["columns"] = first.feature_names_in_.tolist()
+        model.feature_names = first.feature_names_in_
     return model
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..losses import LOSSES
+from ..losses import get_loss
 from ..optimizers import OPTIMIZERS
 from .cpu import has_many_registers, vector_bytes
 from .decorators import array_at, call_kernel, force_inlined, kernel_function, peek, record_at
@@ -33,7 +33,7 @@ from .lane_tiles import (
     softmax_end,
 )
 from .layout import LANE_LAYER, LANES, OPTIONS
-from .losses import ROWWISE, of_one_output
+from .losses import ROWWISE, of_one_output, parts_of
 from .math import functions
 from .steps import count_numbers
 from .subnormals import flush_subnormals, restore_subnormals
@@ -57,7 +57,7 @@ def build(name: str, dtype: str):
     if family == "lanes":
         return _lanes(real)
     if family == "lane_loss":
-        return _lane_loss(*which, real)
+        return _lane_loss(*parts_of(name), real)
     if family == "lane_step":
         return _lane_step(OPTIMIZERS[which[0]], int(which[1]), real)
     return {"lane_softmax": _lane_softmax, "lane_softmax_backward": _lane_softmax_backward}[family](real)
@@ -321,7 +321,7 @@ def _lane_loss(loss, output, real):
     lanes = lanes_of(np.dtype(real).itemsize)
     if (loss, output) == ("cross_entropy", "softmax"):
         return _lane_cross_entropy_softmax(real)
-    if LOSSES[loss].rowwise:
+    if get_loss(loss).rowwise:
         row = ROWWISE[loss]
 
         def rows_of_columns(z, a, y, delta, losses, n, scratch):
@@ -342,7 +342,7 @@ def _lane_loss(loss, output, real):
         for j in range(n):
             for lane in range(lanes):
                 k = j * lanes + lane
-                value, delta[k] = one(z[k], a[k], y[k])
+                value, delta[k] = one(z[k], a[k], y[k], j)
                 losses[lane] += value
         return 0.0
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..losses import LOSSES
+from ..losses import _d_pinball, _pinball, get_loss
 from .activations import softmax_of
 from .cpu import vector_bytes
 from .decorators import array_at, force_inlined
@@ -20,21 +20,32 @@ from .vectors import wide_vectors
 def build(name: str, dtype: str):
     """The Python function to compile for "loss.mse." or, fused with an activation, "loss.bce.sigmoid"."""
     real = np.dtype(dtype).type
-    _, loss, output = name.split(".")
+    loss, output = parts_of(name)
     if (loss, output) == ("cross_entropy", "softmax"):
         return _loss_rows(_cross_entropy_softmax(real))
-    if LOSSES[loss].rowwise:
+    if get_loss(loss).rowwise:
         return _loss_rows(ROWWISE[loss])
     return _loss_rows(_row_of(of_one_output(loss, output, real)))
 
 
+def parts_of(name):
+    """The loss and the activation that "loss.bce.sigmoid" names; a loss's own name may have dots."""
+    _, _, rest = name.partition(".")
+    loss, _, output = rest.rpartition(".")
+    return loss, output
+
+
 def of_one_output(loss, output, real, wide=np.float64):
-    """A loss of single outputs, in itself or fused with an activation, as a function of z, a and y: its value, and its
-    derivative by a, or by z where it is fused. What is fused is computed with numbers of the type ``wide``."""
+    """A loss of single outputs, in itself or fused with an activation, as a function of z, a, y and the output's
+    number: its value, and its derivative by a, or by z where it is fused. What is fused is computed with numbers of the
+    type ``wide``."""
+    entry = get_loss(loss)
     if output:
-        return _FUSED[loss, output](wide)
-    function, derivative = specialised(LOSSES[loss].function, real), specialised(LOSSES[loss].derivative, real)
-    return _of_functions(function, derivative)
+        fused = _FUSED[loss, output](wide)
+        return force_inlined(lambda z, a, y, k: fused(z, a, y))
+    if entry.levels:
+        return _at_levels(specialised(_pinball, real), specialised(_d_pinball, real), np.array(entry.levels, real))
+    return _of_functions(specialised(entry.function, real), specialised(entry.derivative, real))
 
 
 def loss_rows(function, derivative):
@@ -43,7 +54,19 @@ def loss_rows(function, derivative):
 
 
 def _of_functions(function, derivative):
-    return force_inlined(lambda z, a, y: (function(a, y), derivative(a, y)))
+    return force_inlined(lambda z, a, y, k: (function(a, y), derivative(a, y)))
+
+
+def _at_levels(function, derivative, levels):
+    """A loss whose outputs have the levels, in turn."""
+    n_levels = len(levels)
+
+    @force_inlined
+    def one(z, a, y, k):
+        level = levels[k % n_levels]
+        return function(a, y, level), derivative(a, y, level)
+
+    return one
 
 
 def _row_of(one):
@@ -53,7 +76,7 @@ def _row_of(one):
     def row(z, a, y, delta, n):
         total = 0.0
         for k in range(n):
-            value, delta[k] = one(z[k], a[k], y[k])
+            value, delta[k] = one(z[k], a[k], y[k], k)
             total += value
         return total
 

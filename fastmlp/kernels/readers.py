@@ -6,16 +6,17 @@ import numpy as np
 
 from .cpu import vector_bytes
 from .decorators import array_at, force_inlined, peek
+from .foreign import is_native, itemsize_of, number_at
 from .vectors import prefetch, read_row
 
 
 def build(name: str, dtype: str):
     """The Python function to compile for "reader.uint8" or "sparse_reader.float32.int64"."""
     real = np.dtype(dtype).type
-    family, *sources = name.split(".")
+    family, source, *index = name.split(".")
     if family == "reader":
-        return _reader(*(np.dtype(source).type for source in sources), real)
-    return _sparse_reader(*(np.dtype(source).type for source in sources), real)
+        return _reader(source, real)
+    return _sparse_reader(source, np.dtype(*index).type, real)
 
 
 def _reader(source, real):
@@ -24,7 +25,8 @@ def _reader(source, real):
     Shift and scale are padded vectors; a null shift means neither. ``index`` lists the rows and, behind them, the
     ``following`` ones, which are only fetched into the cache.
     """
-    size, out_size = np.dtype(source).itemsize, np.dtype(real).itemsize
+    size, out_size = itemsize_of(source), np.dtype(real).itemsize
+    number, read_vectors = number_at(source, real), _read_vectors(source, real)
 
     def read(data, row_stride, column_stride, index, rows, following, n, shift, scale, out, out_row):
         index = array_at(index, rows + following, index)
@@ -32,9 +34,9 @@ def _reader(source, real):
             row = data + index[r] * row_stride
             done = 0
             if column_stride == size:
-                done = read_row(real, source, row, n, shift, scale, out + r * out_row)
+                done = read_vectors(row, n, shift, scale, out + r * out_row)
             for k in range(done, n):
-                value = real(peek(row + k * column_stride, source))
+                value = number(row + k * column_stride)
                 if shift:
                     value = (value - peek(shift + k * out_size, real)) * peek(scale + k * out_size, real)
                 array_at(out + r * out_row, n, real)[k] = value
@@ -47,6 +49,14 @@ def _reader(source, real):
     return read
 
 
+def _read_vectors(source, real):
+    """What reads numbers that lie side by side, as many as it can, and returns how many; none of foreign kinds."""
+    if not is_native(source):
+        return force_inlined(lambda row, n, shift, scale, out: 0)
+    kind = np.dtype(source).type
+    return force_inlined(lambda row, n, shift, scale, out: read_row(real, kind, row, n, shift, scale, out))
+
+
 def _sparse_reader(source, kind, real):
     """Write rows ``order`` of a CSR matrix to ``out``, (rows, n_columns): it has only the columns that any of the rows
     has, which ``index`` lists; the rest of the last vector becomes zero.
@@ -56,7 +66,8 @@ def _sparse_reader(source, kind, real):
     The user may write to indptr and indices meanwhile: what leaves the matrix, or was not there at the first look, is
     left out.
     """
-    size, kind_size, out_size = (np.dtype(part).itemsize for part in (source, kind, real))
+    size, kind_size, out_size = itemsize_of(source), np.dtype(kind).itemsize, np.dtype(real).itemsize
+    number = number_at(source, real)
     lanes = vector_bytes() // out_size
 
     @force_inlined
@@ -68,7 +79,7 @@ def _sparse_reader(source, kind, real):
     @force_inlined
     def value_at(data, p, scale, column):
         """The value at place p, as the network sees it."""
-        value = real(peek(data + p * size, source))
+        value = number(data + p * size)
         return value * peek(scale + column * out_size, real) if scale else value
 
     @force_inlined

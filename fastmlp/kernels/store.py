@@ -16,6 +16,7 @@ import hashlib
 import importlib
 import importlib.util
 import os
+import re
 import sys
 import threading
 import time
@@ -126,7 +127,7 @@ def _say() -> None:
 
 def symbol_of(module: str, name: str, dtype: str) -> str:
     """What object files and libraries call a kernel."""
-    return f"fastmlp.{module}.{name}.{dtype}"
+    return re.sub(r"[^\w.]+", "_", f"fastmlp.{module}.{name}.{dtype}")
 
 
 def origins() -> Mapping[str, str]:

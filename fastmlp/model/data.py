@@ -1,47 +1,52 @@
-"""Checks of x, y, their weights and the names of classes, before any work: a refusal says what is wrong."""
+"""Checks of x, y and their weights, before any work: a refusal says what is wrong, and what to write instead."""
 
 from __future__ import annotations
 
 import math
-import operator
 import sys
-from collections.abc import Iterable
+from collections.abc import Sequence
+from decimal import Decimal
+from numbers import Real
 from typing import Any
 
 import numpy as np
 
 from ..base.checks import check_number
+from ..base.frames import cells_of, columns_of, is_frame, named_columns, only_column
+from ..base.missing import is_missing
 from ..base.sparse import SparseRows
 from ..engine.epochs import Samples
 from ..engine.network import is_plain
 from ..optimizers import Optimizer
 from ..spec import Spec
+from .names import NO_NAMES, Names, class_place, indices_of, labels_of
 
 __all__ = [
-    "balanced_weights", "check_class_names", "check_lazy", "check_samples", "check_weights", "check_x", "check_y",
-    "class_indices", "counted_rows", "plain_targets",
+    "balanced_weights", "check_lazy", "check_samples", "check_weights", "check_x", "check_y", "class_indices",
+    "counted_rows", "plain_targets",
 ]  # fmt: skip
 
 _TOGETHER = 1 << 20  # elements looked at in one go, so that checking costs no memory to speak of
 _FEW = 1 << 12  # elements of which one bit each is sooner made than NumPy told to ignore an overflow of their sum
 
 
-def check_class_names(names: Any, spec: Spec) -> tuple[str, ...]:
-    """Return the names as a tuple: one for each output, or two for a single sigmoid output, all different."""
-    if not (spec.multilabel or spec.one_of_many):
-        raise ValueError(f"class_names needs classes; this network's {spec.layers[-1].act.name} outputs are numbers")
-    if isinstance(names, str) or not isinstance(names, Iterable) or not all(isinstance(name, str) for name in names):
-        raise TypeError(f"class_names must be a list of strings, got {names!r}")
-    names = tuple(map(str, names))
-    n_names = 2 if spec.multilabel and spec.n_out == 1 else spec.n_out
-    if len(names) != n_names or len(set(names)) != n_names:
-        raise ValueError(f"class_names must be {n_names} different names, got {', '.join(map(repr, names))}")
-    return names
+def check_x(x: Any, n_in: int, dtype: np.dtype, name: str = "x", names: Names = NO_NAMES) -> Any:
+    """x as an array, or `SparseRows`, of (n_samples, n_in) finite numbers; an array that is one comes back as it is.
 
-
-def check_x(x: Any, n_in: int, dtype: np.dtype, name: str = "x") -> Any:
-    """x as an array, or `SparseRows`, of (n_samples, n_in) finite numbers; an array that is one comes back as it is."""
-    x = SparseRows.of(x, name) if hasattr(x, "tocsr") else _numeric(x, name)
+    A frame must have the columns that ``names`` lists. One whose columns do not stand in one array is copied column by
+    column, to numbers of the network's dtype or smaller ones.
+    """
+    columns: Sequence[Any] | None = None
+    if is_frame(x):
+        names.check_columns(x, name)
+        columns = named_columns(x)
+        if len(columns) != n_in:
+            raise ValueError(f"{name} has {len(columns)} features, the network takes {n_in}{_columns_hint(x, name)}")
+        x = _of_frame(x, dtype, name)
+    if hasattr(x, "tocsr"):
+        x = SparseRows.of(x, name)
+    elif columns is None:
+        x = _numeric(x, name)
     if x.ndim != 2:
         hint = ""
         if x.ndim == 1:
@@ -57,7 +62,7 @@ def check_x(x: Any, n_in: int, dtype: np.dtype, name: str = "x") -> Any:
     if isinstance(x, SparseRows):
         _check_finite(_numeric(x.data, f"{name}.data")[:, None], dtype, f"{name}.data")
     else:
-        _check_finite(x, dtype, name)
+        _check_finite(x, dtype, name, columns)
     return x
 
 
@@ -70,25 +75,37 @@ def check_lazy(optimizer: Optimizer, x: Any) -> None:
         )
 
 
-def check_y(y: Any, spec: Spec, n_samples: int, dtype: np.dtype, name: str = "y") -> np.ndarray:
-    """y as int64 class indices (n_samples,) or as numbers (n_samples, n_out), fit for the spec's output and loss."""
-    y = _numeric(y, name)
+def check_y(
+    y: Any, spec: Spec, n_samples: int, dtype: np.dtype, name: str = "y", names: Names = NO_NAMES
+) -> np.ndarray:
+    """y as int64 class indices (n_samples,) or as numbers (n_samples, n_out), fit for the spec's output and loss.
+
+    A target of several quantiles stands once for each of them. Labels of classes become the indices of those that
+    ``names`` lists.
+    """
+    y = only_column(y)
+    labels = labels_of(y, spec)
+    if labels is not None:
+        y = indices_of(labels, names.labels, spec, name)
+    elif is_frame(y):
+        y = _of_frame(y, dtype, name)
+    y = _native(_numeric(y, name), dtype)
     n_out = spec.n_out
     if y.ndim == 0 or len(y) != n_samples:
         rows = "a single number" if y.ndim == 0 else f"{len(y)} rows"
         raise ValueError(f"{name} has {rows}, x has {n_samples} samples")
     if y.ndim == 1 and spec.one_of_many and n_out > 1:
         return _check_classes(y, n_out, name)
-    if y.ndim == 1 and n_out == 1:
+    if y.ndim == 1 and spec.n_targets == 1:
         y = y[:, None]
-    if y.shape != (n_samples, n_out):
-        shapes = f"({n_samples}, {n_out})"
+    if y.shape != (n_samples, spec.n_targets):
+        shapes = f"({n_samples}, {spec.n_targets})"
         if spec.one_of_many:
             shapes += f" or class indices ({n_samples},)"
-        elif n_out == 1:
+        elif spec.n_targets == 1:
             shapes += f" or ({n_samples},)"
         hint = f"; give {name}.ravel()" if y.ndim == 2 and y.shape[1] == 1 and spec.one_of_many else ""
-        hint = hint or (f"; samples are rows: give {name}.T" if y.T.shape == (n_samples, n_out) else "")
+        hint = hint or (f"; samples are rows: give {name}.T" if y.T.shape == (n_samples, spec.n_targets) else "")
         raise ValueError(f"{name} must have shape {shapes}, got {y.shape}{hint}")
     _check_finite(y, dtype, name)
     if spec.loss.classification:
@@ -99,6 +116,8 @@ def check_y(y: Any, spec: Spec, n_samples: int, dtype: np.dtype, name: str = "y"
         raise ValueError(
             f"{name} must be at least {lowest:g} for {spec.loss.name}, {name}[{row}, {column}] is {y[row, column]}"
         )
+    if n_out > spec.n_targets:
+        return np.repeat(y, n_out // spec.n_targets, axis=1)
     return y.copy() if y.strides[1] == 0 and n_out > 1 else y
 
 
@@ -114,7 +133,7 @@ def plain_targets(y: Any, spec: Spec, n_samples: int) -> np.ndarray | None:
         return y if y.dtype.kind != "f" and low >= 0 and high < n_out else None
     if y.ndim == 1:
         y = y[:, None]
-    if y.shape[1:] != (n_out,):
+    if y.shape[1:] != (n_out,) or spec.n_targets != n_out:
         return None
     if spec.loss.any_target:
         return y
@@ -137,15 +156,22 @@ def _bounds(numbers: np.ndarray) -> tuple[float, float]:
 
 
 def check_samples(
-    x: Any, y: Any, spec: Spec, dtype: np.dtype, sample_weight: Any = None, class_weight: Any = None, name: str = ""
+    x: Any,
+    y: Any,
+    spec: Spec,
+    dtype: np.dtype,
+    sample_weight: Any = None,
+    class_weight: Any = None,
+    name: str = "",
+    names: Names = NO_NAMES,
 ) -> Samples:
     """Check x, y and their weights together. ``name`` comes before "x" and "y" in messages: "validation ".
 
     y is copied, so that training sees what was checked, whatever callbacks and other threads do to the user's.
     """
-    x = check_x(x, spec.n_in, dtype, f"{name}x")
-    y = check_y(y, spec, len(x), dtype, f"{name}y").copy()
-    return Samples(x, y, check_weights(sample_weight, class_weight, y, spec, f"{name}sample_weight"))
+    x = check_x(x, spec.n_in, dtype, f"{name}x", names)
+    y = check_y(y, spec, len(x), dtype, f"{name}y", names).copy()
+    return Samples(x, y, check_weights(sample_weight, class_weight, y, spec, f"{name}sample_weight", names))
 
 
 def counted_rows(samples: Samples) -> np.ndarray:
@@ -154,7 +180,12 @@ def counted_rows(samples: Samples) -> np.ndarray:
 
 
 def check_weights(
-    sample_weight: Any, class_weight: Any, y: np.ndarray, spec: Spec, name: str = "sample_weight"
+    sample_weight: Any,
+    class_weight: Any,
+    y: np.ndarray,
+    spec: Spec,
+    name: str = "sample_weight",
+    names: Names = NO_NAMES,
 ) -> np.ndarray | None:
     """The weight of each sample, (n_samples,) float64, for checked y; None where neither argument is given."""
     if sample_weight is None and class_weight is None:
@@ -162,7 +193,7 @@ def check_weights(
     n = len(y)
     weights = np.ones(n)
     if sample_weight is not None:
-        numbers = _numeric(sample_weight, name)
+        numbers = _numeric(only_column(sample_weight), name)
         if numbers.shape != (n,):
             raise ValueError(f"{name} must have shape ({n},), one number a sample, got {numbers.shape}")
         weights = np.array(numbers, np.float64)
@@ -173,7 +204,7 @@ def check_weights(
     if not weights.any():
         raise ValueError(f"{name}: the weights of all samples are zero, so that none is left")
     if class_weight is not None:
-        weights *= _class_weights(class_weight, y, spec, weights)
+        weights *= _class_weights(class_weight, y, spec, weights, names)
         if not weights.any():
             raise ValueError("class_weight: the weights of all samples are zero, so that none is left")
     with np.errstate(over="ignore"):
@@ -201,7 +232,7 @@ def balanced_weights(classes: np.ndarray, sample_weight: np.ndarray) -> np.ndarr
     return sample_weight.sum() / (np.count_nonzero(counts) * np.where(counts > 0, counts, 1.0))[classes]
 
 
-def _class_weights(class_weight: Any, y: np.ndarray, spec: Spec, sample_weight: np.ndarray) -> np.ndarray:
+def _class_weights(class_weight: Any, y: np.ndarray, spec: Spec, sample_weight: np.ndarray, names: Names) -> np.ndarray:
     """Each sample's weight by its class, (n_samples,), beside its own."""
     classes, n_classes = class_indices(y, spec), max(2, spec.n_out)
     if classes is None:
@@ -214,41 +245,127 @@ def _class_weights(class_weight: Any, y: np.ndarray, spec: Spec, sample_weight: 
         raise TypeError(f"class_weight must be 'balanced' or a dict, got {type(class_weight).__name__}")
     weights = np.ones(n_classes)
     for key, value in class_weight.items():
-        if isinstance(key, (bool, str)) or not 0 <= operator.index(key) < n_classes:
-            raise ValueError(f"class_weight names class {key!r}; there are 0 to {n_classes - 1}")
-        weights[key] = check_number(value, f"class_weight[{key}]", 0.0)
+        place = class_place(key, names.labels, n_classes)
+        if place is None:
+            known = f"0 to {n_classes - 1}" if names.classes is None else ", ".join(map(repr, names.classes))
+            raise ValueError(f"class_weight names class {key!r}; there are {known}")
+        weights[place] = check_number(value, f"class_weight[{key!r}]", 0.0)
     return weights[classes]
 
 
-def _numeric(values: Any, name: str) -> np.ndarray:
-    """Return the values as an array of a dtype that kernels read, not copied where possible; bool becomes uint8."""
+def _columns_hint(frame: Any, name: str) -> str:
+    """What to write where a frame has columns too many."""
+    names = list(map(repr, named_columns(frame)))
+    if not names:
+        return ""
+    shown = ", ".join(names[:6]) + (", …" if len(names) > 6 else "")
+    return f"; its columns are {shown}: choose with {name}[[…]]"
+
+
+def _of_frame(frame: Any, dtype: np.dtype, name: str) -> Any:
+    """A frame's numbers, (n_samples, n_columns): its own array where it has one, else a copy by column; a matrix of
+    SciPy's where all columns are sparse."""
+    if hasattr(frame, "sparse") and all(type(kind).__name__ == "SparseDtype" for kind in frame.dtypes):
+        try:
+            return frame.sparse.to_coo()
+        except ValueError:
+            pass  # what is not stored is no zero: the columns are taken one by one
+    try:
+        array = np.asarray(frame, copy=False)  # an error where the columns do not stand in one array
+    except (ValueError, TypeError, RuntimeError):
+        array = np.empty(0, object)
+    if array.dtype.kind in "fiub":
+        return _numeric(array, name)
+    columns = []
+    for k, (label, column) in enumerate(columns_of(frame)):
+        cells = _numeric(cells_of(column), name, f"column {label!r} of {name}")
+        _check_finite(cells[:, None], dtype, name, [label], k)
+        columns.append(_native(cells, dtype) if cells.size else cells)
+    kind = np.result_type(*columns) if columns else dtype
+    result = np.empty(
+        (len(columns[0]) if columns else 0, len(columns)), kind if kind.itemsize < dtype.itemsize else dtype
+    )
+    for k, cells in enumerate(columns):
+        result[:, k] = cells
+    return result
+
+
+def _numeric(values: Any, name: str, where: str = "") -> np.ndarray:
+    """Return the values as an array of numbers, not copied where possible; bool becomes uint8, objects float64.
+
+    ``where`` is what a message names instead, with a column's remedies.
+    """
+    who = where or name
     if hasattr(values, "toarray"):
         raise TypeError(f"{name} is sparse ({type(values).__name__}); give a dense array: {name}.toarray()")
+    if hasattr(values, "collect") and hasattr(values, "lazy"):
+        raise TypeError(f"{name} is a lazy frame; give its rows: {name}.collect()")
     try:
-        array = np.asarray(values)
+        array = cells_of(values)
     except ValueError as error:
         raise ValueError(f"{name} is not a regular array: {error}") from None
     if array.dtype.kind == "O" and array.size and array.dtype.hasobject:
-        raise TypeError(f"{name} must be numeric, got dtype object, first element {array.flat[0]!r}")
+        array = _numbers(array, who, bool(where))
     if array.dtype.kind not in "fiub":
-        raise TypeError(f"{name} must be numeric, got dtype {array.dtype}")
+        remedy = _REMEDIES.get(array.dtype.kind, "") if where or array.dtype.kind in "mM" else ""
+        raise TypeError(f"{who} must be numeric, got dtype {array.dtype}{remedy}")
     if "numpy.ma" in sys.modules and np.ma.isMaskedArray(values):  # else there is no masked array
         raise TypeError(f"{name} is a masked array; fill it first: {name}.filled(...)")
-    if array.dtype.kind == "b":
-        return array.view(np.uint8)
-    if array.dtype.itemsize == 16 or array.dtype == np.float16 or not array.dtype.isnative:
-        raise TypeError(f"{name} has dtype {array.dtype}; convert it: {name}.astype('float32')")
-    return array
+    return array.view(np.uint8) if array.dtype.kind == "b" else array
 
 
-def _check_finite(array: np.ndarray, dtype: np.dtype, name: str) -> None:
-    """Refuse NaN, infinity, and what the network's dtype cannot hold."""
+_TEXT = "; encode it, by pandas.get_dummies(x) for example, or leave it out (fastmlp.tables.fit takes text as it is)"
+_REMEDIES = {  # of what columns hold that is no number
+    "U": _TEXT,
+    "T": _TEXT,
+    "M": "; make numbers of the dates, (t - t.min()) / numpy.timedelta64(1, 'D') for example, or leave them out",
+    "m": "; make numbers of the durations: t / numpy.timedelta64(1, 's')",
+}
+
+
+def _numbers(objects: np.ndarray, who: str, is_column: bool) -> np.ndarray:
+    """Numbers that are Python objects, as float64; TypeError for the first that is none."""
+    for place, value in enumerate(objects.flat):
+        if isinstance(value, (Real, Decimal, np.bool_)):
+            continue
+        if is_column and is_missing(value):
+            raise ValueError(f"{who} has no number in row {place}, it is {value!r}; {_FILL}")
+        at = f"row {place}" if objects.ndim == 1 else str(tuple(map(int, np.unravel_index(place, objects.shape))))
+        remedy = ""
+        if is_column:
+            dates = type(value).__name__ in ("date", "datetime", "Timestamp")
+            remedy = (
+                _REMEDIES["M"]
+                if dates
+                else _TEXT
+                if isinstance(value, str)
+                else "; make numbers of it, or leave it out"
+            )
+        raise TypeError(f"{who} must be numeric, got dtype object, {at} holds {value!r}{remedy}")
+    return objects.astype(np.float64)
+
+
+_FILL = "fill it, x.fillna(x.median()) for example, or leave out such rows"
+
+
+def _native(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Numbers of one of the usual dtypes: float16, longdouble and foreign byte orders become the network's."""
+    if array.dtype.isnative and array.dtype.char in "bBhHiIlLqQfd":
+        return array
+    return array.astype(dtype if array.dtype.kind == "f" else array.dtype.newbyteorder("="))
+
+
+def _check_finite(
+    array: np.ndarray, dtype: np.dtype, name: str, columns: Sequence[Any] | None = None, first: int = 0
+) -> None:
+    """Refuse NaN, infinity, and what the network's dtype cannot hold. The columns, counted from ``first``, may have
+    names."""
     if array.dtype.kind != "f":
         return
     if array.size <= _FEW and array.dtype == dtype and np.isfinite(array).all():
         return
     limit = np.finfo(dtype).max
-    n_rows = max(1, _TOGETHER // array.shape[1])
+    n_rows = max(1, _TOGETHER // max(1, array.shape[1]))
     for start in range(0, len(array), n_rows):
         values = array[start : start + n_rows]
         if array.dtype == dtype:  # one pass instead of two; where the sum overflows, the second look decides
@@ -261,7 +378,9 @@ def _check_finite(array: np.ndarray, dtype: np.dtype, name: str) -> None:
         row, column = np.argwhere(~(np.abs(values) <= limit))[0]
         value = values[row, column]
         trouble = f"{value}, which {dtype} cannot hold" if np.isfinite(value) else str(value)
-        raise ValueError(f"{name} must be finite, {name}[{start + row}, {column}] is {trouble}")
+        label = "" if columns is None else f" (column {columns[column]!r})"
+        remedy = f"; {_FILL}" if columns is not None and np.isnan(value) else ""
+        raise ValueError(f"{name} must be finite, {name}[{start + row}, {first + column}]{label} is {trouble}{remedy}")
 
 
 def _check_classes(y: np.ndarray, n_out: int, name: str) -> np.ndarray:
@@ -270,21 +389,31 @@ def _check_classes(y: np.ndarray, n_out: int, name: str) -> np.ndarray:
         bad = ~(y == np.floor(y)) | np.isinf(y)
         if bad.any():
             first = int(np.argmax(bad))
-            raise ValueError(f"{name} must hold class indices, {name}[{first}] is {y[first]}")
+            remedy = "; leave out rows without a class, of x too" if np.isnan(y[first]) else ""
+            raise ValueError(f"{name} must hold class indices, {name}[{first}] is {y[first]}{remedy}")
     low, high = y.min(), y.max()
     if low < 0 or high >= n_out:
         first = int(np.argmax((y < 0) | (y >= n_out)))
-        hint = "; classes count from 0" if low == 1 and high == n_out else ""
+        hint = _labels_hint(low, high, n_out, name)
         raise ValueError(f"{name} must hold class indices 0 to {n_out - 1}, {name}[{first}] is {y[first]}{hint}")
     return np.ascontiguousarray(y, dtype=np.int64)
+
+
+def _labels_hint(low: float, high: float, n_classes: int, name: str) -> str:
+    """What to write where y has whole numbers that are no class indices."""
+    if low == 1 and high == n_classes:
+        return f"; classes count from 0: give {name} - 1"
+    return f"; if these numbers are labels, give {name}.astype(str)"
 
 
 def _check_probabilities(y: np.ndarray, spec: Spec, name: str) -> None:
     """Refuse y (n_samples, n_out) outside 0 to 1, and rows that do not sum to 1 where one class of many is right."""
     if y.min() < 0 or y.max() > 1:
         row, column = np.argwhere((y < 0) | (y > 1))[0]
+        are_whole = spec.n_out == 1 and bool((y == np.floor(y)).all())
+        hint = _labels_hint(y.min(), y.max(), 2, name) if are_whole else ""
         raise ValueError(
-            f"{name} must lie between 0 and 1 for {spec.loss.name}, {name}[{row}, {column}] is {y[row, column]}"
+            f"{name} must lie between 0 and 1 for {spec.loss.name}, {name}[{row}, {column}] is {y[row, column]}{hint}"
         )
     if spec.one_of_many and spec.n_out > 1:
         sums = y.sum(axis=1, dtype=np.float64)

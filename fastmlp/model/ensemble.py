@@ -9,9 +9,12 @@ from typing import Any, Literal, overload
 import numpy as np
 
 from ..base.checks import check_flag
+from ..base.frames import is_frame
 from ..spec import Spec
 from . import files
-from .mlp import MLP, check_classes, classes_of
+from .data import check_x
+from .mlp import MLP, check_classes, classes_of, labels_for
+from .names import Names
 
 __all__ = ["Ensemble", "check_levels", "mean_of", "quantiles_of", "votes_of"]
 
@@ -29,12 +32,12 @@ class Ensemble:
     models : iterable of MLP
         At least one. Hidden layers, losses of one kind and dtypes may differ; the numbers of inputs and outputs, the
         activation of the last layer, what its outputs are (classes, labels, numbers, logarithms of counts) and the
-        class names must not. They are not copied.
+        class names must not, nor the feature names of those that have some. They are not copied.
 
     Attributes
     ----------
     models : tuple of MLP
-    class_names : tuple of str, optional
+    class_names, feature_names : tuple of str, optional
         Those of the models.
 
     Raises
@@ -65,6 +68,12 @@ class Ensemble:
                 hint = "; give its .model" if isinstance(getattr(model, "model", None), MLP) else ""
                 raise TypeError(f"models[{i}] must be a fastmlp.MLP, got {type(model).__name__}{hint}")
             _check_agreement(model, i, self._models[0])
+        for i, model in enumerate(self._models):
+            if model.feature_names not in (None, self.feature_names):
+                raise ValueError(
+                    f"models[{i}] has the feature names {model.feature_names}, the others have {self.feature_names}; "
+                    "the networks of an ensemble answer one question"
+                )
 
     @property
     def models(self) -> tuple[MLP, ...]:
@@ -74,13 +83,21 @@ class Ensemble:
     @property
     def class_names(self) -> tuple[str, ...] | None:
         """What the classes or labels are called, in the order of the outputs."""
-        return self._models[0].class_names
+        return self._names.classes
+
+    @property
+    def feature_names(self) -> tuple[str, ...] | None:
+        """What the columns of x are called, in their order."""
+        return self._names.features
 
     def predict_each(self, x: Any, *, n_threads: int = 1) -> np.ndarray:
         """Every network's outputs for x (n_samples, n_in): (n_models, n_samples, n_out).
 
         ``n_threads`` is as in `MLP.predict`.
         """
+        if is_frame(x):  # which is made an array once for all
+            widest = max((model.dtype for model in self._models), key=lambda dtype: dtype.itemsize)
+            x = check_x(x, self._spec.n_in, widest, names=self._names)
         return np.stack([model.predict(x, n_threads=n_threads) for model in self._models])
 
     def predict(
@@ -154,7 +171,8 @@ class Ensemble:
         Returns
         -------
         ndarray of int64
-            (n_samples, n_classes); one sigmoid output has two classes, 0 and 1. Where every output is a label,
+            (n_samples, n_classes), in the order of ``class_names``; one sigmoid output has two classes, 0 and 1.
+            Where every output is a label,
             (n_samples, n_out): how many say yes to it.
 
         Raises
@@ -177,6 +195,11 @@ class Ensemble:
         """The class of each sample by the mean of the outputs, in the shape of `MLP.predict_class`."""
         check_classes(self._spec)
         return classes_of(mean_of(self.predict_each(x, n_threads=n_threads)), self._spec)
+
+    def predict_label(self, x: Any, *, n_threads: int = 1) -> np.ndarray:
+        """The class of each sample by its name, (n_samples,), as `MLP.predict_label` gives it."""
+        labels = labels_for(self._names, self._spec)
+        return labels[self.predict_class(x, n_threads=n_threads)]
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write all networks to one file, which `fastmlp.load` reads: a safetensors file, whole or not at all.
@@ -206,6 +229,12 @@ class Ensemble:
         True
         """
         files.write_ensemble(path, [model._contents() for model in self._models])
+
+    @property
+    def _names(self) -> Names:
+        """The names of classes, which all models have, and of columns, which some may lack."""
+        features = (model.feature_names for model in self._models)
+        return self._models[0]._names._replace(features=next(filter(None, features), None))
 
     @property
     def _spec(self) -> Spec:

@@ -1,4 +1,4 @@
-"""Files of models and ensembles: spec, parameters, class names and metadata of each network, written and read.
+"""Files of models and ensembles: spec, parameters, names and metadata of each network, written and read.
 
 loading.py makes the networks. The tensors that a file declares are held against its specs, as in container.py against
 the file's size, before a network is built.
@@ -18,7 +18,7 @@ from ..base.atomic import write_whole
 from ..base.checks import check_dtype
 from ..spec import Spec
 from .container import Shapes, Tensors, check_finite, entry, reading, to_bytes
-from .data import check_class_names
+from .names import Names
 
 __all__ = ["Contents", "named_tensors", "read", "write", "write_ensemble"]
 
@@ -29,7 +29,7 @@ class Contents(NamedTuple):
     spec: Spec
     dtype: np.dtype
     tensors: Tensors
-    class_names: tuple[str, ...] | None
+    names: Names
     metadata: dict[str, Any]
 
 
@@ -78,10 +78,9 @@ def _members(documents: list[Any], prefixes: list[str], take: Callable[[Shapes],
     members = []
     for document, prefix, (spec, dtype) in zip(documents, prefixes, kinds, strict=True):
         tensors = {name: all_tensors[prefix + name] for name in _shapes(spec, dtype)}
-        class_names = document.get("class_names")
-        if class_names is not None:
-            class_names = check_class_names(class_names, spec)
-        members.append(Contents(spec, dtype, tensors, class_names, entry(document, "metadata", dict)))
+        members.append(
+            Contents(spec, dtype, tensors, Names.restored(document, spec), entry(document, "metadata", dict))
+        )
     return members
 
 
@@ -101,8 +100,8 @@ def _document(contents: Contents) -> dict[str, Any]:
     return {
         "dtype": contents.dtype.name,
         "spec": json.loads(contents.spec.to_json()),
-        "class_names": contents.class_names,
         "metadata": _check_json(contents.metadata),
+        **contents.names.described(),
     }
 
 

@@ -143,7 +143,7 @@ class Piece:
             for lane in np.flatnonzero(np.isnan(losses[:, -1])).tolist()
         }
         named = {name: column.T for name, column in zip(o.quantities, columns, strict=True)}
-        return SideBySide(self.bench.spec, params, named, advice)
+        return SideBySide(self.bench.spec, self.bench.data.names, params, named, advice)
 
     def _orders(self, runner: LaneRunner, epochs: int) -> np.ndarray:
         """The orders of the next epochs, as a runner takes them."""
@@ -320,7 +320,7 @@ class Relay:
         if epochs and self._restores:
             (params,) = runner.taken([lane], best=True)
         named = {name: column[None] for name, column in zip(o.quantities, columns, strict=True)}
-        return SideBySide(self._bench.spec, params[None], named, advice)
+        return SideBySide(self._bench.spec, self._bench.data.names, params[None], named, advice)
 
 
 class _Log:

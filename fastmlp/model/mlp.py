@@ -18,10 +18,11 @@ from ..init import Uniform, check_init, draw
 from ..metrics import named_metrics
 from ..spec import Spec
 from . import files
-from .data import check_class_names, check_samples, check_x, check_y, counted_rows, plain_targets
+from .data import check_samples, check_x, check_y, counted_rows, plain_targets
+from .names import NO_NAMES, Names, check_feature_names, check_labels
 from .online import Online
 
-__all__ = ["MLP", "check_classes", "check_model", "classes_of", "restored"]
+__all__ = ["MLP", "check_classes", "check_model", "classes_of", "labels_for", "restored"]
 
 _TRAINED_BY = "train it: fastmlp.train(x, y, model, epochs=10), or model.partial_fit(x, y) piece by piece"
 _ELSEWHERE = {  # what models of other libraries have, and what to write here
@@ -31,6 +32,8 @@ _ELSEWHERE = {  # what models of other libraries have, and what to write here
     "score": "model.evaluate(x, y) gives loss and accuracy, or metrics=['r2']",
     **dict.fromkeys(("predict_proba", "predict_on_batch", "__call__"), "model.predict(x) gives the outputs"),
     "predict_classes": "model.predict_class(x)",
+    "classes_": "model.class_names; predict_label(x) gives y's own labels",
+    "feature_names_in_": "model.feature_names",
     "parameters": "model.params is the vector of all; model.weights and model.biases are by layer",
     **dict.fromkeys(("coefs_", "get_weights", "state_dict"), "model.weights and model.biases are by layer"),
     **dict.fromkeys(("intercepts_", "set_weights", "load_state_dict"), "write to model.weights[i] and model.biases[i]"),
@@ -66,6 +69,10 @@ class MLP(Network):
         read-only zeros, which are no part of ``params``.
     class_names : tuple of str, optional
         What the classes or labels are called: one name an output, or two (for 0 and 1) where there is one sigmoid.
+        Training on labels sets them, and so may you; `predict_label` answers in them.
+    feature_names : tuple of str, optional
+        The names of the columns of x, from the frame that the network was trained on, or yours. A frame is then taken
+        with the same names in the same order, and refused else; an array, which has none, is taken as it is.
     metadata : dict
         Yours: whatever JSON can hold, kept by `save`, `copy` and pickling.
 
@@ -108,17 +115,26 @@ class MLP(Network):
         """Make the network, all its parameters zero, without names and metadata."""
         super()._build(spec, dtype)
         self._online: Online | None = None
-        self._class_names: tuple[str, ...] | None = None
+        self._names = NO_NAMES
         self.metadata: dict[str, Any] = {}
 
     @property
     def class_names(self) -> tuple[str, ...] | None:
         """What the classes or labels are called, in the order of the outputs."""
-        return self._class_names
+        return self._names.classes
 
     @class_names.setter
-    def class_names(self, names: Sequence[str] | None) -> None:
-        self._class_names = None if names is None else check_class_names(names, self.spec)
+    def class_names(self, names: Sequence[Any] | np.ndarray | None) -> None:
+        self._names = self._names._replace(labels=None if names is None else check_labels(names, self.spec))
+
+    @property
+    def feature_names(self) -> tuple[str, ...] | None:
+        """What the columns of x are called, in their order."""
+        return self._names.features
+
+    @feature_names.setter
+    def feature_names(self, names: Sequence[str] | None) -> None:
+        self._names = self._names._replace(features=None if names is None else check_feature_names(names, self.spec))
 
     def predict(self, x: Any, *, out: np.ndarray | None = None, n_threads: int = 1) -> np.ndarray:
         """Outputs for x (n_samples, n_in): (n_samples, n_out). Threads share what is more than 1024 samples.
@@ -143,7 +159,7 @@ class MLP(Network):
             outputs = self._engine.predict_few(x, out)
             if outputs is not None:
                 return outputs
-        x = check_x(x, self.spec.n_in, self.dtype)
+        x = check_x(x, self.spec.n_in, self.dtype, names=self._names)
         if out is not None:
             check_out(out, (len(x), self.spec.n_out), self.dtype)
         outputs = np.empty((len(x), self.spec.n_out), self.dtype)
@@ -162,6 +178,30 @@ class MLP(Network):
         check_classes(self.spec)
         return classes_of(self.predict(x), self.spec)
 
+    def predict_label(self, x: Any) -> np.ndarray:
+        """The class of each sample by its name, (n_samples,): in the dtype of the labels that it was trained on.
+
+        They are text where ``class_names`` were given as text.
+
+        Raises
+        ------
+        ValueError
+            For a network without class names, or one whose outputs are several labels a sample, and as `predict_class`.
+
+        Examples
+        --------
+        >>> import fastmlp
+        >>> spec = [{"n": 1, "act": None}, {"n": 3, "act": "softmax"}]
+        >>> x, y = [[-1.0], [0.0], [1.0]] * 20, ["low", "middle", "high"] * 20
+        >>> model, history = fastmlp.train(x, y, spec, lr=0.1, epochs=100, seed=0)
+        >>> model.class_names
+        ('high', 'low', 'middle')
+        >>> model.predict_label([[0.9], [-0.9]]).tolist()
+        ['high', 'low']
+        """
+        labels = labels_for(self._names, self.spec)
+        return labels[self.predict_class(x)]
+
     def forward(self, x: Any) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Every layer's pre-activations z and activations a, samples in rows.
 
@@ -173,7 +213,7 @@ class MLP(Network):
             The input as the network sees it (shifted and scaled), then one a layer; the last, too, as the network has
             it, before its shift and scale.
         """
-        x = check_x(x, self.spec.n_in, self.dtype)
+        x = check_x(x, self.spec.n_in, self.dtype, names=self._names)
         return self._engine.layers(self._engine.binding.view(x))
 
     def evaluate(
@@ -195,7 +235,7 @@ class MLP(Network):
             if sums is not None and math.isfinite(sums[0]):
                 return mean_values(self.spec, sums, len(x))
         metrics = named_metrics(metrics, self.spec)
-        samples = check_samples(x, y, self.spec, self.dtype, sample_weight)
+        samples = check_samples(x, y, self.spec, self.dtype, sample_weight, names=self._names)
         x, y, weights = samples.x, samples.y, samples.weights
         return evaluate_rows(self, x, y, weights, counted_rows(samples), metrics, n_threads)
 
@@ -210,7 +250,8 @@ class MLP(Network):
         Parameters
         ----------
         x, y, sample_weight
-            As in `fastmlp.train`.
+            As in `fastmlp.train`. Labels need ``class_names``, since a few samples may not have all; true and false do
+            not. The column names of the first frame are remembered.
         lr : float
         optimizer : str or fastmlp.optimizers.Optimizer, optional
             When left out, that of the last call, or "sgd" in the first. Another one begins anew.
@@ -242,7 +283,8 @@ class MLP(Network):
         with self._alone:
             if self._online is None:
                 self._online = Online(self)
-            return self._online.fit(x, y, lr, optimizer, batch_size, sample_weight)
+            values, self._names = self._online.fit(x, y, lr, optimizer, batch_size, sample_weight, self._names)
+            return values
 
     def gradient(self, x: Any, y: Any) -> tuple[float, np.ndarray]:
         """The mean loss over the samples, and its gradient in the shape of ``params`` (`unflatten` takes it apart).
@@ -255,8 +297,8 @@ class MLP(Network):
                 loss, gradient = self._engine.gradient_of_few(x, targets)
                 if math.isfinite(loss):
                     return loss, gradient  # else the checks below say why
-        x = check_x(x, self.spec.n_in, self.dtype)
-        y = check_y(y, self.spec, len(x), self.dtype)
+        x = check_x(x, self.spec.n_in, self.dtype, names=self._names)
+        y = check_y(y, self.spec, len(x), self.dtype, names=self._names)
         totals, gradient = self._engine.gradient(self._engine.binding.view(x, y), np.arange(len(x)), len(x))
         return float(totals[0]) / len(x), gradient
 
@@ -280,11 +322,11 @@ class MLP(Network):
             jacobian = self._engine.jacobian_of_few(x, by_inputs)
             if jacobian is not None:
                 return jacobian
-        x = check_x(x, self.spec.n_in, self.dtype)
+        x = check_x(x, self.spec.n_in, self.dtype, names=self._names)
         return self._engine.jacobian(self._engine.binding.view(x), by_inputs)
 
     def copy(self) -> MLP:
-        """A network of its own with the same spec, parameters, class names and metadata."""
+        """A network of its own with the same spec, parameters, names and metadata."""
         other = MLP.__new__(MLP)
         other.__setstate__(self.__getstate__())
         other.metadata = deepcopy(self.metadata)
@@ -294,7 +336,8 @@ class MLP(Network):
         """Write the network to a file, which `fastmlp.load` reads: a safetensors file, whole or not at all.
 
         It holds tensors ``weights.1`` (n_out, n_in), ``biases.1`` (n_out,) and so on, and as metadata the spec, with
-        ``shift`` and ``scale`` of the input and of the last layer, the dtype, ``class_names`` and ``metadata``.
+        ``shift`` and ``scale`` of the input and of the last layer, the dtype, ``class_names`` with the dtype of the
+        labels, ``feature_names`` and ``metadata``.
 
         Parameters
         ----------
@@ -327,7 +370,7 @@ class MLP(Network):
     def _contents(self) -> files.Contents:
         """What a file keeps of the network; the tensors are views of its parameters."""
         tensors = files.named_tensors(self.spec, self.weights, self.biases)
-        return files.Contents(self.spec, self.dtype, tensors, self.class_names, self.metadata)
+        return files.Contents(self.spec, self.dtype, tensors, self._names, self.metadata)
 
     if not TYPE_CHECKING:  # for which a model would have any attribute
 
@@ -348,13 +391,13 @@ class MLP(Network):
     def __getstate__(self) -> dict[str, Any]:
         return {
             "spec": self.spec, "dtype": self.dtype.name, "params": np.array(self._params),
-            "class_names": self.class_names, "metadata": self.metadata,
+            "names": tuple(self._names), "metadata": self.metadata,
         }  # fmt: skip
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._build(state["spec"], np.dtype(state["dtype"]))
         self.params = state["params"]
-        self.class_names = state["class_names"]
+        self._names = Names(*state["names"])
         self.metadata = state["metadata"]
 
 
@@ -364,7 +407,7 @@ def restored(contents: files.Contents) -> MLP:
     model._build(contents.spec, contents.dtype)
     for name, values in files.named_tensors(model.spec, model.weights, model.biases).items():
         values[...] = contents.tensors[name]
-    model.class_names, model.metadata = contents.class_names, contents.metadata
+    model._names, model.metadata = contents.names, contents.metadata
     return model
 
 
@@ -383,6 +426,19 @@ def classes_of(outputs: np.ndarray, spec: Spec) -> np.ndarray:
         return np.argmax(outputs, axis=1)
     labels = (outputs > 0.5).astype(np.int64)
     return labels[:, 0] if spec.n_out == 1 else labels
+
+
+def labels_for(names: Names, spec: Spec) -> np.ndarray:
+    """The labels that `MLP.predict_label` answers in, (n_classes,); ValueError where there is not one a sample."""
+    check_classes(spec)
+    if spec.multilabel and spec.n_out > 1:
+        raise ValueError("predict_label needs one class a sample; predict_class(x) has a column each")
+    if names.labels is None:
+        raise ValueError(
+            "predict_label needs class names; train on labels, or set model.class_names = […], one a class in the "
+            "order of the outputs; predict_class(x) gives indices"
+        )
+    return names.labels
 
 
 def check_model(model: Any) -> MLP:

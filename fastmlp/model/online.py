@@ -16,6 +16,7 @@ from ..optimizers import LBFGS, Optimizer, get_optimizer
 from .data import check_lazy, check_samples, counted_rows, plain_targets
 from .divergence import remedy
 from .history import DivergenceError, History
+from .names import Names
 
 __all__ = ["Online"]
 
@@ -34,19 +35,23 @@ class Online:
         self._last_given: Any = None  # as optimizer
         self._is_short = 10 * network.params.size <= LONG  # one sample's step, which reads and writes them from memory
 
-    def fit(self, x: Any, y: Any, lr: Any, optimizer: Any, batch_size: Any, sample_weight: Any) -> dict[str, float]:
-        """Train over the samples once, with the arguments of `MLP.partial_fit`, and return their loss and accuracy."""
+    def fit(
+        self, x: Any, y: Any, lr: Any, optimizer: Any, batch_size: Any, sample_weight: Any, names: Names
+    ) -> tuple[dict[str, float], Names]:
+        """Train over the samples once, with the arguments of `MLP.partial_fit` and the model's names; return their loss
+        and accuracy, and the names with those that the samples brought."""
         if sample_weight is None and (optimizer is None or optimizer is self._last_given):
             values = self._fit_few(x, y, lr, batch_size)
             if values is not None:
-                return values
+                return values, names
         network = self._network
         lr = check_number(lr, "lr", 0.0, open_low=True)
         batch = min(check_count(batch_size, "batch_size"), _MOST)
         new = self._state.optimizer if optimizer is None else get_optimizer(optimizer)
         if isinstance(new, LBFGS):
             raise ValueError("optimizer is lbfgs, which needs all samples at once; use fastmlp.train")
-        samples = check_samples(x, y, network.spec, network.dtype, sample_weight)
+        names = names.found_in_part(x, y, network.spec)
+        samples = check_samples(x, y, network.spec, network.dtype, sample_weight, names=names)
         check_lazy(new, samples.x)
         if new != self._state.optimizer:
             self._begin(new)
@@ -57,7 +62,7 @@ class Online:
         values = self._runner.run(counted_rows(samples), lr, 0)
         if not values:
             raise self._divergence(samples, lr, batch)
-        return values
+        return values, names
 
     def _fit_few(self, x: Any, y: Any, lr: Any, batch: Any) -> dict[str, float] | None:
         """`fit` where all is as it mostly is: few samples, that make one step. None, and nothing done, where not."""

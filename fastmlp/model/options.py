@@ -21,6 +21,7 @@ from .checkpoints import Checkpoint, get_checkpoint
 from .data import check_lazy, check_samples, check_weights, class_indices, counted_rows
 from .history import History
 from .mlp import MLP
+from .names import NO_NAMES, Names, check_labels
 from .progress import check_progress
 from .scaling import check_standardize
 from .stopping import EarlyStopping, get_early_stopping
@@ -29,7 +30,7 @@ __all__ = ["DEFAULTS", "Options", "TrainingData", "dropout_shares", "validation_
 
 DEFAULTS = {"lr": 0.01, "batch_size": 1}  # of `train`: lbfgs takes an option with this value as left out
 
-_COMPARED_OTHERWISE = {"spec", "model", "validation_data", "sample_weight", "class_weight"}  # with the data
+_COMPARED_OTHERWISE = {"spec", "model", "validation_data", "sample_weight", "class_weight", "names"}  # with the data
 _ASKED_AT_ONCE = 10_000  # epochs whose rates a function gives before training begins
 _WITHOUT_EFFECT = {"epochs", "rates", "callbacks", "progress", "checkpoint", "n_threads"}  # on the bits of an epoch
 
@@ -74,6 +75,8 @@ class Options:
         The share of units left out, for each hidden layer; empty: none.
     validation_data, sample_weight, class_weight
         As they were given; `TrainingData.checked` looks at them.
+    names : Names
+        The model's, with those of ``class_names``, where they are given.
     """
 
     spec: Spec
@@ -94,6 +97,7 @@ class Options:
     early_stopping: EarlyStopping | None
     sample_weight: Any
     class_weight: Any
+    names: Names
     l1: float
     l2: float
     dropout: list[float]
@@ -108,8 +112,8 @@ class Options:
     def checked(
         cls, spec: Any, *, lr: Any, epochs: Any, batch_size: Any, optimizer: Any, loss: Any, metrics: Any, shuffle: Any,
         standardize: Any, seed: Any, init: Any, dtype: Any, validation_data: Any, validation_fraction: Any,
-        early_stopping: Any, sample_weight: Any, class_weight: Any, l1: Any, l2: Any, dropout: Any, clip_norm: Any,
-        max_norm: Any, callbacks: Any, progress: Any, checkpoint: Any, n_threads: Any,
+        early_stopping: Any, sample_weight: Any, class_weight: Any, class_names: Any, l1: Any, l2: Any, dropout: Any,
+        clip_norm: Any, max_norm: Any, callbacks: Any, progress: Any, checkpoint: Any, n_threads: Any,
     ) -> Options:  # fmt: skip
         """Check arguments of `train`: ValueError or TypeError for the first bad one. Nothing is changed."""
         epochs = check_count(epochs, "epochs")
@@ -133,6 +137,9 @@ class Options:
         spec, dtype = _spec_and_dtype(spec, loss, init, dtype)
         if standardize:
             check_standardize(spec, trained=model is not None)
+        names = NO_NAMES if model is None else model._names
+        if class_names is not None:
+            names = names._replace(labels=check_labels(class_names, spec))
         metrics = named_metrics(metrics, spec)
         dropout = dropout_shares(dropout, len(spec.layers) - 1)
         batch_size = _check_batch_size(batch_size)
@@ -144,7 +151,8 @@ class Options:
             metrics=metrics, shuffle=shuffle, standardize=standardize, seed=seed, init=init, dtype=dtype,
             validation_data=validation_data,
             validation_fraction=validation_fraction, early_stopping=early_stopping, sample_weight=sample_weight,
-            class_weight=class_weight, l1=l1, l2=l2, dropout=dropout, clip_norm=clip_norm, max_norm=max_norm,
+            class_weight=class_weight, names=names,
+            l1=l1, l2=l2, dropout=dropout, clip_norm=clip_norm, max_norm=max_norm,
             callbacks=callbacks, progress=progress, checkpoint=checkpoint, n_threads=n_threads,
         )  # fmt: skip
         options._check_monitors()
@@ -208,6 +216,8 @@ class TrainingData:
         By which rows that are held out count in evaluation: class weights are for training alone.
     validation : (samples, rows) or None
         Samples of their own for evaluation, and those of them that count.
+    names : Names
+        The options', and those that x and y bring.
     """
 
     samples: Samples
@@ -216,26 +226,28 @@ class TrainingData:
     strata: np.ndarray | None
     sample_weight: np.ndarray | None
     validation: tuple[Samples, np.ndarray] | None
+    names: Names
 
     @classmethod
     def checked(cls, x: Any, y: Any, options: Options) -> TrainingData:
         """Check x and y, and what options say of samples: ValueError or TypeError for what cannot be trained on."""
         spec, dtype = options.spec, options.dtype
-        samples = check_samples(x, y, spec, dtype, options.sample_weight, options.class_weight)
+        names = options.names.found(x, y, spec)
+        samples = check_samples(x, y, spec, dtype, options.sample_weight, options.class_weight, names=names)
         check_lazy(options.optimizer, samples.x)
         rows = counted_rows(samples)
         n_held_out = _count_held_out(options.validation_fraction, len(rows))
         strata = class_indices(samples.y, spec) if n_held_out and options.shuffle else None
         weights = check_weights(options.sample_weight, None, samples.y, spec) if n_held_out else None
-        validation = _check_validation_data(options.validation_data, spec, dtype)
-        return cls(samples, rows, n_held_out, strata, weights, validation)
+        validation = _check_validation_data(options.validation_data, spec, dtype, names)
+        return cls(samples, rows, n_held_out, strata, weights, validation, names)
 
     @staticmethod
     def key(options: Options) -> tuple[Any, ...]:
         """Of what in the options checked data depend."""
         o = options
         given = id(o.validation_data), id(o.sample_weight), id(o.class_weight)
-        return o.spec, o.dtype, o.optimizer.lazy, o.shuffle, o.validation_fraction, *given
+        return o.spec, o.dtype, o.optimizer.lazy, o.shuffle, o.validation_fraction, o.names.key, *given
 
     def split(
         self, shuffle: bool, rng: np.random.Generator, stratified: bool = True
@@ -366,10 +378,10 @@ def validation_parts(data: Any) -> tuple[Any, Any, Any]:
     return x, y, weights
 
 
-def _check_validation_data(data: Any, spec: Spec, dtype: np.dtype) -> tuple[Samples, np.ndarray] | None:
+def _check_validation_data(data: Any, spec: Spec, dtype: np.dtype, names: Names) -> tuple[Samples, np.ndarray] | None:
     """Return the samples, and the indices of those whose weight is not 0; None where no validation data are given."""
     if data is None:
         return None
     x, y, weights = validation_parts(data)
-    samples = check_samples(x, y, spec, dtype, weights, name="validation ")
+    samples = check_samples(x, y, spec, dtype, weights, name="validation ", names=names)
     return samples, counted_rows(samples)

@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 
 from ..base.checks import check_count, check_out
+from ..base.frames import is_frame
 from ..engine.network import mean_values
 from ..engine.population import Population, lent
 from ..spec import Spec
 from .data import check_x, check_y
+from .names import Names, check_labels, found_labels
 
 __all__ = ["evaluate_many", "gradient_many", "predict_many"]
 
@@ -75,7 +77,13 @@ def predict_many(
 
 
 def evaluate_many(
-    spec: Sequence[Mapping[str, Any]] | Spec, params: Any, x: Any, y: Any, *, n_threads: int = 1
+    spec: Sequence[Mapping[str, Any]] | Spec,
+    params: Any,
+    x: Any,
+    y: Any,
+    *,
+    class_names: Sequence[Any] | None = None,
+    n_threads: int = 1,
 ) -> dict[str, np.ndarray]:
     """Mean loss, and accuracy where the outputs are classes or labels, of many networks of one spec.
 
@@ -86,6 +94,8 @@ def evaluate_many(
     y : array
         As in `train`, for all networks; with x of (n_networks, n_samples, n_in) also for each its own, with an axis of
         n_networks in front. (n_samples, n_out) is for all, also where n_networks and n_samples are such numbers.
+    class_names : list of str, optional
+        What labels in y are called, as in `train`; when left out, each class must occur in y.
 
     Returns
     -------
@@ -101,7 +111,7 @@ def evaluate_many(
     >>> values["loss"].shape, values["accuracy"].shape
     ((100,), (100,))
     """
-    samples = _Samples(spec, params, x).with_targets(y)
+    samples = _Samples(spec, params, x).with_targets(y, class_names)
     totals = samples.run(
         lambda networks, part, view: networks.forward(samples.params[part], view, samples.rows, samples.n, None, True),
         n_threads,
@@ -110,13 +120,19 @@ def evaluate_many(
 
 
 def gradient_many(
-    spec: Sequence[Mapping[str, Any]] | Spec, params: Any, x: Any, y: Any, *, n_threads: int = 1
+    spec: Sequence[Mapping[str, Any]] | Spec,
+    params: Any,
+    x: Any,
+    y: Any,
+    *,
+    class_names: Sequence[Any] | None = None,
+    n_threads: int = 1,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean losses of many networks of one spec, and their gradients.
 
     Parameters
     ----------
-    spec, params, x, y, n_threads
+    spec, params, x, y, class_names, n_threads
         As in `evaluate_many`.
 
     Returns
@@ -134,7 +150,7 @@ def gradient_many(
     >>> losses.shape, gradients.shape == params.shape
     ((100,), True)
     """
-    samples = _Samples(spec, params, x).with_targets(y)
+    samples = _Samples(spec, params, x).with_targets(y, class_names)
     gradients = np.empty_like(samples.params, order="C")
     totals = samples.run(
         lambda networks, part, view: networks.gradient(
@@ -151,19 +167,20 @@ class _Samples:
     def __init__(self, spec: Any, params: Any, x: Any) -> None:
         self.spec = spec = spec if isinstance(spec, Spec) else Spec(spec)
         self.params = params = _check_params(params, spec)
-        dtype, own = params.dtype, not hasattr(x, "tocsr") and np.ndim(x) == 3
+        dtype, own = params.dtype, not (hasattr(x, "tocsr") or is_frame(x)) and np.ndim(x) == 3
         spec.check_range(dtype)
         self.x = check_x(_below_one_another(x, len(params), "x") if own else x, spec.n_in, dtype)
         self.n = len(self.x) // len(params) if own else len(self.x)
         self.y: np.ndarray | None = None
         self.rows = self.n * self.x.strides[0] if own else 0, 0
 
-    def with_targets(self, y: Any) -> _Samples:
-        """Check y, too."""
+    def with_targets(self, y: Any, class_names: Any) -> _Samples:
+        """Check y, too, and the names of its labels."""
         spec, x_row, shape = self.spec, self.rows[0], np.shape(y)
-        own = x_row != 0 and shape[:2] == (len(self.params), self.n) and shape != (self.n, spec.n_out)
+        own = x_row != 0 and shape[:2] == (len(self.params), self.n) and shape != (self.n, spec.n_targets)
         y = _below_one_another(y, len(self.params), "y") if own else y
-        self.y = check_y(y, spec, len(self.x) if own else self.n, self.params.dtype)
+        labels = found_labels(y, spec) if class_names is None else check_labels(class_names, spec)
+        self.y = check_y(y, spec, len(self.x) if own else self.n, self.params.dtype, names=Names(labels))
         self.rows = x_row, self.n * self.y.strides[0] if own else 0
         return self
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, TextIO
 
+from ..base.text import is_terminal
 from .history import History
 
 __all__ = ["ProgressReport", "RunReport", "RunsProgress", "Stopped", "begin_progress", "check_progress"]
@@ -311,7 +312,7 @@ def _live_line(stream: TextIO | None) -> _LiveLine | None:
     """Return what a live line can be drawn on: the stream if it is a terminal, a notebook if it writes into one."""
     if type(stream).__module__.partition(".")[0] == "ipykernel":
         return _NotebookLine()
-    return _TerminalLine(stream) if stream is not None and hasattr(stream, "isatty") and stream.isatty() else None
+    return _TerminalLine(stream) if stream is not None and is_terminal(stream) else None
 
 
 def _bar(share: float, width: int) -> str:

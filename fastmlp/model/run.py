@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import closing
 from functools import partial
 from typing import Any
 
@@ -30,7 +31,7 @@ __all__ = ["TrainingRun"]
 
 
 class TrainingRun:
-    """One call of `train` with checked arguments: `restore` it, then `loop`, then `close`.
+    """One call of `train` with checked arguments.
 
     A subclass says of samples that are elsewhere what the methods from `_terms` to `_remedy` say of those here.
 
@@ -61,6 +62,12 @@ class TrainingRun:
         if o.checkpoint is not None:
             self._file = CheckpointFile(o.checkpoint, o.epochs, self._terms(), o.quantities)
 
+    def train(self) -> None:
+        """Train the model, which nobody else does meanwhile, from where the checkpoint is, if there is one."""
+        with self.model._alone, closing(self):
+            self.restore()
+            self.loop()
+
     def restore(self) -> None:
         """Go on from the checkpoint, where there is one, and draw the rows to hold out: those that the run drew when it
         first began. The others' means and deviations, if wanted, become the network's."""
@@ -70,7 +77,7 @@ class TrainingRun:
             if self._file is not None and saved.kernels not in ("", self._file.kernels):
                 kernels = f"{printable(saved.kernels)}; here {self._file.kernels}"
                 message = f"the checkpoint was made by other kernels ({kernels}): training goes on, with other rounding"
-                warnings.warn(message, UserWarning, stacklevel=3)
+                warnings.warn(message, UserWarning, stacklevel=4)
         self._draw_once(self._state.rng if saved is None else saved.first_rng())
 
     def loop(self) -> None:
@@ -88,7 +95,7 @@ class TrainingRun:
         except KeyboardInterrupt:
             self.history.interrupted = True
             message = f"training interrupted in epoch {self.history.epochs + 1} of {o.epochs}"
-            warnings.warn(message, RuntimeWarning, stacklevel=3)
+            warnings.warn(message, RuntimeWarning, stacklevel=4)
         finally:
             if state.watch is not None:
                 state.watch.restore_best()
@@ -128,10 +135,12 @@ class TrainingRun:
         o, data = self._options, self._data
         arrays = data.arrays() | {"the given model's parameters": None if o.model is None else o.model.params}
         fingerprints = {name: fingerprint(values) for name, values in arrays.items()}
-        return terms(o.spec, o.for_checkpoint(len(data.samples.x)), fingerprints)
+        return terms(o.spec, o.for_checkpoint(len(data.samples.x)) | data.names.for_checkpoint(), fingerprints)
 
     def _draw_once(self, rng: np.random.Generator) -> None:
-        """Draw what a run draws before its first epoch, the rows to hold out, and standardise by the others."""
+        """Draw what a run draws before its first epoch, the rows to hold out, and standardise by the others. The model
+        gets the names that the samples brought."""
+        self.model._names = self._data.names
         self._rows, held_out = self._data.split(self._options.shuffle, rng, self._state.stratified)
         samples = self._data.samples
         if self._options.standardize:

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..base.checks import check_count, check_flag
+from ..base.frames import is_frame
 from ..schedules import ReduceOnPlateau
 from ..spec import Spec
 from .crew import Crew, Deliver, Deliveries, Work
 from .history import DivergenceError
 from .mlp import MLP
+from .names import feature_names_of
 from .options import Options, TrainingData
 from .progress import RunReport, RunsProgress, check_progress
+from .run import TrainingRun
 from .runs import DEFAULTS, Runs
 from .side_by_side import Group, side_by_side
 from .trained import Alone, Trained, trained
-from .training import train
 
 __all__ = ["Part", "Sweep"]
 
@@ -39,7 +41,8 @@ class Sweep:
 
     Attributes
     ----------
-    x, y : arrays
+    given : _Given
+        x and y.
     specs : list of (Spec or MLP)
     runs : Runs
     groups : list of (Group or None)
@@ -52,8 +55,7 @@ class Sweep:
     progress : bool or None
     """
 
-    x: Any
-    y: Any
+    given: _Given
     specs: list[Spec | MLP]
     runs: Runs
     groups: list[Group | None]
@@ -78,6 +80,7 @@ class Sweep:
             raise ValueError(
                 "specs: several runs would train one model in place; give each a copy, and no seeds or grid"
             )
+        given = _Given(x, y)
         groups: list[Group | None] = []
         costs: list[float] = []
         found: dict[tuple[object, ...], Group] = {}
@@ -93,9 +96,7 @@ class Sweep:
                 own = all_options[first].with_rate(settings["lr"])
             if group is None or isinstance(own.lr, ReduceOnPlateau):
                 if data is None or data_of != TrainingData.key(own):
-                    data, data_of = TrainingData.checked(x, y, own), TrainingData.key(own)
-                if number == 0:  # what has passed the checks can be converted, once for all
-                    x, y = x.tocsr() if hasattr(x, "tocsr") else np.asarray(x), np.asarray(y)
+                    data, data_of = given.checked(own), TrainingData.key(own)
                 group = None
                 if lanes[number] if isinstance(lanes, bytes) else side_by_side(own, data, lanes):
                     key = Group.key(own)
@@ -106,7 +107,7 @@ class Sweep:
             assert data is not None
             costs.append(float(own.epochs) * len(data.rows) * own.spec.n_params)
         n_works = groups.count(None) * runs.n_seeds + sum(group.n_works for group in found.values())
-        return cls(x, y, specs, runs, groups, costs, options, min(n_threads, n_works), progress)
+        return cls(given, specs, runs, groups, costs, options, min(n_threads, n_works), progress)
 
     @property
     def decisions(self) -> bytes:
@@ -186,13 +187,35 @@ class _Run:
         deliver(self.numbers, self._outcome(report))
 
     def _outcome(self, report: RunReport) -> Alone:
-        arguments = {**self.sweep.options, **self.sweep.runs[self.numbers[0]]}
-        spec = self.sweep.specs[arguments.pop("spec")]
+        arguments = {**DEFAULTS, **self.sweep.options, **self.sweep.runs[self.numbers[0]], "progress": report}
+        options = Options.checked(self.sweep.specs[arguments.pop("spec")], **arguments)
+        run = TrainingRun(options, self.sweep.given.checked(options))
         try:
-            model, history = train(self.sweep.x, self.sweep.y, spec, progress=report, **arguments)  # type: ignore[arg-type]
+            run.train()
         except DivergenceError as caught:
             return Alone(caught.model, caught.history, caught.with_traceback(None))
-        return Alone(model, history)
+        return Alone(run.model, run.history)
+
+
+class _Given:
+    """x and y as they were given, for all combinations: what is no array becomes one once, a frame for each dtype."""
+
+    def __init__(self, x: Any, y: Any) -> None:
+        self.x, self.y = x, np.asarray(y) if isinstance(y, (list, tuple)) else y
+        self._arrays: dict[np.dtype, Any] = {}
+
+    def checked(self, options: Options) -> TrainingData:
+        """Check x and y for these options, as `train` does."""
+        x = self._arrays.get(options.dtype)
+        if x is None:
+            data = TrainingData.checked(self.x, self.y, options)
+            self._arrays[options.dtype] = self.x.tocsr() if hasattr(self.x, "tocsr") else data.samples.x
+            return data
+        if is_frame(self.x):
+            options.names.check_columns(self.x)
+            features = options.names.features or feature_names_of(self.x)
+            options = replace(options, names=options.names._replace(features=features))
+        return TrainingData.checked(x, self.y, options)
 
 
 def _parse_specs(specs: Any) -> list[Spec | MLP]:

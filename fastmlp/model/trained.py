@@ -13,6 +13,7 @@ import numpy as np
 from ..spec import Spec
 from .history import DivergenceError, History
 from .mlp import MLP
+from .names import Names
 from .runs import Runs
 
 __all__ = ["Alone", "SideBySide", "Trained", "TrainedNetworks", "trained"]
@@ -50,6 +51,8 @@ class SideBySide:
     Parameters
     ----------
     spec : Spec
+    names : Names
+        Which all networks have.
     params : ndarray, (n_networks, n_params)
         In the order of `MLP.params`.
     columns : dict of ndarray, (n_networks, epochs)
@@ -58,12 +61,17 @@ class SideBySide:
         The remedy for each network that diverged, by its number here.
     """
 
-    __slots__ = ("_advice", "_columns", "_models", "_params", "_spec")
+    __slots__ = ("_advice", "_columns", "_models", "_names", "_params", "_spec")
 
     def __init__(
-        self, spec: Spec, params: np.ndarray, columns: Mapping[str, np.ndarray], advice: Mapping[int, str]
+        self,
+        spec: Spec,
+        names: Names,
+        params: np.ndarray,
+        columns: Mapping[str, np.ndarray],
+        advice: Mapping[int, str],
     ) -> None:
-        self._spec, self._params, self._columns, self._advice = spec, params, columns, advice
+        self._spec, self._names, self._params, self._columns, self._advice = spec, names, params, columns, advice
         self._models: dict[int, MLP] = {}
 
     @property
@@ -76,7 +84,7 @@ class SideBySide:
         if lane not in self._models:
             model = MLP.__new__(MLP)
             model._build(self._spec, self._params.dtype)
-            model.params = self._params[lane]
+            model.params, model._names = self._params[lane], self._names
             return self._models.setdefault(lane, model)  # another thread may have been first
         return self._models[lane]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
 from typing import TYPE_CHECKING, Any, NamedTuple, Never
 
 from ..base.remedies import OF_TRAINING, attribute_error, check_options
@@ -70,6 +69,7 @@ def train(
     early_stopping: bool | int | EarlyStopping | None = None,
     sample_weight: Any = None,
     class_weight: Any = None,
+    class_names: Sequence[Any] | None = None,
     l1: float = 0.0,
     l2: float = 0.0,
     dropout: float | Sequence[float] = 0.0,
@@ -85,12 +85,15 @@ def train(
 
     Parameters
     ----------
-    x : array, (n_samples, n_in)
-        Any real dtype, any strides, read-only or memory-mapped: it is neither copied nor written to.
+    x : array or frame, (n_samples, n_in)
+        Any real dtype, any strides, read-only or memory-mapped: it is neither copied nor written to. A frame of pandas,
+        polars or Arrow whose columns are not one array is copied, column by column; the model remembers their names.
     y : array
         Class indices (n_samples,) or rows of probabilities for softmax, cross_entropy and hinge; 0/1 a label for
-        sigmoid; numbers (n_samples,) or (n_samples, n_out) for regression. It is read once, at the start: to train on
-        other labels, train the model again, or use `MLP.partial_fit`.
+        sigmoid; numbers (n_samples,) or (n_samples, n_out) for regression. In place of class indices, also for one
+        sigmoid, there may be labels (n_samples,): text, booleans, categories or objects; integers are always indices.
+        The labels, sorted as `numpy.unique` does, become the model's ``class_names``, unless it has some. y is read
+        once, at the start: to train on other labels, train the model again, or use `MLP.partial_fit`.
     spec : list of dict, Spec, or MLP
         The network (see `Spec`). A model goes on training in place.
     lr : float, schedule, or function of the epoch (counted from 0)
@@ -131,6 +134,9 @@ def train(
     validation_fraction : float
         Share of the samples held out for that instead: drawn at random, of each class its share and at least one row of
         two or more; or the last ones without ``shuffle``. They count by their ``sample_weight``.
+    class_names : list of str, optional
+        Names of the classes in the order of the outputs; other labels as an array of them. Labels in y that have no
+        names yet set them, if each class occurs.
     l1, l2 : float
         Penalties on weights, not on biases: l1 Σ|w| + ½ l2 Σw² is added to each batch's loss, but not in the history.
     early_stopping : bool, int, or EarlyStopping, optional
@@ -141,8 +147,8 @@ def train(
         with ``batch_size=1`` a sample's step is w times as long. Samples of weight 0 are left out from the beginning.
         Loss, accuracy and metrics in the history are Σ w v / Σ w.
     class_weight : "balanced" or dict, optional
-        A weight for each class, which multiplies the samples' in training, not in validation; "balanced" is
-        Σ w / (n_classes · Σ w of the class), with w the samples' own. A class that the dict lacks has 1.
+        A weight for each class, by its label or index, which multiplies the samples' in training, not in validation;
+        "balanced" is Σ w / (n_classes · Σ w of the class), with w the samples' own. A class that the dict lacks has 1.
     dropout : float or list of float, in [0, 1)
         The share of a hidden layer's units that are left out in training, drawn for each sample, while the others are
         scaled up by 1 / (1 - dropout); one for all hidden layers or one each.
@@ -203,11 +209,10 @@ def train(
         spec, lr=lr, epochs=epochs, batch_size=batch_size, optimizer=optimizer, loss=loss, metrics=metrics,
         shuffle=shuffle, standardize=standardize, seed=seed, init=init, dtype=dtype, validation_data=validation_data,
         validation_fraction=validation_fraction, early_stopping=early_stopping, sample_weight=sample_weight,
-        class_weight=class_weight, l1=l1, l2=l2, dropout=dropout, clip_norm=clip_norm, max_norm=max_norm,
+        class_weight=class_weight, class_names=class_names,
+        l1=l1, l2=l2, dropout=dropout, clip_norm=clip_norm, max_norm=max_norm,
         callbacks=callbacks, progress=progress, checkpoint=checkpoint, n_threads=n_threads,
     )  # fmt: skip
     run = TrainingRun(options, TrainingData.checked(x, y, options))
-    with run.model._alone, closing(run):
-        run.restore()
-        run.loop()
+    run.train()
     return TrainResult(run.model, run.history)

@@ -157,8 +157,7 @@ class _MLP(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
     def _adopt(self, network: MLP) -> None:
         """Make this the estimator's network, and views of its parameters ``coefs_`` and ``intercepts_``; give it the
         names of features and classes."""
-        if hasattr(self, "feature_names_in_"):
-            network.metadata["columns"] = self.feature_names_in_.tolist()
+        network.feature_names = getattr(self, "feature_names_in_", None)
         network.class_names = self._class_names(network.spec)
         if sys.modules.get("skl2onnx") is not None:
             _skl2onnx().register(type(self))
@@ -167,7 +166,7 @@ class _MLP(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         self.intercepts_ = list(network.biases)
         self._views = [*self.coefs_, *self.intercepts_]
 
-    def _class_names(self, spec: Spec) -> list[str] | None:
+    def _class_names(self, spec: Spec) -> np.ndarray | None:
         """What the network's classes are called, where each of them has a label of its own."""
         return None
 
@@ -556,7 +555,7 @@ class MLPClassifier(ClassifierMixin, _MLP):
     intercepts_ : list of ndarray, (n_out,)
         Each layer's biases, views too.
     network_ : fastmlp.MLP
-        The network itself, with the features' names in ``metadata["columns"]`` and the labels in ``class_names``.
+        The network itself, with ``feature_names`` and, as ``class_names``, the labels.
     n_features_in_ : int
         The number of features.
     feature_names_in_ : ndarray of str, (n_features,)
@@ -670,8 +669,8 @@ class MLPClassifier(ClassifierMixin, _MLP):
             return np.searchsorted(self.classes_, y).astype(np.int64)
         return self._label_binarizer.transform(y).astype(np.uint8)
 
-    def _class_names(self, spec: Spec) -> list[str] | None:
-        return [str(label) for label in self.classes_] if len(self.classes_) == max(2, spec.n_out) else None
+    def _class_names(self, spec: Spec) -> np.ndarray | None:
+        return self.classes_ if len(self.classes_) == max(2, spec.n_out) else None
 
     def _one_of_many(self) -> bool:
         kind = self._label_binarizer.y_type_
@@ -842,7 +841,7 @@ class MLPRegressor(RegressorMixin, _MLP):
     intercepts_ : list of ndarray, (n_out,)
         Each layer's biases, views too.
     network_ : fastmlp.MLP
-        The network itself, with the features' names in ``metadata["columns"]``. Under "poisson" its outputs are the
+        The network itself, with ``feature_names``. Under "poisson" its outputs are the
         logarithms of what `predict` returns.
     n_features_in_ : int
         The number of features.

@@ -12,7 +12,7 @@ import numpy as np
 from ..activations import Activation
 from ..base.checks import check_choice, check_flag, check_number, check_seed
 from ..base.remedies import OF_TRAINING, check_options
-from ..losses import Loss, get_loss
+from ..losses import Loss, Quantile, get_loss
 from ..model.data import balanced_weights
 from ..model.scaling import target_scaling
 from ..model.training import train
@@ -26,7 +26,8 @@ from .values import Values
 __all__ = ["TableRows", "fit", "fit_rows"]
 
 CLASS_LOSSES = ("cross_entropy", "hinge", "mse")
-NUMBER_LOSSES = ("mse", "mae", "huber", "poisson")
+NUMBER_LOSSES = ("mse", "mae", "huber", "poisson", "quantile")
+LEVELS = (0.1, 0.5, 0.9)  # of quantiles, where none are given: the middle, and what four of five rows lie between
 AUTO = "auto"
 _OTHERWISE = {  # options of train that tables have in another form
     "validation_data": "validation_fraction, or evaluate(frame) afterwards",
@@ -162,7 +163,8 @@ def fit(
     act : str or Activation
         The activation of the hidden layers.
     loss : str or Loss, optional
-        "cross_entropy", "hinge" or "mse" for classes; "mse", "mae", "huber", or "poisson" for counts. The first of them
+        "cross_entropy", "hinge" or "mse" for classes; "mse", "mae" or "huber" for numbers, "poisson" for counts, and
+        "quantile" for the 0.1, 0.5 and 0.9 quantiles of numbers ("quantile(0.05, 0.95)" for others). The first of them
         when left out.
     dtype : "float32" or "float64"
     optimizer, lr, batch_size, epochs, early_stopping, l2, seed
@@ -210,7 +212,7 @@ def fit(
     schema = Schema.of(
         table, target, task, ignore=ignore, category=category, number=number, weight=weight, missing=missing
     )
-    check_loss(schema, loss)
+    loss = check_loss(schema, loss)
     rows = TableRows.of(table, schema, validation_fraction, seed, dtype)
     steps = training_options(len(rows.training), optimizer, lr, batch_size, epochs, early_stopping, l2)
     options |= {**steps, "seed": seed}
@@ -218,10 +220,13 @@ def fit(
     return found.described(rows.schema.report(table))
 
 
-def check_loss(schema: Schema, loss: Any, name: str = "loss") -> None:
-    """Raise a ValueError for the name of a loss that makes no sense of the target."""
-    if isinstance(loss, str):
-        check_choice(loss, name, CLASS_LOSSES if schema.classes else NUMBER_LOSSES)
+def check_loss(schema: Schema, loss: Any, name: str = "loss") -> Any:
+    """Return a loss, or its name; ValueError for the name of one that makes no sense of the target."""
+    if not isinstance(loss, str):
+        return loss
+    if loss.partition("(")[0] == "quantile" and not schema.classes:
+        return Quantile(LEVELS) if loss == "quantile" else get_loss(loss, name)
+    return check_choice(loss, name, CLASS_LOSSES if schema.classes else NUMBER_LOSSES)
 
 
 def training_options(
@@ -292,12 +297,16 @@ def fit_rows(
         if not schema.classes:
             raise ValueError(f"balanced needs classes, and {schema.target!r} is a number")
         options["class_weight"] = "balanced"
-    kind = "" if loss is None else get_loss(loss).name
+    kind, levels = ("", ()) if loss is None else (get_loss(loss).name, get_loss(loss).levels)
     _check_counts(rows, kind)
-    output = {"n": len(schema.classes) or 1, "act": "softmax" if schema.classes and kind != "hinge" else "linear"}
+    output = {
+        "n": len(schema.classes or levels) or 1,
+        "act": "softmax" if schema.classes and kind != "hinge" else "linear",
+    }
     spec = Spec([schema.input_layer(), *({"n": n, "act": act} for n in hidden), {**output, "cost": loss}])
     if not schema.classes:
-        units = target_scaling(spec, rows.y[:, None], training, rows.weights_of(training), np.dtype(dtype))
+        y = np.repeat(rows.y[:, None], spec.n_out, axis=1)
+        units = target_scaling(spec, y, training, rows.weights_of(training), np.dtype(dtype))
         spec = spec.with_scaling({}, units)
     validated = (rows.x[validation], rows.y[validation], rows.weights_of(validation))
     model, history = train(
@@ -334,6 +343,8 @@ def _measured(found: TableModel, rows: TableRows) -> TableModel:
 
 def _beside_a_linear_model(found: TableModel, rows: TableRows, balanced: bool) -> TableModel:
     """A measured model, with a linear model's scores beside its own where one can be fitted."""
+    if found.levels and not found.levels[0] <= 0.5 <= found.levels[-1]:
+        return found  # a linear model is for the middle
     linear = _linear_outputs(rows, balanced)
     if linear is None:
         return found
@@ -350,7 +361,7 @@ def _ahead(found: TableModel, outputs: np.ndarray, linear: np.ndarray, y: np.nda
     if found.classes:
         gains = (found.choose(outputs) == y).astype(float) - (found.choose(linear) == y)
     else:
-        gains = (linear[:, 0] - y) ** 2 - (outputs[:, 0].astype(np.float64) - y) ** 2
+        gains = (linear[:, 0] - y) ** 2 - (found.middle(outputs) - y) ** 2
     error = float(np.std(gains)) / np.sqrt(len(gains))
     return float(np.mean(gains) / error) if error > 0 else 0.0
 

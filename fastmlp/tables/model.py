@@ -34,8 +34,8 @@ class TableModel:
         What became of each column of the training table: ``name``, ``taken``, ``missing``, ``range``.
     scores : dict
         How good the predictions are on the rows held out ("held_out"; on the training rows where none were): "rows",
-        "accuracy", "balanced_accuracy", "loss", and by class "precision", "recall" and "counts"; or "r2", "mae" and
-        "rmse".
+        "accuracy", "balanced_accuracy", "loss", and by class "precision", "recall" and "counts"; or "r2", "mae",
+        "rmse", and of quantiles "within", the share of rows between the lowest and the highest.
     baseline : dict
         The same for "constant", the best answer that does not look at the columns, and for "linear", ridge or logistic
         regression.
@@ -56,15 +56,21 @@ class TableModel:
         """The target's values in the order of the network's outputs; empty for regression."""
         return self.schema.classes
 
+    @property
+    def levels(self) -> tuple[float, ...]:
+        """The levels of the quantiles that the network's outputs are; empty where they are none."""
+        return self.model.spec.loss.levels
+
     def predict(self, frame: Any) -> np.ndarray:
         """Predict the target of each row, (n_rows,): labels of the target's own kind, or numbers in its units.
 
         The columns that the model was trained on may come in any order, and others with them. A missing number is taken
-        as the training rows' mean, and an unknown category, of which a warning tells, as none of the known ones.
+        as the training rows' mean, and an unknown category, of which a warning tells, as none of the known ones. Of a
+        model of quantiles it is the median, or lies between those around it; `quantiles` has all.
         """
         outputs = self.outputs(frame)
         if not self.classes:
-            return outputs[:, 0].astype(np.float64)
+            return self.middle(outputs)
         labels = np.array(self.classes)[self.choose(outputs)]
         kinds: dict[str, Any] = {"whole": np.int64, "number": np.float64}
         if self.schema.kind == "bool":
@@ -76,6 +82,12 @@ class TableModel:
         if not self.classes or self.model.spec.layers[-1].act.name != "softmax":
             raise ValueError("probabilities need a model with softmax outputs, which this one has not")
         return self.outputs(frame)
+
+    def quantiles(self, frame: Any) -> np.ndarray:
+        """The quantiles of the target of each row, (n_rows, n_levels), of a model with a loss "quantile(…)"."""
+        if not self.levels:
+            raise ValueError("quantiles need a model that was trained with loss='quantile', which this one was not")
+        return self.outputs(frame).astype(np.float64)
 
     def evaluate(self, frame: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         """Measure the model on a table that has the target: what ``scores`` has, and "constant" of ``baseline``."""
@@ -109,6 +121,12 @@ class TableModel:
         outputs = self.model.predict(x)
         return np.exp(outputs.astype(np.float64)) if self.model.spec.loss.name == "poisson" else outputs
 
+    def middle(self, outputs: np.ndarray) -> np.ndarray:
+        """The answer of a regression in its outputs (n_rows, n_out), (n_rows,): of quantiles the median, or what lies
+        between those around it."""
+        levels = self.levels or (0.5,)
+        return outputs.astype(np.float64) @ np.array([np.interp(0.5, levels, share) for share in np.eye(len(levels))])
+
     def choose(self, outputs: np.ndarray) -> np.ndarray:
         """The index of the class that outputs decide for, (n_rows,)."""
         if self.threshold is None:
@@ -120,7 +138,10 @@ class TableModel:
         """Measure the model on encoded rows."""
         outputs = self.outputs_of(x)
         if not self.classes:
-            return scores(self.schema, outputs, y, weights, "")
+            found = scores(self.schema, self.middle(outputs)[:, None], y, weights, "")
+            if len(self.levels) > 1:
+                found["within"] = float(np.average((outputs[:, 0] <= y) & (y <= outputs[:, -1]), weights=weights))
+            return found
         found = scores(self.schema, outputs, y, weights, self.model.spec.loss.name, self.choose(outputs))
         return found | {"loss": self.model.evaluate(x, y, sample_weight=weights)["loss"]}
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from ..base.atomic import write_whole
 from ..base.extras import require
+from ..base.frames import cells_of, columns_of, is_frame, named_columns
 from ..base.text import refusal
 from .arrays import columns_of_array, read_array
 from .delimited import columns_of_rows, decoded, delimited
@@ -161,16 +162,11 @@ def table_of(data: Any, reading: Reading | None = None) -> Table:
         if data and all(isinstance(values, Values) for values in data.values()):
             return dict(data)
         columns = [(str(name), _cells(values)) for name, values in data.items()]
-    elif hasattr(data, "iloc") and hasattr(data, "columns"):  # pandas: its own way takes columns of all kinds
-        if len(set(map(str, data.columns))) < len(data.columns):
+    elif is_frame(data):
+        names = list(map(str, named_columns(data)))
+        if len(set(names)) < len(names):
             raise ValueError("the frame has two columns of one name")
-        columns = [(str(name), _cells(data[name])) for name in data.columns]
-    elif hasattr(data, "__arrow_c_stream__"):
-        pa = require("pyarrow", "tables", "a frame that is not pandas'")
-        try:
-            columns = list(_arrow_columns(pa.table(data)))
-        except (pa.ArrowException, TypeError) as error:
-            raise TypeError(f"{type(data).__name__} is no table: {error}") from None
+        columns = [(str(name), _cells(values)) for name, values in columns_of(data)]
     else:
         raise TypeError(
             "a table must be a frame (pandas, polars, Arrow), a dict of arrays by name, or a file's path, got "
@@ -208,7 +204,7 @@ def _table(columns: Iterable[tuple[str, Any]], reading: Reading) -> Table:
     """Name the columns; cells are an array, or a list of Python's objects."""
     table: Table = {}
     for name, cells in columns:
-        make = Values if isinstance(cells, np.ndarray) else Values.of
+        make = Values if isinstance(cells, np.ndarray) and cells.dtype.kind != "O" else Values.of
         values = make(name, cells, reading.missing)
         if values.name in table:
             raise ValueError(f"two columns are named {values.name!r}: rename one")
@@ -385,41 +381,12 @@ def _read_feather(data: bytes) -> list[tuple[str, Any]]:
 
 def _arrow_columns(table: Any) -> Iterator[tuple[str, Any]]:
     """An Arrow table's columns: numbers as they are, all else as Python's objects."""
-    pa = require("pyarrow", "tables", "Arrow's tables")
-    for name, column in zip(table.column_names, table.columns, strict=True):
-        kind = column.type
-        if pa.types.is_decimal(kind) or pa.types.is_float16(kind):
-            column = column.cast(pa.float64(), safe=False)
-        if (
-            pa.types.is_floating(kind)
-            or pa.types.is_decimal(kind)
-            or (pa.types.is_integer(kind) and not column.null_count)
-        ):
-            yield name, column.to_numpy()
-        elif pa.types.is_integer(kind):
-            yield name, column.cast(pa.float64(), safe=False).to_numpy()
-        elif pa.types.is_timestamp(kind):
-            yield name, column.cast(pa.timestamp("us"), safe=False).to_numpy().astype("M8[us]")
-        elif pa.types.is_null(kind):
-            yield name, np.full(len(column), np.nan)
-        else:
-            yield name, column.to_pylist()
+    return ((name, _cells(values)) for name, values in columns_of(table))
 
 
 def _cells(values: Any) -> Any:
-    """The cells of a column of pandas, or of any array: numbers and moments as NumPy has them, else objects."""
-    dtype = getattr(values, "dtype", None)
-    if hasattr(values, "to_numpy") and not isinstance(dtype, np.dtype):  # nullable, categorical, text, with time zones
-        if hasattr(values, "cat"):
-            values = values.astype(values.cat.categories.dtype if len(values.cat.categories) else object)
-            if isinstance(values.dtype, np.dtype):
-                return _cells(values)
-        if getattr(values.dtype, "kind", "O") in "iuf" and not values.isna().any():
-            return values.to_numpy(np.float64 if values.dtype.kind == "f" else np.int64)
-        if getattr(values.dtype, "kind", "O") in "iuf":
-            return values.to_numpy(np.float64, na_value=np.nan)
-        return values.to_numpy(object, na_value=None).tolist()
-    array = np.asarray(values)
+    """The cells of a column of a frame, or of any array: numbers and moments in the dtypes that `Values` takes."""
+    array = cells_of(values)
     if array.dtype.kind == "c":
         raise ValueError("a column of complex numbers is neither numbers nor text")
     if array.ndim != 1:

@@ -430,7 +430,10 @@ class Schema:
             )  # fmt: skip
         except (AttributeError, TypeError, KeyError, IndexError, ZeroDivisionError):
             raise ValueError("the model's description of its columns is broken") from None
-        if len(schema.inputs) != model.spec.n_in or (len(schema.classes) or 1) != model.spec.n_out:
+        if (
+            len(schema.inputs) != model.spec.n_in
+            or (len(schema.classes or model.spec.loss.levels) or 1) != model.spec.n_out
+        ):
             raise ValueError("the model's description of its columns does not fit its layers")
         return schema
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..base.missing import is_missing
 from .dates import date_formats, days
 from .numbers import NumberTexts, written
 
@@ -57,7 +58,7 @@ class Values:
     @classmethod
     def of(cls, name: str, objects: Iterable[Any], missing: Collection[str] = ()) -> Values:
         """Make a column of Python objects: of numbers, booleans or moments where all are, else of their texts."""
-        values = [None if _is_absent(value) else value for value in objects]
+        values = [None if is_missing(value) else value for value in objects]
         kinds = {type(value) for value in values if value is not None}
         if kinds and all(issubclass(kind, (float, int, np.number)) and kind is not bool for kind in kinds):
             return cls(name, np.array([np.nan if value is None else value for value in values], np.float64), missing)
@@ -360,13 +361,6 @@ def _is_day(text: str, kind: str) -> bool:
     except (ValueError, OverflowError):
         return False
     return True
-
-
-def _is_absent(value: Any) -> bool:
-    """Whether a Python object is a missing value: None, NaN, or what pandas has for them."""
-    if isinstance(value, (float, np.floating)):
-        return bool(value != value)
-    return value is None or type(value).__name__ in ("NAType", "NaTType")
 
 
 def _moment(value: Any) -> Any:

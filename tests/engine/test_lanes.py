@@ -85,7 +85,7 @@ def test_activations(act, dtype):
             for n in (1, 3)
             if (name, n) != ("cross_entropy", 1)
         ),
-        *((name, "linear", 3) for name in ("mse", "mae", "huber", "hinge", "mbe", "poisson")),
+        *((name, "linear", 3) for name in ("mse", "mae", "huber", "hinge", "mbe", "poisson", "quantile(0.5)")),
     ],
 )
 def test_losses(loss, output, n_out, dtype):

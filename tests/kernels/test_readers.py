@@ -10,19 +10,22 @@ from fastmlp.kernels.catalog import Variant
 from fastmlp.kernels.cpu import vector_bytes
 
 SOURCES = ["float32", "float64", *(f"{sign}int{bits}" for bits in (8, 16, 32, 64) for sign in ("", "u")), "bool"]
+FOREIGN = ["float16", "longdouble", ">f2", ">f4", ">f8", ">i2", ">u4", ">i8", ">g"]
 ROWS = 11
 
 
 def naive_reader(x, index, rows, following, n, shift, scale, out):
     """Rows ``index`` of x, converted, then (x - shift) · scale where there is a shift."""
     for r in range(rows):
-        values = x[index[r]].astype(out.dtype)
+        values = x[index[r]]
+        values = (values.astype(np.float64) if values.dtype.char == "g" else values).astype(out.dtype)
         out[r, :n] = values if shift is None else (values - shift[:n]) * scale[:n]
 
 
 def reader(x, index, rows, following, n, shift, scale, out):
     x = x.view(np.uint8) if x.dtype == bool else x
-    catalog.load(Variant("reader", x.dtype.name, out.dtype.name))(
+    source = x.dtype.name if x.dtype.isnative else f"swapped_{x.dtype.name}"
+    catalog.load(Variant("reader", source, out.dtype.name))(
         x.ctypes.data, *x.strides, index.ctypes.data, rows, following, n, 0 if shift is None else shift.ctypes.data,
         0 if scale is None else scale.ctypes.data, out.ctypes.data, out.strides[0],
     )  # fmt: skip
@@ -32,11 +35,12 @@ def values_of(source, *shape):
     """Numbers from all over a dtype's range."""
     rng = np.random.default_rng(shape[1])
     if np.dtype(source).kind == "f":
-        return (rng.normal(size=shape) * 10.0 ** rng.integers(-30, 30, shape)).astype(source)
+        most = 4 if np.dtype(source).itemsize == 2 else 30
+        return (rng.normal(size=shape) * 10.0 ** rng.integers(-most, most, shape)).astype(source)
     if source == "bool":
         return rng.random(shape) < 0.5
     info = np.iinfo(source)
-    values = rng.integers(info.min, info.max, shape, source, endpoint=True)
+    values = rng.integers(info.min, info.max, shape, np.dtype(source).newbyteorder("="), endpoint=True).astype(source)
     values[0, 0], values[-1, -1] = info.min, info.max
     return values
 
@@ -61,7 +65,7 @@ LAYOUTS = {
 }
 
 
-@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("source", SOURCES + FOREIGN)
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_reader_of_every_dtype_and_layout(guarded, real, source, layout):
     rng = np.random.default_rng(0)
@@ -89,7 +93,7 @@ def test_rows_that_are_only_asked_for_are_not_read(guarded, real, source):
     np.testing.assert_array_equal(out, expected)
 
 
-@pytest.mark.parametrize("source", ["float32", "float64"])
+@pytest.mark.parametrize("source", ["float32", "float64", "float16", "longdouble", ">f4", ">g"])
 @pytest.mark.parametrize("layout", ["C", "Fortran"])
 def test_numbers_that_are_not_finite_stay_so(guarded, real, source, layout):
     x = LAYOUTS[layout](np.tile(np.array([np.nan, np.inf, -np.inf, -0.0], source), (2, 5)))

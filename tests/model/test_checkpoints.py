@@ -230,7 +230,7 @@ def test_functions_of_ones_own_are_taken_as_they_are(tmp_path):
 OTHER = {
     "lr": 0.02, "batch_size": 8, "optimizer": "adam", "metrics": "r2", "shuffle": False, "seed": 2,
     "init": "he_normal", "dtype": "float64", "validation_fraction": 0.1, "early_stopping": 3, "l1": 0.1, "l2": 0.1,
-    "dropout": 0.1, "clip_norm": 1.0, "max_norm": 1.0,
+    "dropout": 0.1, "clip_norm": 1.0, "max_norm": 1.0, "class_names": ["a", "b", "c"],
 }  # fmt: skip
 
 
@@ -249,7 +249,7 @@ def test_all_options_but_those_that_change_no_bits_are_compared():
     free = {"callbacks", "progress", "checkpoint", "n_threads"}
     assert compared | free == fastmlp.train.__kwdefaults__.keys()
     options = Options.checked(SPEC, **fastmlp.train.__kwdefaults__)
-    assert list(options.for_checkpoint(90)) == list(OTHER)
+    assert [*options.for_checkpoint(90), "class_names"] == list(OTHER)  # names are compared with the data
 
 
 def test_a_run_that_goes_on_with_other_kernels_says_so(tmp_path, monkeypatch):

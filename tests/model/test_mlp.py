@@ -80,3 +80,14 @@ def test_class_names_are_checked():
     labels.class_names = ["red", "round"]
     labels.class_names = None
     assert labels.class_names is None
+
+
+def test_metrics_under_poisson_are_of_counts():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(40, 2)), rng.poisson(3.0, 40)
+    model = fastmlp.MLP([{"n": 2, "act": None}, {"n": 1, "act": "linear", "cost": "poisson"}], seed=0, dtype="float64")
+    counts = np.exp(model.predict(x)[:, 0])
+    assert model.evaluate(x, y, metrics=["mae"])["mae"] == pytest.approx(np.mean(np.abs(counts - y)), rel=1e-12)
+    options = {"lr": 1e-9, "metrics": ["mae"], "epochs": 1, "batch_size": 40, "validation_data": (x, y)}
+    history = fastmlp.train(x, y, model, **options).history
+    assert history["mae"] == pytest.approx(history["val_mae"]) == [pytest.approx(np.mean(np.abs(counts - y)), rel=1e-6)]

@@ -169,6 +169,27 @@ def test_a_threshold_and_balanced_classes_find_more_of_a_rare_class(people):
     assert recall["plain"] < recall["threshold"] and recall["plain"] < recall["balanced"]
 
 
+def test_quantiles(tmp_path):
+    rng = np.random.default_rng(0)
+    table = {"x": rng.normal(size=800), "y": 1e5 * rng.exponential(size=800)}
+    found = tables.fit(table, "y", number=["x"], loss="quantile", hidden=[], epochs=100, lr=0.01)
+    assert found.levels == (0.1, 0.5, 0.9) and 0.7 < found.scores["within"] < 0.9
+    found.save(tmp_path / "m")
+    again = tables.load(tmp_path / "m")
+    quantiles = again.quantiles(table)
+    np.testing.assert_allclose((table["y"][:, None] < quantiles).mean(axis=0), found.levels, atol=0.05)
+    np.testing.assert_array_equal(again.predict(table), quantiles[:, 1])
+    sides = tables.fit(table, "y", number=["x"], loss="quantile(0.2, 0.6)", hidden=[], epochs=2)
+    low, high = sides.quantiles(table).T
+    np.testing.assert_allclose(sides.predict(table), low / 4 + high * 3 / 4, rtol=1e-6)
+    above = tables.fit(table, "y", number=["x"], loss="quantile(0.9)", hidden=[], epochs=2)
+    assert "linear" not in above.baseline and "within" not in above.scores
+    with pytest.raises(ValueError, match="quantiles need a model"):
+        tables.fit(table, "y", number=["x"], hidden=[], epochs=1).quantiles(table)
+    with pytest.raises(ValueError, match="loss: unknown 'quantile'"):
+        tables.fit(table | {"y": table["y"] > 1e5}, "y", number=["x"], loss="quantile")
+
+
 def test_counts_under_poisson():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(2000, 2))
