@@ -50,6 +50,8 @@ class Team:
         Whether the threads share every block of a batch, not its parts.
     by_sample : bool
         Whether they share the blocks of per-sample SGD.
+    in_parts : bool
+        Whether a batch may have several parts, whose gradients are added up.
     choosing : bool
         Whether the team chooses how many of its threads run, which changes no bits; else all do.
     """
@@ -64,6 +66,7 @@ class Team:
         *,
         together: bool = False,
         by_sample: bool = False,
+        in_parts: bool = True,
         choosing: bool = False,
     ) -> None:
         self._binding, self.n_threads = binding, n_threads
@@ -75,7 +78,7 @@ class Team:
             self._workspaces.append(binding.workspace(block or binding.block, parameters, leader))
         self._shared, self._members = aligned(1, SHARED), aligned(n_threads, MEMBER)
         self._jobs = np.array([workspace.address for workspace in self._workspaces], np.int64)
-        self._gradients = [] if by_sample else [parameters.extra_gradient() for _ in range(n_threads)]
+        self._gradients = [parameters.extra_gradient() for _ in range(n_threads)] if in_parts else []
         for workspace, (_, distance) in zip(self._workspaces, self._gradients, strict=False):
             workspace.job["team"]["part_gradient"] = distance
         yield_thread, sleep, nap = _waiting()
@@ -95,14 +98,21 @@ class Team:
 
     @classmethod
     def alone(
-        cls, binding: Binding, vectors: Sequence[np.ndarray], copied: bool, block: int, *, by_sample: bool
+        cls,
+        binding: Binding,
+        vectors: Sequence[np.ndarray],
+        copied: bool,
+        block: int,
+        *,
+        by_sample: bool,
+        in_parts: bool,
     ) -> Team:
         """A team of one with these arguments: one that is idle, where a network of the same form has given one back."""
-        idle = _idle(binding.form, len(vectors), copied, block, by_sample)
+        idle = _idle(binding.form, len(vectors), copied, block, by_sample, in_parts)
         try:
             team = idle.pop()
         except IndexError:
-            team = cls(binding, vectors, 1, copied, block, by_sample=by_sample)
+            team = cls(binding, vectors, 1, copied, block, by_sample=by_sample, in_parts=in_parts)
             size = team._parameters.nbytes + team.leader.nbytes + sum(memory.nbytes for memory, _ in team._gradients)
             team._idle = idle if size <= _SMALL else None
         else:
@@ -258,7 +268,9 @@ class Team:
 
 
 @lru_cache(maxsize=16)
-def _idle(form: tuple[Any, ...], n_vectors: int, copied: bool, block: int, by_sample: bool) -> list[Team]:
+def _idle(
+    form: tuple[Any, ...], n_vectors: int, copied: bool, block: int, by_sample: bool, in_parts: bool
+) -> list[Team]:
     """Teams that nobody uses, of the forms that were asked for lately."""
     return []
 
