@@ -93,6 +93,9 @@ class EpochRunner:
             if len(samples.y) * network.params.size < _LITTLE:
                 n_threads = 1
             n_threads, together = sharers(batch, binding.block, network.params.size, n_threads)
+            if together:  # they begin at once
+                n_threads = min(n_threads, usable_cores())
+                together = n_threads > 1
         in_parts = not self._by_sample and batch > self._part
         if n_threads == 1:
             self._team = Team.alone(

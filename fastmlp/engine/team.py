@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LONG", "Team"]
 
+_WAKING = 0.0002  # seconds that a thread may need to begin
 _SMALL, _MOST_IDLE = 1 << 18, 4  # bytes of a team, and teams of a form, that are kept; forms: see `_idle`
 
 LONG = 10**9  # a call of more multiply-adds is long: in one pass over the parameters, they take a core about 20 ms
@@ -53,7 +54,8 @@ class Team:
     in_parts : bool
         Whether a batch may have several parts, whose gradients are added up.
     choosing : bool
-        Whether the team chooses how many of its threads run, which changes no bits; else all do.
+        Whether the team chooses how many of its threads run, which changes no bits; else all do. Of those that share
+        batches all begin, because a batch is long; of per-sample SGD one.
     """
 
     def __init__(
@@ -91,7 +93,9 @@ class Team:
             if by_sample and n_threads > 1:
                 workspace.read_ahead(self.leader)
         self._by_sample, self._size = by_sample, 0
-        self._choice = ThreadChoice(n_threads) if choosing and n_threads > 1 else None
+        first = 1 if by_sample else n_threads
+        self._choice = ThreadChoice(n_threads, first) if choosing and n_threads > 1 else None
+        self._ran = 0.0  # seconds for which the threads of the last piece had a core
         self._set_size(n_threads)
         self._others: ThreadPoolExecutor | None = None
         self._process = 0  # whose threads those are
@@ -155,7 +159,10 @@ class Team:
             patience = piece.seconds if self._by_sample else math.inf  # "batches" hears of no time
             begin = time.perf_counter()
             taken = self._run_piece(piece.n_threads, kernel, view, call, start, piece.n_samples, patience)
-            self._choice.learn(piece, taken, time.perf_counter() - begin)
+            seconds = time.perf_counter() - begin
+            alone = piece.n_threads == 1
+            ran = 1.0 if alone else (self._ran + _WAKING * piece.n_threads) / (seconds * piece.n_threads)
+            self._choice.learn(piece, taken, seconds, ran)
             start += taken
 
     def run_epochs(self, kernel: str, view: DataView, call: KernelCall, numbers: np.ndarray, finite: np.ndarray) -> int:
@@ -200,7 +207,7 @@ class Team:
         from concurrent.futures import wait
 
         members, futures = self._workspaces[0 if aside else 1 : n_threads], []
-        ended = Event()
+        ended, ran = Event(), 0.0
         try:
             for workspace in members:
                 futures.append(self._threads().submit(self._run_member, work, workspace))
@@ -209,7 +216,7 @@ class Team:
             if aside:
                 futures[0].result()
             else:
-                work(self.leader)
+                ran = self._run_member(work, self.leader)
         except BaseException:
             self._shared["stop" if aside and len(futures) == len(members) else "give_up"] = 1
             raise
@@ -220,8 +227,7 @@ class Team:
                 self._shared[name] = 0
             if self.n_threads == 1:
                 self.close()
-        for future in futures:
-            future.result()
+        self._ran = ran + sum(future.result() for future in futures)
 
     def _watch(self, ended: Event, seconds: float) -> None:
         """Tell the members when they are late. Nobody waits for this: at worst it is the next call that is said to be
@@ -229,15 +235,17 @@ class Team:
         if not ended.wait(seconds):
             self._shared["late"] = 1
 
-    def _run_member(self, work: Callable[[Workspace], None], workspace: Workspace) -> None:
-        """Do a member's work. As a method, it keeps the team's memory for a thread that the caller no longer awaits: a
-        second Ctrl-C ends the waiting for what the first one told to stop. Where it fails, the others give up: they
-        would wait for it at the next barrier."""
+    def _run_member(self, work: Callable[[Workspace], None], workspace: Workspace) -> float:
+        """Do a member's work; return for how many seconds it had a core. As a method, it keeps the team's memory for a
+        thread that the caller no longer awaits: a second Ctrl-C ends the waiting for what the first one told to stop.
+        Where it fails, the others give up: they would wait for it at the next barrier."""
+        begin = time.thread_time()
         try:
             work(workspace)
         except BaseException:
             self._shared["give_up"] = 1
             raise
+        return time.thread_time() - begin
 
     def _threads(self) -> ThreadPoolExecutor:
         """The threads of this process: a fork's child has none of its parent's."""
