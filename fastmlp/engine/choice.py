@@ -19,6 +19,7 @@ _START = 0.001  # seconds more than that, for threads to begin
 _HOPELESS, _BEGIN = 0.5, 0.0006  # a trial ends when this share, and so many seconds, were lost in warming up
 _LOSS = 0.02  # the share of the time that trials may lose
 _GAIN = 0.95  # of the time a sample, or less, must another number of threads take
+_RAN = 0.75  # of their time must threads have a core for, or they are taken to be in somebody's way
 _MEMORY = 0.1  # seconds: the speed is an average over about so long
 
 
@@ -35,18 +36,22 @@ class Piece(NamedTuple):
 class ThreadChoice:
     """Chooses how many of up to ``most`` threads run, by trying.
 
-    One thread begins. Now and then another number, of ``most`` and its halves, takes some samples: if it is faster, it
-    goes on. So training is hardly slower than by one thread where threads do not run at once, where others use the
-    cores, or where the network is too small for them. A short trial does not see that others take a core now and then:
-    after threads that were slower in the end, the next trial waits until what they lost is little.
+    One thread begins, or ``first``. Now and then another number, of ``most`` and its halves, takes some samples: if it
+    is faster, it goes on. So training is hardly slower than by one thread where threads do not run at once, where
+    others use the cores, or where the network is too small for them. A short trial does not see that others take a core
+    now and then: after threads that were slower in the end, the next trial waits until what they lost is little.
+
+    Where several begin, fewer are tried when that loses little if nothing is wrong, or when something is: when the
+    threads did not get their cores.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, first: int = 1) -> None:
         self._numbers = [1]  # to choose from, in the order in which they are tried
         while most > 1:
             self._numbers.append(most)
             most //= 2
-        self._best, self._n_trials = 1, 0
+        self._best, self._n_trials = first, 0
+        self._careful, self._crowded = first > 1, False
         self._seconds, self._samples = 0.0, 0.0  # that the best took, and for how many samples
         self._work, self._interval = 0.0, _FIRST  # seconds since the last trial, and to the next
         self._tried, self._lost = 0, 0.0  # the number that a trial is at, once it is warm; the seconds that it lost
@@ -57,16 +62,20 @@ class ThreadChoice:
             return self._piece(min(left, self._trial_size(1.0, step)), self._tried, is_trial=True)
         if len(self._numbers) > 1 and self._work >= self._interval:
             warm_up = self._trial_size(_WARM_UP, step)
-            if warm_up + self._trial_size(1.0, step) <= left:
-                others = [number for number in self._numbers if number != self._best]
-                self._n_trials += 1
-                number = others[(self._n_trials - 1) % len(others)]
+            others = [number for number in self._numbers if number != self._best]
+            number, size = others[self._n_trials % len(others)], warm_up + self._trial_size(1.0, step)
+            loss = (self._best / number - 1) * self._expected(size) if self._careful and not self._crowded else 0.0
+            if size <= left and loss <= _LOSS * self._work:
+                self._n_trials, self._crowded = self._n_trials + 1, False
                 return self._piece(warm_up, number, is_trial=True, is_warm_up=True)
         return self._piece(left, self._best)
 
-    def learn(self, piece: Piece, taken: int, seconds: float) -> None:
-        """Take note that a piece took so many samples, in so many seconds."""
+    def learn(self, piece: Piece, taken: int, seconds: float, ran: float = 1.0) -> None:
+        """Take note that a piece took so many samples, in so many seconds, of which its threads had a core for the
+        share ``ran``."""
         if not piece.is_trial:
+            if ran < _RAN:
+                self._crowded, self._interval = True, min(self._interval, _SHORT)
             self._work += seconds
             if taken < piece.n_samples:  # time for a trial
                 self._work = self._interval = max(self._work, _SHORT)

@@ -93,12 +93,18 @@ class EpochRunner:
             if len(samples.y) * network.params.size < _LITTLE:
                 n_threads = 1
             n_threads, together = sharers(batch, binding.block, network.params.size, n_threads)
+            if together:  # they begin at once
+                n_threads = min(n_threads, usable_cores())
+                together = n_threads > 1
+        in_parts = not self._by_sample and batch > self._part
         if n_threads == 1:
-            self._team = Team.alone(binding, state.vectors, copied, self._block, by_sample=self._by_sample)
+            self._team = Team.alone(
+                binding, state.vectors, copied, self._block, by_sample=self._by_sample, in_parts=in_parts
+            )
         else:
             self._team = Team(
                 binding, state.vectors, n_threads, copied, self._block, together=together, by_sample=self._by_sample,
-                choosing=together or self._by_sample,
+                in_parts=in_parts, choosing=together or self._by_sample,
             )  # fmt: skip
         self._dropout = bool(dropout)
         simple = state.plain and (self._by_sample or batch <= self._block)

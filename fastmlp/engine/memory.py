@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..kernels.checked import checked, fenced
-from ..kernels.layout import BUFFER, JOB, LAYER, TOTALS, WORKSPACE, Place, aligned, padded
+from ..kernels.layout import BUFFER, JOB, LAYER, PANEL_BYTES, ROOM, TOTALS, WORKSPACE, Place, aligned, padded
 from .blocks import BLOCK, GROUPED
 
 __all__ = [
@@ -148,13 +148,14 @@ class Workspace:
         sizes += [block * row[n] for n in matrices]
         n_params = sum(place.n_out * (place.n_in + place.has_biases) for place in places)
         scores = block * TOTALS.itemsize // 8 if n_params >= GROUPED and not leader else 0
-        lists = [n_in + _MORE, n_in, n_in, n_in, max(block, *row), scores]
+        room = ROOM // 8 if max(place.n_out for place in places) * item >= PANEL_BYTES else 0
+        lists = [n_in + _MORE, n_in, n_in, n_in, max(block, *row), scores, room]
         lists += [place.n_in + _MORE for place in places[1:]]
         self._sizes_of_buffer = block * row[n_in] * item, 8 * lists[0], n_gram * gram_row * item
         self._dtype = dtype
         self._memory, addresses, _ = carved([*(size * item for size in sizes), *(8 * size for size in lists)])
         zeros, ones, targets, gram, x, *rows = addresses[: len(sizes)]
-        index, slots, met, is_met, identity, score, *alive = addresses[len(sizes) :]
+        index, slots, met, is_met, identity, score, room_at, *alive = addresses[len(sizes) :]
         self._rows: Sequence[int] = leader._rows if leader else rows
         self._score: int = leader._score if leader else score if scores else 0
         self.buffers = np.array([(x, index, gram)], BUFFER)
@@ -190,6 +191,7 @@ class Workspace:
             ones=ones,
             gram=gram,
             gram_row=gram_row * item,
+            room=room_at if room else 0,
             scores=self._score,
         )
         words(self.job["linear"])[:] = functions.linear

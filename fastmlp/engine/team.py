@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LONG", "Team"]
 
+_WAKING = 0.0002  # seconds that a thread may need to begin
 _SMALL, _MOST_IDLE = 1 << 18, 4  # bytes of a team, and teams of a form, that are kept; forms: see `_idle`
 
 LONG = 10**9  # a call of more multiply-adds is long: in one pass over the parameters, they take a core about 20 ms
@@ -50,8 +51,11 @@ class Team:
         Whether the threads share every block of a batch, not its parts.
     by_sample : bool
         Whether they share the blocks of per-sample SGD.
+    in_parts : bool
+        Whether a batch may have several parts, whose gradients are added up.
     choosing : bool
-        Whether the team chooses how many of its threads run, which changes no bits; else all do.
+        Whether the team chooses how many of its threads run, which changes no bits; else all do. Of those that share
+        batches all begin, because a batch is long; of per-sample SGD one.
     """
 
     def __init__(
@@ -64,6 +68,7 @@ class Team:
         *,
         together: bool = False,
         by_sample: bool = False,
+        in_parts: bool = True,
         choosing: bool = False,
     ) -> None:
         self._binding, self.n_threads = binding, n_threads
@@ -75,7 +80,7 @@ class Team:
             self._workspaces.append(binding.workspace(block or binding.block, parameters, leader))
         self._shared, self._members = aligned(1, SHARED), aligned(n_threads, MEMBER)
         self._jobs = np.array([workspace.address for workspace in self._workspaces], np.int64)
-        self._gradients = [] if by_sample else [parameters.extra_gradient() for _ in range(n_threads)]
+        self._gradients = [parameters.extra_gradient() for _ in range(n_threads)] if in_parts else []
         for workspace, (_, distance) in zip(self._workspaces, self._gradients, strict=False):
             workspace.job["team"]["part_gradient"] = distance
         yield_thread, sleep, nap = _waiting()
@@ -88,21 +93,30 @@ class Team:
             if by_sample and n_threads > 1:
                 workspace.read_ahead(self.leader)
         self._by_sample, self._size = by_sample, 0
-        self._choice = ThreadChoice(n_threads) if choosing and n_threads > 1 else None
+        first = 1 if by_sample else n_threads
+        self._choice = ThreadChoice(n_threads, first) if choosing and n_threads > 1 else None
+        self._ran = 0.0  # seconds for which the threads of the last piece had a core
         self._set_size(n_threads)
         self._others: ThreadPoolExecutor | None = None
         self._process = 0  # whose threads those are
 
     @classmethod
     def alone(
-        cls, binding: Binding, vectors: Sequence[np.ndarray], copied: bool, block: int, *, by_sample: bool
+        cls,
+        binding: Binding,
+        vectors: Sequence[np.ndarray],
+        copied: bool,
+        block: int,
+        *,
+        by_sample: bool,
+        in_parts: bool,
     ) -> Team:
         """A team of one with these arguments: one that is idle, where a network of the same form has given one back."""
-        idle = _idle(binding.form, len(vectors), copied, block, by_sample)
+        idle = _idle(binding.form, len(vectors), copied, block, by_sample, in_parts)
         try:
             team = idle.pop()
         except IndexError:
-            team = cls(binding, vectors, 1, copied, block, by_sample=by_sample)
+            team = cls(binding, vectors, 1, copied, block, by_sample=by_sample, in_parts=in_parts)
             size = team._parameters.nbytes + team.leader.nbytes + sum(memory.nbytes for memory, _ in team._gradients)
             team._idle = idle if size <= _SMALL else None
         else:
@@ -145,7 +159,10 @@ class Team:
             patience = piece.seconds if self._by_sample else math.inf  # "batches" hears of no time
             begin = time.perf_counter()
             taken = self._run_piece(piece.n_threads, kernel, view, call, start, piece.n_samples, patience)
-            self._choice.learn(piece, taken, time.perf_counter() - begin)
+            seconds = time.perf_counter() - begin
+            alone = piece.n_threads == 1
+            ran = 1.0 if alone else (self._ran + _WAKING * piece.n_threads) / (seconds * piece.n_threads)
+            self._choice.learn(piece, taken, seconds, ran)
             start += taken
 
     def run_epochs(self, kernel: str, view: DataView, call: KernelCall, numbers: np.ndarray, finite: np.ndarray) -> int:
@@ -190,7 +207,7 @@ class Team:
         from concurrent.futures import wait
 
         members, futures = self._workspaces[0 if aside else 1 : n_threads], []
-        ended = Event()
+        ended, ran = Event(), 0.0
         try:
             for workspace in members:
                 futures.append(self._threads().submit(self._run_member, work, workspace))
@@ -199,7 +216,7 @@ class Team:
             if aside:
                 futures[0].result()
             else:
-                work(self.leader)
+                ran = self._run_member(work, self.leader)
         except BaseException:
             self._shared["stop" if aside and len(futures) == len(members) else "give_up"] = 1
             raise
@@ -210,8 +227,7 @@ class Team:
                 self._shared[name] = 0
             if self.n_threads == 1:
                 self.close()
-        for future in futures:
-            future.result()
+        self._ran = ran + sum(future.result() for future in futures)
 
     def _watch(self, ended: Event, seconds: float) -> None:
         """Tell the members when they are late. Nobody waits for this: at worst it is the next call that is said to be
@@ -219,15 +235,17 @@ class Team:
         if not ended.wait(seconds):
             self._shared["late"] = 1
 
-    def _run_member(self, work: Callable[[Workspace], None], workspace: Workspace) -> None:
-        """Do a member's work. As a method, it keeps the team's memory for a thread that the caller no longer awaits: a
-        second Ctrl-C ends the waiting for what the first one told to stop. Where it fails, the others give up: they
-        would wait for it at the next barrier."""
+    def _run_member(self, work: Callable[[Workspace], None], workspace: Workspace) -> float:
+        """Do a member's work; return for how many seconds it had a core. As a method, it keeps the team's memory for a
+        thread that the caller no longer awaits: a second Ctrl-C ends the waiting for what the first one told to stop.
+        Where it fails, the others give up: they would wait for it at the next barrier."""
+        begin = time.thread_time()
         try:
             work(workspace)
         except BaseException:
             self._shared["give_up"] = 1
             raise
+        return time.thread_time() - begin
 
     def _threads(self) -> ThreadPoolExecutor:
         """The threads of this process: a fork's child has none of its parent's."""
@@ -258,7 +276,9 @@ class Team:
 
 
 @lru_cache(maxsize=16)
-def _idle(form: tuple[Any, ...], n_vectors: int, copied: bool, block: int, by_sample: bool) -> list[Team]:
+def _idle(
+    form: tuple[Any, ...], n_vectors: int, copied: bool, block: int, by_sample: bool, in_parts: bool
+) -> list[Team]:
     """Teams that nobody uses, of the forms that were asked for lately."""
     return []
 

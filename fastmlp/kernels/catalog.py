@@ -66,7 +66,9 @@ KERNELS = {
     "draws": Kernel("random", "streams count draws n_draws params stride ziggurat fused certain"),
     "lanes": Kernel("lanes", "job"),
     # What those call, by addresses in the job.
-    "product": Kernel("linear", "a a_row a_step b b_row b_index start start_row c c_row c_index rows vectors depth"),
+    "product": Kernel(
+        "linear", "a a_row a_step b b_row b_index start start_row c c_row c_index rows vectors depth room"
+    ),
     "inner_products": Kernel("linear", "a a_row w w_row start c c_row rows n_rows vectors"),
     "weighted_rows": Kernel("linear", "count x x_index w w_row w_index start z vectors"),
     "backward_and_update": Kernel("linear", f"n_out {_BACKWARD}"),

@@ -55,7 +55,7 @@ def _times(job, a, a_row, w, w_row, rows, depth, c, c_row, real):
     call_kernel(
         "product", job.linear.product,
         (a, a_row, size_of(real), w, w_row, workspace.identity, workspace.zeros, 0, c, c_row, workspace.identity, rows,
-         c_row // VECTOR_BYTES, depth),
+         c_row // VECTOR_BYTES, depth, workspace.room),
     )  # fmt: skip
 
 

@@ -23,8 +23,8 @@ from .checked import checked, fenced
 
 __all__ = [
     "BUFFER", "CALL", "DATA", "DRAW", "JOB", "LANES", "LANE_LAYER", "LAYER", "LINE", "LINEAR", "MEMBER", "MODES",
-    "NUMBERS", "OPTIONS", "SHARED", "STEP", "STREAM", "STRIP", "TEAM", "TOTALS", "WORKSPACE", "ZIGGURAT", "Place",
-    "aligned", "padded", "parameter_places",
+    "NUMBERS", "OPTIONS", "PANEL_BYTES", "ROOM", "SHARED", "STEP", "STREAM", "STRIP", "TEAM", "TOTALS", "WORKSPACE",
+    "ZIGGURAT", "Place", "aligned", "padded", "parameter_places",
 ]  # fmt: skip
 
 # A layer: written by engine/memory.py. ``…_row`` are strides in bytes from row to row.
@@ -124,6 +124,7 @@ WORKSPACE = np.dtype(
         ("ones", "i8"),  # and one of ones
         ("gram", "i8"),
         ("gram_row", "i8"),  # stride of gram
+        ("room", "i8"),  # ROOM bytes for products, or 0 where no layer is wide enough
         ("scores", "i8"),  # TOTALS of each group of a block's rows, or 0: then they are added up at once
     ],
     align=True,
@@ -374,6 +375,11 @@ LINE = 64  # bytes of a cache line
 # Bytes of a row of weights that go to one thread together: whole tiles at every level of kernels, so that it changes no
 # bits who multiplies which columns.
 STRIP = 4 * LINE
+
+# Panels of a product (kernels/linear.py): rows of A; rows of B, and bytes of each.
+PANEL_ROWS, PANEL_DEPTH, PANEL_BYTES = 96, 192, 2048
+A_ROOM, B_ROOM = 8 * PANEL_ROWS * PANEL_DEPTH, PANEL_DEPTH * PANEL_BYTES
+ROOM = A_ROOM + B_ROOM + 8 * PANEL_DEPTH  # bytes for a copy of each, and a list
 
 
 def padded(n: int, itemsize: int) -> int:

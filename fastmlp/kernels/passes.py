@@ -103,7 +103,7 @@ def products(job, layer, distance, start, target, first, rows, columns, index, d
         call_kernel(
             "product", job.linear.product,
             (a, layer.in_row, size_of(real), w, layer.w_row, index, start, 0, target, layer.out_row, identity, rows,
-             vectors, depth),
+             vectors, depth, job.workspace.room),
         )  # fmt: skip
 
 
@@ -313,7 +313,8 @@ def update_first_weights(job, layer, distance, scaled, rows, columns, n_columns,
     call_kernel(
         "product", job.linear.product,
         (layer.input, size_of(real), layer.in_row, scaled + begin, layer.out_row, job.workspace.identity, w,
-         layer.w_row, w, layer.w_row, job.workspace.index, n_columns, (end - begin) // VECTOR_BYTES, rows),
+         layer.w_row, w, layer.w_row, job.workspace.index, n_columns, (end - begin) // VECTOR_BYTES, rows,
+         job.workspace.room),
     )  # fmt: skip
 
 
@@ -346,7 +347,8 @@ def _update_weights(job, i, distance, deltas, rows, n_columns, writes, real):
     call_kernel(
         "product", job.linear.product,
         (a + begin * size_of(real), size_of(real), a_step, b, b_row, workspace.identity, start, start_row,
-         w, layer.w_row, index + 8 * begin, end - begin, layer.w_row // VECTOR_BYTES, rows),
+         w, layer.w_row, index + 8 * begin, end - begin, layer.w_row // VECTOR_BYTES, rows,
+         workspace.room),
     )  # fmt: skip
 
 
@@ -388,7 +390,8 @@ def _backward(job, layer, below, first, rows, real):
         call_kernel(
             "product", job.linear.product,
             (delta, layer.out_row, size_of(real), layer.w, layer.w_row, workspace.identity, workspace.zeros, 0,
-             below_delta, layer.in_row, workspace.identity, rows, layer.in_row // VECTOR_BYTES, layer.n_out),
+             below_delta, layer.in_row, workspace.identity, rows, layer.in_row // VECTOR_BYTES, layer.n_out,
+             workspace.room),
         )  # fmt: skip
 
 

@@ -37,7 +37,7 @@ def on_threads(monkeypatch):
         rng = np.random.default_rng(0)
 
         class Fixed:
-            def __init__(self, most):
+            def __init__(self, most, first=1):
                 self.most = most
 
             def next(self, left, step):
@@ -48,7 +48,7 @@ def on_threads(monkeypatch):
                     min(left, step * rng.integers(1, 6)), int(rng.integers(1, self.most + 1)), late, False, False
                 )
 
-            def learn(self, piece, taken, seconds):
+            def learn(self, piece, taken, seconds, ran=1.0):
                 assert 0 < taken <= piece.n_samples
 
         monkeypatch.setattr(teams, "ThreadChoice", Fixed)
@@ -225,13 +225,13 @@ from fastmlp.engine import epochs, team
 from fastmlp.engine.choice import Piece
 
 class Two:
-    def __init__(self, most):
+    def __init__(self, most, first=1):
         self.most = most
 
     def next(self, left, step):
         return Piece(left, self.most, float("inf"), False, False)
 
-    def learn(self, piece, taken, seconds):
+    def learn(self, piece, taken, seconds, ran=1.0):
         assert taken == piece.n_samples
 
 team.ThreadChoice, epochs.usable_cores = Two, lambda: 2

@@ -64,6 +64,23 @@ def test_trials_cost_less_than_a_twentieth(slower, each):
     assert machine.train(ThreadChoice(2), n_samples) < 1.05 * n_samples * each
 
 
+def test_threads_that_begin_are_left_to_work_where_a_step_is_long():
+    """Steps of 12 samples that take 12 and 7 ms: a trial of one thread loses 5 ms and more."""
+    machine, n_samples = Machine({1: 1e-3, 2: 6e-4}, start=1e-4), 3000
+    machine.train(ThreadChoice(2, first=2), n_samples)
+    assert machine.used[2] > 0.97 * n_samples
+
+
+def test_threads_that_begin_and_do_not_get_their_cores_end_soon():
+    choice, calls = ThreadChoice(2, first=2), []
+    while not calls or calls[-1].n_threads == 2 or calls[-1].is_trial:
+        piece = choice.next(1200, STEP)
+        calls.append(piece)
+        choice.learn(piece, piece.n_samples, piece.n_samples * (2e-5 if piece.n_threads == 2 else 1e-5), ran=0.5)
+    assert [piece.n_threads for piece in calls] == [2, 1, 1, 1]
+    assert len({piece.n_samples for piece in calls[1:3]} | {1200}) == 3, "the trial is short"
+
+
 @pytest.mark.parametrize("stall", [0.02, 0.05, 0.2])
 def test_threads_that_wait_for_a_core_now_and_then_cost_little(stall):
     """Most trials of two threads are fast, for they end before the next stall."""

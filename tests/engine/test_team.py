@@ -12,6 +12,7 @@ import pytest
 import scipy.sparse
 
 import fastmlp
+from fastmlp.engine import epochs as runners
 from fastmlp.engine import team as teams
 from fastmlp.engine.binding import Binding
 from fastmlp.engine.blocks import BLOCK
@@ -44,7 +45,7 @@ def test_same_bits_for_any_number_of_threads(optimizer, widths):
 
 
 def _teams_together(monkeypatch):
-    """A list to which every team that is made adds how many threads share its blocks."""
+    """A list to which every team that is made adds how many threads share its blocks, on a machine of 16 cores."""
     sizes, make = [], teams.Team.__init__
 
     def made(self, *arguments, **options):
@@ -52,6 +53,7 @@ def _teams_together(monkeypatch):
         sizes.append(int(self.leader.job["team"]["size"]) if self.leader.job["team"]["together"] else 1)
 
     monkeypatch.setattr(teams.Team, "__init__", made)
+    monkeypatch.setattr(runners, "usable_cores", lambda: 16)
     return sizes
 
 
@@ -96,7 +98,7 @@ def test_same_bits_however_many_threads_the_team_chooses_from_piece_to_piece(mon
     used, rng = set(), np.random.default_rng(0)
 
     class Random:
-        def __init__(self, most):
+        def __init__(self, most, first=1):
             self.most = most
 
         def next(self, left, step):
@@ -105,7 +107,7 @@ def test_same_bits_however_many_threads_the_team_chooses_from_piece_to_piece(mon
             used.add(number)
             return Piece(min(left, step * int(rng.integers(1, 4))), number, 1e-9, False, False)
 
-        def learn(self, piece, taken, seconds):
+        def learn(self, piece, taken, seconds, ran=1.0):
             assert taken == piece.n_samples
 
     monkeypatch.setattr(teams, "ThreadChoice", Random)

@@ -13,6 +13,7 @@ import pytest
 
 from fastmlp.kernels import catalog, linear, store
 from fastmlp.kernels.cpu import vector_bytes
+from fastmlp.kernels.layout import PANEL_BYTES, PANEL_ROWS, ROOM
 
 MOST = 10  # vectors of a row
 
@@ -39,10 +40,10 @@ def naive_product(a, b, b_index, start, c, c_index, rows, vectors, depth):
         c[c_index[r], :columns] = start[c_index[r], :columns] + a[r, :depth] @ used
 
 
-def product(a, b, b_index, start, c, c_index, rows, vectors, depth):
+def product(a, b, b_index, start, c, c_index, rows, vectors, depth, room=0):
     catalog.linear("product", c.dtype.name)(
         at(a), *a.strides, at(b), b.strides[0], at(b_index), at(start), start.strides[0], at(c), c.strides[0],
-        at(c_index), rows, vectors, depth,
+        at(c_index), rows, vectors, depth, room,
     )  # fmt: skip
 
 
@@ -96,6 +97,27 @@ def test_rows_cut_for_two_threads_have_the_bits_of_rows_together(guarded, real, 
         for first, end in ((0, linear.SHARED_ROWS), (linear.SHARED_ROWS, rows)):
             inner_products(a[first:], w, bias, parts[first:], end - first, 20, steps)
         np.testing.assert_array_equal(parts, whole, f"{rows} rows")
+
+
+@pytest.mark.parametrize("a_is", ["by rows", "transposed"])
+@pytest.mark.parametrize("depth", [0, 5, 192, 193, 400])
+def test_panels_change_no_bit(guarded, real, a_is, depth):
+    rng = np.random.default_rng(depth)
+    most_rows, panel = 2 * PANEL_ROWS + 5, PANEL_BYTES // vector_bytes()
+    columns = (2 * panel + 7) * lanes(real)
+    a, b, before = (
+        rng.normal(size=n).astype(real) for n in ((most_rows, depth), (depth + 3, columns), (most_rows, columns))
+    )
+    a = guarded(a, padding=0) if a_is == "by rows" else guarded(a.T, padding=0).T
+    b, b_index, c_index = guarded(b), guarded(rng.permutation(depth + 3)), guarded(rng.permutation(most_rows))
+    room = guarded(np.zeros(ROOM // 8))
+    for rows in (linear.PANELS_FROM - 1, linear.PANELS_FROM, PANEL_ROWS + 41, most_rows):
+        for vectors in (panel - 1, panel, panel + 6, 2 * panel + 7):
+            plain, by_panels = (guarded(before) for _ in range(2))
+            product(a, b, b_index, plain, plain, c_index, rows, vectors, depth)
+            product(a, b, b_index, by_panels, by_panels, c_index, rows, vectors, depth, room=at(room))
+            np.testing.assert_array_equal(by_panels, plain, f"{rows} rows, {vectors} vectors")
+    assert room.any(), "no panels were made"
 
 
 def test_product_rounds_as_its_dtype_does(guarded, real):
