@@ -15,7 +15,7 @@ from ..activations import Activation
 from ..base.sparse import SparseRows
 from ..kernels import catalog, store
 from ..kernels.catalog import Variant
-from ..kernels.layout import DATA, LINEAR, Place, aligned
+from ..kernels.layout import DATA, LINEAR, Place, aligned, padded
 from ..losses import Loss
 from ..optimizers import Optimizer
 from ..spec import Affine, Spec
@@ -107,6 +107,7 @@ class Binding:
         data = self._loss.copy()
         record = record_of(data, DATA)
         self._describe_x(record, x)
+        record["x_ready"] = self._takes_as_it_is(x)
         record["x_by_row"] = taken_by_row(x) or (by_row and isinstance(x, SparseRows))
         if y is not None:
             self._describe_y(record, y)
@@ -132,6 +133,13 @@ class Binding:
             record["x_reader"] = self._reader(x)
         if self.affine is not None:
             record["x_shift"], record["x_scale"] = (vector.ctypes.data for vector in self.affine)
+
+    def _takes_as_it_is(self, x: np.ndarray | SparseRows) -> bool:
+        """Whether kernels may take rows of x for rows of their own, which have whole cache lines."""
+        if isinstance(x, SparseRows) or self.affine is not None or x.dtype != self._dtype:
+            return False
+        row = x.shape[1] * x.itemsize
+        return x.flags.c_contiguous and x.flags.aligned and row == padded(x.shape[1], x.itemsize) * x.itemsize
 
     def _describe_y(self, record: np.ndarray, y: np.ndarray) -> None:
         record["y"], record["y_classes"] = y.ctypes.data, y.ndim == 1

@@ -307,6 +307,18 @@ def _backward_and_update_by_inputs(real):
     return both
 
 
+@kernel_function
+def list_columns_of_row(x, n, index, real):
+    """List the columns of a row of whole vectors that are not zero, or all n where few are zero; count them."""
+    found = nonzero_columns(False, real, x, 0, 1, (n * size_of(real) + VECTOR_BYTES - 1) // VECTOR_BYTES, index)
+    if 4 * found <= 3 * n:
+        return found
+    numbers = array_at(index, n, np.int64)
+    for k in range(n):
+        numbers[k] = k
+    return n
+
+
 def _list_nonzero_columns(real):
     """Move the columns of x that are not zero in all rows to the front, list them in ``index``, and count them.
 
@@ -319,10 +331,8 @@ def _list_nonzero_columns(real):
     def list_nonzero_columns(x, x_row, rows, n, index):
         numbers = array_at(index, n, np.int64)
         vectors = -(-n // lanes)
-        found = nonzero_columns(False, real, x, x_row, 1, vectors, index)
-        if 4 * found > 3 * n:
-            for k in range(n):
-                numbers[k] = k
+        found = list_columns_of_row(x, n, index, real)
+        if found == n:
             return float(n)
         if rows > 1:
             found = nonzero_columns(can_move, real, x, x_row, rows, vectors, index)

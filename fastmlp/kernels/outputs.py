@@ -13,13 +13,14 @@ from .layout import JOB, NUMBERS
 from .packing import layer_at, pack
 from .passes import (
     activate_layers,
-    all_finite,
     blocks,
     copy_outputs,
+    find_block,
     first_forward,
-    read_block,
+    let_go_of_rows,
     read_targets,
     score_rows,
+    were_finite,
 )
 from .threads import told_to_stop
 
@@ -46,11 +47,11 @@ def _forward(real):
         for i in range(blocks(call.count, call.block)):
             start = i * call.block
             rows = min(call.block, call.count - start)
-            n_columns = read_block(job, start, rows)
-            if call.checked and not all_finite(job, rows, real):
-                return 1.0
+            n_columns = find_block(job, start, rows, real)
             first_forward(job, start, 0, rows, n_columns, w, w_row, real)
-            if told_to_stop(job):
+            refused = call.checked and not were_finite(job, rows, real)
+            let_go_of_rows(job)
+            if refused or told_to_stop(job):
                 return 1.0
             activate_layers(job, 0, rows, 0, False, True, real)
             if call.scored:

@@ -12,8 +12,9 @@ from __future__ import annotations
 import numpy as np
 
 from .cpu import vector_bytes
-from .decorators import array_at, call_kernel, inlined_source, kernel_function, peek, size_of
-from .layout import LINE
+from .decorators import array_at, call_kernel, inlined_source, kernel_function, peek, record_at, size_of
+from .layout import BUFFER, LINE
+from .linear import list_columns_of_row
 from .packing import all_columns, last_layer, layer_at, move
 from .threads import leads_block, share_of_rows
 from .vectors import add_rows, are_finite, clear_behind, is_largest, multiply_vectors, nonzero_columns, scale_vectors
@@ -52,10 +53,47 @@ def read_block(job, start, rows):
 
 
 @kernel_function
+def _are_neighbours(order):
+    """Whether each sample's number is that of the one before and one more."""
+    breaks = 0
+    for r in range(1, len(order)):
+        breaks += order[r] != order[r - 1] + 1
+    return breaks == 0
+
+
+@kernel_function
+def find_block(job, start, rows, real):
+    """`read_block` for a pass forward: rows of x that the network can take as they are, side by side and with few
+    zeros, are not copied, but become the first layer's input, until `let_go_of_rows`."""
+    data, layer, index = job.data, layer_at(job, 0), job.workspace.index
+    if data.x_ready and rows > 1 and _are_neighbours(array_at(job.call.order + 8 * start, rows, np.int64)):
+        x = data.x + peek(job.call.order + 8 * start, np.int64) * data.x_row
+        if list_columns_of_row(x, layer.n_in, index, real) == layer.n_in:
+            layer.input = x
+            return layer.n_in
+    return read_block(job, start, rows)
+
+
+@inlined_source
+def let_go_of_rows(job):
+    """Make the workspace's rows the first layer's input again."""
+    layer_at(job, 0).input = record_at(job.workspace.buffers, BUFFER).x
+
+
+@kernel_function
 def all_finite(job, rows, real):
     """Whether the inputs that were read are finite."""
     layer = layer_at(job, 0)
     return are_finite(real, rows * (layer.in_row // VECTOR_BYTES), layer.input)
+
+
+@kernel_function
+def were_finite(job, rows, real):
+    """`all_finite`, after `first_forward`: what is not finite leaves no z that is, times whatever weight."""
+    layer = layer_at(job, 0)
+    if layer.out_row < layer.in_row and are_finite(real, rows * (layer.out_row // VECTOR_BYTES), layer.z):
+        return True
+    return all_finite(job, rows, real)
 
 
 @inlined_source
