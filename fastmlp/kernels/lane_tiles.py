@@ -232,9 +232,9 @@ def keep_finite(typingctx, vectors, real, n, loss, params, alive, kept):
         zeros, ones = rows.repeated(0.0), rows.repeated(1.0)
 
         def add_zeros(i, total):
-            return [rows.multiply_add(rows.load(rows.at(params, i)), zeros, total)]
+            return rows.multiply_add(rows.load(rows.at(params, i)), zeros, total)
 
-        (total,) = rows.loop(n, [rows.each(builder.fmul, rows.load(loss), zeros)], add_zeros)
+        total = emit.loop_with_partial_sums(n, rows.each(builder.fmul, rows.load(loss), zeros), add_zeros)
         is_finite = rows.each(lambda value: builder.fcmp_ordered("==", value, emit.zero), total)
         was_alive = rows.each(lambda value: builder.fcmp_ordered(">", value, emit.zero), rows.load(alive))
         mask = rows.each(builder.and_, is_finite, was_alive)

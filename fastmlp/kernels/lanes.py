@@ -69,7 +69,7 @@ def _lanes(real):
     itemsize = np.dtype(real).itemsize
     lanes = lanes_of(itemsize)
     row = lanes * itemsize
-    units, inputs, vectors = UNITS, INPUTS, VECTORS
+    units, inputs, vectors, where = UNITS, INPUTS, VECTORS, functions(np.float64).where
 
     @kernel_function
     def layer_at(job, i):
@@ -230,8 +230,7 @@ def _lanes(real):
             keep_finite(vectors, real, job.n_params, job.scratch, job.params, job.alive, job.finite)
             alive = array_at(job.alive, lanes, real)
             for lane in range(lanes):
-                if alive[lane] == 0:
-                    losses[lane] = np.nan
+                losses[lane] = where(alive[lane] == 0, np.nan, losses[lane])
 
     def train(job):
         job = record_at(job, LANES)
