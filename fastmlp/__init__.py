@@ -10,6 +10,7 @@ from typing import Any
 
 from . import init, interop, optimizers, schedules
 from .activations import ACTIVATIONS, Activation, get_activation
+from .base.suggest import did_you_mean
 from .base.version import __version__ as __version__
 from .kernels.report import show_kernels
 from .losses import LOSSES, Loss
@@ -60,8 +61,9 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'fastmlp' has no attribute {name!r}")
     try:
         return get_activation(name)
-    except ValueError as error:
-        raise AttributeError(f"module 'fastmlp' has no attribute {name!r} ({error})") from None
+    except ValueError:
+        advice = did_you_mean(name, [*__all__, *_MODULES, *ACTIVATIONS], "")
+        raise AttributeError(f"module 'fastmlp' has no attribute {name!r}{advice}") from None
 
 
 def __dir__() -> list[str]:

@@ -19,6 +19,12 @@ from .losses import LOSSES, Loss, default_loss, get_loss
 __all__ = ["Layer", "Spec"]
 
 _SETTINGS = {act.traits.setting: act.name for act in ACTIVATIONS.values() if act.traits.setting}
+_ELSEWHERE = {  # keys that layers have in other libraries
+    **dict.fromkeys(("units", "size", "neurons", "nodes", "width"), "n"),
+    "activation": "act",
+    "loss": "cost",
+    "use_bias": "bias",
+}
 _KEYS = {
     "input": ("n", "act", "shift", "scale"),
     "layer": ("n", "act", *_SETTINGS, "bias", "cost", "shift", "scale"),
@@ -249,6 +255,8 @@ def _parse(layers: Any) -> dict[str, Any]:
             raise TypeError(f"spec[{i}] must be a dict such as {{'n': 10, 'act': 'relu'}}, got {type(entry).__name__}")
         allowed = _KEYS["layer" if i else "input"]
         for key in entry:
+            if key in _ELSEWHERE:
+                raise ValueError(f"spec[{i}]: unknown key {key!r}; write {_ELSEWHERE[key]!r}")
             if key not in allowed:
                 raise unknown_name(str(key), allowed, f"spec[{i}]", "key")
         if entry.get("cost") is not None and i < len(layers) - 1:
@@ -258,7 +266,10 @@ def _parse(layers: Any) -> dict[str, Any]:
                 raise ValueError(f"spec[{i}]: only the input and the last layer have a {key}, got {entry[key]!r}")
     n_in = _parse_n(layers[0], 0)
     if layers[0].get("act") is not None and get_activation(layers[0]["act"], "spec[0]['act']") != ACTIVATIONS["linear"]:
-        raise ValueError(f"spec[0]: the input layer has no activation (act: None), got {layers[0]['act']!r}")
+        raise ValueError(
+            f"spec[0]: the input layer has no activation (act: None), got {layers[0]['act']!r}; "
+            "begin with one: {'n': columns of x, 'act': None}"
+        )
     typed_layers = tuple(_parse_layer(entry, i) for i, entry in enumerate(layers[1:], 1))
     cost = layers[-1].get("cost")
     last = typed_layers[-1]

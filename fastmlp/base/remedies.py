@@ -16,6 +16,7 @@ OF_TRAINING: Mapping[str, str] = {
     "class_weights": "class_weight",
     "criterion": "loss",
     "cost": "loss",
+    "device": "n_threads=2, for everything runs on the CPU",
     "epoch": "epochs",
     "eta": "lr",
     "hidden_layer_sizes": "the spec has the layers: [{'n': n_in, 'act': None}, {'n': 16, 'act': 'relu'}, …]",

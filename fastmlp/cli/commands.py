@@ -6,6 +6,7 @@ long to import is imported in the commands, so that ``--help`` is quick.
 
 from __future__ import annotations
 
+import inspect
 import os
 import shlex
 import sys
@@ -23,6 +24,7 @@ import typer
 from ..activations import ACTIVATIONS, get_activation
 from ..base.cache import cache_folder
 from ..base.checks import check_count, check_number, check_seed
+from ..base.remedies import OF_TRAINING
 from ..base.text import is_terminal, printable
 from ..base.version import __version__
 from ..model.loading import load_model
@@ -156,10 +158,23 @@ def run(arguments: list[str]) -> int:
     except RefusedColumns as error:
         raise ValueError(_with_command(error.reason, error.cures, arguments)) from None
     except typer.TyperException as error:
-        message = error.format_message()
+        message, cure = error.format_message(), _cure_of_usage(error, arguments)
+        message = message.rstrip(".") + cure if cure else message
         if not message:  # no arguments: the help has been printed
             return error.exit_code
         raise ValueError(message) from None
+
+
+def _cure_of_usage(error: Any, arguments: list[str]) -> str:
+    """What to write instead of an option that there is not, or that is missing."""
+    given = str(getattr(error, "option_name", "")).lstrip("-").replace("-", "_")
+    cure = OF_TRAINING.get(given, "")
+    if cure in (inspect.signature(train).parameters):
+        return f"; write --{cure.replace('_', '-')}"
+    if "'--target'" in error.format_message() and arguments[:1] == ["train"]:
+        named = [word for word in arguments[2:] if not word.startswith("-")][:1]
+        return f": the column to predict, --target {shlex.quote(named[0]) if named else 'COL'}"
+    return ""
 
 
 @app.callback()
@@ -283,11 +298,14 @@ def predict(
     the training rows' mean, and an unknown category as none of the known ones.
     """
     from .. import tables
+    from ..tables.reading import check_writable
     from ..tables.schema import require_columns
 
     to_stdout = out is None or str(out) == "-"
     if out is not None and not to_stdout:
         _check_folder(out)
+        check_writable(out)
+    _check_order(model, data, "predict")
     found = tables.load(model)
     if probabilities and found.model.spec.layers[-1].act.name != "softmax":
         raise ValueError("--probabilities needs a model with softmax outputs, which this one has not")
@@ -332,6 +350,7 @@ def evaluate(
     from .. import tables
     from .report import show_scores
 
+    _check_order(model, data, "evaluate")
     found = tables.load(model)
     if threshold is not None:
         found = found.with_threshold(threshold)
@@ -501,6 +520,13 @@ def _announce_compiling() -> None:
         print("the kernels that this needs are being compiled, once on this machine …", file=sys.stderr, flush=True)
 
 
+def _check_order(model: Path, data: Path, command: str) -> None:
+    """Raise a ValueError where the model's file and the table's are in each other's place."""
+    if data.suffix == ".safetensors" and model.suffix != ".safetensors":
+        order = shlex.join(["fastmlp", command, str(data), str(model)])
+        raise ValueError(f"the model comes first, then the table: {order}")
+
+
 def _check_folder(path: Path) -> None:
     """Raise a ValueError, before any work, when a file cannot be written at ``path``."""
     if not path.parent.is_dir():
@@ -519,4 +545,5 @@ def _whole(option: str, text: str) -> int:
     try:
         return int(text)
     except ValueError:
-        raise ValueError(f"{option} must be whole numbers, got {text!r}") from None
+        example = " such as 16,16" if option == "--hidden" else ""
+        raise ValueError(f"{option} must be whole numbers{example}, got {text!r}") from None

@@ -14,7 +14,7 @@ from .decorators import force_inlined, peek
 __all__ = ["is_native", "itemsize_of", "long_double", "number_at"]
 
 _SWAPPED = "swapped_"
-_NATIVE = "bBhHiIlLqQfd"  # NumPy's characters of what LLVM has
+_NATIVE = "?bBhHiIlLqQfd"  # NumPy's characters of what LLVM has
 
 
 def is_native(source):

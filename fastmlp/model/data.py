@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 from collections.abc import Sequence
 from decimal import Decimal
@@ -50,7 +51,8 @@ def check_x(x: Any, n_in: int, dtype: np.dtype, name: str = "x", names: Names = 
     if x.ndim != 2:
         hint = ""
         if x.ndim == 1:
-            hint = "; reshape it: x.reshape(-1, 1)" if n_in == 1 else "; one sample is x.reshape(1, -1)"
+            hint = "; reshape it: x.reshape(-1, 1)" if n_in == 1 else f"; give all {n_in} columns (or is it y?)"
+            hint = hint if n_in == 1 or len(x) != n_in else "; one sample is x.reshape(1, -1)"
         elif x.ndim > 2:
             hint = f"; flatten the samples: {name}.reshape(len({name}), -1)"
         raise ValueError(f"{name} must be two-dimensional, (n_samples, {n_in}), got shape {x.shape}{hint}")
@@ -89,7 +91,7 @@ def check_y(
         y = indices_of(labels, names.labels, spec, name)
     elif is_frame(y):
         y = _of_frame(y, dtype, name)
-    y = _native(_numeric(y, name), dtype)
+    y = _native(_numeric(y, name, text=_of_labels(spec)), dtype)
     n_out = spec.n_out
     if y.ndim == 0 or len(y) != n_samples:
         rows = "a single number" if y.ndim == 0 else f"{len(y)} rows"
@@ -104,9 +106,7 @@ def check_y(
             shapes += f" or class indices ({n_samples},)"
         elif spec.n_targets == 1:
             shapes += f" or ({n_samples},)"
-        hint = f"; give {name}.ravel()" if y.ndim == 2 and y.shape[1] == 1 and spec.one_of_many else ""
-        hint = hint or (f"; samples are rows: give {name}.T" if y.T.shape == (n_samples, spec.n_targets) else "")
-        raise ValueError(f"{name} must have shape {shapes}, got {y.shape}{hint}")
+        raise ValueError(f"{name} must have shape {shapes}, got {y.shape}{_shape_hint(y, spec, name)}")
     _check_finite(y, dtype, name)
     if spec.loss.classification:
         _check_probabilities(y, spec, name)
@@ -119,6 +119,26 @@ def check_y(
     if n_out > spec.n_targets:
         return np.repeat(y, n_out // spec.n_targets, axis=1)
     return y.copy() if y.strides[1] == 0 and n_out > 1 else y
+
+
+def _of_labels(spec: Spec) -> str:
+    """What to write where y has labels that the network has no classes for."""
+    if spec.multilabel:
+        return "; of several labels give a column of 0 and 1 for each"
+    return "; labels are for classes: give the last layer a softmax, or one sigmoid"
+
+
+def _shape_hint(y: np.ndarray, spec: Spec, name: str) -> str:
+    """What to write where y has another shape."""
+    if y.ndim == 2 and y.shape[1] == 1 and spec.one_of_many:
+        return f"; give {name}.ravel()"
+    if y.T.shape == (len(y), spec.n_targets):
+        return f"; samples are rows: give {name}.T"
+    if y.ndim == 2 and y.shape[1] % max(1, len(spec.loss.levels)) == 0:
+        return f'; for {y.shape[1]} columns give the last layer {{"n": {y.shape[1] * spec.n_out // spec.n_targets}}}'
+    if y.ndim == 1 and y.dtype.kind in "iu":
+        return '; for class indices give the last layer {"act": "softmax"}'
+    return ""
 
 
 def plain_targets(y: Any, spec: Spec, n_samples: int) -> np.ndarray | None:
@@ -290,24 +310,29 @@ def _of_frame(frame: Any, dtype: np.dtype, name: str) -> Any:
     return result
 
 
-def _numeric(values: Any, name: str, where: str = "") -> np.ndarray:
+def _numeric(values: Any, name: str, where: str = "", text: str = "") -> np.ndarray:
     """Return the values as an array of numbers, not copied where possible; bool becomes uint8, objects float64.
 
-    ``where`` is what a message names instead, with a column's remedies.
+    ``where`` is what a message names instead, with a column's remedies, and ``text`` a remedy for text.
     """
     who = where or name
     if hasattr(values, "toarray"):
         raise TypeError(f"{name} is sparse ({type(values).__name__}); give a dense array: {name}.toarray()")
     if hasattr(values, "collect") and hasattr(values, "lazy"):
         raise TypeError(f"{name} is a lazy frame; give its rows: {name}.collect()")
+    if isinstance(values, (str, os.PathLike)):
+        raise TypeError(f"{name} must be numbers, not a file's name; fastmlp.tables.fit(path, target) reads tables")
+    if hasattr(values, "__next__"):
+        raise TypeError(f"{name} must be numbers, not what yields them one by one; give list({name})")
     try:
         array = cells_of(values)
-    except ValueError as error:
+    except (ValueError, RuntimeError) as error:  # RuntimeError: PyTorch's, of tensors with gradients
         raise ValueError(f"{name} is not a regular array: {error}") from None
     if array.dtype.kind == "O" and array.size and array.dtype.hasobject:
-        array = _numbers(array, who, bool(where))
+        array = _numbers(array, who, bool(where), text)
     if array.dtype.kind not in "fiub":
         remedy = _REMEDIES.get(array.dtype.kind, "") if where or array.dtype.kind in "mM" else ""
+        remedy = text if text and array.dtype.kind in "UT" else remedy
         raise TypeError(f"{who} must be numeric, got dtype {array.dtype}{remedy}")
     if "numpy.ma" in sys.modules and np.ma.isMaskedArray(values):  # else there is no masked array
         raise TypeError(f"{name} is a masked array; fill it first: {name}.filled(...)")
@@ -323,7 +348,7 @@ _REMEDIES = {  # of what columns hold that is no number
 }
 
 
-def _numbers(objects: np.ndarray, who: str, is_column: bool) -> np.ndarray:
+def _numbers(objects: np.ndarray, who: str, is_column: bool, text: str) -> np.ndarray:
     """Numbers that are Python objects, as float64; TypeError for the first that is none."""
     for place, value in enumerate(objects.flat):
         if isinstance(value, (Real, Decimal, np.bool_)):
@@ -331,21 +356,27 @@ def _numbers(objects: np.ndarray, who: str, is_column: bool) -> np.ndarray:
         if is_column and is_missing(value):
             raise ValueError(f"{who} has no number in row {place}, it is {value!r}; {_FILL}")
         at = f"row {place}" if objects.ndim == 1 else str(tuple(map(int, np.unravel_index(place, objects.shape))))
-        remedy = ""
+        remedy = text if isinstance(value, str) else ""
         if is_column:
             dates = type(value).__name__ in ("date", "datetime", "Timestamp")
-            remedy = (
-                _REMEDIES["M"]
-                if dates
-                else _TEXT
-                if isinstance(value, str)
-                else "; make numbers of it, or leave it out"
-            )
+            remedy = "; make numbers of it, or leave it out"
+            if dates or isinstance(value, str):
+                remedy = _REMEDIES["M"] if dates else _NUMBERS if _is_number(value) else _TEXT
         raise TypeError(f"{who} must be numeric, got dtype object, {at} holds {value!r}{remedy}")
     return objects.astype(np.float64)
 
 
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+_NUMBERS = "; make numbers of the text: x.astype(float)"
 _FILL = "fill it, x.fillna(x.median()) for example, or leave out such rows"
+_FILL_ARRAY = "fill it, numpy.nan_to_num(x) for example, or leave out such rows, of x and y"
 
 
 def _native(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
@@ -379,7 +410,7 @@ def _check_finite(
         value = values[row, column]
         trouble = f"{value}, which {dtype} cannot hold" if np.isfinite(value) else str(value)
         label = "" if columns is None else f" (column {columns[column]!r})"
-        remedy = f"; {_FILL}" if columns is not None and np.isnan(value) else ""
+        remedy = f"; {_FILL_ARRAY if columns is None else _FILL}" if np.isnan(value) else ""
         raise ValueError(f"{name} must be finite, {name}[{start + row}, {first + column}]{label} is {trouble}{remedy}")
 
 
@@ -389,7 +420,8 @@ def _check_classes(y: np.ndarray, n_out: int, name: str) -> np.ndarray:
         bad = ~(y == np.floor(y)) | np.isinf(y)
         if bad.any():
             first = int(np.argmax(bad))
-            remedy = "; leave out rows without a class, of x too" if np.isnan(y[first]) else ""
+            remedy = '; for numbers give the last layer {"n": 1, "act": "linear"}'
+            remedy = "; leave out rows without a class, of x too" if np.isnan(y[first]) else remedy
             raise ValueError(f"{name} must hold class indices, {name}[{first}] is {y[first]}{remedy}")
     low, high = y.min(), y.max()
     if low < 0 or high >= n_out:

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from ..base.remedies import attribute_error
 
 __all__ = ["DivergenceError", "History"]
+
+
+_ELSEWHERE = {
+    "history": "it is a dict itself: history['loss']",
+    **{name: f"history[{name!r}]" for name in ("loss", "accuracy", "val_loss", "val_accuracy")},
+}
 
 
 class History(dict[str, list[float]]):
@@ -15,6 +23,15 @@ class History(dict[str, list[float]]):
     """
 
     interrupted: bool = False
+
+    def __missing__(self, name: str) -> list[float]:
+        validation = "; val_… needs validation_data or validation_fraction" if str(name).startswith("val_") else ""
+        raise KeyError(f"the history has no {name!r}; it has {', '.join(self)}{validation}")
+
+    if not TYPE_CHECKING:  # for which a history would have any attribute
+
+        def __getattr__(self, name: str) -> Any:
+            raise attribute_error(self, name, _ELSEWHERE)
 
     @property
     def epochs(self) -> int:

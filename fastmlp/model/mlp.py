@@ -12,7 +12,7 @@ import numpy as np
 
 from ..base.checks import check_choice, check_count, check_dtype, check_out, check_seed
 from ..base.ram import check_memory
-from ..base.remedies import attribute_error
+from ..base.remedies import OF_TRAINING, attribute_error, check_options
 from ..engine.network import Network, evaluate_rows, is_plain, mean_values
 from ..init import Uniform, check_init, draw
 from ..metrics import named_metrics
@@ -240,7 +240,15 @@ class MLP(Network):
         return evaluate_rows(self, x, y, weights, counted_rows(samples), metrics, n_threads)
 
     def partial_fit(
-        self, x: Any, y: Any, *, lr: float = 0.01, optimizer: Any = None, batch_size: int = 1, sample_weight: Any = None
+        self,
+        x: Any,
+        y: Any,
+        *,
+        lr: float = 0.01,
+        optimizer: Any = None,
+        batch_size: int = 1,
+        sample_weight: Any = None,
+        **unknown: Any,
     ) -> dict[str, float]:
         """Learn from some samples, one row or many, in the order given; call it again with the next ones.
 
@@ -280,6 +288,9 @@ class MLP(Network):
         >>> model.predict([[1.0, 2.0]]).round(3).tolist()
         [[3.0]]
         """
+        if unknown:
+            known = MLP.partial_fit.__kwdefaults__ or ()
+            check_options(unknown, known, "partial_fit()", {**OF_TRAINING, "classes": "model.class_names = […] before"})
         with self._alone:
             if self._online is None:
                 self._online = Online(self)

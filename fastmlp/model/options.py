@@ -43,6 +43,10 @@ class LearningRates:
     """
 
     def __init__(self, lr: Any, epochs: int) -> None:
+        if isinstance(lr, (list, tuple)):
+            raise TypeError(
+                f"lr must be a number or a schedule, got {lr!r}; train_many tries several: grid={{'lr': […]}}"
+            )
         self._lr: Any = lr if callable(lr) else check_number(lr, "lr", 0.0, open_low=True)
         self._first = [self._asked(epoch) for epoch in range(min(epochs, _ASKED_AT_ONCE))] if callable(lr) else []
         self.constant = not callable(lr)
@@ -195,7 +199,11 @@ class Options:
         """Refuse early stopping and a plateau's rate that look at something that will not be in the history."""
         for watcher in (self.early_stopping, self.lr):
             if isinstance(watcher, (EarlyStopping, ReduceOnPlateau)) and watcher.monitor is not None:
-                check_choice(watcher.monitor, "monitor", self.quantities)
+                name = watcher.monitor
+                if name not in self.quantities and name.removeprefix("val_") in self.quantities:
+                    cure = "give validation_data=(x, y), or validation_fraction=0.2"
+                    raise ValueError(f"monitor is {name!r}, and there is nothing to validate with: {cure}")
+                check_choice(name, "monitor", self.quantities)
 
 
 @dataclass(frozen=True, eq=False)

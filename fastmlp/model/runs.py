@@ -48,7 +48,8 @@ class Runs:
             if name in options:
                 raise ValueError(f"{name} is given twice, in the grid and as an option")
             if isinstance(values, (str, bytes)) or not isinstance(values, (Sequence, np.ndarray)) or not len(values):
-                raise TypeError(f"grid: {name} must be a list of values to try, got {values!r}")
+                remedy = f"; give [{values!r}]" if np.ndim(values) == 0 else ""
+                raise TypeError(f"grid: {name} must be a list of values to try, got {values!r}{remedy}")
         if seeds is not None and ("seed" in options or "seed" in grid):
             raise ValueError("seed and seeds are both given; give one of them")
         return cls(n_specs, {name: list(values) for name, values in grid.items()}, _checked_seeds(seeds))
@@ -104,7 +105,9 @@ def _checked_seeds(seeds: Any) -> Sequence[int | None] | None:
     if seeds is None:
         return None
     if isinstance(seeds, (str, bytes)) or not isinstance(seeds, Iterable):
-        raise TypeError(f"seeds must be a list of integers such as range(10), got {seeds!r}")
+        raise TypeError(
+            f"seeds must be a list of integers such as range({seeds if isinstance(seeds, int) else 10}), got {seeds!r}"
+        )
     if isinstance(seeds, range):
         result: Sequence[int | None] = seeds  # a million seeds without a million objects
         for seed in (seeds[0], seeds[-1]) if seeds else ():

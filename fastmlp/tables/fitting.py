@@ -208,6 +208,8 @@ def fit(
     if not isinstance(target, str):
         raise TypeError(f"target must be the name of a column, got {type(target).__name__}")
     check_choice(task, "task", ("auto", "classification", "regression"))
+    if isinstance(hidden, (int, np.integer)):
+        raise TypeError(f"hidden must be a list of widths, got {hidden}: [{hidden}]")
     table = table_of(frame, Reading(tuple(missing), decimal))
     schema = Schema.of(
         table, target, task, ignore=ignore, category=category, number=number, weight=weight, missing=missing

@@ -52,6 +52,10 @@ _MUST_BE = {  # suffixes of files whose first bytes tell what they are
     ".xlsx": "Excel's", ".xlsm": "Excel's", ".xls": "Excel's", ".zip": "zip", ".gz": "gzip", ".bz2": "bzip2",
     ".xz": "xz", ".ods": "OpenDocument's",
 }  # fmt: skip
+_SUMS = {  # what a last row that is no sample is called
+    "total", "totals", "grand total", "sum", "overall", "average", "mean", "summe", "gesamt", "insgesamt",
+    "durchschnitt", "somme", "totale", "totaal", "всего", "итого", "合計",
+}  # fmt: skip
 _TABLES = (".csv", ".tsv", ".data", ".dat", ".xlsx", ".json", ".jsonl", ".parquet", ".feather", ".npy")
 
 
@@ -180,7 +184,9 @@ def table_of(data: Any, reading: Reading | None = None) -> Table:
 
 
 def write(columns: Mapping[str, np.ndarray], path: Path) -> None:
-    """Write columns of one length to a file, whole or not at all: Parquet if it is named .parquet, else CSV."""
+    """Write columns of one length to a file, whole or not at all: Parquet if it is named .parquet, else CSV; ValueError
+    for a name that promises something else."""
+    check_writable(path)
     if path.suffix.lower() == ".parquet":
         pa = require("pyarrow", "tables", "writing Parquet")
         parquet = require("pyarrow.parquet", "tables", "writing Parquet")
@@ -191,6 +197,13 @@ def write(columns: Mapping[str, np.ndarray], path: Path) -> None:
         text = io.StringIO(newline="")
         write_csv(columns, text)
         write_whole(path, text.getvalue().encode())
+
+
+def check_writable(path: Path) -> None:
+    """Raise a ValueError for a file whose name says that it is neither CSV nor Parquet."""
+    promised = _MUST_BE.get(path.suffix.lower(), "JSON" if path.suffix.lower() in (".json", ".jsonl") else "")
+    if promised not in ("", "Parquet"):
+        raise ValueError(f"{path}: tables are written as .csv or .parquet, not as {promised}")
 
 
 def write_csv(columns: Mapping[str, np.ndarray], file: TextIO) -> None:
@@ -210,8 +223,21 @@ def _table(columns: Iterable[tuple[str, Any]], reading: Reading) -> Table:
             raise ValueError(f"two columns are named {values.name!r}: rename one")
         table[values.name] = values
     if len({len(values) for values in table.values()}) > 1:
-        raise ValueError("its arrays have different lengths")
+        lengths = ", ".join(f"{name!r} {len(values)}" for name, values in [*table.items()][:6])
+        raise ValueError(f"its arrays have different lengths: {lengths}")
+    _warn_of_a_sum(table)
     return table
+
+
+def _warn_of_a_sum(table: Table) -> None:
+    """Warn of a last row that, by what it is called, is the sum of the others."""
+    for name, values in table.items():
+        last = values.text(len(values) - 1) if len(values) > 1 and values.is_text else None
+        if last is not None and last.strip(" :").lower() in _SUMS and np.sum(values.codes == values.codes[-1]) == 1:
+            warnings.warn(
+                f"the last row is called {last!r} in column {name!r}: if it is a sum of the others, leave it out",
+                stacklevel=2,
+            )
 
 
 def _columns(data: bytes, name: str, reading: Reading, depth: int = 0) -> tuple[Iterable[tuple[str, Any]], str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 import zipfile
@@ -94,3 +95,14 @@ def test_help_imports_nothing_heavy(argument):
     assert result.returncode == 0 and "\x1b" not in result.stdout
     imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in result.stderr.splitlines()}
     assert "numpy" in imported and not imported & {"numba", "pandas", "pyarrow", "torch", "safetensors", "sklearn"}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a shell closes the streams")
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-"])
+def test_streams_that_are_closed(closed, csv_folder, tmp_path):
+    out = tmp_path / "m.safetensors"
+    train = f"train {shlex.quote(str(csv_folder / 'iris.csv'))} -t target --epochs 1 -o {shlex.quote(str(out))}"
+    result = subprocess.run(
+        f"{shlex.quote(sys.executable)} -m fastmlp {train} {closed}", shell=True, capture_output=True, text=True
+    )
+    assert result.returncode == 0 and out.exists() and "Traceback" not in result.stderr

@@ -58,3 +58,13 @@ def test_divergence_restores_the_last_finite_epoch():
     assert pickle.loads(pickle.dumps(caught.value)).epoch == 3
     model, _ = fastmlp.train(x, y, spec, lr=0.01, epochs=2, seed=0)
     np.testing.assert_array_equal(caught.value.model.params, model.params)
+
+
+def test_what_others_write_is_answered():
+    x, y = blobs()
+    history = fastmlp.train(x, y, SPEC, epochs=1).history
+    with pytest.raises(AttributeError, match=r"it is a dict itself: history\['loss'\]"):
+        history.history  # noqa: B018
+    with pytest.raises(KeyError, match=r"no 'val_loss'; it has loss, accuracy; val_… needs validation_data"):
+        history["val_loss"]
+    assert history.get("val_loss") is None and pickle.loads(pickle.dumps(history)) == history

@@ -68,3 +68,10 @@ def test_bad_calls_change_nothing():
         model.partial_fit(1e30 * x, y, lr=1e30)
     np.testing.assert_array_equal(model.params, before)
     assert np.isfinite(model.partial_fit(x, y)["loss"])
+
+
+def test_options_of_other_libraries_are_answered():
+    model = fastmlp.MLP([{"n": 2, "act": None}, {"n": 2, "act": "softmax"}])
+    for name, words in (("classes", "model.class_names"), ("learning_rate", "write lr=")):
+        with pytest.raises(TypeError, match=words):
+            model.partial_fit([[1.0, 2.0]], [0], **{name: 1})

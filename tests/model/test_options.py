@@ -109,7 +109,11 @@ LBFGS = {"optimizer": "lbfgs"}
         ({"init": "he_norml"}, ValueError, "init: unknown 'he_norml'; did you mean 'he_normal'"),
         ({"checkpoint": 3}, TypeError, "checkpoint must be a file's name or a Checkpoint, got int"),
         ({"validation_data": (X, Y), "validation_fraction": 0.5}, ValueError, "are both given; give one of them"),
-        ({"early_stopping": fastmlp.EarlyStopping("val_loss")}, ValueError, "monitor: unknown 'val_loss'"),
+        (
+            {"early_stopping": fastmlp.EarlyStopping("val_loss")},
+            ValueError,
+            "monitor is 'val_loss', and there is nothing to validate with",
+        ),
         ({"lr": schedules.ReduceOnPlateau(0.1, "r2")}, ValueError, "monitor: unknown 'r2'"),
         ({**LBFGS, "lr": 0.1}, ValueError, "lr is 0.1, but lbfgs finds the length of each step itself; leave lr out"),
         ({**LBFGS, "batch_size": 8}, ValueError, "batch_size is 8, but lbfgs takes all samples at once"),

@@ -61,7 +61,11 @@ def test_a_callback_sees_the_run_and_can_end_it(noisy_plane):
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"early_stopping": EarlyStopping(monitor="val_loss")}, ValueError, "monitor: unknown 'val_loss'"),
+        (
+            {"early_stopping": EarlyStopping(monitor="val_loss")},
+            ValueError,
+            "monitor is 'val_loss', and there is nothing to validate with",
+        ),
         ({"lr": schedules.ReduceOnPlateau(0.1, monitor="los")}, ValueError, "unknown 'los'.*'loss'"),
         ({"early_stopping": 0}, ValueError, "early_stopping must be at least 1"),
         ({"early_stopping": "yes"}, TypeError, "early_stopping must be an integer"),

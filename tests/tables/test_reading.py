@@ -282,3 +282,12 @@ def test_standard_input(monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"a,b\n")))
     with pytest.raises(ValueError, match="standard input: has no rows"):
         tables.read("-")
+
+
+def test_a_last_row_that_is_a_sum_is_questioned(tmp_path):
+    lines = ["state,a", *(f"s{i % 7},{i}" for i in range(30))]
+    (tmp_path / "t.csv").write_text("\n".join([*lines, "Total,435"]))
+    with pytest.warns(UserWarning, match="the last row is called 'Total' in column 'state'"):
+        tables.read(tmp_path / "t.csv")
+    (tmp_path / "t.csv").write_text("\n".join([*lines, "total,3", "total,4"]))  # a category
+    tables.read(tmp_path / "t.csv")
