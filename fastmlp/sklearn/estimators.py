@@ -94,6 +94,21 @@ class _Online(NamedTuple):
     names: list[str]
     values: list[Any]  # the parameters of these names
     places: dict[Any, int]  # of the classes
+    columns: Any  # pandas' index of them, where X was a frame
+
+
+def _plain(values: Any) -> Any:
+    """A list's or a pandas object's values as an array; anything else as it is."""
+    if type(values) is np.ndarray:
+        return values
+    if hasattr(values, "iloc"):
+        return values.to_numpy()
+    return np.asarray(values) if isinstance(values, list) else values
+
+
+def _columns_of(X: Any) -> Any:
+    """The columns of a frame of pandas; None for all else."""
+    return X.columns if type(X) is not np.ndarray and hasattr(X, "iloc") else None
 
 
 class _MLP(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -288,7 +303,7 @@ class _MLP(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         """Check the arguments, make a new network or go on with the present one, and train it."""
         with scikit_learns_errors():
             check_parameters(self)
-        first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
+        first, columns = not hasattr(self, "coefs_") or not (self.warm_start or incremental), _columns_of(X)
         self._check_what_goes_on(first, incremental, validation is not None)
         X, y, targets = self._validate(X, y, first, incremental)
         random_state = check_random_state(self.random_state)
@@ -336,8 +351,8 @@ class _MLP(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
             self, self._fit_state, samples, sample_weight, held_out, shares, random_state, incremental, first, callbacks
         )
         fit.run()
-        if fit.is_plain and balance is None and not hasattr(self, "feature_names_in_"):
-            self._keep_online(fit)
+        if fit.is_plain and balance is None and (columns is not None or not hasattr(self, "feature_names_in_")):
+            self._keep_online(fit, columns)
         return self
 
     def _check_what_goes_on(self, first: bool, incremental: bool, has_validation: bool) -> None:
@@ -350,21 +365,27 @@ class _MLP(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         if monitor == "val_loss" and not (has_validation or self.early_stopping):
             raise ValueError(f"learning_rate looks at {monitor!r}: give fit X_val and y_val, or early_stopping=True")
 
-    def _keep_online(self, fit: Fit) -> None:
+    def _keep_online(self, fit: Fit, columns: Any) -> None:
         """Let `_learn_one` go on from here, if all that decides what it does would be seen to change."""
         if isinstance(self.hidden_layer_sizes, (int, tuple)) and isinstance(self.activation, str):
             names = self._get_param_names()
             values = [getattr(self, name) for name in names]
             places = {label: i for i, label in enumerate(getattr(self, "classes_", np.empty(0)).tolist())}
-            self._online = _Online(fit, self.network_, names, values, places)
+            self._online = _Online(fit, self.network_, names, values, places, columns)
 
     def _learn_one(self, X: Any, y: Any) -> bool:
         """`partial_fit` of one sample where the call before was one, too; False, and nothing done, where the long way
         is needed."""
         online: _Online | None = vars(self).get("_online")
-        if online is None or not (is_plain(X) and X.shape == (1, online.network.spec.n_in) and is_plain(y)):
+        if online is None or self.network_ is not online.network:
             return False
-        if y.shape != (1,) or self.network_ is not online.network:
+        columns, known = _columns_of(X), online.columns
+        if (columns is None) != (known is None) or not (columns is None or columns.equals(known)):
+            return False
+        X, y = _plain(X), _plain(y)
+        if not (is_plain(X) and X.shape == (1, online.network.spec.n_in)):
+            return False
+        if type(y) is not np.ndarray or y.shape != (1,) or not (is_plain(y) or isinstance(y.item(), str)):
             return False
         if not all(map(is_same, map(vars(self).get, online.names), online.values)):
             return False

@@ -6,6 +6,7 @@ import copy
 import pickle
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.neural_network import MLPClassifier as Theirs
 
@@ -25,13 +26,13 @@ def stream(kind, n=25):
 
 
 def one_by_one(kind, as_array, disturb=lambda estimator, i: estimator, **parameters):
-    """An estimator that learnt a stream; y as lists of one element take the long way."""
+    """An estimator that learnt a stream; y as tuples of one element take the long way."""
     make, labels = KINDS[kind]
     estimator = make(hidden_layer_sizes=(8, 5), random_state=0, **parameters)
     for i, (x, y) in enumerate(zip(*stream(kind), strict=True)):
         first = {"classes": labels} if labels and i == 0 else {}
         estimator = disturb(estimator, i)
-        estimator.partial_fit(x[None], np.array([y]) if as_array else [y], **first)
+        estimator.partial_fit(x[None], np.array([y]) if as_array else (y,), **first)
     return estimator
 
 
@@ -57,6 +58,44 @@ def check_equal(short, long_way):
 )
 def test_the_short_way_is_the_long_one(kind, parameters):
     check_equal(one_by_one(kind, True, **parameters), one_by_one(kind, False, **parameters))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_lists_and_frames_take_it_too(kind, monkeypatch):
+    make, labels = KINDS[kind]
+    x, y = stream(kind)
+    y = y if labels is None else np.array([f"label {k}" for k in y])
+    frame, series = pd.DataFrame(x, columns=list("abcd")), pd.Series(y)
+    ways = {
+        "arrays": lambda i: (x[i : i + 1], y[i : i + 1]),
+        "lists": lambda i: ([x[i].tolist()], [y.tolist()[i]]),
+        "frames": lambda i: (frame[i : i + 1], series[i : i + 1]),
+        "the long way": lambda i: (x[i : i + 1], (y.tolist()[i],)),
+    }
+    fitted = {}
+    for way, pair in ways.items():
+        with monkeypatch.context() as patch:
+            estimator = fitted[way] = make(hidden_layer_sizes=(8, 5), random_state=0)
+            estimator.partial_fit(*pair(0), **({"classes": np.unique(y)} if labels else {}))
+            if way != "the long way":
+                patch.setattr(make, "_fit", None)  # no longer needed
+            for i in range(1, 25):
+                estimator.partial_fit(*pair(i))
+    for way in ("arrays", "lists", "frames"):
+        check_equal(fitted[way], fitted["the long way"])
+
+
+def test_frames_with_other_columns_take_the_long_way():
+    x, y = stream("numbers")
+    frame = pd.DataFrame(x, columns=list("abcd"))
+    estimator = MLPRegressor(hidden_layer_sizes=4).partial_fit(frame[:1], y[:1])
+    with pytest.raises(ValueError, match="feature names should match"):
+        estimator.partial_fit(frame[:1][list("bacd")], y[:1])
+    with pytest.warns(UserWarning, match="does not have valid feature names"):
+        estimator.partial_fit(x[:1], y[:1])
+    estimator = MLPRegressor(hidden_layer_sizes=4).partial_fit(x[:1], y[:1])
+    with pytest.warns(UserWarning, match="X has feature names"):
+        estimator.partial_fit(frame[:1], y[:1])
 
 
 def test_what_changes_between_two_samples_is_seen():
