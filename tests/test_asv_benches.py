@@ -25,6 +25,7 @@ def test_every_row_of_the_table_is_tracked(suite):
 @pytest.mark.parametrize(
     ("module", "name"),
     [
+        ("cluster", "Tasks"),
         ("estimators", "Estimators"),
         ("estimators", "OneByOne"),
         ("prediction", "Evaluate"),
@@ -49,4 +50,5 @@ def test_the_last_case_of_a_benchmark_runs(suite, module, name):
     benchmark.setup(*case)
     method = next(key for key in dir(benchmark) if key.startswith(("track_", "time_")))
     value = getattr(benchmark, method)(*case)
+    getattr(benchmark, "teardown", lambda *case: None)(*case)
     assert value is None or value > 0

@@ -9,6 +9,7 @@ from ..model.sweep import Part
 __all__ = ["Chunks"]
 
 _SHORTEST, _LONGEST = 0.1, 2.0  # seconds of a task: hundreds of times what it costs, and what a lost worker loses
+_FOR_EACH = 0.01  # seconds of a task for each thread of the cluster: twice what client and scheduler have to do for it
 _ENDS = 2  # chunks that each thread of the cluster should still have before it, so that all end together
 _MEMORY = 0.5  # of what was measured before, beside the last chunk
 
@@ -16,8 +17,9 @@ _MEMORY = 0.5  # of what was measured before, beside the last chunk
 class Chunks:
     """Cuts parts of a sweep into chunks.
 
-    The first chunks are as small as makes sense; then chunks are as long as ``_LONGEST``, and shorter towards the end,
-    where long ones would let threads wait for one another.
+    The first chunks are as small as makes sense; then they take two seconds, or more on hundreds of threads, to which
+    one client and one scheduler have to hand them; and less towards the end, where long ones would let threads wait for
+    one another (docs/scaling.md has a simulation).
 
     Parameters
     ----------
@@ -42,7 +44,9 @@ class Chunks:
         if not self._strands:
             return chunk
         rate = self._rate(self._strands[-1])
-        wanted = 0.0 if rate is None else min(_LONGEST, max(_SHORTEST, self._left * rate / (_ENDS * n_threads)))
+        longest = max(_LONGEST, _FOR_EACH * n_threads)
+        shortest = max(_SHORTEST, longest / 4 if longest > _LONGEST else 0.0)
+        wanted = 0.0 if rate is None else min(longest, max(shortest, self._left * rate / (_ENDS * n_threads)))
         while self._strands:
             strand = self._strands.pop()
             rate, step = self._rate(strand), self._step(strand.combination)

@@ -123,13 +123,15 @@ class Cluster:
                     future.add_done_callback(ended.put)
                 if not at_work:
                     return
-                for future in _taken(ended, draw):
+                futures = list(_taken(ended, draw))
+                gathered = self._gathered(futures)
+                for future in futures:
                     attempt = at_work.pop(future.key)
                     if future.status == "error":
                         error = future.exception()
                         raise _in_words(error) from error
                     try:
-                        result = future.result()
+                        result = gathered[future.key] if future.key in gathered else future.result()
                     except (CancelledError, OSError) as error:  # nobody has what it depends on any more
                         if self._client.status != "running":
                             raise
@@ -143,6 +145,12 @@ class Cluster:
         finally:
             with suppress(CancelledError, OSError):  # the cluster may be gone
                 self._client.cancel([attempt.future for attempt in at_work.values()])
+
+    def _gathered(self, futures: list[Any]) -> dict[str, Any]:
+        """The results of several tasks in one message; nothing where one of them cannot be had."""
+        with suppress(CancelledError, OSError):
+            return self._client.gather({future.key: future for future in futures if future.status == "finished"})
+        return {}
 
     def _scattered(self, value: Any) -> Any:
         """What stands for a value that all workers have."""
