@@ -134,7 +134,7 @@ def _shape_hint(y: np.ndarray, spec: Spec, name: str) -> str:
         return f"; give {name}.ravel()"
     if y.T.shape == (len(y), spec.n_targets):
         return f"; samples are rows: give {name}.T"
-    if y.ndim == 2 and y.shape[1] % max(1, len(spec.loss.levels)) == 0:
+    if y.ndim == 2 and y.shape[1]:
         return f'; for {y.shape[1]} columns give the last layer {{"n": {y.shape[1] * spec.n_out // spec.n_targets}}}'
     if y.ndim == 1 and y.dtype.kind in "iu":
         return '; for class indices give the last layer {"act": "softmax"}'

@@ -83,7 +83,7 @@ class Names(NamedTuple):
                 else "Feature names must be in the same order as they were in fit."
             )
         if not (lacking or twice):
-            lines.append(f"Give {name}[list(model.feature_names)].")
+            lines.append(f"Give {name.rpartition(' ')[2]}[list(model.feature_names)].")
         raise ValueError(f"{name}: " + "\n".join(lines))
 
     def described(self) -> dict[str, Any]:
