@@ -312,6 +312,7 @@ def test_the_html_view_links_to_the_documentation(kind):
         ({"clip_norm": 0}, "clip_norm must be a finite number above 0"),
         ({"standardize": "yes"}, "standardize must be"),
         ({"solver": "lbfgs", "clip_norm": 1.0}, "clip_norm are for the other solvers"),
+        ({"solver": "lbfgs", "learning_rate": schedules.Constant(0.1)}, "a schedule is for the other solvers"),
     ],
     ids=str,
 )
