@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto, defs
 from onnx.helper import get_attribute_value
-from skl2onnx import update_registered_converter
+from skl2onnx import get_model_alias, update_registered_converter
 from skl2onnx.common.data_types import DoubleTensorType
 from skl2onnx.common.shape_calculator import (
     calculate_linear_classifier_output_shapes,
@@ -28,7 +28,15 @@ _OPTIONS = {"zipmap": [True, False, "columns"], "output_class_labels": [False, T
 
 
 def register(kind: type) -> None:
-    """Let skl2onnx know a class of estimators, with the options that it has for its own MLPs."""
+    """Let skl2onnx know a class of estimators, with the options that it has for its own MLPs.
+
+    What a user registered for the class stays.
+    """
+    try:
+        get_model_alias(kind)
+        return
+    except RuntimeError:
+        pass
     options = _OPTIONS if issubclass(kind, MLPClassifier) else None
     update_registered_converter(kind, f"Fastmlp{kind.__name__}", infer_shapes, convert, options=options)
 

@@ -7,6 +7,7 @@ come out, sooner. This module has the estimators, fit.py the loop that trains th
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from functools import cached_property, partial
 from importlib import import_module
 from operator import is_ as is_same
@@ -175,7 +176,8 @@ class _MLP(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         network.feature_names = getattr(self, "feature_names_in_", None)
         network.class_names = self._class_names(network.spec)
         if sys.modules.get("skl2onnx") is not None:
-            _skl2onnx().register(type(self))
+            with suppress(ImportError):  # another version than the converters are for: it can wait until it is asked
+                _skl2onnx().register(type(self))
         self._network = network
         self.coefs_ = [w.T for w in network.weights]
         self.intercepts_ = list(network.biases)
@@ -303,7 +305,8 @@ class _MLP(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         """Check the arguments, make a new network or go on with the present one, and train it."""
         with scikit_learns_errors():
             check_parameters(self)
-        first, columns = not hasattr(self, "coefs_") or not (self.warm_start or incremental), _columns_of(X)
+        given, columns = (X, y), _columns_of(X)
+        first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
         self._check_what_goes_on(first, incremental, validation is not None)
         X, y, targets = self._validate(X, y, first, incremental)
         random_state = check_random_state(self.random_state)
@@ -346,7 +349,7 @@ class _MLP(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         callbacks = None
         if not incremental:
             metadata = None if sample_weight is None else {"sample_weight": sample_weight}
-            callbacks = FitCallbacks(self, self.max_iter, {"X": X, "y": y, "metadata": metadata})
+            callbacks = FitCallbacks(self, self.max_iter, {"X": given[0], "y": given[1], "metadata": metadata})
         fit = Fit(
             self, self._fit_state, samples, sample_weight, held_out, shares, random_state, incremental, first, callbacks
         )
@@ -459,8 +462,9 @@ class _MLP(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
-        kept = ["float64", "float32"] if self.dtype is None else [np.dtype(self.dtype).name]
-        tags.transformer_tags.preserves_dtype = kept
+        dtypes = {None: ["float64", "float32"], "float64": ["float64"], "float32": ["float32"]}
+        name = getattr(self.dtype, "__name__", self.dtype)  # of numpy.float32
+        tags.transformer_tags.preserves_dtype = dtypes.get(name if name is None else str(name), [])
         return tags
 
 

@@ -93,6 +93,8 @@ def check_parameters(e: Any) -> None:
     e._hidden_layers()
     e._loss()
     dropout_shares(e.dropout, len(e._hidden()))
+    if not is_stochastic(e.solver) and callable(e.learning_rate):
+        raise ValueError("lbfgs finds the length of each step itself; a schedule is for the other solvers")
     if not is_stochastic(e.solver) and (e.l1 or np.any(e.dropout) or e.clip_norm):
         raise ValueError(
             "lbfgs needs a smooth loss that stays the same; l1, dropout and clip_norm are for the other solvers"
@@ -375,7 +377,9 @@ class Fit:
         self._set_rate(rate)
 
     def _set_rate(self, rate: float) -> None:
-        self._fit_state.set_learning_rate(rate, keep_steps=self._e.solver == "sgd")
+        state = self._fit_state.optimizer
+        is_sgd = self._e.solver == "sgd" and state is not None and isinstance(state.optimizer, SGD)
+        self._fit_state.set_learning_rate(rate, keep_steps=is_sgd)
 
     def _epoch(self, epochs: EpochRunner, state: OptimizerState, order: np.ndarray, batch: int, key: int) -> float:
         """Train on the samples in their order, and return their mean loss with penalties, or NaN.

@@ -137,6 +137,7 @@ def test_converters_that_users_registered_go_on_working():
         options={"zipmap": [True, False, "columns"], "output_class_labels": [False, True], "nocl": [True, False]},
     )  # fmt: skip
     clf = Mine(**OPTIONS).fit(X, Y)
+    assert skl2onnx.get_model_alias(Mine) == "UsersMLPClassifier"
     outputs, _ = run(clf, options={"zipmap": False})
     np.testing.assert_allclose(outputs["probabilities"], clf.predict_proba(X), atol=2e-6)
 

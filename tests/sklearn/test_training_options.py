@@ -212,6 +212,13 @@ class TestCallbacks:
         clf.set_params(early_stopping=False).partial_fit(SCALED, Y)
         assert len(recorder.calls) == n_calls
 
+    @pytest.mark.filterwarnings("error")
+    @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+    def test_they_are_given_what_fit_was_given(self):
+        recorder = Recorder()
+        MLPClassifier(**OPTIONS).set_callbacks(recorder).fit(pd.DataFrame(X, columns=list("abcd")), Y)
+        assert len(recorder.scores) == 31
+
     def test_a_fit_that_fails_is_torn_down(self):
         recorder = Recorder()
         reg = MLPRegressor(solver="sgd", **OPTIONS | {"learning_rate_init": 1e12}).set_callbacks(recorder)
@@ -305,6 +312,7 @@ def test_the_html_view_links_to_the_documentation(kind):
         ({"clip_norm": 0}, "clip_norm must be a finite number above 0"),
         ({"standardize": "yes"}, "standardize must be"),
         ({"solver": "lbfgs", "clip_norm": 1.0}, "clip_norm are for the other solvers"),
+        ({"solver": "lbfgs", "learning_rate": schedules.Constant(0.1)}, "a schedule is for the other solvers"),
     ],
     ids=str,
 )
