@@ -232,7 +232,7 @@ def averaging() -> None:
     by_round.set_xlabel("round")
     by_second.set_xlabel("seconds, with a worker for each partition")
     by_round.set_ylabel("test accuracy, %")
-    by_round.set_ylim(92, 98)
+    by_round.set_ylim(92, 98.5)
     by_round.legend(fontsize="small")
     path = Path(__file__).parent / "img" / "averaging.png"
     figure.savefig(path, dpi=100)
