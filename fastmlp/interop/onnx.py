@@ -390,6 +390,9 @@ def _metadata(proto: onnx.ModelProto) -> tuple[Spec | None, dict[str, Any]]:
         if entry.key == _METADATA:
             try:
                 document = json.loads(entry.value)
+                names = document["class_names"]
+                if names is not None and not (isinstance(names, list) and all(isinstance(n, str) for n in names)):
+                    raise TypeError("class_names are no list of strings")
                 return Spec.restored(document["spec"]), document
             except (ValueError, TypeError, KeyError, RecursionError) as error:
                 raise ValueError(f"the metadata {_METADATA!r} is not what to_onnx writes: {error}") from error

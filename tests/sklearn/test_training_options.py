@@ -245,8 +245,8 @@ def test_the_network_has_the_names_of_features_and_classes():
         clf = MLPClassifier(**OPTIONS).fit(frame, y)
         for one in (clf, pickle.loads(pickle.dumps(clf))):
             assert one.network_.class_names == names
-            assert one.network_.metadata == {"columns": list(frame.columns)}
-    assert MLPRegressor(**OPTIONS).fit(X_NUMBERS, NUMBERS).network_.metadata == {}
+            assert one.network_.feature_names == tuple(frame.columns)
+    assert MLPRegressor(**OPTIONS).fit(X_NUMBERS, NUMBERS).network_.feature_names is None
 
 
 FITTED = [
