@@ -67,14 +67,3 @@ def test_spark_predicts(names):
     finally:
         spark.stop()
     assert classes.tolist() == names["model"].predict_class(names["x"]).tolist()
-
-
-def test_a_search_of_dask_ml(client, names):
-    """Its fits are tasks of the cluster."""
-    search = pytest.importorskip("dask_ml.model_selection", reason="dask-ml is not installed: its search is not tried")
-    from fastmlp.sklearn import MLPClassifier
-
-    clf = MLPClassifier(16, learning_rate_init=0.02, max_iter=5, random_state=0)
-    found = search.GridSearchCV(clf, {"alpha": [1e-4, 1e-2]}, cv=2, scheduler=client)
-    found.fit(names["x"] / 16, names["y"])
-    assert found.best_score_ > 0.8
