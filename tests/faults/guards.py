@@ -117,7 +117,7 @@ def _inputs(number: int, case: Case, fence: Fence) -> tuple:
     kind = DTYPES[number % len(DTYPES)]
     order = case.order if case.order in ORDERS else "C"
     if n_out == 3:
-        y = fence.around(rng.integers(0, 2 if kind == "bool" else 3, n).astype(kind), order)
+        y = fence.around(rng.integers(0, 3, n).astype("uint8" if kind == "bool" else kind), order)  # true is a label
     else:
         high = 2 if n_out == 1 or kind == "bool" else 9
         y = fence.around(rng.integers(0, high, (n, n_out)).astype(kind), order)
