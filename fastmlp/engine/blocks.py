@@ -17,10 +17,9 @@ __all__ = [
 
 BLOCK = 64  # samples whose layers are in memory together; more would leave the L2 cache
 GROUPED = 1 << 15  # parameters, from which on the rows of a block are scored in groups, so that threads can share it
-_WIDE = 1 << 20, 256
+_WIDE = 1 << 20, 256  # bytes of parameters, from which on more samples are in memory together, and how many
 _MOST_IN_PART = 1024
 _SHARE, _SHARED_ROWS = 1 << 20, 16  # multiply-adds forward, and samples of a batch, that are worth another thread
-
 _DENSE_ENOUGH = 16  # columns to a value, from which on rows of a sparse x are taken one by one
 
 _APART = 1e-3  # how far apart the factors of two modes must be: eps / 1e-3 of a step is lost

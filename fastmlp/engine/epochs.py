@@ -88,14 +88,13 @@ class EpochRunner:
         self._part, together = part_of_batch(batch, binding.block), False
         if self._by_sample:
             n_threads = min(n_threads, blocks.strips(network.spec.widths[1], network.dtype.itemsize))
-            n_threads = n_threads if n_threads == 1 else min(n_threads, usable_cores())
         else:
             if len(samples.y) * network.params.size < _LITTLE:
                 n_threads = 1
             n_threads, together = sharers(batch, binding.block, network.params.size, n_threads)
-            if together:  # they begin at once
-                n_threads = min(n_threads, usable_cores())
-                together = n_threads > 1
+        if n_threads > 1 and (self._by_sample or together):  # who shares a block waits for all others
+            n_threads = min(n_threads, usable_cores())
+            together = together and n_threads > 1
         in_parts = not self._by_sample and batch > self._part
         if n_threads == 1:
             self._team = Team.alone(
