@@ -9,7 +9,7 @@ import numpy as np
 
 from .extras import require
 
-__all__ = ["cells_of", "columns_of", "is_categorical", "is_frame", "named_columns", "only_column"]
+__all__ = ["cells_of", "columns_of", "is_categorical", "is_frame", "named_columns", "objects_of", "only_column"]
 
 _CATEGORICAL = ("CategoricalDtype", "Categorical", "Enum", "DictionaryType")  # pandas', polars', Arrow's
 
@@ -85,11 +85,11 @@ def _of_pandas(values: Any) -> np.ndarray:
         return np.asarray(values)
     kind = getattr(dtype, "kind", "O")
     if kind not in "iufb" or not hasattr(dtype, "numpy_dtype"):
-        return _objects(values.to_numpy(object, na_value=None))
+        return objects_of(values.to_numpy(object, na_value=None))
     if not values.isna().any():
         return values.to_numpy(dtype.numpy_dtype)
     return (
-        _objects(values.to_numpy(object, na_value=None))
+        objects_of(values.to_numpy(object, na_value=None))
         if kind == "b"
         else values.to_numpy(np.float64, na_value=np.nan)
     )
@@ -103,7 +103,7 @@ def _of_polars(values: Any) -> np.ndarray:
         return array if array.dtype.kind != "O" else array.astype(np.float64)  # decimals
     if str(kind) == "Null":
         return np.full(len(values), np.nan)
-    return _objects(values.to_list())
+    return objects_of(values.to_list())
 
 
 def _of_arrow(values: Any) -> np.ndarray:
@@ -119,10 +119,10 @@ def _of_arrow(values: Any) -> np.ndarray:
     if pa.types.is_null(kind):
         return np.full(len(values), np.nan)
     cells = values.to_pylist()
-    return np.array(cells, bool) if pa.types.is_boolean(kind) and not values.null_count else _objects(cells)
+    return np.array(cells, bool) if pa.types.is_boolean(kind) and not values.null_count else objects_of(cells)
 
 
-def _objects(cells: Any) -> np.ndarray:
+def objects_of(cells: Any) -> np.ndarray:
     """A list of Python objects as an array of them, (n,)."""
     array = np.empty(len(cells), object)
     array[:] = cells

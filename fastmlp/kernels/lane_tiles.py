@@ -87,22 +87,19 @@ def gather_samples(typingctx, vectors, real, order, stride, n_in, x, inputs, n_o
         emit, rows = _of_rows(vectors, real, context, builder)
         kind = ir.VectorType(INT64, emit.lanes)
 
-        def repeated(value):
-            return emit.repeat(value)
-
         numbers = []
         for column in range(rows.vectors):
             lanes = kind(list(range(column * emit.lanes, (column + 1) * emit.lanes)))
-            numbers.append(emit.gather(builder.add(repeated(order), builder.mul(lanes, repeated(stride))), INT64))
+            numbers.append(emit.gather(builder.add(emit.repeat(order), builder.mul(lanes, emit.repeat(stride))), INT64))
         for n, samples, out in ((n_in, x, inputs), (n_out, y, targets)):
-            size = repeated(builder.mul(n, INT64(emit.itemsize)))
-            places = [builder.add(repeated(samples), builder.mul(number, size)) for number in numbers]
+            size = emit.repeat(builder.mul(n, INT64(emit.itemsize)))
+            places = [builder.add(emit.repeat(samples), builder.mul(number, size)) for number in numbers]
 
-            def step(k, *places, out=out):
+            def step(k, places, out=out):
                 rows.store([emit.gather(place, emit.real) for place in places], rows.at(out, k))
                 return [builder.add(place, kind([emit.itemsize] * emit.lanes)) for place in places]
 
-            emit.loop(n, places, lambda k, places, step=step: step(k, *places))
+            emit.loop(n, places, step)
         return context.get_dummy_value()
 
     return types.void(vectors, real, order, stride, n_in, x, inputs, n_out, y, targets), codegen

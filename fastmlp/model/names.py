@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..base.frames import cells_of, is_categorical, is_frame, named_columns, only_column
+from ..base.frames import cells_of, is_categorical, is_frame, named_columns, objects_of, only_column
 from ..base.missing import is_missing
 from ..spec import Spec
 from .container import entry
@@ -188,7 +188,7 @@ def _restored(values: Any, dtype: str) -> np.ndarray | None:
     if dtype in ("U", "T") and not all(type(value) is str for value in values):
         return None
     try:
-        return _objects(values) if dtype == "O" else np.array(values, dtype)
+        return objects_of(values) if dtype == "O" else np.array(values, dtype)
     except (TypeError, ValueError, OverflowError):
         return None
 
@@ -323,12 +323,6 @@ def _check_objects(values: np.ndarray, name: str) -> None:
 def _no_label(row: int, value: Any, name: str) -> ValueError:
     """The error for a missing label."""
     return ValueError(f"{name} has no label in row {row}, it is {value!r}; leave out such rows, of x too")
-
-
-def _objects(values: Sequence[Any]) -> np.ndarray:
-    array = np.empty(len(values), object)
-    array[:] = values
-    return array
 
 
 def _shown(labels: np.ndarray) -> str:

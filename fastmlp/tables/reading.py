@@ -8,7 +8,7 @@ import json
 import re
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -17,7 +17,7 @@ import numpy as np
 
 from ..base.atomic import write_whole
 from ..base.extras import require
-from ..base.frames import cells_of, columns_of, is_frame, named_columns
+from ..base.frames import cells_of, columns_of, is_frame, named_columns, objects_of
 from ..base.text import refusal
 from .arrays import columns_of_array, read_array
 from .delimited import columns_of_rows, decoded, delimited
@@ -338,13 +338,7 @@ def _read_xlsx(data: bytes, reading: Reading) -> list[tuple[str, Any]]:
             row.pop()
     width = max(map(len, rows), default=0)
     full = [row + [None] * (width - len(row)) for row in rows]
-    return [(name, list(cells)) for name, cells in columns_of_rows(full, reading.header, _objects)]
-
-
-def _objects(column: Sequence[Any]) -> np.ndarray:
-    cells = np.empty(len(column), object)
-    cells[:] = column
-    return cells
+    return [(name, list(cells)) for name, cells in columns_of_rows(full, reading.header, objects_of)]
 
 
 def _read_json(text: str) -> list[tuple[str, Any]]:
@@ -376,7 +370,7 @@ def _read_json(text: str) -> list[tuple[str, Any]]:
             ]
     if isinstance(document, list) and document and all(isinstance(row, list) for row in document):
         header = all(isinstance(name, str) for name in document[0])
-        return [(name, list(cells)) for name, cells in columns_of_rows(document, header, _objects)]
+        return [(name, list(cells)) for name, cells in columns_of_rows(document, header, objects_of)]
     if not isinstance(document, list) or not all(isinstance(row, dict) for row in document):
         raise ValueError("is JSON, but no table: it must be a list of rows, each with the names of the columns")
     names = dict.fromkeys(name for row in document for name in row)
