@@ -16,6 +16,7 @@ from typing import Any
 import llvmlite.binding as llvm
 from numba import cfunc, types
 
+from ..base.interrupts import no_interrupt_lost
 from .checked import checked
 from .cpu import target_machine
 from .signature import parameters
@@ -99,7 +100,9 @@ def c_function(function: Any, signature: str, dtype: str, **options: Any) -> Any
         "i": types.int64,
         "d": types.float64,
     }
-    return cfunc(types.float64(*(kinds[kind] for _, kind in arguments)), **OPTIONS, **options)(function)
+    compile_it = cfunc(types.float64(*(kinds[kind] for _, kind in arguments)), **OPTIONS, **options)
+    with no_interrupt_lost():
+        return compile_it(function)
 
 
 def _object_code(symbol: str, compiled: Any) -> bytes:

@@ -68,10 +68,10 @@ def waits(name: str, size: str, times: int, seed: int = 0) -> list[float]:
 def _compile() -> None:
     """Compile all kernels that the calls need, on a small network."""
     small = [{"n": 2, "act": None}, {"n": 2, "act": "tanh"}, {"n": 1, "act": "linear"}]
-    x, y = np.zeros((40, 2), np.float32), np.zeros((40, 1), np.float32)
+    x, y = np.zeros((100, 2), np.float32), np.zeros((100, 1), np.float32)
     model = fastmlp.MLP(small)
     model.predict(x), model.gradient(x, y), model.jacobian(x), model.evaluate(x, y)
-    for options in ({}, {"batch_size": 2}, {"optimizer": "adam", "batch_size": 2}):
+    for options in ({}, {"batch_size": 2}, {"batch_size": 100}, {"optimizer": "adam", "batch_size": 2}):
         fastmlp.train(x, y, model, epochs=1, progress=False, **options)
 
 
