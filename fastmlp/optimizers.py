@@ -20,6 +20,7 @@ Nocedal and Zhu 1995, as SciPy has it.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, is_dataclass
+from functools import cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -513,4 +514,10 @@ def get_optimizer(optimizer: Any) -> Optimizer:
     if isinstance(optimizer, Optimizer):
         return optimizer
     hint = "call the class: Adam()"
-    return lookup(optimizer, OPTIMIZERS, {}, "optimizer", "fastmlp.optimizers.Optimizer", hint)()
+    return _with_defaults(lookup(optimizer, OPTIMIZERS, {}, "optimizer", "fastmlp.optimizers.Optimizer", hint).name)
+
+
+@cache
+def _with_defaults(name: str) -> Optimizer:
+    """An optimiser of the registry; it is immutable, and to check its settings takes microseconds."""
+    return OPTIMIZERS[name]()

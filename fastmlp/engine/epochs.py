@@ -105,14 +105,15 @@ class EpochRunner:
                 binding, state.vectors, n_threads, copied, self._block, together=together, by_sample=self._by_sample,
                 in_parts=in_parts, choosing=together or self._by_sample,
             )  # fmt: skip
-        self._dropout = bool(dropout)
+        self._dropout, self._step = bool(dropout), None
         simple = state.plain and (self._by_sample or batch <= self._block)
-        self._step = Step(
-            state,
-            *((0, 0) if simple else binding.step(state.optimizer)),
-            binding.dropout() if dropout else 0,
-            [1 - share for share in dropout],
-        )
+        if dropout or not simple:
+            self._step = Step(
+                state,
+                *((0, 0) if simple else binding.step(state.optimizer)),
+                binding.dropout() if dropout else 0,
+                [1 - share for share in dropout],
+            )
 
     def run(
         self, order: np.ndarray, lr: float, key: int, report: Callable[[int, float], None] | None = None
@@ -183,12 +184,13 @@ class EpochRunner:
         self, order: np.ndarray, lr: float, key: int = 0, outputs: np.ndarray | None = None
     ) -> tuple[str, KernelCall]:
         """The kernel that trains at this rate, and its call."""
-        self._step.set_key(key)
         kernel = self._kernel
-        if kernel == "samples_with_memory":
-            modes = Modes(self._state.optimizer, lr, self._state.l2, self._together)
-            self._step.set_modes(modes)
-            kernel = kernel if modes.apart else "batches"
+        if self._step is not None:
+            self._step.set_key(key)
+            if kernel == "samples_with_memory":
+                modes = Modes(self._state.optimizer, lr, self._state.l2, self._together)
+                self._step.set_modes(modes)
+                kernel = kernel if modes.apart else "batches"
         return kernel, KernelCall(
             order, self._together, lr, batch=self._batch, part=self._part, outputs=outputs, step=self._step
         )
