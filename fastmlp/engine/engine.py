@@ -22,7 +22,7 @@ from .team import LONG, Team
 
 __all__ = ["AT_ONCE", "Engine"]
 
-AT_ONCE = 16 * BLOCK  # samples in one call of the forward kernel: the same for any number of threads
+AT_ONCE = 16 * BLOCK  # samples in one call of the forward kernel that scores them, or is one of several threads'
 _COPIED = 1 << 15  # numbers of x and of outputs that are sooner copied than described
 
 
@@ -107,29 +107,29 @@ class Engine:
     ) -> np.ndarray:
         """Write the outputs of the samples in ``order`` to ``outputs`` (n_samples, n_out); return the sums of their
         losses and of right answers, where they are scored."""
-        slices = [slice(start, start + AT_ONCE) for start in range(0, len(order), AT_ONCE)]
-        calls = [
-            KernelCall(
-                order[rows], self.binding.block, outputs=None if outputs is None else outputs[rows], scored=scored
-            )
-            for rows in slices
-        ]
+        n, block = len(order), self.binding.block
+        if n <= AT_ONCE or n_threads == 1:
+            call = KernelCall(order, block, outputs=outputs, scored=scored)
+            slices = _slices_of_sums(n) if scored else TimeSlices(self.binding.params.size).slices(n, AT_ONCE)
+            totals = []
+            for start, count in slices:
+                call.totals[:] = 0.0
+                self.run("forward", view, call, start, count)
+                totals.append(call.totals.copy())
+            return np.sum(totals, axis=0)
+        calls = [KernelCall(order, block, outputs=outputs, scored=scored) for _ in range(0, n, AT_ONCE)]
 
-        def run(call: KernelCall) -> None:
-            self.run("forward", view, call, 0, len(call.order))
+        def run(call: KernelCall, part: tuple[int, int]) -> None:
+            self.run("forward", view, call, *part)
 
-        if min(n_threads, len(calls)) == 1:
-            for call in calls:
-                run(call)
-        else:
-            from concurrent.futures import ThreadPoolExecutor
+        from concurrent.futures import ThreadPoolExecutor
 
-            with ThreadPoolExecutor(n_threads) as threads:
-                try:
-                    list(threads.map(run, calls))
-                except BaseException:
-                    threads.shutdown(wait=False, cancel_futures=True)
-                    raise
+        with ThreadPoolExecutor(n_threads) as threads:
+            try:
+                list(threads.map(run, calls, _slices_of_sums(n)))
+            except BaseException:
+                threads.shutdown(wait=False, cancel_futures=True)
+                raise
         return np.sum([call.totals for call in calls], axis=0)
 
     def gradient(
@@ -200,3 +200,8 @@ class Engine:
             team = Team(self.binding)
         yield team
         self._idle_teams.append(team)
+
+
+def _slices_of_sums(n: int) -> Iterator[tuple[int, int]]:
+    """(start, count) of n samples, in slices whose losses are added up: the same for any number of threads."""
+    return ((start, min(AT_ONCE, n - start)) for start in range(0, n, AT_ONCE))

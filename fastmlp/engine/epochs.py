@@ -160,7 +160,8 @@ class EpochRunner:
                     values = self.run(orders(1)[0], rate(epoch), 0, report and partial(report, epoch))
                     yield {name: [value] for name, value in values.items()}
             else:
-                yield from self._run_together(orders(count), [rate(epoch) for epoch in range(first, first + count)])
+                rates = [rate(first)] * count if constant else [rate(epoch) for epoch in range(first, first + count)]
+                yield from self._run_together(orders(count), rates)
 
     def _run_together(self, orders: np.ndarray, rates: Sequence[float]) -> Iterator[dict[str, list[float]]]:
         """`run_all` for these epochs, orders (epochs, n_samples), in one call of a kernel."""

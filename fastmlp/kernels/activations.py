@@ -119,11 +119,9 @@ def _softmax_rows(real):
 
     Rows of a few numbers share vectors meanwhile: with up to four it takes less than half the time.
     """
-    softmax, exp = softmax_of(real), functions(real).exp
-    itemsize = real(0).itemsize
-    lanes = vector_bytes() // itemsize
-    width = min(4, lanes // 2)
-    height = lanes // width
+    softmax, exp = softmax_of(real), exp_without_padding(real)
+    itemsize, (width, height) = real(0).itemsize, sharing_rows(real)
+    lanes = width * height
 
     def rows_of(z, a, d, rows, n, stride, slope):
         wide_vectors()
@@ -142,6 +140,20 @@ def _softmax_rows(real):
         return 0.0
 
     return rows_of
+
+
+def exp_without_padding(real):
+    """exp where minus infinity, which stands behind rows that share vectors, gives 0 without passing by subnormal
+    numbers: on an Emerald Rapids core these took half of the time of rows of two."""
+    np, zero, lowest = functions(real), real(0), real("-inf")
+    return force_inlined(lambda z: np.where(z == lowest, zero, np.exp(np.where(z == lowest, zero, z))))
+
+
+def sharing_rows(real):
+    """Of how many numbers rows may be that share vectors, and how many of them share one."""
+    lanes = vector_bytes() // real(0).itemsize
+    width = min(4, lanes // 2)
+    return width, lanes // width
 
 
 def _softmax_backward(real):

@@ -9,12 +9,12 @@ from __future__ import annotations
 import numpy as np
 
 from ..losses import _d_pinball, _pinball, get_loss
-from .activations import softmax_of
+from .activations import exp_without_padding, sharing_rows, softmax_of
 from .cpu import vector_bytes
-from .decorators import array_at, force_inlined
+from .decorators import array_at, force_inlined, kernel_function
 from .formulas import specialised
 from .math import functions
-from .vectors import wide_vectors
+from .vectors import gather_narrow, spread_narrow, wide_vectors
 
 
 def build(name: str, dtype: str):
@@ -22,7 +22,7 @@ def build(name: str, dtype: str):
     real = np.dtype(dtype).type
     loss, output = parts_of(name)
     if (loss, output) == ("cross_entropy", "softmax"):
-        return _loss_rows(_cross_entropy_softmax(real))
+        return _cross_entropy_softmax_rows(real)
     if get_loss(loss).rowwise:
         return _loss_rows(ROWWISE[loss])
     return _loss_rows(_row_of(of_one_output(loss, output, real)))
@@ -95,6 +95,51 @@ def _loss_rows(row):
         total = 0.0
         for r in range(rows):
             total += row(z[r], a[r], y[r], delta[r], n)
+        return total
+
+    return rows_of
+
+
+def _cross_entropy_softmax_rows(real):
+    """The losses of rows one by one; but rows of a few numbers share vectors meanwhile, which takes a third of
+    the time."""
+    one_by_one, np = kernel_function(_loss_rows(_cross_entropy_softmax(real))), functions(real)
+    exp, log, where = exp_without_padding(real), np.log, np.where
+    width, height = sharing_rows(real)
+    lanes, itemsize, zero = width * height, real(0).itemsize, real(0)
+
+    def rows_of(z, a, y, delta, rows, n, stride):
+        wide_vectors()
+        if n > width or rows == 1:
+            return one_by_one(z, a, y, delta, rows, n, stride)
+        groups, row = (rows + height - 1) // height, stride * itemsize
+        below, e = array_at(delta, groups * lanes, delta), array_at(a, groups * lanes, a)
+        logs = array_at(delta, groups * lanes + rows, delta)[groups * lanes :]
+        gather_narrow(width, real, groups, rows, n, array_at(z, 1, z).ctypes.data, row, below.ctypes.data)
+        for k in range(groups * lanes):
+            e[k] = exp(below[k])
+        for r in range(rows):
+            sum_of_exp = zero
+            for k in range(width):
+                sum_of_exp += e[width * r + k]
+            logs[r] = log(sum_of_exp)
+        y = array_at(y, (rows, stride), y)
+        total = 0.0
+        for r in range(rows):
+            loss = mass = zero
+            for k in range(width):  # y is 0 in the padding
+                mass += y[r, k]
+                loss -= where(y[r, k] != 0, y[r, k] * below[width * r + k], zero)
+            total += loss + mass * logs[r]
+        spread_narrow(width, real, groups, rows, e.ctypes.data, row)
+        a = array_at(a, (rows, stride), a)
+        delta = array_at(delta, (rows, stride), delta)
+        for r in range(rows):
+            mass = zero
+            for k in range(width):
+                mass += y[r, k]
+            for k in range(stride):
+                delta[r, k] = a[r, k] * mass - y[r, k]
         return total
 
     return rows_of
