@@ -16,7 +16,6 @@ STEPS = 500  # ten seconds
 GRAVITY, CART, POLE, HALF_LENGTH, FORCE, DT = 9.8, 1.0, 0.1, 0.5, 10.0, 0.02
 SPEC = [{"n": 4, "act": None}, {"n": 8, "act": "tanh"}, {"n": 1, "act": "tanh"}]
 PAIRS = 32  # of policies in a generation
-NETWORKS = [fastmlp.MLP(SPEC) for _ in range(2 * PAIRS)]
 
 
 @numba.njit
@@ -42,14 +41,11 @@ def push(states, outputs, up, scores):
 
 def balanced(policies, rng, n_trials=4):
     """The steps for which each policy keeps the pole up, the mean of trials that begin alike for all: (n_policies,)."""
-    for network, params in zip(NETWORKS, policies, strict=False):
-        network.params = params
     states = np.tile(rng.uniform(-0.1, 0.1, (n_trials, 4)).astype(np.float32), (len(policies), 1, 1))
     outputs = np.empty((len(policies), n_trials, 1), np.float32)
     up, scores = np.ones(states.shape[:2], bool), np.zeros(len(policies))
     for _ in range(STEPS):
-        for network, state, output in zip(NETWORKS, states, outputs, strict=False):
-            network.predict(state, out=output)
+        fastmlp.predict_many(SPEC, policies, states, out=outputs)
         if not push(states, outputs, up, scores):
             break
     return scores / n_trials

@@ -15,7 +15,7 @@ import fastmlp
 
 STEPS, DT = 200, 0.05  # ten seconds
 SPEC = [{"n": 3, "act": None}, {"n": 8, "act": "tanh"}, {"n": 1, "act": "tanh"}]
-NETWORKS = [fastmlp.MLP(SPEC) for _ in range(64)]  # as many as policies in a generation
+POLICIES = 64  # in a generation
 
 
 @numba.njit
@@ -42,16 +42,13 @@ def swing(states, outputs, costs):
 
 def cost(policies, n_trials=4):
     """What a step costs each policy (n_policies,), over trials that begin near the bottom, and the last states."""
-    for network, params in zip(NETWORKS, policies, strict=False):
-        network.params = params
     angles = np.linspace(np.pi - 0.5, np.pi + 0.5, n_trials)
     states = np.tile(np.stack([angles, np.zeros(n_trials)], axis=1), (len(policies), 1, 1))
     observations = np.empty((*states.shape[:2], 3), np.float32)
     outputs, costs = np.empty((*states.shape[:2], 1), np.float32), np.zeros(len(policies))
     for _ in range(STEPS):
         observe(states, observations)
-        for network, observation, output in zip(NETWORKS, observations, outputs, strict=False):
-            network.predict(observation, out=output)
+        fastmlp.predict_many(SPEC, policies, observations, out=outputs)
         swing(states, outputs, costs)
     return costs / (STEPS * n_trials), states
 
@@ -63,7 +60,7 @@ def upright(policy, n_trials=20):
 
 
 mean = fastmlp.MLP(SPEC, seed=0).params
-strategy = cma.CMAEvolutionStrategy(mean.astype(np.float64), 1.0, {"popsize": len(NETWORKS), "seed": 1, "verbose": -9})
+strategy = cma.CMAEvolutionStrategy(mean.astype(np.float64), 1.0, {"popsize": POLICIES, "seed": 1, "verbose": -9})
 print(f"{mean.size} parameters, {strategy.popsize} policies a generation, {upright(mean):.0%} upright")  # compiles, too
 for generation in range(1, 201):
     start = time.perf_counter()

@@ -223,6 +223,13 @@ class Spec:
     def __len__(self) -> int:
         return len(self.layers) + 1
 
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:  # of all layers and their functions: a call of `predict_many` looks its spec up
+        return hash(tuple(getattr(self, key) for key in self.__dataclass_fields__))
+
     def __repr__(self) -> str:
         return f"Spec({self.to_list()!r})"
 

@@ -9,22 +9,22 @@ from functools import lru_cache
 import numpy as np
 
 from ..kernels import catalog
-from ..kernels.layout import CALL, DATA, NUMBERS, aligned, parameter_places
+from ..kernels.layout import CALL, NUMBERS, aligned, parameter_places
 from ..spec import Spec
 from .binding import Binding, DataView, address_of, pin
-from .blocks import BLOCK, part_of_batch
+from .blocks import part_of_batch
 from .call import KernelCall, TimeSlices
 from .team import Team
 
-__all__ = ["Population", "lent"]
+__all__ = ["Population", "Populations", "populations"]
 
-_OUTPUTS, _X = (list(record.names or ()).index(name) for record, name in ((CALL, "outputs"), (DATA, "x")))
+_OUTPUTS, _GRADIENT = map(list(CALL.names or ()).index, ("outputs", "gradient"))
 
 
 class Population:
     """Runs kernels for networks of one spec that only their parameters tell apart. These are only read.
 
-    It is not thread-safe: `lent` gives each caller its own.
+    It is not thread-safe: `Populations.lent` gives each caller its own.
 
     Parameters
     ----------
@@ -35,8 +35,15 @@ class Population:
     def __init__(self, spec: Spec, dtype: np.dtype) -> None:
         places, n_params = parameter_places(spec.widths, [layer.bias for layer in spec.layers])
         self._last = aligned(n_params, dtype)  # kernels may read a line behind a row; behind the last may be nothing
+        self._last_at = self._last.ctypes.data
         self.binding = Binding(spec, places, self._last)
         self._team = Team(self.binding)
+        self._workspace = self._team.leader
+        real = dtype.name
+        self._run_networks, self._predict_networks = catalog.run_networks(real), catalog.predict_networks(real)
+        self._addresses = {kernel: address_of(catalog.network(kernel, real)) for kernel in ("forward", "batches")}
+        self._calls: dict[tuple[str, bool], KernelCall] = {}  # the last one of each kind
+        self._slices = {"forward": TimeSlices(), "batches": TimeSlices()}
 
     def forward(
         self,
@@ -52,64 +59,98 @@ class Population:
 
         Rows of params (n_networks, n_params) are contiguous; ``rows`` are the bytes from network to network in x and y.
         """
-        first, block = None if outputs is None else outputs[0], self.binding.block
-        call = KernelCall(np.arange(n_samples), block, outputs=first, scored=scored)
-        return self._run("forward", params, view, call, rows, 0.0, outputs)
+        return self._run("forward", params, view, rows, n_samples, outputs, scored)
 
     def gradient(
         self, params: np.ndarray, view: DataView, rows: tuple[int, int], n_samples: int, gradients: np.ndarray
     ) -> np.ndarray:
         """Write the gradients of mean losses to (n_networks, n_params), and return the sums of losses and of right
         answers, (n_networks, 2). Arguments are as in `forward`."""
-        block, order = self.binding.block, np.arange(n_samples)
-        part = part_of_batch(n_samples, block)
-        call = KernelCall(order, block, batch=n_samples, part=part, gradient=gradients[0])
-        call.mark(begins=True, ends=True)
-        return self._run("batches", params, view, call, rows, 1 / n_samples, gradients)
+        return self._run("batches", params, view, rows, n_samples, gradients, True)
 
     def _run(
-        self, kernel: str, params: np.ndarray, view: DataView, call: KernelCall, rows: tuple[int, int], number: float,
-        results: np.ndarray | None,
+        self, kernel: str, params: np.ndarray, view: DataView, rows: tuple[int, int], n_samples: int,
+        results: np.ndarray | None, scored: bool,
     ) -> np.ndarray:  # fmt: skip
         """Run a kernel for all networks, in slices of time; return its totals."""
-        n, real, keep = len(params), params.dtype.name, pin(params)
-        self._last[...] = params[-1]
-        numbers = np.zeros(n, NUMBERS)
-        numbers["rate"] = number
-        run, address = catalog.run_networks(real), address_of(catalog.network(kernel, real))
-        workspace, last = self._team.leader, self._last.ctypes.data
-        steps = params.strides[0], *rows, 0 if results is None else results.strides[0]
-        workspace.take(view.words, call.words_for(0, len(call.order)), call.step)
-        job, places = workspace.address, (params.ctypes.data, numbers.ctypes.data)
-        in_place = workspace.job["workspace"]["in_place"]
-        if kernel == "forward" and results is not None and len(call.order) == 1 and in_place:
-            for start, count in TimeSlices().slices(n - 1, BLOCK):
-                workspace.call[_OUTPUTS] = results.ctypes.data + start * steps[3]
-                workspace.data[_X] = view.words[_X] + start * steps[1]
-                catalog.predict_networks(real)(places[0] + start * steps[0], job, count, last, *steps[:2])
-            workspace.take(view.words, call.words_for(0, 1), call.step)
+        n, keep, call = len(params), pin(params), self._call(kernel, n_samples, scored)
+        at, step, result, result_step = _address(params), params.strides[0], 0, 0
+        if results is not None:
+            result, result_step = _address(results), results.strides[0]
+        words, workspace = call.words_for(0, n_samples), self._workspace
+        words[_OUTPUTS if kernel == "forward" else _GRADIENT] = result
+        workspace.take(view.words, words, call.step)
+        job, base = workspace.address, self._last_at
+        if kernel == "forward" and not scored and n_samples == 1 and self._in_place:
+            totals = np.zeros((n, 0))
+            for start, count in self._slices[kernel].slices(n, 1):
+                self._predict_networks(at + start * step, job, start, count, start + count == n, base, step, rows[0])
         else:
-            for start, count in TimeSlices().slices(n - 1, 1):
-                run(places[0] + start * steps[0], job, places[1], address, start, count, last, *steps)
-        run(last, job, places[1], address, n - 1, 1, last, *steps)
+            numbers = np.zeros(n, NUMBERS)
+            totals = numbers.view(np.float64).reshape(n, -1)
+            totals[:, 0] = 1 / n_samples  # the factor of a gradient
+            totals, totals_at = totals[:, 1:], _address(numbers)
+            for start, count in self._slices[kernel].slices(n, 1):
+                self._run_networks(
+                    at + start * step, job, totals_at, self._addresses[kernel], start, count, start + count == n,
+                    base, step, *rows, result_step,
+                )  # fmt: skip
         del keep  # nobody could resize params so far
-        totals = numbers["totals"]
-        return np.stack([totals["loss"], totals["right"]], axis=1)
+        return totals
+
+    def _call(self, kernel: str, n_samples: int, scored: bool) -> KernelCall:
+        """What a kernel does to so many samples of a network."""
+        call = self._calls.get((kernel, scored))
+        if call is None or len(call.order) != n_samples:
+            order, block = np.arange(n_samples), self.binding.block
+            if kernel == "batches":
+                call = KernelCall(order, block, batch=n_samples, part=part_of_batch(n_samples, block))
+                call.mark(begins=True, ends=True)
+            else:
+                call = KernelCall(order, block, scored=scored)
+            self._calls[kernel, scored] = call
+        return call
+
+    @property
+    def _in_place(self) -> bool:
+        return bool(self._workspace.job["workspace"]["in_place"])
 
 
-@contextmanager
-def lent(spec: Spec, dtype: np.dtype) -> Iterator[Population]:
-    """A population of that spec, for this caller alone."""
-    idle = _idle(spec, dtype)
-    try:
-        population = idle.pop()
-    except IndexError:
-        population = Population(spec, dtype)
-    yield population
-    idle.append(population)
+class Populations:
+    """Populations of one spec, each lent to one caller at a time.
+
+    Parameters
+    ----------
+    spec : Spec
+    dtype : dtype
+
+    Raises
+    ------
+    ValueError
+        For a shift, scale or slope that a network of that dtype cannot hold.
+    """
+
+    def __init__(self, spec: Spec, dtype: np.dtype) -> None:
+        spec.check_range(dtype)
+        self._spec, self._dtype = spec, dtype
+        self._idle: list[Population] = []
+
+    @contextmanager
+    def lent(self) -> Iterator[Population]:
+        """A population for this caller alone."""
+        try:
+            population = self._idle.pop()
+        except IndexError:
+            population = Population(self._spec, self._dtype)
+        yield population
+        self._idle.append(population)
 
 
 @lru_cache(maxsize=16)
-def _idle(spec: Spec, dtype: np.dtype) -> list[Population]:
-    """Populations that nobody uses, of the specs that were asked for lately."""
-    return []
+def populations(spec: Spec, dtype: np.dtype) -> Populations:
+    """The populations of a spec; of those that were asked for lately they are kept."""
+    return Populations(spec, dtype)
+
+
+def _address(array: np.ndarray) -> int:
+    return int(array.__array_interface__["data"][0])  # sooner than ctypes.data

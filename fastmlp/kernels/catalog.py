@@ -58,9 +58,9 @@ KERNELS = {
     "batches": Kernel("batches", _OF_NETWORK),
     "run_epochs": Kernel("many_epochs", "params job numbers finite kernel epochs"),
     "run_networks": Kernel(
-        "populations", "params job numbers kernel first networks base params_row x_row y_row result_row"
+        "populations", "params job numbers kernel first networks ends base params_row x_row y_row result_row"
     ),
-    "predict_networks": Kernel("populations", "params job networks base params_row x_row"),
+    "predict_networks": Kernel("populations", "params job first networks ends base params_row x_row"),
     "streams": Kernel("random", "words width lengths count second streams"),
     "orders": Kernel("random", "streams count rows row_stride n epochs orders stride"),
     "draws": Kernel("random", "streams count draws n_draws params stride ziggurat fused certain"),

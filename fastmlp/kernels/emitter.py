@@ -60,13 +60,13 @@ class Emitter:
     def load(self, address, column=0):
         return self.builder.load(self._place(address, column), align=self.itemsize)
 
-    def fetch(self, address, size):
+    def fetch(self, address, size, to_write=True):
         """Begin to bring ``size`` bytes at the address to the cache, a line at a time; they may be anybody's."""
         pointer = ir.IntType(8).as_pointer()
         function = llvm_function(self.builder, "llvm.prefetch.p0", ir.VoidType(), [pointer, INT32, INT32, INT32])
         for start in range(0, size, 64):
             place = self.builder.inttoptr(self.builder.add(address, INT64(start)), pointer)
-            self.builder.call(function, [place, INT32(1), INT32(3), INT32(1)])  # to write, to all caches, data
+            self.builder.call(function, [place, INT32(int(to_write)), INT32(3), INT32(1)])  # to all caches, data
 
     def load_first(self, count, address):
         """A vector of the ``count`` numbers at the address; what stands behind them in it means nothing."""

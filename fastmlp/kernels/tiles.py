@@ -16,6 +16,7 @@ __all__ = [
     "backward_and_update",
     "backward_and_update_by_inputs",
     "fetch_rows",
+    "sum_of_all_rows",
     "sum_of_inner_products",
     "sum_of_outer_products",
     "sum_of_weighted_rows",
@@ -117,23 +118,53 @@ def sum_of_inner_products(typingctx, m, n, real, steps, a, a_row, w, w_row, n_ro
 @intrinsic(prefer_literal=True)
 def sum_of_weighted_rows(typingctx, n, real, count, x, x_index, w, w_row, w_index, start, z):
     """z = start + Σ_i x[x_index[i]] W[w_index[i], :] over ``count`` rows, for n vectors."""
-    vectors = n.literal_value
 
     def codegen(context, builder, signature, args):
         _, _, count, x, x_index, w, w_row, w_index, start, z = args
         emit = Emitter(context, builder, real.dtype)
 
-        def step(i, sums):
-            factor = emit.broadcast(emit.offset(x, emit.index(x_index, i), INT64(emit.itemsize)))
+        def row(i):
             place = emit.offset(w, emit.index(w_index, i), w_row)
-            return [emit.multiply_add(factor, emit.load(place, column), sums[column]) for column in range(vectors)]
+            return emit.offset(x, emit.index(x_index, i), INT64(emit.itemsize)), place
 
-        sums = emit.loop_with_partial_sums(count, [emit.load(start, column) for column in range(vectors)], step)
-        for column in range(vectors):
-            emit.store(sums[column], z, column)
+        _sum_of_rows(emit, n.literal_value, count, row, start, z)
         return context.get_dummy_value()
 
     return types.void(n, real, count, x, x_index, w, w_row, w_index, start, z), codegen
+
+
+@intrinsic(prefer_literal=True)
+def sum_of_all_rows(typingctx, n, real, count, x, w, w_row, ahead, start, z):
+    """`sum_of_weighted_rows` of the first ``count`` rows, with its bits. What stands ``ahead`` bytes behind a row is
+    fetched; it may be anybody's."""
+    vectors = n.literal_value
+
+    def codegen(context, builder, signature, args):
+        _, _, count, x, w, w_row, ahead, start, z = args
+        emit = Emitter(context, builder, real.dtype)
+
+        def row(i):
+            place = emit.offset(w, i, w_row)
+            emit.fetch(builder.add(place, ahead), vectors * vector_bytes(), to_write=False)
+            return emit.offset(x, i, INT64(emit.itemsize)), place
+
+        _sum_of_rows(emit, vectors, count, row, start, z)
+        return context.get_dummy_value()
+
+    return types.void(n, real, count, x, w, w_row, ahead, start, z), codegen
+
+
+def _sum_of_rows(emit, vectors, count, row, start, z):
+    """Emit z = start + Σ_i of a number times a row of so many vectors, whose addresses are ``row(i)``."""
+
+    def step(i, sums):
+        number, place = row(i)
+        factor = emit.broadcast(number)
+        return [emit.multiply_add(factor, emit.load(place, column), sums[column]) for column in range(vectors)]
+
+    sums = emit.loop_with_partial_sums(count, [emit.load(start, column) for column in range(vectors)], step)
+    for column in range(vectors):
+        emit.store(sums[column], z, column)
 
 
 @intrinsic(prefer_literal=True)

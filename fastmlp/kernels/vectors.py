@@ -172,6 +172,25 @@ def are_finite(typingctx, real, count, x):
 
 
 @intrinsic
+def has_zeros(typingctx, real, count, x):
+    """Whether a number of ``count`` vectors is zero."""
+
+    def codegen(context, builder, signature, args):
+        _, count, x = args
+        emit = Emitter(context, builder, real.dtype)
+        nothing = ir.VectorType(ir.IntType(1), emit.lanes)([0] * emit.lanes)
+
+        def step(k, found):
+            value = emit.load(emit.offset(x, k, INT64(vector_bytes())))
+            return [builder.or_(found[0], builder.fcmp_ordered("==", value, emit.zero))]
+
+        (found,) = emit.loop(count, [nothing], step)
+        return builder.icmp_signed("!=", builder.bitcast(found, ir.IntType(emit.lanes)), ir.IntType(emit.lanes)(0))
+
+    return types.boolean(real, count, x), codegen
+
+
+@intrinsic
 def clear_behind(typingctx, real, x, n, vectors):
     """Write zeros behind the first n numbers of a row of ``vectors`` vectors."""
 

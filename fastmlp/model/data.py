@@ -37,6 +37,9 @@ def check_x(x: Any, n_in: int, dtype: np.dtype, name: str = "x", names: Names = 
     A frame must have the columns that ``names`` lists. One whose columns do not stand in one array is copied column by
     column, to numbers of the network's dtype or smaller ones.
     """
+    if is_plain(x) and x.ndim == 2 and x.shape[1] == n_in and len(x) > 0:  # nothing else to ask, which takes longer
+        _check_finite(x, dtype, name)
+        return x
     columns: Sequence[Any] | None = None
     if is_frame(x):
         names.check_columns(x, name)

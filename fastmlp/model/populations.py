@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,14 @@ import numpy as np
 from ..base.checks import check_count, check_out
 from ..base.frames import is_frame
 from ..engine.network import mean_values
-from ..engine.population import Population, lent
+from ..engine.population import Population, populations
 from ..spec import Spec
 from .data import check_x, check_y
 from .names import Names, check_labels, found_labels
 
 __all__ = ["evaluate_many", "gradient_many", "predict_many"]
+
+_DTYPES = np.dtype(np.float32), np.dtype(np.float64)
 
 
 def predict_many(
@@ -165,10 +168,10 @@ class _Samples:
     """Checked parameters and x of many networks, and y where there are targets."""
 
     def __init__(self, spec: Any, params: Any, x: Any) -> None:
-        self.spec = spec = spec if isinstance(spec, Spec) else Spec(spec)
+        self.spec = spec = _spec_of(spec)
         self.params = params = _check_params(params, spec)
-        dtype, own = params.dtype, not (hasattr(x, "tocsr") or is_frame(x)) and np.ndim(x) == 3
-        spec.check_range(dtype)
+        dtype, own = params.dtype, np.ndim(x) == 3 and not (hasattr(x, "tocsr") or is_frame(x))
+        self._populations = populations(spec, dtype)
         self.x = check_x(_below_one_another(x, len(params), "x") if own else x, spec.n_in, dtype)
         self.n = len(self.x) // len(params) if own else len(self.x)
         self.y: np.ndarray | None = None
@@ -193,7 +196,7 @@ class _Samples:
         def run_part(part: slice) -> np.ndarray:
             x = self.x[part.start * self.n :] if self.rows[0] else self.x
             y = self.y[part.start * self.n :] if self.y is not None and self.rows[1] else self.y
-            with lent(self.spec, self.params.dtype) as population:
+            with self._populations.lent() as population:
                 return work(population, part, population.binding.view(x, y))
 
         if len(parts) == 1:
@@ -204,17 +207,35 @@ class _Samples:
             return np.concatenate(list(threads.map(run_part, parts)))
 
 
+def _spec_of(spec: Any) -> Spec:
+    """A list's Spec, which is remembered: to parse one takes as long as to predict with a hundred networks."""
+    if isinstance(spec, Spec):
+        return spec
+    if isinstance(spec, (list, tuple)):
+        try:
+            return _parsed(tuple(tuple((key, type(value), value) for key, value in entry.items()) for entry in spec))
+        except (AttributeError, TypeError):
+            pass  # a list of something else, or of numbers in lists; or it is refused, which is said of the whole
+    return Spec(spec)
+
+
+@lru_cache(maxsize=16)
+def _parsed(entries: tuple[tuple[tuple[str, type, Any], ...], ...]) -> Spec:
+    return Spec([{key: value for key, _, value in entry} for entry in entries])
+
+
 def _check_params(params: Any, spec: Spec) -> np.ndarray:
     """params as an array whose rows are contiguous, (n_networks, n_params)."""
     params = np.asarray(params)
-    if params.dtype.newbyteorder("=") not in (np.float32, np.float64):
+    if params.dtype not in _DTYPES and params.dtype.newbyteorder("=") not in _DTYPES:
         raise TypeError(f"params must be float32 or float64, got {params.dtype}; give params.astype(numpy.float32)")
     if params.ndim != 2 or params.shape[1] != spec.n_params:
         hint = "; one network is params[None]" if params.shape == (spec.n_params,) else ""
         raise ValueError(f"params must have shape (n_networks, {spec.n_params}), got {params.shape}{hint}")
     if not len(params):
         raise ValueError("params is empty: it has no networks")
-    params = params.astype(params.dtype.newbyteorder("="), copy=False)
+    if not params.dtype.isnative:
+        params = params.astype(params.dtype.newbyteorder("="))
     return params if params.strides[1] == params.itemsize and params.flags.aligned else np.ascontiguousarray(params)
 
 

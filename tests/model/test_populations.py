@@ -117,6 +117,38 @@ def test_numbers_of_a_network_do_not_depend_on_the_others():
     assert np.isnan(outputs[3]).all() and np.isfinite(outputs[[0, 2, 4, 39, 41]]).all()
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("share", [0.0, 0.2, 0.9])
+def test_zeros_among_inputs_and_activations_change_no_bits(dtype, share):
+    """One sample goes another way than several: by all rows of the weights, or by those whose factor is not zero."""
+    spec = [{"n": 40, "act": None}, {"n": 144, "act": "relu"}, {"n": 48, "act": "tanh"}, {"n": 3, "act": "linear"}]
+    models, params = population(spec, dtype, 9)
+    params[4] = 0.0
+    models[4].params = params[4]
+    rng = np.random.default_rng(0)
+    shared, own = (rng.normal(size=shape) * (rng.random(shape) >= share) for shape in ((1, 40), (9, 1, 40)))
+    for x in (shared, own):
+        outputs = fastmlp.predict_many(spec, params, x)
+        for i, model in enumerate(models):
+            sample = x if x.ndim == 2 else x[i]
+            np.testing.assert_array_equal(outputs[i], model.forward(sample)[1][-1])
+            a = sample
+            for w, b, layer in zip(model.weights, model.biases, model.spec.layers, strict=True):
+                a = layer.act(a @ w.T.astype(float) + b)
+            np.testing.assert_allclose(outputs[i], a, rtol=1e-4, atol=1e-5)
+
+
+def test_lists_that_look_alike_are_not_taken_for_each_other():
+    spec = [{"n": 2, "act": None}, {"n": 1, "act": "linear"}]
+    assert fastmlp.predict_many(spec, np.ones((1, 3)), [[1.0, 2.0]]).item() == 4
+    with pytest.raises(TypeError, match="must be a positive integer, got True"):
+        fastmlp.predict_many([spec[0], {"n": True, "act": "linear"}], np.ones((1, 3)), [[1.0, 2.0]])
+    spec[1]["shift"] = [1.0]  # a list cannot be remembered
+    assert fastmlp.predict_many(spec, np.ones((1, 3)), [[1.0, 2.0]]).item() == 5
+    spec[1]["shift"][0] = 2.0
+    assert fastmlp.predict_many(spec, np.ones((1, 3)), [[1.0, 2.0]]).item() == 6
+
+
 @pytest.mark.parametrize(
     ("change", "error", "words"),
     [
