@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import io
+import json
 import re
 import subprocess
 import sys
@@ -19,6 +20,10 @@ import fastmlp
 
 ROOT = Path(__file__).parent.parent
 PAGES = [path for path in [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))] if "```python" in path.read_text()]
+SEARCHED = [
+    *("train_many", "csv", "early stopping", "learning rate", "keras", "gpu", "save", "predict", "dropout", "install"),
+    *("pandas", "batch size", "onnx", "microcontroller", "cross-validation", "missing values"),
+]
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
@@ -98,6 +103,24 @@ def test_links(site):
             assert target.is_file(), f"{path.name}: nothing at {link}"
             if target in pages:
                 assert unquote(parts.fragment) in pages[target].anchors, f"{path.name}: no anchor at {link}"
+
+
+def test_copied_examples_have_neither_prompts_nor_outputs(site):
+    """The style sheet hides prompts, outputs and errors from the copy button by their classes; no other part holds any."""
+    for path in site.rglob("*.html"):
+        for code in re.findall(r"<code>(.*?)</code>", path.read_text(), re.DOTALL):
+            rest = re.sub(r'<span class="g[port]">.*?</span>', "", code, flags=re.DOTALL)
+            assert not re.search(r"^(&gt;&gt;&gt;|Traceback|\w*Error:|\$ )", rest, re.MULTILINE), f"{path.name}: {code}"
+
+
+def test_search_works_in_a_folder_and_finds_what_people_type(site):
+    """A page that is opened as a file gets the index as a script, and its worker in a frame."""
+    assert (site / "search/search_index.js").is_file()
+    assert "iframe-worker.js" in (site / "index.html").read_text()
+    sections = json.loads((site / "search/search_index.json").read_text())["docs"]
+    for words in SEARCHED:
+        parts = words.split()
+        assert any(all(part in f"{at['title']} {at['text']}".lower() for part in parts) for at in sections), words
 
 
 def test_what_examples_use_is_in_the_reference(site):
