@@ -106,7 +106,7 @@ def test_links(site):
 
 
 def test_copied_examples_have_neither_prompts_nor_outputs(site):
-    """The style sheet hides prompts, outputs and errors from the copy button by their classes; no other part holds any."""
+    """The style sheet hides prompts, outputs and errors from the copy button by class; nothing else may hold any."""
     for path in site.rglob("*.html"):
         for code in re.findall(r"<code>(.*?)</code>", path.read_text(), re.DOTALL):
             rest = re.sub(r'<span class="g[port]">.*?</span>', "", code, flags=re.DOTALL)
