@@ -123,6 +123,27 @@ def test_search_works_in_a_folder_and_finds_what_people_type(site):
         assert any(all(part in f"{at['title']} {at['text']}".lower() for part in parts) for at in sections), words
 
 
+def test_the_tutorials_notebook_runs(site):
+    cells = json.loads((site / "tutorial.ipynb").read_text(encoding="utf-8"))["cells"]
+    code = [cell["source"] for cell in cells if cell["cell_type"] == "code"]
+    assert len(code) > 10
+    names: dict = {"__name__": "__main__"}
+    with redirect_stdout(io.StringIO()) as printed:
+        for source in code:
+            exec(source, names)
+    assert printed.getvalue().count("iter:") == 3
+    assert names["model"].evaluate(names["test_images"], names["test_digits"])["accuracy"] > 0.93
+
+
+FORBIDDEN = ("fastest", "none has", "no other library can", "the first to")
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))], ids=lambda page: page.name)
+def test_pages_claim_nothing_that_cannot_be_shown(page):
+    text = " ".join(page.read_text(encoding="utf-8").lower().split())
+    assert [words for words in FORBIDDEN if words in text] == []
+
+
 def test_what_examples_use_is_in_the_reference(site):
     code = "".join(block[1] for page in PAGES for block in BLOCK.finditer(page.read_text()))
     used = {*re.findall(r"\bfastmlp\.([A-Za-z]\w*)", code), *fastmlp.__all__}
