@@ -1,8 +1,8 @@
 """For streams: a sensor's readings learnt one by one, as they come, because what was learnt once goes stale.
 
 The readings are real: weekly CO2 in the air of Mauna Loa, 1958 to 2001 (statsmodels ships them). A network forecasts
-the level 13 weeks ahead. One was trained on the first ten years and left alone; the other goes on learning, from each week
-whose level has become known. Both are compared with a simple rule: the change of a year ago, again.
+the level 13 weeks ahead. One was trained on the first ten years and left alone; the other goes on learning, from each
+week whose level has become known. Both are compared with a simple rule: the change of a year ago, again.
 """
 
 import time
