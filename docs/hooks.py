@@ -49,8 +49,9 @@ def notebook(markdown: str) -> str:
 def on_page_markdown(markdown: str, page, **kwargs) -> str:
     """Mark Python with prompts as such, so that prompts and outputs are not copied; rank how-to pages first in search;
     put the README's table on the home page."""
-    if not page.file.src_uri.startswith("how-to/"):
-        page.meta.setdefault("search", {"boost": 0.4})
+    boosts = {"how-to/": 4, "reference/training": 1, "coming": 1, "what": 1}
+    boost = next((boosts[begin] for begin in boosts if page.file.src_uri.startswith(begin)), 0.2)
+    page.meta.setdefault("search", {"boost": boost})
     if page.is_homepage:
         readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
         table = re.search(r"^<!-- bench -->\n\n(.*\n\n(\|.*\n)+)", readme, re.MULTILINE)
