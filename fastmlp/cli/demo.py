@@ -70,7 +70,7 @@ def run(
         predict, histories["Keras"] = _keras(first_1000, test, epochs or 50, seed)
         album.add_pictures("mnist-1000-keras", predict, test)
     else:
-        print("Keras, or a backend for it, is not installed: with keras and torch the tutorial's other half is trained too\n")
+        print("Keras, or its backend, is not installed: pip install keras torch trains the tutorial's other half\n")
     album.add_curves("mnist-1000", histories)
     model, history = _experiment(
         "784-128-10 on all 60,000 images of MNIST",
