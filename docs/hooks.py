@@ -60,5 +60,15 @@ def on_page_markdown(markdown: str, page, **kwargs) -> str:
 
 
 def on_page_content(html: str, **kwargs) -> str:
-    """Join the two parts of an error's line in examples: the second one is output, too."""
-    return re.sub(r'(<span class="gr">\w+)</span>: <span class="n">(.*?</span>)', r"\1: \2", html)
+    """Mark each line of an example that has no prompt as output, all of an error's message among them."""
+
+    def marked(block: re.Match[str]) -> str:
+        lines = block[1].split("\n")
+        if '<span class="gp">' not in lines[0]:
+            return block[0]
+        code = [
+            line if '<span class="gp">' in line or not line else f'<span class="go">{line}</span>' for line in lines
+        ]
+        return "<code>" + "\n".join(code) + "</code>"
+
+    return re.sub(r"<code>(.*?)</code>", marked, html, flags=re.DOTALL)
