@@ -1,4 +1,7 @@
-"""Data in partitions, trained on by two worker processes: parameters averaged, or gradients added up."""
+"""For data that lie on several machines: trained on where they are, by two worker processes here.
+
+Parameters of the workers are averaged, or their gradients added up.
+"""
 
 import dask.array as da
 from distributed import Client, LocalCluster

@@ -1,4 +1,4 @@
-"""What the spread of an ensemble is worth: held against the errors on rows that it has not seen, on two real tables.
+"""For those who need to know how sure a prediction is: an ensemble's spread beside its errors, on two real tables.
 
 Deep ensembles (Lakshminarayanan, Pritzel and Blundell, "Simple and scalable predictive uncertainty estimation using
 deep ensembles", 2017): the same network, trained from several seeds. Their spread is what the networks do not know; the

@@ -1,4 +1,4 @@
-"""Regression that knows what it does not know: where an ensemble of networks disagrees, there were no data.
+"""For surrogate models: where the networks of an ensemble disagree, there were no data to learn from.
 
 Each network begins from weights of its own (Lakshminarayanan et al., "Simple and scalable predictive uncertainty
 estimation using deep ensembles", 2017). All are trained at once, on threads.

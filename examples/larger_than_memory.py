@@ -1,4 +1,4 @@
-"""A table in Parquet that no worker could hold: trained on, and evaluated, where a worker has a few parts at a time.
+"""For tables larger than memory: trained on and evaluated from Parquet files, of which a worker holds a few at a time.
 
 ``python larger_than_memory.py --gigabytes 6 --memory 1GB`` is the large one.
 """

@@ -1,4 +1,4 @@
-"""Several answers at once: which animals are in a scene? One sigmoid output a label, each a yes or no of its own.
+"""For several answers at once: which animals are in a scene? One sigmoid output a label, each a yes or no of its own.
 
 The scenes are noisy sums of patterns, as in the tutorial's "cat, rabbit and pig in one picture".
 """

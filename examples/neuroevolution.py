@@ -1,4 +1,4 @@
-"""Balance a pole on a cart without a single gradient: evolve the parameter vector of a small network.
+"""For control without gradients: a pole is balanced on a cart by evolving the parameters of a small network.
 
 The cart-pole of Barto, Sutton and Anderson (1983), simulated under Numba for all policies and trials at once. The
 strategy is that of Salimans et al. ("Evolution strategies as a scalable alternative to reinforcement learning", 2017):

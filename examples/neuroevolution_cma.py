@@ -1,5 +1,6 @@
-"""Swing a pendulum up and hold it there: the parameters of a network by CMA-ES, the covariance matrix adaptation of
-Hansen and Ostermeier (2001), from the library cma.
+"""For control: a network learns to swing up a simulated pendulum and to hold it, by the evolution strategy CMA-ES.
+
+That is the covariance matrix adaptation of Hansen and Ostermeier (2001), from the library cma.
 
 The motor is too weak to lift the pendulum at once: it must swing to and fro first. The simulator is compiled by Numba
 and moves all pendulums of all policies at once.

@@ -1,4 +1,4 @@
-"""A potential learnt from samples, and the force as its gradient: the Jacobian of the network by its inputs.
+"""For simulations: a potential learnt from samples, and the force as its gradient, the Jacobian by the inputs.
 
 The network sees only energies of a particle in a double well, V(x, y) = (x² - 1)² + ½ y² + ¼ x y. Its derivative by the
 inputs is compared with the analytic force, which it was never shown, and a trajectory is integrated with it.

@@ -1,4 +1,4 @@
-"""XOR, which no single neuron can learn: eight hidden ones can. The smallest whole use of fastmlp."""
+"""For beginners: XOR, which no single neuron can learn but eight hidden ones can. The smallest whole use of fastmlp."""
 
 import fastmlp
 

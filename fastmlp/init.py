@@ -23,6 +23,11 @@ Rule = Callable[[Shape, Activation], "Distribution"]
 class Uniform:
     """Draws weights and biases from [low, high). ``Uniform(0, 0.001)`` is the tutorial's.
 
+    Parameters
+    ----------
+    low, high : float
+        The least number, and the one that all are below.
+
     Examples
     --------
     >>> import fastmlp

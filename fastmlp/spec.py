@@ -156,7 +156,7 @@ class Spec:
             return (np.zeros(self.n_out), np.exp(-shift)) if self.loss.logarithmic else (shift, 1 / scale)
 
     def with_scaling(self, of_input: Mapping[str, Any], of_output: Mapping[str, Any]) -> Spec:
-        """The same spec with these, ``shift`` and ``scale``, in its input layer and in its last one."""
+        """Return a spec with other scalings: ``shift`` and ``scale`` of its input layer, and of its last one."""
         first, *hidden, last = self.to_list()
         return Spec.restored([{**first, **of_input}, *hidden, {**last, **of_output}])
 
@@ -210,7 +210,7 @@ class Spec:
 
     @classmethod
     def from_json(cls, text: str) -> Spec:
-        """The spec that `to_json` wrote."""
+        """Make a spec of ``text``, which `to_json` wrote."""
         return cls.restored(json.loads(text))
 
     @classmethod

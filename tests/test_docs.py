@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import doctest
 import io
+import json
 import re
 import subprocess
 import sys
 from contextlib import redirect_stdout
+from html import unescape
 from html.parser import HTMLParser
 from inspect import signature
 from pathlib import Path
@@ -19,6 +22,10 @@ import fastmlp
 
 ROOT = Path(__file__).parent.parent
 PAGES = [path for path in [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))] if "```python" in path.read_text()]
+SEARCHED = [
+    *("train_many", "csv", "early stopping", "learning rate", "keras", "gpu", "save", "predict", "dropout", "install"),
+    *("pandas", "batch size", "onnx", "microcontroller", "cross-validation", "missing values"),
+]
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
@@ -98,6 +105,49 @@ def test_links(site):
             assert target.is_file(), f"{path.name}: nothing at {link}"
             if target in pages:
                 assert unquote(parts.fragment) in pages[target].anchors, f"{path.name}: no anchor at {link}"
+
+
+def test_copied_examples_have_neither_prompts_nor_outputs(site):
+    """The style sheet hides prompts and outputs from the copy button by class; what is left of an example is Python."""
+    examples = 0
+    for path in site.rglob("*.html"):
+        for code in re.findall(r"<code>(.*?)</code>", path.read_text(encoding="utf-8"), re.DOTALL):
+            if "&gt;&gt;&gt;" in code:
+                kept = re.sub(r'^<span class="go">.*</span>$|<span class="gp">.*?</span>', "", code, flags=re.MULTILINE)
+                ast.parse(unescape(re.sub(r"<[^>]*>", "", kept)))
+                examples += 1
+    assert examples > 150
+
+
+def test_search_works_in_a_folder_and_finds_what_people_type(site):
+    """A page that is opened as a file gets the index as a script, and its worker in a frame."""
+    assert (site / "search/search_index.js").is_file()
+    assert "iframe-worker.js" in (site / "index.html").read_text()
+    sections = json.loads((site / "search/search_index.json").read_text())["docs"]
+    for words in SEARCHED:
+        parts = words.split()
+        assert any(all(part in f"{at['title']} {at['text']}".lower() for part in parts) for at in sections), words
+
+
+def test_the_tutorials_notebook_runs(site):
+    cells = json.loads((site / "tutorial.ipynb").read_text(encoding="utf-8"))["cells"]
+    code = [cell["source"] for cell in cells if cell["cell_type"] == "code"]
+    assert len(code) > 10
+    names: dict = {"__name__": "__main__"}
+    with redirect_stdout(io.StringIO()) as printed:
+        for source in code:
+            exec(source, names)
+    assert printed.getvalue().count("iter:") == 3
+    assert names["model"].evaluate(names["test_images"], names["test_digits"])["accuracy"] > 0.93
+
+
+FORBIDDEN = ("fastest", "none has", "no other library can", "the first to")
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))], ids=lambda page: page.name)
+def test_pages_claim_nothing_that_cannot_be_shown(page):
+    text = " ".join(page.read_text(encoding="utf-8").lower().split())
+    assert [words for words in FORBIDDEN if words in text] == []
 
 
 def test_what_examples_use_is_in_the_reference(site):

@@ -20,5 +20,11 @@ def test_example(script, tmp_path):
     assert result.stdout.count("\n") >= 3
 
 
-def test_there_are_examples():
-    assert len(EXAMPLES) >= 6
+def test_first_lines_say_for_whom_an_example_is():
+    assert len(EXAMPLES) >= 12
+    assert [path.name for path in EXAMPLES if not path.read_text(encoding="utf-8").startswith('"""For ')] == []
+
+
+def test_the_readme_lists_all():
+    readme = (EXAMPLES[0].parent / "README.md").read_text(encoding="utf-8")
+    assert [path.name for path in EXAMPLES if f"]({path.name})" not in readme] == []

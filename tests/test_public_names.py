@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import pkgutil
 import re
 import zlib
 from functools import cached_property
-from inspect import isclass, ismodule, isroutine
+from inspect import isclass, isfunction, ismodule, isroutine, signature
 from pkgutil import resolve_name
 
 import pytest
@@ -19,10 +20,11 @@ MODULES = ["fastmlp", *(f"fastmlp.{m.name}" for m in pkgutil.iter_modules(fastml
 
 @pytest.fixture(scope="module")
 def places(site):
-    """Where on the site each object can be linked to, by its name; "$" ends the place of a heading with that name."""
+    """Where on the site each object can be linked to, by its name; "$" ends the place of a heading with that name.
+    Parameters, ``fastmlp.train(lr)``, can be linked to as well, but are no objects."""
     _, _, _, _, packed = (site / "objects.inv").read_bytes().split(b"\n", 4)
     fields = [line.split() for line in zlib.decompress(packed).decode().splitlines()]
-    return {name: place for name, _, _, place, _ in fields}
+    return {name: place for name, _, _, place, _ in fields if "(" not in name}
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -64,3 +66,24 @@ def test_the_reference_describes_public_names_only(places):
 def test_all_that_the_reference_names_exists(places):
     for name in places:
         resolve_name(name)
+
+
+def described(function) -> set[str]:
+    """The parameters that have an entry in the docstring's list."""
+    entries = re.findall(r"^([\w*, ]+?)(?: : .*)?$", inspect.getdoc(function), re.MULTILINE)
+    return {name.strip(" *") for entry in entries for name in entry.split(",")}
+
+
+def test_parameters_are_described():
+    """Each one of a public function, and of a public method of networks, unless the docstring sends elsewhere."""
+    functions = [getattr(fastmlp, name) for name in fastmlp.__all__]
+    functions += [value for cls in (fastmlp.MLP, fastmlp.Ensemble) for value in vars(cls).values()]
+    functions = [function for function in functions if isfunction(function) and not function.__name__.startswith("_")]
+    assert len(functions) > 20
+    missing = [
+        f"{function.__qualname__}({parameter})"
+        for function in functions
+        if "Parameters, errors and warnings are those of" not in function.__doc__
+        for parameter in {*signature(function).parameters} - {"self", "unknown"} - described(function)
+    ]
+    assert sorted(missing) == []

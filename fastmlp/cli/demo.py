@@ -66,11 +66,11 @@ def run(
     model, history = _experiment(title, first_1000, test, 10, 1 / 255, epochs or 20, 0.01, seed, init=init)
     histories: dict[str, Mapping[str, Sequence[float]]] = {"fastmlp": history}
     album.add_pictures("mnist-1000-fastmlp", model.predict_class, test)
-    if importlib.util.find_spec("keras"):
+    if importlib.util.find_spec("keras") and _choose_backend():
         predict, histories["Keras"] = _keras(first_1000, test, epochs or 50, seed)
         album.add_pictures("mnist-1000-keras", predict, test)
     else:
-        print("Keras is not installed: pip install keras torch trains the tutorial's other half beside this one\n")
+        print("Keras, or its backend, is not installed: pip install keras torch trains the tutorial's other half\n")
     album.add_curves("mnist-1000", histories)
     model, history = _experiment(
         "784-128-10 on all 60,000 images of MNIST",
@@ -158,10 +158,16 @@ def _experiment(
     return model, history
 
 
+def _choose_backend() -> bool:
+    """Let Keras run on a backend that is installed, TensorFlow first, as it does itself; False where there is none."""
+    backends = [name for name in ("tensorflow", "torch", "jax") if importlib.util.find_spec(name)]
+    if backends:
+        os.environ.setdefault("KERAS_BACKEND", backends[0])
+    return "KERAS_BACKEND" in os.environ
+
+
 def _keras(data: Images, test: Images, epochs: int, seed: int) -> tuple[Callable[..., np.ndarray], dict[str, Any]]:
     """Train the tutorial's net in Keras with lr 0.1 on batches of 32, and return its predict_class and its history."""
-    if not importlib.util.find_spec("tensorflow"):  # Keras's own choice, when none is made
-        os.environ.setdefault("KERAS_BACKEND", "torch" if importlib.util.find_spec("torch") else "jax")
     import keras
 
     x, y = data

@@ -137,7 +137,7 @@ def _chunks_done(
 
 
 def _step(sweep: Sweep, combination: int) -> int:
-    """Of how many networks a chunk should be, or a multiple of them: those that one task has at work at a time."""
+    """How many networks one task trains at a time; a chunk should have a multiple of them."""
     group = sweep.groups[combination]
     return sweep.n_threads * (1 if group is None else group.n_lanes)
 

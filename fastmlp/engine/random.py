@@ -137,8 +137,10 @@ def unflattened(vector: np.ndarray, places: Sequence[Place]) -> tuple[list[np.nd
 
 
 class _Agreement(NamedTuple):
-    """Of which kernels' numbers are NumPy's here. ``fused`` says how NumPy's compiler computed low + scale · u; None:
-    in another way."""
+    """Say which of the kernels' random numbers equal NumPy's here.
+
+    ``fused`` tells how NumPy's compiler computed low + scale · u: in one operation, in two, or (None) in another way.
+    """
 
     orders: bool
     normal: bool

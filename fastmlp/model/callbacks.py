@@ -21,8 +21,11 @@ class TrainingState:
     epoch : int
         The epoch that ended, counted from 0.
     model : MLP
+        The network in training; look at it, do not train it.
     history : History
         Up to and with this epoch.
+    stopped : bool
+        Whether `stop` was called.
     """
 
     epoch: int

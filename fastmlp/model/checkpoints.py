@@ -42,6 +42,7 @@ class Checkpoint:
     Parameters
     ----------
     path : str or path
+        The file; its folder must be there.
     every : int
         The file is written before the first epoch, after every ``every`` epochs, and after the last one.
 

@@ -27,7 +27,7 @@ class Work(Protocol):
 
     @property
     def numbers(self) -> Sequence[int]:
-        """Of the runs that are trained."""
+        """The numbers of the runs that are trained."""
 
     @property
     def n_networks(self) -> int:

@@ -91,9 +91,18 @@ class Ensemble:
         return self._names.features
 
     def predict_each(self, x: Any, *, n_threads: int = 1) -> np.ndarray:
-        """Every network's outputs for x (n_samples, n_in): (n_models, n_samples, n_out).
+        """Predict by every network.
 
-        ``n_threads`` is as in `MLP.predict`.
+        Parameters
+        ----------
+        x : array or frame, (n_samples, n_in)
+            Samples in rows.
+        n_threads : int, default 1
+            As in `MLP.predict`.
+
+        Returns
+        -------
+        ndarray, (n_models, n_samples, n_out)
         """
         if is_frame(x):  # which is made an array once for all
             widest = max((model.dtype for model in self._models), key=lambda dtype: dtype.itemsize)
@@ -108,7 +117,9 @@ class Ensemble:
         Parameters
         ----------
         x : array, (n_samples, n_in)
+            Samples in rows.
         return_std : bool, default False
+            Whether to return the spread beside the mean.
         n_threads : int, default 1
             As in `MLP.predict`.
 
@@ -117,7 +128,7 @@ class Ensemble:
         mean : ndarray, (n_samples, n_out)
         std : ndarray, (n_samples, n_out)
             With ``return_std``: the standard deviation over the networks, √(Σ (output − mean)² / n_models). It is how
-            much they disagree, in the output's units; what of y is noise, no x can tell, is not in it.
+            much they disagree, in the output's units. The noise of y is not in it.
 
         Raises
         ------
@@ -133,6 +144,7 @@ class Ensemble:
         Parameters
         ----------
         x : array, (n_samples, n_in)
+            Samples in rows.
         q : float, or list of them
             From 0, the least output, over 0.5, the median, to 1, the largest.
         n_threads : int, default 1
@@ -165,6 +177,7 @@ class Ensemble:
         Parameters
         ----------
         x : array, (n_samples, n_in)
+            Samples in rows.
         n_threads : int, default 1
             As in `MLP.predict`.
 
@@ -192,12 +205,38 @@ class Ensemble:
         return votes_of(self.predict_each(x, n_threads=n_threads), self._spec)
 
     def predict_class(self, x: Any, *, n_threads: int = 1) -> np.ndarray:
-        """The class of each sample by the mean of the outputs, in the shape of `MLP.predict_class`."""
+        """Predict the class of each sample, as an index, by the mean of the outputs.
+
+        Parameters
+        ----------
+        x : array or frame, (n_samples, n_in)
+            Samples in rows.
+        n_threads : int, default 1
+            As in `MLP.predict`.
+
+        Returns
+        -------
+        ndarray of int64
+            In the shape of `MLP.predict_class`.
+        """
         check_classes(self._spec)
         return classes_of(mean_of(self.predict_each(x, n_threads=n_threads)), self._spec)
 
     def predict_label(self, x: Any, *, n_threads: int = 1) -> np.ndarray:
-        """The class of each sample by its name, (n_samples,), as `MLP.predict_label` gives it."""
+        """Predict the class of each sample, by its name.
+
+        Parameters
+        ----------
+        x : array or frame, (n_samples, n_in)
+            Samples in rows.
+        n_threads : int, default 1
+            As in `MLP.predict`.
+
+        Returns
+        -------
+        ndarray, (n_samples,)
+            As of `MLP.predict_label`.
+        """
         labels = labels_for(self._names, self._spec)
         return labels[self.predict_class(x, n_threads=n_threads)]
 

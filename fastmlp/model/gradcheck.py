@@ -16,11 +16,23 @@ __all__ = ["GradientCheck", "check_gradients"]
 
 @dataclass(frozen=True)
 class GradientCheck:
-    """What `check_gradients` found: the largest relative error, and where. True when it is within ``tolerance``."""
+    """What `check_gradients` found. It is true when the largest error is within the tolerance.
+
+    Attributes
+    ----------
+    error : float
+        The largest relative error of a layer.
+    layer : int
+        Which layer that is, counted from 1.
+    errors : tuple of float
+        The relative error of each layer.
+    tolerance : float
+        The error that was allowed.
+    """
 
     error: float
-    layer: int  # counted from 1
-    errors: tuple[float, ...]  # one a layer
+    layer: int
+    errors: tuple[float, ...]
     tolerance: float
 
     def __bool__(self) -> bool:

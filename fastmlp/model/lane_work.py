@@ -89,7 +89,7 @@ class Bench:
 
 @dataclass
 class Piece:
-    """As many networks of a group as lie side by side, which all run to their last epoch.
+    """Networks of a group that lie side by side and all run to their last epoch.
 
     Attributes
     ----------
@@ -216,7 +216,7 @@ class Relay:
 
     @property
     def numbers(self) -> list[int]:
-        """Of the runs that have a lane."""
+        """The numbers of the runs that have a lane."""
         return [newcomer.number for newcomer in self._here if newcomer is not None]
 
     def train(self, report: RunReport, deliver: Deliver) -> None:

@@ -18,6 +18,7 @@ def load(path: str | os.PathLike[str]) -> MLP | Ensemble:
     Parameters
     ----------
     path : str or path
+        The file.
 
     Returns
     -------

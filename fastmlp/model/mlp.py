@@ -59,6 +59,7 @@ class MLP(Network):
     seed : int, optional
         Makes the initial weights reproducible.
     dtype : "float32" or "float64"
+        Of the parameters, of all that is computed, and of what is returned.
 
     Attributes
     ----------
@@ -137,15 +138,40 @@ class MLP(Network):
         self._names = self._names._replace(features=None if names is None else check_feature_names(names, self.spec))
 
     def predict(self, x: Any, *, out: np.ndarray | None = None, n_threads: int = 1) -> np.ndarray:
-        """Outputs for x (n_samples, n_in): (n_samples, n_out). Threads share what is more than 1024 samples.
+        """Predict the outputs for samples: probabilities under softmax and sigmoid, else numbers.
 
         Where the last layer has shift and scale, they are shift + scale · a: numbers in y's own units.
 
-        With ``out``, an array of that shape and of the network's dtype, they are written there, and it is returned.
-        Where x is bad, nothing is written.
+        Parameters
+        ----------
+        x : array or frame, (n_samples, n_in)
+            Samples in rows.
+        out : ndarray, (n_samples, n_out), optional
+            An array of the network's dtype into which the outputs are written. Where x is bad, nothing is written.
+        n_threads : int
+            Threads that share what is more than 1024 samples.
 
+        Returns
+        -------
+        ndarray, (n_samples, n_out)
+            A new array, or ``out``.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For an x or out of another kind or shape, and for numbers in x that are not finite.
+
+        Notes
+        -----
         A sample's outputs may differ in the last bit, 1e-16 of them in float64 and 1e-7 in float32, with the samples
         beside it: sums are made in another order for one row than for a block of them.
+
+        Examples
+        --------
+        >>> import fastmlp
+        >>> model = fastmlp.MLP([{"n": 2, "act": None}, {"n": 3, "act": "softmax"}], seed=0)
+        >>> model.predict([[0.0, 1.0], [2.0, 3.0]]).shape
+        (2, 3)
         """
         if n_threads != 1:
             n_threads = check_count(n_threads, "n_threads")
@@ -170,18 +196,46 @@ class MLP(Network):
         return out
 
     def predict_class(self, x: Any) -> np.ndarray:
-        """The class of each sample: indices (n_samples,), or a matrix of 0 and 1 where every output is a label.
+        """Predict the class of each sample, as an index.
 
-        One sigmoid output gives 0 or 1 a sample, (n_samples,). A single output of another kind has no classes, nor has
-        a sample whose outputs are NaN: ValueError.
+        Parameters
+        ----------
+        x : array or frame, (n_samples, n_in)
+            Samples in rows.
+
+        Returns
+        -------
+        ndarray of int64
+            (n_samples,); where every output is a label, a matrix (n_samples, n_out) of 0 and 1. One sigmoid output
+            gives 0 or 1 a sample.
+
+        Raises
+        ------
+        ValueError
+            For a single output that is no sigmoid, and for samples whose outputs are NaN: they have no class.
+
+        Examples
+        --------
+        >>> import fastmlp
+        >>> model = fastmlp.MLP([{"n": 2, "act": None}, {"n": 3, "act": "softmax"}], seed=0)
+        >>> model.predict_class([[0.0, 1.0], [2.0, 3.0]]).shape
+        (2,)
         """
         check_classes(self.spec)
         return classes_of(self.predict(x), self.spec)
 
     def predict_label(self, x: Any) -> np.ndarray:
-        """The class of each sample by its name, (n_samples,): in the dtype of the labels that it was trained on.
+        """Predict the class of each sample, by its name.
 
-        They are text where ``class_names`` were given as text.
+        Parameters
+        ----------
+        x : array or frame, (n_samples, n_in)
+            Samples in rows.
+
+        Returns
+        -------
+        ndarray, (n_samples,)
+            In the dtype of the labels that the network was trained on; text where ``class_names`` were given as text.
 
         Raises
         ------
@@ -203,7 +257,12 @@ class MLP(Network):
         return labels[self.predict_class(x)]
 
     def forward(self, x: Any) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """Every layer's pre-activations z and activations a, samples in rows.
+        """Compute every layer's pre-activations z and activations a.
+
+        Parameters
+        ----------
+        x : array or frame, (n_samples, n_in)
+            Samples in rows.
 
         Returns
         -------
@@ -219,13 +278,41 @@ class MLP(Network):
     def evaluate(
         self, x: Any, y: Any, metrics: Any = None, *, sample_weight: Any = None, n_threads: int = 1
     ) -> dict[str, float]:
-        """Mean loss, accuracy where the outputs are classes or labels, and the metrics asked for, by name.
+        """Measure the network on samples whose answers are known.
 
         Where the last layer has shift and scale, the loss is in the network's units, as in training, and metrics are in
         y's.
 
-        With ``sample_weight`` (n_samples,), numbers of at least 0, they are Σ w v / Σ w. A metric of your own gets the
-        weights if it has a parameter ``sample_weight``.
+        Parameters
+        ----------
+        x : array or frame, (n_samples, n_in)
+            Samples in rows.
+        y : array
+            Classes, labels or numbers, as in `fastmlp.train`.
+        metrics : str, function, or a list of them, optional
+            What else to measure, as in `fastmlp.train`.
+        sample_weight : array, (n_samples,), optional
+            Numbers w of at least 0: every value v becomes Σ w v / Σ w. A metric of your own gets the weights if it has
+            a parameter of that name.
+        n_threads : int
+            Threads that share what is more than 1024 samples.
+
+        Returns
+        -------
+        dict
+            "loss", the mean; "accuracy" where the outputs are classes or labels; and the metrics, by name.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For bad input, and for a metric that does not fit the outputs.
+
+        Examples
+        --------
+        >>> import fastmlp
+        >>> model = fastmlp.MLP([{"n": 2, "act": None}, {"n": 3, "act": "softmax"}], seed=0)
+        >>> sorted(model.evaluate([[0.0, 1.0], [2.0, 3.0]], [0, 2], metrics="balanced_accuracy"))
+        ['accuracy', 'balanced_accuracy', 'loss']
         """
         if n_threads != 1:
             n_threads = check_count(n_threads, "n_threads")
@@ -261,9 +348,11 @@ class MLP(Network):
             As in `fastmlp.train`. Labels need ``class_names``, since a few samples may not have all; true and false do
             not. The column names of the first frame are remembered.
         lr : float
+            Learning rate of these steps.
         optimizer : str or fastmlp.optimizers.Optimizer, optional
             When left out, that of the last call, or "sgd" in the first. Another one begins anew.
         batch_size : int
+            Samples a step.
 
         Returns
         -------
@@ -298,9 +387,22 @@ class MLP(Network):
             return values
 
     def gradient(self, x: Any, y: Any) -> tuple[float, np.ndarray]:
-        """The mean loss over the samples, and its gradient in the shape of ``params`` (`unflatten` takes it apart).
+        """Compute the mean loss over the samples, and its gradient.
 
         Where the last layer has shift and scale, the loss is in the network's units, as in training.
+
+        Parameters
+        ----------
+        x : array or frame, (n_samples, n_in)
+            Samples in rows.
+        y : array
+            Classes, labels or numbers, as in `fastmlp.train`.
+
+        Returns
+        -------
+        loss : float
+        gradient : ndarray, (n_params,)
+            In the order of ``params``; `unflatten` takes it apart.
         """
         if self._are_few(x):
             targets = plain_targets(y, self.spec, len(x))
@@ -319,7 +421,9 @@ class MLP(Network):
         Parameters
         ----------
         x : array, (n_samples, n_in)
+            Samples in rows.
         wrt : "params" or "inputs"
+            What to take the derivatives by.
 
         Returns
         -------

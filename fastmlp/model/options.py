@@ -252,7 +252,7 @@ class TrainingData:
 
     @staticmethod
     def key(options: Options) -> tuple[Any, ...]:
-        """Of what in the options checked data depend."""
+        """Return what checked data depend on: options with equal keys can share them."""
         o = options
         given = id(o.validation_data), id(o.sample_weight), id(o.class_weight)
         return o.spec, o.dtype, o.optimizer.lazy, o.shuffle, o.validation_fraction, o.names.key, *given

@@ -34,6 +34,7 @@ def predict_many(
     Parameters
     ----------
     spec : list of dict, or Spec
+        The networks' layers.
     params : array, (n_networks, n_params)
         Each row in the order of `MLP.params`; float32 or float64, which is the networks' dtype. Read where it stands.
     x : array, (n_samples, n_in) or (n_networks, n_samples, n_in)

@@ -25,6 +25,7 @@ class EarlyStopping:
         the metric says, see the table of `fastmlp.metrics`; lower is for losses and functions of one's own. NaN is
         never better.
     patience : int
+        How many epochs may pass without a better value.
     min_delta : float
         Better means better by more than this.
     restore_best : bool

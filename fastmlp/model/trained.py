@@ -130,7 +130,9 @@ class Trained:
     Attributes
     ----------
     model : MLP
+        The network.
     history : History
+        What its training measured.
     settings : dict
         What sets this run apart: "spec", its number among the specs; "seed"; and its values of the grid's options.
     error : DivergenceError or None

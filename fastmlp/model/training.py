@@ -100,6 +100,7 @@ def train(
         Learning rate; see `fastmlp.schedules`. A function is asked for the first 10,000 epochs' rates before training
         begins, and for later ones as these epochs come.
     epochs : int
+        How often every sample is taken.
     batch_size : int or "full"
         1 is per-sample SGD, each sample seeing the weights the one before it left. A larger batch takes one step along
         the gradient of its mean loss.

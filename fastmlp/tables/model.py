@@ -62,8 +62,20 @@ class TableModel:
         return self.model.spec.loss.levels
 
     def predict(self, frame: Any) -> np.ndarray:
-        """Predict the target of each row, (n_rows,): labels of the target's own kind, or numbers in its units.
+        """Predict the target of each row.
 
+        Parameters
+        ----------
+        frame : frame, file, or dict of columns
+            What `fit` takes; the target's column need not be there.
+
+        Returns
+        -------
+        ndarray, (n_rows,)
+            Labels of the target's own kind, or numbers in its units.
+
+        Notes
+        -----
         The columns that the model was trained on may come in any order, and others with them. A missing number is taken
         as the training rows' mean, and an unknown category, of which a warning tells, as none of the known ones. Of a
         model of quantiles it is the median, or lies between those around it; `quantiles` has all.
@@ -78,19 +90,19 @@ class TableModel:
         return labels.astype(kinds[self.schema.kind]) if self.schema.kind in kinds else labels
 
     def probabilities(self, frame: Any) -> np.ndarray:
-        """The probability of each class, (n_rows, n_classes), in the order of ``classes``."""
+        """Predict each class's probability for the rows of ``frame``: (n_rows, n_classes), in ``classes``' order."""
         if not self.classes or self.model.spec.layers[-1].act.name != "softmax":
             raise ValueError("probabilities need a model with softmax outputs, which this one has not")
         return self.outputs(frame)
 
     def quantiles(self, frame: Any) -> np.ndarray:
-        """The quantiles of the target of each row, (n_rows, n_levels), of a model with a loss "quantile(…)"."""
+        """Predict the target's quantiles for the rows of ``frame``: (n_rows, n_levels). The loss is "quantile(…)"."""
         if not self.levels:
             raise ValueError("quantiles need a model that was trained with loss='quantile', which this one was not")
         return self.outputs(frame).astype(np.float64)
 
     def evaluate(self, frame: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Measure the model on a table that has the target: what ``scores`` has, and "constant" of ``baseline``."""
+        """Measure the model on a ``frame`` that has the target: what ``scores`` has, and "constant" of ``baseline``."""
         table = self._table(frame)
         rows, y = self.schema.encode_target(table, self.model.dtype)
         if not len(rows):
@@ -102,7 +114,7 @@ class TableModel:
         return self.scores_of(x, y, weights), constant_scores(self.schema, y, weights, self.model.spec.loss.name)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the model, with all that is said of it, to a file that `load` and `fastmlp.load` read."""
+        """Write the model and its report to the file ``path``, which `load` and `fastmlp.load` read."""
         self.model.metadata["report"] = {
             "columns": [asdict(column) for column in self.columns],
             "scores": self.scores or {},
@@ -146,7 +158,7 @@ class TableModel:
         return found | {"loss": self.model.evaluate(x, y, sample_weight=weights)["loss"]}
 
     def with_threshold(self, threshold: float) -> TableModel:
-        """The same model, which predicts its rarer class, or of two the second, from another probability on."""
+        """Return a model of the same network that predicts its rarer class from the probability ``threshold`` on."""
         check_number(threshold, "threshold", 0.0, 1.0, open_low=True)
         if len(self.classes) != 2 or self.model.spec.layers[-1].act.name != "softmax":
             raise ValueError("threshold needs two classes with probabilities")
@@ -155,11 +167,11 @@ class TableModel:
         return replace(self, threshold=(rare, float(threshold)))
 
     def described(self, columns: tuple[ColumnReport, ...]) -> TableModel:
-        """The same model, with the report of its columns."""
+        """Return the model with a report of its columns."""
         return replace(self, columns=columns)
 
     def measured(self, scores: dict[str, Any], baseline: dict[str, dict[str, Any]]) -> TableModel:
-        """The same model, with its scores and those of simpler models."""
+        """Return the model with its scores and those of simpler models."""
         return replace(self, scores=scores, baseline=baseline)
 
     def _table(self, frame: Any) -> Any:

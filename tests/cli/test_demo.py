@@ -84,6 +84,18 @@ def test_demo_beside_keras(mnist, tmp_path):
     assert sorted(path.stem for path in tmp_path.iterdir()) == [f"mnist-{name}" for name in names.split()]
 
 
+def test_demo_goes_on_where_keras_has_no_backend(monkeypatch):
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert not demo._choose_backend()
+
+
+def test_demo_takes_a_backend_that_is_there(monkeypatch):
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name if name == "jax" else None)
+    assert demo._choose_backend() and os.environ["KERAS_BACKEND"] == "jax"
+
+
 def test_demo_draws_into_a_folder(tmp_path, command):
     code, out, _ = command("demo", "--epochs", 1, "--plots", tmp_path / "pictures")
     assert code == 0 and "unseen images" in out
