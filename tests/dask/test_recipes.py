@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +56,8 @@ def test_ray_tunes(ray, names):
     assert run("tune.Tuner", names)["best"] == {"lr": 0.02}
 
 
-def test_spark_predicts(names):
+def test_spark_predicts(names, monkeypatch):
+    monkeypatch.setenv("PYSPARK_PYTHON", sys.executable)
     pytest.importorskip("pyspark", reason="pyspark is not installed: its recipe is not tried")
     import pandas as pd
     from pyspark.sql import SparkSession
