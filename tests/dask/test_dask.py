@@ -268,7 +268,8 @@ def test_divergence_names_the_cause(client, arrays):
 
 def test_refusals(arrays):
     x, y = chunked(*arrays[:2])
-    train, model = fastmlp.dask.train, fastmlp.MLP(CLASSES)
+    train, model, of_frame = fastmlp.dask.train, fastmlp.MLP(CLASSES), fastmlp.MLP(CLASSES)
+    of_frame.feature_names = list("vwxyz")
     lazy = fastmlp.optimizers.Adam(lazy=True)
     for error, words, call in [
         (ValueError, "there is no cluster", lambda: train(x, y, CLASSES)),
@@ -287,12 +288,13 @@ def test_refusals(arrays):
         (ValueError, "y has 1400 rows, x has 1500", lambda: fastmlp.dask.evaluate(model, x, y[:1400])),
         (ValueError, "r2 needs the outputs of all", lambda: fastmlp.dask.evaluate(model, x, y, ["r2"])),
         (ValueError, "partition 2: x must be finite", lambda: fastmlp.dask.evaluate(model, spoilt(x), y)),
+        (TypeError, "y is of dtype <U1, numbers are wanted; .*codes", lambda: train(x, letters(y), NUMBERS)),
         (
-            TypeError,
-            "y is of dtype <U1, numbers are wanted; .*codes",
+            ValueError,
+            "partition .: y has labels.*no names for its",
             lambda: fastmlp.dask.evaluate(model, x, letters(y)),
         ),
-        (TypeError, "y is of dtype category", lambda: fastmlp.dask.evaluate(model, x, categories(y))),
+        (ValueError, "must be in the same order", lambda: fastmlp.dask.predict(of_frame, swapped(x))),
         (TypeError, "column 'w' of x is of dtype", lambda: fastmlp.dask.predict(model, named(x, w="a"))),
         (ValueError, "client is closed", lambda: train(x, y, CLASSES, client=closed_client())),
     ]:
@@ -304,8 +306,8 @@ def letters(y):
     return y.map_blocks(lambda numbers: np.array(["a", "b", "c"])[numbers], dtype="<U1")
 
 
-def categories(y):
-    return dd.from_dask_array(letters(y)).astype("category")
+def swapped(x):
+    return named(x)[list("wvxyz")]
 
 
 def named(x, **columns):
@@ -347,6 +349,44 @@ def test_partitions_may_differ_in_dtype_and_lack_classes(client, arrays):
     expected, _ = fastmlp.train(x, y, CLASSES, batch_size="full", **options)
     np.testing.assert_allclose(model.params, expected.params, atol=1e-10, rtol=0)
     assert 1 not in y[:500]
+
+
+@pytest.mark.parametrize("kind", ["<U5", object, "category", "str", "string[pyarrow]", "bool"])
+def test_labels_of_all_partitions(client, arrays, kind):
+    """Sorted, so that no partition has all of them, and one is empty."""
+    spec = CLASSES if kind != "bool" else [*CLASSES[:2], {"n": 1, "act": "sigmoid"}]
+    order = np.argsort(arrays[1], kind="stable")
+    x, labels = arrays[0][order], np.array(["pear", "apple", "kiwi"])[arrays[1][order]]
+    labels = labels == "pear" if kind == "bool" else labels
+    frame = pd.DataFrame(x, columns=list("vwxyz")).assign(target=labels)
+    table = dd.from_pandas(frame if kind in ("<U5", object) else frame.astype({"target": kind}), npartitions=4)
+    x_parts, y_parts = table[list("vwxyz")], table["target"]
+    if kind in ("<U5", object):
+        x_parts, y_parts = chunked(x, labels.astype(kind), rows=[400, 0, 400, 700])
+    options = {"epochs": 2, "lr": 0.1, "seed": 0, "dtype": "float64", "class_weight": {labels[0]: 2.0}}
+    model, _ = fastmlp.dask.train(x_parts, y_parts, spec, client=client, validation_data=(x, labels), **options)
+    expected, _ = fastmlp.train(frame[list("vwxyz")], labels, spec, batch_size="full", **options)
+    np.testing.assert_allclose(model.params, expected.params, atol=1e-10, rtol=0)
+    assert model.predict_label(x).tolist() == expected.predict_label(x).tolist()
+    assert model.feature_names == (None if kind in ("<U5", object) else tuple("vwxyz"))
+    values = fastmlp.dask.evaluate(model, x_parts, y_parts)
+    assert values == pytest.approx(expected.evaluate(x, labels), abs=1e-10)
+    assert isinstance(model.predict_label(x).tolist()[0], bool if kind == "bool" else str)
+
+
+def test_labels_that_cannot_be(client, arrays):
+    x, y = chunked(*arrays[:2])
+    odd = da.concatenate([letters(y)[:400].astype(object), y[400:]]).map_blocks(lambda values: values, dtype=object)
+    missing = letters(y).astype(object).map_blocks(lambda values: np.where(values == "a", None, values), dtype=object)
+    for error, words, labels, options in [
+        (ValueError, r"only the labels 'a', 'b'.*class_names=\[", da.where(letters(y) == "c", "a", letters(y)), {}),
+        (ValueError, r"partition \d: y has no label in row \d+, it is None", missing, {}),
+        (TypeError, r"partition 1: y holds numbers, others hold labels; .*astype\(str\)", odd, {}),
+        (ValueError, "class_weight names class 'd'; there are 'a', 'b', 'c'", letters(y), {"class_weight": {"d": 1}}),
+        (ValueError, "'c' in row .*none of the class names", letters(y), {"class_names": ["a", "b", "d"]}),
+    ]:
+        with pytest.raises(error, match=words):
+            fastmlp.dask.train(x, labels, CLASSES, client=client, **options)
 
 
 def test_a_cluster_without_workers(arrays):
