@@ -14,7 +14,7 @@ from ..metrics import METRICS, MetricFunction, named_metrics
 from ..model.mlp import MLP, check_model
 from ..spec import Spec
 from . import work
-from .partitions import as_array, check_columns, partitions, sum_in_tree
+from .partitions import check_columns, partitions, sum_in_tree
 
 __all__ = ["evaluate", "mean_metrics", "named", "predict", "quantities"]
 
@@ -51,8 +51,8 @@ def predict(model: MLP, x: Any) -> Any:
     (1000, 2)
     """
     model = check_model(model)
-    x = check_columns(x, model.spec.n_in)
-    once = dask.delayed(model.copy(), pure=True)  # one key of the graph, not a copy for each chunk
+    x = check_columns(x, model.spec.n_in, model._names)
+    once = dask.delayed(pickle.dumps(model.copy()), pure=True)  # one key of the graph, not a copy for each chunk
     if isinstance(x, da.Array):
         chunks = (x.chunks[0], (model.spec.n_out,))
         meta = np.empty((0, 0), model.dtype)
@@ -71,7 +71,7 @@ def evaluate(
     ----------
     model : MLP
     x, y : dask arrays or dataframes
-        Of the shapes that `MLP.evaluate` takes, in the same partitions.
+        Of the shapes that `MLP.evaluate` takes, in the same partitions; labels are those of ``model.class_names``.
     metrics : name or list of names, optional
         Those that are means over samples: mse, mae, mape, mbe, accuracy, top_k, log_loss and cross_entropy.
     sample_weight : dask array or series, (n_samples,), optional
@@ -99,8 +99,8 @@ def evaluate(
     """
     model, compute = check_model(model), check_flag(compute, "compute")
     chosen = mean_metrics(named_metrics(metrics, model.spec))
-    parts = partitions(x, y, sample_weight, model.spec.n_in)
-    job = work.Job(model.spec, model.dtype, chosen)
+    parts = partitions(x, y, sample_weight, model.spec, model._names)
+    job = work.Job(model.spec, model.dtype, chosen, model._names)
     task = dask.delayed(work.Task(pickle.dumps(job), model.params.copy()), pure=True, traverse=False)
     scores = [dask.delayed(work.score, pure=False)(task, *part) for part in parts]
     values = dask.delayed(named, pure=False)(sum_in_tree(scores, work.add), quantities(model.spec, chosen))
@@ -139,12 +139,12 @@ def _output_names(model: MLP) -> list[str]:
     return list(names) if names and len(names) == n_out else [f"output_{i}" for i in range(n_out)]
 
 
-def _outputs(x: Any, model: MLP) -> np.ndarray:
+def _outputs(x: Any, pickled: bytes) -> np.ndarray:
     """A chunk's outputs, also of one without samples."""
-    x = as_array(x)
+    model = work.loaded(pickled)
     return model.predict(x) if len(x) else np.empty((0, model.spec.n_out), model.dtype)
 
 
-def _frame_of_outputs(x: Any, model: MLP, names: list[str]) -> Any:
+def _frame_of_outputs(x: Any, pickled: bytes, names: list[str]) -> Any:
     """A partition's outputs, of its index."""
-    return type(x)(_outputs(x, model), index=x.index, columns=names)
+    return type(x)(_outputs(x, pickled), index=x.index, columns=names)

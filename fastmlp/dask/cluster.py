@@ -210,10 +210,7 @@ def _in_words(error: Any) -> BaseException:
     if isinstance(error, KilledWorker):
         return _deadly()
     if isinstance(error, ImportError):
-        return RuntimeError(
-            f"workers cannot import what this network or its data are made of: {error}; send them the module with "
-            "client.upload_file(…), or install it there"
-        )
+        return work.not_importable(error)
     return error
 
 

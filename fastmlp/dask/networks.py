@@ -148,5 +148,6 @@ def _in_place(sweep: Sweep, numbers: Sequence[int], outcome: Alone | SideBySide)
     if not (isinstance(model, MLP) and isinstance(outcome, Alone)):
         return outcome
     model.params[...] = outcome.model.params
+    model._names = outcome.model._names
     error = outcome.error and DivergenceError(outcome.error.epoch, model, outcome.history, outcome.error.remedy)
     return Alone(model, outcome.history, error)

@@ -10,7 +10,10 @@ import dask.array as da
 import dask.dataframe as dd
 import numpy as np
 
-__all__ = ["Part", "as_array", "check_columns", "is_dask", "partitions", "sum_in_tree"]
+from ..model.names import NO_NAMES, Names, takes_labels
+from ..spec import Spec
+
+__all__ = ["Part", "check_columns", "holds_labels", "is_dask", "partitions", "sum_in_tree"]
 
 _FAN_IN = 8  # partial sums that one task adds up: fewer tasks than by twos, and the same sums for any workers
 
@@ -29,13 +32,15 @@ def is_dask(value: Any) -> bool:
     return isinstance(value, (da.Array, dd.DataFrame, dd.Series))
 
 
-def check_columns(x: Any, n_in: int, name: str = "x") -> Any:
-    """Return x, a Dask array or dataframe of n_in features that are in one chunk, or refuse it."""
+def check_columns(x: Any, n_in: int, names: Names, name: str = "x") -> Any:
+    """Return x, a Dask array or dataframe of n_in features in one chunk, of these names if it has any, or refuse it."""
     if not isinstance(x, (da.Array, dd.DataFrame)):
         hint = f"; dask.array.from_array({name}, chunks=(10_000, -1)) makes one" if isinstance(x, np.ndarray) else ""
         raise TypeError(f"{name} must be a dask array or dataframe, got {type(x).__name__}{hint}")
     if x.ndim != 2:
         raise ValueError(f"{name} must be two-dimensional, (n_samples, {n_in}), got {x.ndim} dimension(s)")
+    if isinstance(x, dd.DataFrame):
+        names.check_columns(x._meta, name)
     n_features = len(x.columns) if isinstance(x, dd.DataFrame) else x.shape[1]
     if n_features != n_in:
         turned = isinstance(x, da.Array) and x.shape[0] == n_in
@@ -44,16 +49,19 @@ def check_columns(x: Any, n_in: int, name: str = "x") -> Any:
     return _numeric(_in_one_chunk(x, name), name)
 
 
-def partitions(x: Any, y: Any, sample_weight: Any, n_in: int, name: str = "") -> list[Part]:
+def partitions(x: Any, y: Any, sample_weight: Any, spec: Spec, names: Names = NO_NAMES, name: str = "") -> list[Part]:
     """Pair the partitions of x with those of y and of the weights; ``name`` comes before theirs in messages.
 
     Arrays whose chunks are known to differ from those of x are cut as x is; frames, and arrays of unknown chunks, must
     have as many partitions as x, of the same lengths, which is looked at when they are read.
     """
-    x = check_columns(x, n_in, f"{name}x")
+    x = check_columns(x, spec.n_in, names, f"{name}x")
     columns = [_delayed(x)]
     for values, title in ((y, f"{name}y"), (sample_weight, f"{name}sample_weight")):
-        columns.append([None] * len(columns[0]) if values is None else _delayed(_aligned(values, x, title)))
+        may_be_labels = values is y and takes_labels(spec)
+        columns.append(
+            [None] * len(columns[0]) if values is None else _delayed(_aligned(values, x, title, may_be_labels))
+        )
     return [Part(i, *of_one) for i, of_one in enumerate(zip(*columns, strict=True))]
 
 
@@ -79,16 +87,23 @@ def _numeric(values: Any, name: str) -> Any:
     return values
 
 
+def holds_labels(y: Any) -> bool:
+    """Whether a Dask collection says of itself that it holds no numbers, but labels."""
+    return any(dtype.kind not in "fiu" for dtype in (y.dtypes if isinstance(y, dd.DataFrame) else [y.dtype]))
+
+
 def _is_numeric(dtype: Any) -> bool:
     """Whether a dtype of NumPy, or of pandas for what NumPy has a dtype for, is one of numbers."""
     return getattr(dtype, "numpy_dtype", dtype).kind in "fiub"
 
 
-def _aligned(values: Any, x: Any, name: str) -> Any:
-    """Return the values of x's samples in partitions like those of x."""
+def _aligned(values: Any, x: Any, name: str, may_be_labels: bool) -> Any:
+    """Return the values of x's samples, labels or numbers, in partitions like those of x."""
     if not is_dask(values):
         raise TypeError(f"{name} must be a dask array, series or dataframe, as x is, got {type(values).__name__}")
-    _numeric(_in_one_chunk(values, name), name)
+    _in_one_chunk(values, name)
+    if not may_be_labels:
+        _numeric(values, name)
     own, wanted = _lengths(values), _lengths(x)
     if own is not None and wanted is not None:
         if sum(own) != sum(wanted):
@@ -119,18 +134,6 @@ def _delayed(values: Any) -> list[Any]:
     if isinstance(values, da.Array):
         return list(np.ravel(values.to_delayed()))
     return values.to_delayed(optimize_graph=False)
-
-
-def as_array(part: Any) -> Any:
-    """A partition as an array, of a number dtype where its columns have numbers, whatever pandas keeps them in."""
-    if not hasattr(part, "to_numpy"):
-        return part
-    dtypes = list(part.dtypes) if part.ndim == 2 else [part.dtype]
-    plain = [getattr(dtype, "numpy_dtype", dtype) for dtype in dtypes]
-    if all(map(_is_numeric, dtypes)) and plain != dtypes:
-        has_gaps = bool(np.any(part.isna()))
-        return part.to_numpy(np.result_type(*plain, *([np.float64] if has_gaps else [])), na_value=np.nan)
-    return part.to_numpy()
 
 
 def sum_in_tree(parts: Sequence[Any], add: Callable[..., Any]) -> Any:

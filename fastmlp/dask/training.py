@@ -10,10 +10,12 @@ from hashlib import sha256
 from typing import Any, Never
 
 import dask
+import dask.array as da
 import numpy as np
 from distributed.protocol import pickle
 
 from ..base.checks import check_choice
+from ..base.frames import objects_of
 from ..base.remedies import OF_TRAINING, check_options
 from ..engine.epochs import Samples, take_step
 from ..engine.lbfgs import Objective
@@ -24,6 +26,7 @@ from ..model.checkpoints import Checkpoint, fingerprint, terms
 from ..model.data import balanced_weights, check_samples, check_weights, counted_rows
 from ..model.divergence import remedy
 from ..model.mlp import MLP
+from ..model.names import Names, feature_names_of, labels_among
 from ..model.options import DEFAULTS, Options, validation_parts
 from ..model.run import TrainingRun
 from ..model.scaling import Moments, pooled, standardised_by
@@ -35,7 +38,7 @@ from ..spec import Spec
 from . import work
 from .asking import mean_metrics, named, quantities
 from .cluster import Cluster
-from .partitions import Part, is_dask, partitions, sum_in_tree
+from .partitions import Part, holds_labels, is_dask, partitions, sum_in_tree
 
 __all__ = ["train"]
 
@@ -57,6 +60,7 @@ def train(
     metrics: Any = None,
     shuffle: bool = True,
     standardize: bool = False,
+    class_names: Sequence[Any] | None = None,
     seed: int | None = None,
     init: str | Uniform = "auto",
     dtype: Any = None,
@@ -86,7 +90,8 @@ def train(
     x : dask array (n_samples, n_in), or dask dataframe of n_in columns
         Partitions of any lengths, known or not, also empty ones.
     y : dask array, series or dataframe
-        Of the shapes that `fastmlp.train` takes, in the same partitions.
+        Of the shapes that `fastmlp.train` takes, in the same partitions. Labels of classes, which are text, booleans,
+        categories or objects, are collected from all partitions, of which each may lack some.
     spec : list of dict, Spec, or MLP
         A model goes on training in place.
     sync : "gradient" or "average"
@@ -112,7 +117,7 @@ def train(
         "balanced" counts the classes of all partitions.
     dropout : float or list of float
         With "average" only.
-    lr, epochs, loss, shuffle, seed, init, dtype, l1, l2, clip_norm, max_norm
+    lr, epochs, loss, shuffle, class_names, seed, init, dtype, l1, l2, clip_norm, max_norm
         As in `fastmlp.train`; with "average" an epoch is a round, in which partitions make steps with these.
     early_stopping, callbacks, progress, checkpoint
         As in `fastmlp.train`, after each epoch or round, where the client is.
@@ -168,7 +173,7 @@ def train(
         batch_size = int(DEFAULTS["batch_size"]) if left_out else "full"
     options = Options.checked(
         spec, lr=lr, epochs=epochs, batch_size=batch_size, optimizer=optimizer, loss=loss, metrics=metrics,
-        shuffle=shuffle, standardize=standardize, class_names=None, seed=seed, init=init, dtype=dtype,
+        shuffle=shuffle, standardize=standardize, class_names=class_names, seed=seed, init=init, dtype=dtype,
         validation_data=validation_data, validation_fraction=0.0, early_stopping=early_stopping,
         sample_weight=sample_weight, class_weight=class_weight, l1=l1, l2=l2, dropout=dropout, clip_norm=clip_norm,
         max_norm=max_norm, callbacks=callbacks, progress=progress, checkpoint=checkpoint, n_threads=n_threads,
@@ -227,6 +232,8 @@ class ClusterData:
     fingerprint : str or None
         Of all partitions, where there is a checkpoint.
     validation : list of Part, or (Samples, rows), or None
+    names : Names
+        The options', and those that x and y bring.
     """
 
     parts: list[Part]
@@ -239,23 +246,25 @@ class ClusterData:
     extremes: Samples
     fingerprint: str | None
     validation: Any
+    names: Names
 
     @classmethod
     def checked(cls, x: Any, y: Any, options: Options, cluster: Cluster) -> ClusterData:
         """Look at every partition once, where it lies: ValueError or TypeError for what cannot be trained on."""
         spec, dtype = options.spec, options.dtype
+        parts = partitions(x, y, options.sample_weight, spec, options.names)
+        names = _names(cluster, options, parts, x, y)
         factors = None
         if options.class_weight is not None:
-            factors = check_weights(None, options.class_weight, _class_targets(spec), spec)
+            factors = check_weights(None, options.class_weight, _class_targets(spec), spec, names=names)
         balanced = isinstance(options.class_weight, str)
-        parts = partitions(x, y, options.sample_weight, spec.n_in)
-        validation = _validation(options.validation_data, spec, dtype)
+        validation = _validation(options.validation_data, spec, dtype, names)
         kept = options.checkpoint is not None
         moments = ("by class" if balanced else "all") if options.standardize else ""
-        looks = _looks(cluster, work.Job(spec, dtype, {}, None if balanced else factors), parts, kept, moments)
+        looks = _looks(cluster, work.Job(spec, dtype, {}, names, None if balanced else factors), parts, kept, moments)
         prints = [one.fingerprints for one in looks]
         if isinstance(validation, list):
-            seen = _looks(cluster, work.Job(spec, dtype, {}, name="validation "), validation, kept)
+            seen = _looks(cluster, work.Job(spec, dtype, {}, names, name="validation "), validation, kept)
             if not any(one.weight for one in seen):
                 raise ValueError("validation_data is empty, or all its weights are zero: there is nothing to measure")
             prints += [("validation",), *(one.fingerprints for one in seen)]
@@ -281,8 +290,32 @@ class ClusterData:
         return cls(
             [parts[i] for i in counted], starts[counted], rows, n_samples, float(sum(weights)), factors, spec,
             _extremes([one.extremes for one in looks if one.extremes is not None]),
-            sha256(repr(prints).encode()).hexdigest()[:32] if kept else None, validation,
+            sha256(repr(prints).encode()).hexdigest()[:32] if kept else None, validation, names,
         )  # fmt: skip
+
+
+def _names(cluster: Cluster, options: Options, parts: Sequence[Part], x: Any, y: Any) -> Names:
+    """The options' names, those of the columns of x, and the labels of all partitions of y."""
+    names = options.names
+    if names.features is None and not isinstance(x, da.Array):
+        names = names._replace(features=feature_names_of(x._meta))
+    if names.labels is not None or not holds_labels(y):
+        return names
+    find = dask.delayed(work.labels, pure=False)
+    task = work.Task(pickle.dumps(work.Job(options.spec, options.dtype, {})), np.zeros(0, options.dtype))
+    of_parts = cluster.compute(
+        task, lambda shared: dask.delayed(list)([find(shared, part.number, part.y) for part in parts])
+    )
+    found = [labels for labels in of_parts if labels is not None and len(labels)]
+    if not found:
+        return names
+    if any(labels is None for labels in of_parts):
+        number = next(number for number, labels in enumerate(of_parts) if labels is None)
+        raise TypeError(f"partition {number}: y holds numbers, others hold labels; make all text: y.astype(str)")
+    values = objects_of([value for labels in found for value in labels.tolist()])
+    if len({labels.dtype.kind for labels in found}) == 1:
+        values = np.concatenate(found)
+    return names._replace(labels=labels_among(values, options.spec))
 
 
 def _looks(
@@ -321,14 +354,14 @@ def _extremes(found: Sequence[Any]) -> Samples:
     return Samples(x, np.zeros(2, np.int64) if y is None else y, weights)  # type: ignore[arg-type]
 
 
-def _validation(data: Any, spec: Spec, dtype: np.dtype) -> Any:
+def _validation(data: Any, spec: Spec, dtype: np.dtype, names: Names) -> Any:
     """Return validation data as partitions, or as checked samples and those of them that count."""
     if data is None:
         return None
     x, y, weights = validation_parts(data)
     if is_dask(x):
-        return partitions(x, y, weights, spec.n_in, "validation ")
-    samples = check_samples(x, y, spec, dtype, weights, name="validation ")
+        return partitions(x, y, weights, spec, names, "validation ")
+    samples = check_samples(x, y, spec, dtype, weights, name="validation ", names=names)
     return samples, counted_rows(samples)
 
 
@@ -357,10 +390,11 @@ class ClusterRun(TrainingRun):
             samples, _ = data.validation
             prints["validation data"] = repr([fingerprint(a) for a in (samples.x, samples.y, samples.weights)])
         options = {**o.for_checkpoint(data.n_samples), "sync": self._sync, "class_weight": o.class_weight}
-        return terms(o.spec, options, prints)
+        return terms(o.spec, options | data.names.for_checkpoint(), prints)
 
     def _draw_once(self, rng: np.random.Generator) -> None:
         o, data = self._options, self._data
+        self.model._names = data.names
         self._rows = data.rows
         if o.standardize:
             self.model._rescale(data.spec)
@@ -368,11 +402,11 @@ class ClusterRun(TrainingRun):
         limits = {"l1": o.l1, "l2": o.l2, "clip_norm": o.clip_norm or 0.0, "max_norm": o.max_norm or 0.0}
         batch = None if isinstance(o.batch_size, str) else o.batch_size
         job = work.Job(
-            data.spec, o.dtype, o.metrics, data.class_factors, o.optimizer, limits, batch, o.dropout, o.shuffle, seed,
-            o.n_threads,
+            data.spec, o.dtype, o.metrics, data.names, data.class_factors, o.optimizer, limits, batch, o.dropout,
+            o.shuffle, seed, o.n_threads,
         )  # fmt: skip
         self._job = pickle.dumps(job)
-        self._validation_job = pickle.dumps(work.Job(data.spec, o.dtype, o.metrics, n_threads=o.n_threads))
+        self._validation_job = pickle.dumps(work.Job(data.spec, o.dtype, o.metrics, data.names, n_threads=o.n_threads))
         self._validation = data.validation if isinstance(data.validation, tuple) else None
 
     def _validate(self) -> dict[str, float]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any, NamedTuple
@@ -15,6 +15,7 @@ import numpy as np
 from distributed.protocol import pickle
 
 from ..base.cores import usable_cores
+from ..base.frames import cells_of, only_column
 from ..base.version import __version__
 from ..engine.epochs import EpochRunner, Samples
 from ..engine.lbfgs import LocalObjective
@@ -23,13 +24,13 @@ from ..engine.steps import OptimizerState
 from ..metrics import MetricFunction
 from ..model.checkpoints import fingerprint
 from ..model.data import check_samples, class_indices, counted_rows
+from ..model.names import NO_NAMES, Names, different_labels
 from ..model.progress import RunsProgress, Stopped
 from ..model.scaling import Moments, moments_of
 from ..model.sweep import Part, Sweep
 from ..model.trained import Alone, SideBySide
 from ..optimizers import Optimizer
 from ..spec import Spec
-from .partitions import as_array
 
 __all__ = [
     "Here",
@@ -43,7 +44,10 @@ __all__ = [
     "average",
     "gradient",
     "here",
+    "labels",
+    "loaded",
     "look",
+    "not_importable",
     "score",
     "train_networks",
 ]
@@ -59,6 +63,8 @@ class Job:
         By which a sample's weight is multiplied.
     seed : int
         Of the orders of samples and of dropout, with the round and the partition's number.
+    names : Names
+        Of the network's inputs and classes.
     name : str
         Comes before "x" and "y" in messages: "validation ".
     """
@@ -66,6 +72,7 @@ class Job:
     spec: Spec
     dtype: np.dtype
     metrics: Mapping[str, MetricFunction]
+    names: Names = NO_NAMES
     class_factors: np.ndarray | None = None
     optimizer: Optimizer | None = None
     options: Mapping[str, float] = field(default_factory=dict)  # of OptimizerState.begin
@@ -125,6 +132,30 @@ class Here(NamedTuple):
 def here() -> Here:
     """What is to be known of this process."""
     return Here(__version__, kernels_level(), platform.node(), usable_cores())
+
+
+def loaded(pickled: bytes, buffers: Sequence[Any] = ()) -> Any:
+    """What was pickled; RuntimeError where this process cannot import what it is made of."""
+    try:
+        return pickle.loads(pickled, buffers=buffers)
+    except (ImportError, AttributeError) as error:
+        raise not_importable(error) from error
+
+
+def not_importable(error: BaseException) -> RuntimeError:
+    """The error for a worker that lacks a module, or what should be in it."""
+    return RuntimeError(
+        f"workers cannot import what this network or its data are made of: {error}; send them the module with "
+        "client.upload_file(…), or install it there"
+    )
+
+
+def labels(task: Task, number: int, y: Any) -> np.ndarray | None:
+    """The different labels of a partition's y, none where it is empty; None where it holds numbers."""
+    if len(y) == 0:
+        return np.zeros(0, object)
+    with _words_about(number):
+        return different_labels(y, _job(task).spec)
 
 
 def look(
@@ -218,7 +249,7 @@ def _weighted(weight: float, values: Mapping[str, float], job: Job) -> np.ndarra
 
 
 def _job(task: Task) -> Job:
-    return pickle.loads(task.job)
+    return loaded(task.job)
 
 
 def _network(task: Task) -> Network:
@@ -230,7 +261,7 @@ def _network(task: Task) -> Network:
 
 def _samples(job: Job, number: int, x: Any, y: Any, weights: Any) -> Samples | None:
     """Check a partition's samples, and weigh them by their classes; None where there are none."""
-    x, y, weights = as_array(x), as_array(y), None if weights is None else as_array(weights)
+    weights = None if weights is None else cells_of(only_column(weights))
     if len(x) == 0 and len(y) == 0:
         return None
     if hasattr(x, "tocsr"):
@@ -238,14 +269,22 @@ def _samples(job: Job, number: int, x: Any, y: Any, weights: Any) -> Samples | N
             f"partition {number}: x is sparse; give dense chunks: x.map_blocks(lambda chunk: chunk.toarray())"
         )
     no_weight = weights is not None and len(weights) == len(x) and not np.any(weights)  # here, but not in all
-    try:
-        samples = check_samples(x, y, job.spec, job.dtype, None if no_weight else weights, name=job.name)
-    except (ValueError, TypeError) as error:
-        raise type(error)(f"partition {number}: {error}") from None
+    with _words_about(number):
+        given = None if no_weight else weights
+        samples = check_samples(x, y, job.spec, job.dtype, given, name=job.name, names=job.names)
     own = np.zeros(len(x)) if no_weight else samples.weights
     if job.class_factors is not None:
         own = (np.ones(len(x)) if own is None else own) * job.class_factors[class_indices(samples.y, job.spec)]
     return Samples(samples.x, samples.y, own)
+
+
+@contextmanager
+def _words_about(number: int) -> Iterator[None]:
+    """Have what is wrong in a partition name it."""
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        raise type(error)(f"partition {number}: {error}") from None
 
 
 class SharedSweep:
@@ -282,7 +321,7 @@ class SharedSweep:
         """The sweep, for all threads of this process."""
         with self._lock:
             if self._sweep is None:
-                self._sweep = Sweep.checked(*pickle.loads(self._arguments, buffers=self._buffers))
+                self._sweep = Sweep.checked(*loaded(self._arguments, self._buffers))
             return self._sweep
 
 

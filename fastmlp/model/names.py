@@ -13,8 +13,8 @@ from ..spec import Spec
 from .container import entry
 
 __all__ = [
-    "NO_NAMES", "Names", "check_feature_names", "check_labels", "class_place", "dtype_of", "feature_names_of",
-    "found_labels", "indices_of", "labels_of",
+    "NO_NAMES", "Names", "check_feature_names", "check_labels", "class_place", "different_labels", "dtype_of",
+    "feature_names_of", "found_labels", "indices_of", "labels_among", "labels_of", "takes_labels",
 ]  # fmt: skip
 
 _SHOWN = 5  # labels or names in a message
@@ -196,9 +196,14 @@ def _restored(values: Any, dtype: str) -> np.ndarray | None:
 _NUMBERS = ("int", "uint", "float")
 
 
+def takes_labels(spec: Spec) -> bool:
+    """Whether each sample has one of some classes, so that y may hold labels."""
+    return spec.multilabel if spec.n_out == 1 else spec.one_of_many
+
+
 def labels_of(y: Any, spec: Spec) -> np.ndarray | None:
     """y (n_samples,) as an array where it holds labels of classes; None where it holds numbers or rows of them."""
-    if (spec.n_out == 1 and not spec.multilabel) or (spec.n_out > 1 and not spec.one_of_many):
+    if not takes_labels(spec):
         return None
     if type(y) is np.ndarray and y.dtype.kind in "iufc":
         return None
@@ -211,8 +216,17 @@ def found_labels(y: Any, spec: Spec) -> np.ndarray | None:
     """The different labels of y, sorted as `numpy.unique` does; None where y has none. ValueError where they are not as
     many as the network's classes."""
     values = labels_of(y, spec)
-    if values is None:
-        return None
+    return None if values is None else labels_among(values, spec)
+
+
+def different_labels(y: Any, spec: Spec, name: str = "y") -> np.ndarray | None:
+    """The different labels of some samples, sorted, however few they are; None where y has none."""
+    values = labels_of(y, spec)
+    return None if values is None else _distinct(values, name)[0]
+
+
+def labels_among(values: np.ndarray, spec: Spec) -> np.ndarray:
+    """The different ones of labels (n_samples,), as `found_labels` returns and refuses them."""
     n_classes = max(2, spec.n_out)
     labels = np.array([False, True]) if values.dtype.kind == "b" else _distinct(values, "y")[0]
     if len(labels) > n_classes or (len(labels) != n_classes and values.dtype.kind == "b"):

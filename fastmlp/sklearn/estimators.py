@@ -209,8 +209,9 @@ class _MLP(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
     def __getstate__(self) -> dict[str, Any]:
         """What a pickle keeps: names, numbers, arrays and scikit-learn's own objects, and the parameters."""
         state = {name: value for name, value in super().__getstate__().items() if name not in _CACHES}
-        if "_fit_state" in state:
-            state["_fit_state"] = state["_fit_state"].to_plain()
+        fit_state = state.pop("_fit_state", None)
+        if fit_state is not None and "coefs_" in state:  # it is also made by who looks at an estimator before fit
+            state["_fit_state"] = fit_state.to_plain()
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:

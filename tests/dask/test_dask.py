@@ -208,6 +208,21 @@ def test_bits_do_not_depend_on_workers_nor_on_deaths(client, arrays, tmp_path):
             assert history == alone[sync].history
 
 
+@pytest.mark.parametrize("asked", ["predict", "evaluate"])
+def test_a_worker_may_die_while_it_is_asked(client, arrays, tmp_path, asked):
+    x, y = chunked(*arrays[:2], rows=100)
+    model = fastmlp.MLP(CLASSES, seed=0, dtype="float64")
+    dying = x.map_blocks(die_at, str(tmp_path), 6, dtype=x.dtype, meta=x._meta)  # of 15
+    with client.as_current():
+        if asked == "predict":
+            outputs = fastmlp.dask.predict(model, dying).compute()
+            np.testing.assert_allclose(outputs, model.predict(arrays[0]), atol=1e-12)
+        else:
+            values = fastmlp.dask.evaluate(model, dying, y)
+            assert values == pytest.approx(model.evaluate(*arrays[:2]), abs=1e-12)
+    assert len(list(tmp_path.iterdir())) > 15  # the dead one's chunk was read again
+
+
 def test_files_in_partitions(client, arrays, tmp_path):
     """Parquet, whose partitions have no known lengths, and Zarr: the same samples in the same partitions."""
     x, y = arrays[:2]
@@ -268,7 +283,8 @@ def test_divergence_names_the_cause(client, arrays):
 
 def test_refusals(arrays):
     x, y = chunked(*arrays[:2])
-    train, model = fastmlp.dask.train, fastmlp.MLP(CLASSES)
+    train, model, of_frame = fastmlp.dask.train, fastmlp.MLP(CLASSES), fastmlp.MLP(CLASSES)
+    of_frame.feature_names, numbers = list("vwxyz"), fastmlp.MLP(NUMBERS)
     lazy = fastmlp.optimizers.Adam(lazy=True)
     for error, words, call in [
         (ValueError, "there is no cluster", lambda: train(x, y, CLASSES)),
@@ -290,9 +306,14 @@ def test_refusals(arrays):
         (
             TypeError,
             "y is of dtype <U1, numbers are wanted; .*codes",
+            lambda: fastmlp.dask.evaluate(numbers, x, letters(y)),
+        ),
+        (
+            ValueError,
+            "partition .: y has labels.*no names for its",
             lambda: fastmlp.dask.evaluate(model, x, letters(y)),
         ),
-        (TypeError, "y is of dtype category", lambda: fastmlp.dask.evaluate(model, x, categories(y))),
+        (ValueError, "must be in the same order", lambda: fastmlp.dask.predict(of_frame, swapped(x))),
         (TypeError, "column 'w' of x is of dtype", lambda: fastmlp.dask.predict(model, named(x, w="a"))),
         (ValueError, "client is closed", lambda: train(x, y, CLASSES, client=closed_client())),
     ]:
@@ -304,8 +325,12 @@ def letters(y):
     return y.map_blocks(lambda numbers: np.array(["a", "b", "c"])[numbers], dtype="<U1")
 
 
-def categories(y):
-    return dd.from_dask_array(letters(y)).astype("category")
+def but_for_the_second(numbers, block_id):
+    return numbers if block_id == (1,) else np.array(["a", "b", "c"], object)[numbers]
+
+
+def swapped(x):
+    return named(x)[list("wvxyz")]
 
 
 def named(x, **columns):
@@ -349,6 +374,44 @@ def test_partitions_may_differ_in_dtype_and_lack_classes(client, arrays):
     assert 1 not in y[:500]
 
 
+@pytest.mark.parametrize("kind", ["<U5", object, "category", "str", "string[pyarrow]", "bool"])
+def test_labels_of_all_partitions(client, arrays, kind):
+    """Sorted, so that no partition has all of them, and one is empty."""
+    spec = CLASSES if kind != "bool" else [*CLASSES[:2], {"n": 1, "act": "sigmoid"}]
+    order = np.argsort(arrays[1], kind="stable")
+    x, labels = arrays[0][order], np.array(["pear", "apple", "kiwi"])[arrays[1][order]]
+    labels = labels == "pear" if kind == "bool" else labels
+    frame = pd.DataFrame(x, columns=list("vwxyz")).assign(target=labels)
+    table = dd.from_pandas(frame if kind in ("<U5", object) else frame.astype({"target": kind}), npartitions=4)
+    x_parts, y_parts = table[list("vwxyz")], table["target"]
+    if kind in ("<U5", object):
+        x_parts, y_parts = chunked(x, labels.astype(kind), rows=[400, 0, 400, 700])
+    options = {"epochs": 2, "lr": 0.1, "seed": 0, "dtype": "float64", "class_weight": {labels[0]: 2.0}}
+    model, _ = fastmlp.dask.train(x_parts, y_parts, spec, client=client, validation_data=(x, labels), **options)
+    expected, _ = fastmlp.train(frame[list("vwxyz")], labels, spec, batch_size="full", **options)
+    np.testing.assert_allclose(model.params, expected.params, atol=1e-10, rtol=0)
+    assert model.predict_label(x).tolist() == expected.predict_label(x).tolist()
+    assert model.feature_names == (None if kind in ("<U5", object) else tuple("vwxyz"))
+    values = fastmlp.dask.evaluate(model, x_parts, y_parts)
+    assert values == pytest.approx(expected.evaluate(x, labels), abs=1e-10)
+    assert isinstance(model.predict_label(x).tolist()[0], bool if kind == "bool" else str)
+
+
+def test_labels_that_cannot_be(client, arrays):
+    x, y = chunked(*arrays[:2])
+    odd = y.map_blocks(but_for_the_second, dtype=object, meta=np.empty(0, object))
+    missing = letters(y).astype(object).map_blocks(lambda values: np.where(values == "a", None, values), dtype=object)
+    for error, words, labels, options in [
+        (ValueError, r"only the labels 'a', 'b'.*class_names=\[", da.where(letters(y) == "c", "a", letters(y)), {}),
+        (ValueError, r"partition \d: y has no label in row \d+, it is None", missing, {}),
+        (TypeError, r"partition 1: y holds numbers, others hold labels; .*astype\(str\)", odd, {}),
+        (ValueError, "class_weight names class 'd'; there are 'a', 'b', 'c'", letters(y), {"class_weight": {"d": 1}}),
+        (ValueError, "'c' in row .*none of the class names", letters(y), {"class_names": ["a", "b", "d"]}),
+    ]:
+        with pytest.raises(error, match=words):
+            fastmlp.dask.train(x, labels, CLASSES, client=client, **options)
+
+
 def test_a_cluster_without_workers(arrays):
     with (
         LocalCluster(n_workers=0, dashboard_address=":0") as cluster,
@@ -374,15 +437,51 @@ def test_without_dask_the_error_names_the_extra():
     assert "ImportError: fastmlp.dask needs dask: pip install 'fastmlp[dask]'" in done.stderr
 
 
-def test_functions_that_workers_cannot_import(client, arrays, tmp_path, monkeypatch):
-    (tmp_path / "only_here.py").write_text("class Momentum(float):\n    pass\n")
+ONLY_HERE = """
+import numba
+
+import only_here_too
+
+
+@numba.njit
+def square(z):
+    return only_here_too.ONE * z * z
+
+
+@numba.njit
+def d_square(z):
+    return 2.0 * z
+
+
+def callback(state):
+    pass
+"""
+
+
+@pytest.mark.parametrize("call", ["train", "validate", "train_many", "train_many's callback", "predict", "evaluate"])
+def test_functions_that_workers_cannot_import(client, arrays, tmp_path, monkeypatch, call):
+    (tmp_path / "only_here.py").write_text(ONLY_HERE)
+    (tmp_path / "only_here_too.py").write_text("ONE = 1.0")
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "only_here", raising=False)
     import only_here
 
+    square = fastmlp.Activation("square", only_here.square, only_here.d_square)
+    spec = [*CLASSES[:1], {"n": 8, "act": square}, CLASSES[2]]
     x, y = chunked(*arrays[:2])
-    optimizer = fastmlp.optimizers.SGD(momentum=only_here.Momentum(0.5))
-    with pytest.raises(RuntimeError, match=r"workers cannot import .*only_here.*upload_file"):
-        fastmlp.dask.train(x, y, CLASSES, client=client, optimizer=optimizer, sync="average")
+    options = {"client": client, "epochs": 1}
+    calls = {
+        "train": lambda: fastmlp.dask.train(x, y, spec, sync="average", **options),
+        "validate": lambda: fastmlp.dask.train(x, y, spec, validation_data=(x, y), **options),
+        "train_many": lambda: fastmlp.dask.train_many(*arrays[:2], spec, **options),
+        "train_many's callback": lambda: fastmlp.dask.train_many(
+            *arrays[:2], CLASSES, callbacks=only_here.callback, **options
+        ),
+        "predict": lambda: fastmlp.dask.predict(fastmlp.MLP(spec), x).compute(),
+        "evaluate": lambda: fastmlp.dask.evaluate(fastmlp.MLP(spec), x, y),
+    }
+    with client.as_current(), pytest.raises(RuntimeError, match=r"workers cannot import .*only_here.*upload_file"):
+        calls[call]()
 
 
 # Clusters of others

@@ -56,6 +56,17 @@ def test_ray_tunes(ray, names):
     assert run("tune.Tuner", names)["best"] == {"lr": 0.02}
 
 
+def test_dask_ml_searches(names):
+    pytest.importorskip("dask_ml", reason="dask-ml is not installed: its recipe is not tried")
+    from distributed import Client
+
+    from fastmlp.sklearn import MLPClassifier
+
+    with Client(n_workers=2, threads_per_worker=1, dashboard_address=":0"):
+        search = run("DaskSearch", {"MLPClassifier": MLPClassifier, "images": names["x"] / 16, "labels": names["y"]})["search"]
+    assert search.best_score_ > 0.8
+
+
 def test_spark_predicts(names, monkeypatch):
     monkeypatch.setenv("PYSPARK_PYTHON", sys.executable)
     pytest.importorskip("pyspark", reason="pyspark is not installed: its recipe is not tried")

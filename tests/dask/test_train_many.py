@@ -9,6 +9,7 @@ import time
 
 import dask.array as da
 import numpy as np
+import pandas as pd
 import pytest
 from distributed import Client, LocalCluster
 
@@ -108,6 +109,15 @@ def test_validation_data_and_weights_are_sent_too(client, arrays):
     options = {"validation_data": (x[:300], y[:300]), "sample_weight": weights, "seeds": [3, 5], "epochs": 2}
     far = fastmlp.dask.train_many(x, y, SMALL, client=client, **options)
     assert_same_bits(far, fastmlp.train_many(x, y, SMALL, **options))
+
+
+def test_labels_and_names_of_columns(client, arrays):
+    frame = pd.DataFrame(arrays[0], columns=list("vwxyz"))
+    labels = pd.Series(np.array(["a", "b", "c"])[arrays[1]]).astype("category")
+    options = {"seeds": range(3), "epochs": 2}
+    far = fastmlp.dask.train_many(frame, labels, SMALL, client=client, **options)
+    assert_same_bits(far, fastmlp.train_many(frame, labels, SMALL, **options))
+    assert far[2].model.class_names == ("a", "b", "c") and far[2].model.feature_names == tuple("vwxyz")
 
 
 def test_sparse_x(client, arrays):

@@ -193,6 +193,14 @@ def test_coefs_are_the_network():
     assert np.shares_memory(clf.coefs_[1], clf.network_.params)
 
 
+def test_estimators_that_are_only_looked_at_can_be_pickled():
+    """As dask-ml does before it sends them to workers."""
+    clf = MLPClassifier(4)
+    for name in dir(clf):
+        getattr(clf, name, None)
+    assert pickle.loads(pickle.dumps(clf)).get_params() == clf.get_params()
+
+
 def test_pickles_go_on_where_they_were():
     for solver in ("sgd", "adam"):
         clf = MLPClassifier(19, solver=solver, random_state=0)
