@@ -177,7 +177,8 @@ class LeastSquares:
     param_names = ("size",)
 
     def setup(self, size: str) -> None:
-        require("optimizers.LevenbergMarquardt")
+        if "lm" not in fastmlp.optimizers.OPTIMIZERS:
+            raise NotImplementedError
         n_in, n_hidden, n_out = map(int, size.split("-"))
         rng = np.random.default_rng(0)
         self.x, self.y = rng.normal(size=(500, n_in)), rng.normal(size=(500, n_out))

@@ -538,7 +538,7 @@ class LevenbergMarquardt(Optimizer):
     >>> x = np.linspace(-1, 1, 50)[:, None]
     >>> spec = [{"n": 1, "act": None}, {"n": 8, "act": "tanh"}, {"n": 1, "act": "linear"}]
     >>> model, history = fastmlp.train(x, np.sin(3 * x), spec, optimizer="lm", epochs=100, dtype="float64", seed=0)
-    >>> history["loss"][-1] < 1e-9
+    >>> history["loss"][-1] < 1e-5
     True
     """
 

@@ -371,7 +371,7 @@ class MLP(Network):
         >>> y = 2 * x[:, 0] + np.random.default_rng(0).normal(size=20)
         >>> line, _ = fastmlp.train(x, y, [{"n": 1, "act": None}, {"n": 1, "act": "linear"}], optimizer="lm", seed=0)
         >>> [round(float(error), 2) for error in np.sqrt(np.diag(line.covariance(x, y)))]
-        [0.03, 0.35]
+        [0.03, 0.38]
         """
         check_squares(self.spec)
         samples = check_samples(x, y, self.spec, self.dtype, sample_weight, names=self._names)
