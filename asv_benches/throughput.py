@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from time import perf_counter
 
+import numpy as np
+
 import fastmlp
 
 from .networks import SIZES, microseconds, network, require, require_option, samples, short, sparse_samples
@@ -166,3 +168,27 @@ class ThreadsBySample:
         return short(two / one)
 
     track_share_of_two_threads.unit = "of one thread's time"  # type: ignore[attr-defined]
+
+
+class LeastSquares:
+    """Milliseconds a step of Levenberg-Marquardt, on 500 samples in float64, by size."""
+
+    params = (["1-10-1", "4-20-3", "8-64-1"],)
+    param_names = ("size",)
+
+    def setup(self, size: str) -> None:
+        if "lm" not in fastmlp.optimizers.OPTIMIZERS:
+            raise NotImplementedError
+        n_in, n_hidden, n_out = map(int, size.split("-"))
+        rng = np.random.default_rng(0)
+        self.x, self.y = rng.normal(size=(500, n_in)), rng.normal(size=(500, n_out))
+        self.spec = [{"n": n_in, "act": None}, {"n": n_hidden, "act": "tanh"}, {"n": n_out, "act": "linear"}]
+        self.track_milliseconds(size)
+
+    def track_milliseconds(self, size: str) -> float:
+        begin = perf_counter()
+        options = {"optimizer": "lm", "epochs": 30, "dtype": "float64", "seed": 0}
+        _, history = fastmlp.train(self.x, self.y, self.spec, **options)
+        return (perf_counter() - begin) / history.epochs * 1e3
+
+    track_milliseconds.unit = "ms a step"  # type: ignore[attr-defined]

@@ -5,7 +5,7 @@ only. ``rule(w, g, states, numbers)`` is what happens to one parameter w with gr
 they are then. ``prepare(lr, t, constants)`` makes the numbers that all parameters share in step t, counted from 1.
 There may be any number of states, which begin at zero, of constants, and of numbers.
 
-LBFGS alone has no rule for single parameters: engine/lbfgs.py runs it.
+LBFGS and LevenbergMarquardt have no rule for single parameters: engine/lbfgs.py and engine/lm.py run them.
 
 Where x is sparse, most of a batch's gradient is zero. Optimisers that rest there (`Optimizer.rests`) skip the weights
 of inputs that are zero in the whole batch; a ``lazy`` one does so too, although it would move them: TensorFlow Addons
@@ -25,13 +25,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .base.checks import check_count, check_flag, check_number
+from .base.checks import check_choice, check_count, check_flag, check_number
 from .base.remedies import check_options
 from .base.suggest import lookup
 
 __all__ = [
-    "LBFGS", "OPTIMIZERS", "SGD", "AMSGrad", "Adagrad", "Adam", "AdamHat", "AdamW", "Lion", "NAdam", "Optimizer",
-    "RMSprop",
+    "LBFGS", "OPTIMIZERS", "SGD", "AMSGrad", "Adagrad", "Adam", "AdamHat", "AdamW", "LevenbergMarquardt", "Lion",
+    "NAdam", "Optimizer", "RMSprop",
 ]  # fmt: skip
 
 _OF_TRAIN = {  # what are settings of optimisers elsewhere
@@ -49,6 +49,7 @@ class Optimizer:
     name: ClassVar[str]
     prepare: ClassVar[Any]
     rule: ClassVar[Any] = None
+    by_search: ClassVar[bool] = False  # takes all samples at once, and finds the length of its steps itself
     lazy: bool = False
 
     def __new__(cls, *args: Any, **settings: Any) -> Optimizer:
@@ -76,6 +77,11 @@ class Optimizer:
     def constants(self) -> tuple[float, ...]:
         """The settings as ``prepare`` takes them."""
         raise NotImplementedError
+
+    @property
+    def quantities(self) -> list[str]:
+        """The names of what it adds to the history."""
+        return []
 
 
 def _prepare_sgd(lr, t, constants):
@@ -486,6 +492,7 @@ class LBFGS(Optimizer):
     max_fun: int = 15_000
 
     name = "lbfgs"
+    by_search = True
     states = 0
     constants = ()
 
@@ -496,6 +503,69 @@ class LBFGS(Optimizer):
         check_count(self.max_fun, "max_fun")
 
 
+@dataclass(frozen=True, repr=False)
+class LevenbergMarquardt(Optimizer):
+    """Levenberg-Marquardt: damped Gauss-Newton steps on a sum of squares, for small networks under ``mse``.
+
+    One epoch is a step that lowers the sum. Between Newton's step where the residuals are nearly linear, and a short
+    one downhill where they are not, ``history["damping"]`` decides, by Nielsen's rule (Madsen, Nielsen and Tingleff,
+    "Methods for non-linear least squares problems", 2004). Training ends before ``epochs`` where it has converged, as
+    ``scipy.optimize.least_squares(method="lm")`` defines that. All is computed in float64; the parameters of a float32
+    network are rounded after each step, and lower the sum as they are.
+
+    A step takes about n_samples · n_out · n_params² / 2 + n_params³ / 3 multiply-adds, and 32 · n_params² bytes: some
+    thousand parameters are the most.
+
+    Parameters
+    ----------
+    damping : float
+        The first damping, as a share of the largest number on the diagonal of JᵀJ. Small ones suit parameters that are
+        nearly right.
+    ftol : float
+        It has converged when a step lowers the sum by less than this share, and should by less.
+    xtol : float
+        Or when a step is shorter than this share of the parameters' norm.
+    gtol : float
+        Or when no column of J and the residuals have an angle whose cosine is larger than this.
+    regularisation : "bayesian", optional
+        Penalise all parameters, biases too, as much as the data themselves make likely, anew in each epoch (MacKay's
+        evidence; Foresee and Hagan, "Gauss-Newton approximation to Bayesian learning", 1997). Then
+        ``history["effective_params"]`` has how many parameters the data determine, and ``history["l2"]`` the penalty
+        ½ l2 Σp² on the mean loss. It takes the place of ``l2``.
+
+    Examples
+    --------
+    >>> import fastmlp, numpy as np
+    >>> x = np.linspace(-1, 1, 50)[:, None]
+    >>> spec = [{"n": 1, "act": None}, {"n": 8, "act": "tanh"}, {"n": 1, "act": "linear"}]
+    >>> model, history = fastmlp.train(x, np.sin(3 * x), spec, optimizer="lm", epochs=100, dtype="float64", seed=0)
+    >>> history["loss"][-1] < 1e-5
+    True
+    """
+
+    damping: float = 1e-2
+    ftol: float = 1e-8
+    xtol: float = 1e-8
+    gtol: float = 1e-8
+    regularisation: str | None = field(default=None, kw_only=True)
+
+    name = "lm"
+    by_search = True
+    states = 0
+    constants = ()
+
+    def __post_init__(self) -> None:
+        check_number(self.damping, "damping", 0.0, open_low=True)
+        for name in ("ftol", "xtol", "gtol"):
+            check_number(getattr(self, name), name, 0.0)
+        if self.regularisation is not None:
+            check_choice(self.regularisation, "regularisation", ("bayesian",))
+
+    @property
+    def quantities(self) -> list[str]:
+        return ["damping"] if self.regularisation is None else ["damping", "effective_params", "l2"]
+
+
 def _check_betas(betas: Any) -> None:
     if not isinstance(betas, (tuple, list)) or len(betas) != 2:
         raise ValueError(f"betas must be a pair of numbers, got {betas!r}")
@@ -504,7 +574,8 @@ def _check_betas(betas: Any) -> None:
 
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {
-    kind.name: kind for kind in (SGD, Adam, AdamHat, AdamW, AMSGrad, NAdam, Lion, RMSprop, Adagrad, LBFGS)
+    kind.name: kind
+    for kind in (SGD, Adam, AdamHat, AdamW, AMSGrad, NAdam, Lion, RMSprop, Adagrad, LBFGS, LevenbergMarquardt)
 }
 """Every optimiser's class by its name."""
 

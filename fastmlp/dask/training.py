@@ -32,7 +32,7 @@ from ..model.run import TrainingRun
 from ..model.scaling import Moments, pooled, standardised_by
 from ..model.stopping import EarlyStopping
 from ..model.training import TrainResult
-from ..optimizers import LBFGS, Optimizer
+from ..optimizers import LBFGS, LevenbergMarquardt, Optimizer
 from ..schedules import Schedule
 from ..spec import Spec
 from . import work
@@ -194,6 +194,8 @@ def _is_lbfgs(optimizer: Any) -> bool:
 def _refuse(options: Options, sync: str) -> None:
     """Refuse what a way of training on partitions cannot do."""
     mean_metrics(options.metrics)
+    if isinstance(options.optimizer, LevenbergMarquardt):
+        raise ValueError("optimizer is lm, whose matrix is made in one process; give optimizer='lbfgs'")
     if options.optimizer.lazy:
         raise ValueError(f"optimizer is {options.optimizer}, whose lazy steps are for sparse x; partitions are dense")
     if sync == "average":

@@ -35,6 +35,8 @@ class KernelCall:
         Where outputs go, a row for each of ``order``.
     gradient : ndarray, (n_params,), contiguous, optional
         Where a gradient goes.
+    rows, squares : ndarray, contiguous, optional
+        Room for a batch's rows of J and r, and the matrix that their products are added to.
     step : Step, optional
         How steps are made.
     scored, by_inputs, checked : bool
@@ -60,21 +62,24 @@ class KernelCall:
         part: int = 0,
         outputs: np.ndarray | None = None,
         gradient: np.ndarray | None = None,
+        rows: np.ndarray | None = None,
+        squares: np.ndarray | None = None,
         step: Step | None = None,
         scored: bool = False,
         by_inputs: bool = False,
         checked: bool = False,
     ) -> None:
         self.order, self.block, self.batch, self.by_inputs = order, block, batch, by_inputs
-        self._alive = outputs, gradient, step
+        self._alive = outputs, gradient, rows, squares, step
         self.numbers = np.array([number, 0.0, 0.0])  # a NUMBERS record
         self.totals = self.numbers[1:]
         self.step = _NO_STEP if step is None else step.words
         self._words = np.zeros(CALL.itemsize // 8, np.int64)
         self._record = record = record_of(self._words, CALL)
         record["block"], record["batch"], record["part"] = block, batch, part
-        if gradient is not None:
-            record["gradient"] = gradient.ctypes.data
+        for name, array in (("gradient", gradient), ("rows", rows), ("squares", squares)):
+            if array is not None:
+                record[name] = array.ctypes.data
         for name, flag in (("scored", scored), ("by_inputs", by_inputs), ("checked", checked)):
             if flag:
                 record[name] = True

@@ -266,6 +266,8 @@ class Team:
             work = 10 * min(count, call.block) * self._binding.params.size
         elif kernel == "jacobian":
             work = count * jacobian_work(self._binding.spec, self._binding.params.size, call.by_inputs)
+        elif kernel == "normal_equations":
+            work *= self._binding.spec.n_out * (self._binding.params.size // 2 + 50)
         return work > LONG
 
     def close(self) -> None:

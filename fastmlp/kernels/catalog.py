@@ -53,6 +53,7 @@ KERNELS = {
     # What Python calls; params, job and numbers are addresses (layout.py).
     "forward": Kernel("outputs", _OF_NETWORK),
     "jacobian": Kernel("jacobians", _OF_NETWORK),
+    "normal_equations": Kernel("least_squares", _OF_NETWORK),
     "samples": Kernel("samples", _OF_NETWORK),
     "samples_with_memory": Kernel("samples", _OF_NETWORK),
     "batches": Kernel("batches", _OF_NETWORK),

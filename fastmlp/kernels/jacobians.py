@@ -27,13 +27,13 @@ def build(name: str, dtype: str):
 
 
 @kernel_function
-def _is_narrow(job, layer, real):
+def is_narrow(job, layer, real):
     """Whether the transpose of a layer's weights fits into its ``scaled``."""
     return layer.by_inputs and layer.in_row <= job.workspace.block * size_of(real)
 
 
 @kernel_function
-def _transpose(layer, real):
+def transpose(layer, real):
     """Write the weights of a layer that is stored by inputs to its ``scaled``, by outputs: (n_out, padded n_in).
 
     A product of many rows with that takes two thirds of the time of one with the weights as they are stored.
@@ -69,7 +69,7 @@ def _times_transposed(job, a, a_row, w, w_row, rows, n_rows, c, c_row):
 @inlined_source
 def _back(job, layer, rows, out, real):
     """Write the derivatives by a layer's inputs to the address ``out``, from those by its z."""
-    if _is_narrow(job, layer, real):
+    if is_narrow(job, layer, real):
         _times(job, layer.delta, layer.out_row, layer.scaled, layer.in_row, rows, layer.n_out, out, layer.in_row, real)
     elif layer.by_inputs:
         _times_transposed(job, layer.delta, layer.out_row, layer.w, layer.w_row, rows, layer.n_in, out, layer.in_row)
@@ -106,13 +106,13 @@ def _through_activation(layer, samples, each, real):
 @inlined_source
 def _rows_by_output(job, layer, real):
     """The address and the stride of what each output takes of a layer's inputs; 0 where that is no row."""
-    if _is_narrow(job, layer, real):
+    if is_narrow(job, layer, real):
         return layer.scaled, layer.in_row
     return 0 if layer.by_inputs else layer.w, layer.w_row
 
 
 @kernel_function
-def _unit(job, k, real):
+def unit(job, k, real):
     """The derivative of output k, in the user's units, by the last layer's activation."""
     return array_at(job.data.out_scale, k + 1, real)[k] if job.data.out_scale else real(1)
 
@@ -127,7 +127,7 @@ def _seed_outputs(job, samples, start, each, real):
             row = delta[s * each + k]
             for j in range(last.n_out):
                 row[j] = 0
-            row[start + k] = _unit(job, start + k, real)
+            row[start + k] = unit(job, start + k, real)
     _through_activation(last, samples, each, real)
 
 
@@ -138,7 +138,7 @@ def _back_from_outputs(job, w, w_row, samples, start, each, out, real):
     d = array_at(last.d, (samples, last.out_row // size_of(real)), real)
     for s in range(samples):
         for k in range(start, start + each):
-            scale_vectors(real, last.in_row // VECTOR_BYTES, out, w + k * w_row, d[s, k] * _unit(job, k, real))
+            scale_vectors(real, last.in_row // VECTOR_BYTES, out, w + k * w_row, d[s, k] * unit(job, k, real))
             out += last.in_row
 
 
@@ -189,9 +189,9 @@ def _write_layer(job, layer, delta, x, index, n_columns, out, real):
 
 
 @kernel_function
-def _write_by_params(job, layer, samples, each, index, n_columns, out, real):
+def _write_by_params(job, layer, samples, each, index, n_columns, out, out_row, real):
     """Write the derivatives by a layer's parameters, of every row of delta, to the flat vectors at address ``out``."""
-    delta, size = layer.delta, job.workspace.n_params * size_of(real)
+    delta = layer.delta
     for s in range(samples):
         x = layer.input + s * layer.in_row
         for _ in range(each):
@@ -199,7 +199,7 @@ def _write_by_params(job, layer, samples, each, index, n_columns, out, real):
                 return
             _write_layer(job, layer, delta, x, index, n_columns, out, real)
             delta += layer.out_row
-            out += size
+            out += out_row
 
 
 @inlined_source
@@ -214,9 +214,9 @@ def _write_by_inputs(job, rows, out, real):
 
 
 @kernel_function
-def _backward(job, samples, start, each, n_columns, out, real):
-    """Write the derivatives of outputs start to start + each of a block's samples to the address ``out``: there is but
-    one sample where these are not all. True if told to stop."""
+def backward(job, samples, start, each, n_columns, out, out_row, real):
+    """Write the derivatives of outputs start to start + each of a block's samples to the address ``out``, those by the
+    parameters ``out_row`` bytes apart: there is but one sample where these are not all. True if told to stop."""
     workspace, by_inputs, first, last = job.workspace, job.call.by_inputs, layer_at(job, 0), last_layer(job)
     rows, w, w_row = samples * each, *_rows_by_output(job, last, real)
     ready = by_inputs and first.in_row == first.n_in * size_of(real) and not job.data.x_shift
@@ -227,7 +227,7 @@ def _backward(job, samples, start, each, n_columns, out, real):
         layer = layer_at(job, i)
         if not by_inputs:
             index, columns = (workspace.identity, layer.n_in) if i > 0 else (workspace.index, n_columns)
-            _write_by_params(job, layer, samples, each, index, columns, out, real)
+            _write_by_params(job, layer, samples, each, index, columns, out, out_row, real)
         if told_to_stop(job):
             return True
         target = layer_at(job, i - 1).delta if i > 0 else out if ready else layer.input
@@ -261,7 +261,7 @@ def _forward(job, samples, start, each, out, real):
         for i in range(each):
             scale = array_at(data.x_scale, n_in, real)[start + i] if data.x_shift else real(1)
             for k in range(last.n_out):
-                out[s, k, start + i] = delta[s * each + i, k] * scale * _unit(job, k, real)
+                out[s, k, start + i] = delta[s * each + i, k] * scale * unit(job, k, real)
     return False
 
 
@@ -285,8 +285,8 @@ def _jacobian(real):
         pack(job, params, 0, True, real)
         if not forward:
             for i in range(workspace.n_layers):
-                if _is_narrow(job, layer_at(job, i), real):
-                    _transpose(layer_at(job, i), real)
+                if is_narrow(job, layer_at(job, i), real):
+                    transpose(layer_at(job, i), real)
         for i in range(blocks(call.count, call.block)):
             first = i * call.block
             samples = min(call.block, call.count - first)
@@ -304,8 +304,8 @@ def _jacobian(real):
                 if forward:
                     stopped = _forward(job, samples, start, together, out, real)
                 else:
-                    out += start * (size // n_out)
-                    stopped = _backward(job, samples, start, together, n_columns, out, real)
+                    row = size // n_out
+                    stopped = backward(job, samples, start, together, n_columns, out + start * row, row, real)
                 if stopped:
                     return 1.0
         return 0.0

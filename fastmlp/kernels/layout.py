@@ -174,6 +174,8 @@ CALL = np.dtype(
         ("ends", "i8"),  # and the last ones
         ("outputs", "i8"),  # where outputs or a Jacobian go, or 0
         ("gradient", "i8"),  # where a gradient goes, or 0: then a step is made
+        ("rows", "i8"),  # of the kernel of least squares: room for a batch's rows of J and r,
+        ("squares", "i8"),  # and the matrix that their products are added to
         ("scored", "i8"),  # of the forward kernel: whether it computes losses
         ("by_inputs", "i8"),  # of the Jacobian kernel: whether it derives by the inputs, not the parameters
         ("checked", "i8"),  # whether the kernel must see to it that the inputs, and what it steps to, are finite

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ import numpy as np
 from ..base.checks import check_choice, check_count, check_dtype, check_out, check_seed
 from ..base.ram import check_memory
 from ..base.remedies import OF_TRAINING, attribute_error, check_options
+from ..engine.lm import LeastSquares, check_squares, covariance
 from ..engine.network import Network, evaluate_rows, is_plain, mean_values
 from ..init import Uniform, check_init, draw
 from ..metrics import named_metrics
@@ -439,6 +441,51 @@ class MLP(Network):
                 return jacobian
         x = check_x(x, self.spec.n_in, self.dtype, names=self._names)
         return self._engine.jacobian(self._engine.binding.view(x), by_inputs)
+
+    def covariance(self, x: Any, y: Any, *, sample_weight: Any = None, n_threads: int = 1) -> np.ndarray:
+        """The parameters' covariance where they minimise a sum of squares, as after ``optimizer="lm"`` without l2.
+
+        It is s² (JᵀJ)⁻¹, of the outputs' Jacobian J and s² = Σ w r² / (n_samples · n_out - n_params), as in
+        ``scipy.optimize.curve_fit``: right where residuals are independent and the outputs are nearly linear in the
+        parameters within their errors. ``np.sqrt(np.diag(…))`` are the standard errors.
+
+        Parameters
+        ----------
+        x : array, (n_samples, n_in)
+        y : array, (n_samples, n_out), or (n_samples,)
+            What the network was trained on.
+        sample_weight : array, (n_samples,), optional
+            A sample of weight w has residuals of variance s² / w; those of weight 0 do not count.
+        n_threads : int
+
+        Returns
+        -------
+        ndarray of float64, (n_params, n_params)
+            In the order of ``params``. Infinite, with a warning, where the samples do not determine all parameters.
+
+        Raises
+        ------
+        ValueError
+            For another loss than mse.
+
+        Examples
+        --------
+        >>> import fastmlp, numpy as np
+        >>> x = np.arange(20.0)[:, None]
+        >>> y = 2 * x[:, 0] + np.random.default_rng(0).normal(size=20)
+        >>> line, _ = fastmlp.train(x, y, [{"n": 1, "act": None}, {"n": 1, "act": "linear"}], optimizer="lm", seed=0)
+        >>> [round(float(error), 2) for error in np.sqrt(np.diag(line.covariance(x, y)))]
+        [0.03, 0.38]
+        """
+        check_squares(self.spec)
+        samples = check_samples(x, y, self.spec, self.dtype, sample_weight, names=self._names)
+        squares = LeastSquares(self, samples, counted_rows(samples), {}, check_count(n_threads, "n_threads"))
+        result = covariance(squares, self.params)
+        if result is None:
+            message = "the samples do not determine all parameters: their covariance is infinite"
+            warnings.warn(message, RuntimeWarning, stacklevel=2)
+            return np.full((self.params.size, self.params.size), np.inf)
+        return result
 
     def copy(self) -> MLP:
         """A network of its own with the same spec, parameters, names and metadata."""

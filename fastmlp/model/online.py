@@ -12,7 +12,7 @@ from ..engine.network import Network, mean_values
 from ..engine.shortcuts import LearnFew
 from ..engine.steps import OptimizerState
 from ..engine.team import LONG
-from ..optimizers import LBFGS, Optimizer, get_optimizer
+from ..optimizers import Optimizer, get_optimizer
 from .data import check_lazy, check_samples, counted_rows, plain_targets
 from .divergence import remedy
 from .history import DivergenceError, History
@@ -48,8 +48,8 @@ class Online:
         lr = check_number(lr, "lr", 0.0, open_low=True)
         batch = min(check_count(batch_size, "batch_size"), _MOST)
         new = self._state.optimizer if optimizer is None else get_optimizer(optimizer)
-        if isinstance(new, LBFGS):
-            raise ValueError("optimizer is lbfgs, which needs all samples at once; use fastmlp.train")
+        if new.by_search:
+            raise ValueError(f"optimizer is {new.name}, which needs all samples at once; use fastmlp.train")
         names = names.found_in_part(x, y, network.spec)
         samples = check_samples(x, y, network.spec, network.dtype, sample_weight, names=names)
         check_lazy(new, samples.x)

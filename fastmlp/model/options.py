@@ -10,10 +10,11 @@ import numpy as np
 
 from ..base.checks import check_choice, check_count, check_dtype, check_flag, check_number, check_seed
 from ..engine.epochs import Samples
+from ..engine.lm import check_squares
 from ..init import Uniform, check_init
 from ..losses import get_loss
 from ..metrics import MetricFunction, named_metrics
-from ..optimizers import LBFGS, Optimizer, get_optimizer
+from ..optimizers import LBFGS, LevenbergMarquardt, Optimizer, get_optimizer
 from ..schedules import ReduceOnPlateau, Schedule
 from ..spec import Spec
 from .callbacks import Callback, check_callbacks
@@ -26,9 +27,9 @@ from .progress import check_progress
 from .scaling import check_standardize
 from .stopping import EarlyStopping, get_early_stopping
 
-__all__ = ["DEFAULTS", "Options", "TrainingData", "dropout_shares", "validation_parts"]
+__all__ = ["DEFAULTS", "Options", "TrainingData", "check_penalised_squares", "dropout_shares", "validation_parts"]
 
-DEFAULTS = {"lr": 0.01, "batch_size": 1}  # of `train`: lbfgs takes an option with this value as left out
+DEFAULTS = {"lr": 0.01, "batch_size": 1}  # of `train`: lbfgs and lm take an option with this value as left out
 
 _COMPARED_OTHERWISE = {"spec", "model", "validation_data", "sample_weight", "class_weight", "names"}  # with the data
 _ASKED_AT_ONCE = 10_000  # epochs whose rates a function gives before training begins
@@ -134,11 +135,13 @@ class Options:
         max_norm = None if max_norm is None else check_number(max_norm, "max_norm", 0.0, open_low=True)
         n_threads = check_count(n_threads, "n_threads")
         checkpoint = get_checkpoint(checkpoint)
-        if isinstance(optimizer, LBFGS):
+        if optimizer.by_search:
             step_options = {"l1": l1, "dropout": dropout, "clip_norm": clip_norm, "max_norm": max_norm}
-            _refuse_for_lbfgs(lr, batch_size, checkpoint, step_options)
+            _refuse_for_search(optimizer, lr, batch_size, checkpoint, step_options)
         model = spec if isinstance(spec, MLP) else None
         spec, dtype = _spec_and_dtype(spec, loss, init, dtype)
+        if isinstance(optimizer, LevenbergMarquardt):
+            check_penalised_squares(optimizer, spec, l2)
         if standardize:
             check_standardize(spec, trained=model is not None)
         names = NO_NAMES if model is None else model._names
@@ -164,8 +167,8 @@ class Options:
 
     def with_rate(self, lr: Any) -> Options:
         """These options with another learning rate, which is checked as `checked` does."""
-        if isinstance(self.optimizer, LBFGS):
-            _refuse_for_lbfgs(lr, self.batch_size, self.checkpoint, {})
+        if self.optimizer.by_search:
+            _refuse_for_search(self.optimizer, lr, self.batch_size, self.checkpoint, {})
         other = object.__new__(Options)
         other.__dict__.update(self.__dict__, lr=lr, rates=LearningRates(lr, self.epochs))
         other._check_monitors()
@@ -193,7 +196,7 @@ class Options:
         names = ["loss", *(["accuracy"] if self.spec.multilabel or self.spec.one_of_many else []), *self.metrics]
         if self.validation_data is not None or self.validation_fraction > 0:
             names += [f"val_{name}" for name in names]
-        return names
+        return names + self.optimizer.quantities
 
     def _check_monitors(self) -> None:
         """Refuse early stopping and a plateau's rate that look at something that will not be in the history."""
@@ -329,17 +332,27 @@ def _has_no_cost(layer: Any) -> bool:
     return hasattr(layer, "get") and layer.get("cost") is None
 
 
-def _refuse_for_lbfgs(lr: Any, batch_size: Any, checkpoint: Checkpoint | None, step_options: Mapping[str, Any]) -> None:
-    """Refuse what has no place in L-BFGS: it takes a smooth function of all samples, and finds the step itself."""
-    if checkpoint is not None:
+def _refuse_for_search(
+    optimizer: Optimizer, lr: Any, batch_size: Any, checkpoint: Checkpoint | None, step_options: Mapping[str, Any]
+) -> None:
+    """Refuse what has no place where an optimiser takes a smooth function of all samples, and finds the step itself."""
+    name = optimizer.name
+    if checkpoint is not None and isinstance(optimizer, LBFGS):
         raise ValueError("lbfgs cannot go on from a checkpoint, SciPy keeps its memory to itself; leave checkpoint out")
     if lr is not DEFAULTS["lr"] and lr != DEFAULTS["lr"]:
-        raise ValueError(f"lr is {lr!r}, but lbfgs finds the length of each step itself; leave lr out")
+        raise ValueError(f"lr is {lr!r}, but {name} finds the length of each step itself; leave lr out")
     if batch_size not in (DEFAULTS["batch_size"], "full"):
-        raise ValueError(f"batch_size is {batch_size!r}, but lbfgs takes all samples at once; leave it out")
-    for name, value in step_options.items():
+        raise ValueError(f"batch_size is {batch_size!r}, but {name} takes all samples at once; leave it out")
+    for option, value in step_options.items():
         if np.any(value):
-            raise ValueError(f"{name} is {value!r}, but lbfgs needs a smooth loss that stays the same; leave it out")
+            raise ValueError(f"{option} is {value!r}, but {name} needs a smooth loss that stays the same; leave it out")
+
+
+def check_penalised_squares(optimizer: LevenbergMarquardt, spec: Spec, l2: float) -> None:
+    """Raise ValueError where a spec's loss is no sum of squares, or its penalty would have two definitions."""
+    check_squares(spec)
+    if optimizer.regularisation is not None and l2:
+        raise ValueError(f"l2 is {l2!r}, but regularisation='bayesian' finds the penalty itself; leave l2 out")
 
 
 def _check_batch_size(batch_size: Any) -> int | str:

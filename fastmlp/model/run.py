@@ -13,9 +13,10 @@ from ..base.ram import check_memory
 from ..base.text import printable
 from ..engine.epochs import EpochRunner, Samples
 from ..engine.lbfgs import LocalObjective, Objective, minimise
+from ..engine.lm import Damping, LeastSquares, minimise_squares
 from ..engine.network import evaluate_rows
 from ..engine.steps import OptimizerState
-from ..optimizers import LBFGS
+from ..optimizers import LBFGS, LevenbergMarquardt
 from ..schedules import ReduceOnPlateau
 from .callbacks import TrainingState
 from .checkpoints import CheckpointFile, RunState, fingerprint, terms
@@ -91,7 +92,10 @@ class TrainingRun:
             else:
                 if self._file is not None:
                     self._file.begin(state)
-                self._run_epochs()
+                if isinstance(o.optimizer, LevenbergMarquardt):
+                    self._take_steps(o.optimizer)
+                else:
+                    self._run_epochs()
         except KeyboardInterrupt:
             self.history.interrupted = True
             message = f"training interrupted in epoch {self.history.epochs + 1} of {o.epochs}"
@@ -161,6 +165,20 @@ class TrainingRun:
         o = self._options
         return LocalObjective(self.model, self._data.samples, self._rows, o.metrics, o.l2, o.n_threads)
 
+    def _take_steps(self, optimizer: LevenbergMarquardt) -> None:
+        """Train by Levenberg-Marquardt, until it has converged at the latest."""
+        o, state, steps, begin = self._options, self._state, len(self._epochs_left()), None
+        if not steps:
+            return
+        if self.history.epochs:
+            begin = Damping(self.history["damping"][-1], self.history.get("l2", [0.0])[-1])
+        squares = LeastSquares(self.model, self._data.samples, self._rows, o.metrics, o.n_threads)
+        self._progress.ready()
+        if minimise_squares(optimizer, self.model, squares, o.l2, steps, self.end_epoch, begin) and not state.stopped:
+            state.stopped = True
+            if self._file is not None:
+                self._file.end_epoch(state)
+
     def _run_epochs(self) -> None:
         """Train by gradient steps, one epoch after another, or several short ones together."""
         o, state, samples = self._options, self._state, self._data.samples
@@ -186,7 +204,7 @@ class TrainingRun:
     def _divergence(self) -> DivergenceError:
         """The error of the epoch after those in the history."""
         o, epoch = self._options, self.history.epochs
-        lr = None if isinstance(o.optimizer, LBFGS) else o.rate(epoch, self.history)
+        lr = None if o.optimizer.by_search else o.rate(epoch, self.history)
         return DivergenceError(epoch + 1, self.model, self.history, self._remedy(lr, first=epoch == 0))
 
     def _remedy(self, lr: float | None, first: bool) -> str:

@@ -522,7 +522,7 @@ class MLPClassifier(ClassifierMixin, _MLP):
     class_weight : "balanced", dict, or list of dict, optional
         A weight for each class by its label; for multi-label y a dict a label.
     batch_size : int or "auto"
-        Samples a step; "auto" is 200, or all where there are fewer. Not for lbfgs, which takes all.
+        Samples a step; "auto" is 200, or all where there are fewer. Not for lbfgs and lm, which take all.
     learning_rate : {"constant", "invscaling", "adaptive"}, schedule, or function of the epoch
         "invscaling" divides ``learning_rate_init`` by the number of samples seen to the power of ``power_t``, after
         each epoch; "adaptive" divides it by 5 whenever training would stop. As in scikit-learn, adam leaves both out.
@@ -533,7 +533,7 @@ class MLPClassifier(ClassifierMixin, _MLP):
     power_t : float
         The exponent of "invscaling".
     max_iter : int
-        The most epochs, or iterations of lbfgs.
+        The most epochs, or iterations of lbfgs and lm.
     shuffle : bool
         Whether each epoch takes the samples in another order.
     random_state : int, RandomState, optional
@@ -593,7 +593,7 @@ class MLPClassifier(ClassifierMixin, _MLP):
     loss_ : float
         The loss of the last epoch, with penalties.
     loss_curve_ : list of float
-        The loss after each epoch (not of lbfgs).
+        The loss after each epoch (not of lbfgs and lm).
     best_loss_ : float, or None
         The least of these; None under early stopping.
     validation_loss_curve_ : list of float, or None
@@ -604,7 +604,7 @@ class MLPClassifier(ClassifierMixin, _MLP):
     best_validation_score_ : float, or None
         The largest of these.
     n_iter_ : int
-        The number of epochs, or of iterations of lbfgs, in the last call of `fit`.
+        The number of epochs, or of iterations of lbfgs and lm, in the last call of `fit`.
     t_ : int
         The number of samples trained on, in all epochs.
 
@@ -809,7 +809,7 @@ class MLPRegressor(RegressorMixin, _MLP):
     dropout : float or list of float
         The share of hidden units left out in training, one for all layers or one each.
     batch_size : int or "auto"
-        Samples a step; "auto" is 200, or all where there are fewer. Not for lbfgs, which takes all.
+        Samples a step; "auto" is 200, or all where there are fewer. Not for lbfgs and lm, which take all.
     learning_rate : {"constant", "invscaling", "adaptive"}, schedule, or function of the epoch
         "invscaling" divides ``learning_rate_init`` by the number of samples seen to the power of ``power_t``, after
         each epoch; "adaptive" divides it by 5 whenever training would stop. As in scikit-learn, adam leaves both out.
@@ -820,7 +820,7 @@ class MLPRegressor(RegressorMixin, _MLP):
     power_t : float
         The exponent of "invscaling".
     max_iter : int
-        The most epochs, or iterations of lbfgs.
+        The most epochs, or iterations of lbfgs and lm.
     shuffle : bool
         Whether each epoch takes the samples in another order.
     random_state : int, RandomState, optional
@@ -880,7 +880,7 @@ class MLPRegressor(RegressorMixin, _MLP):
     loss_ : float
         The loss of the last epoch, with penalties.
     loss_curve_ : list of float
-        The loss after each epoch (not of lbfgs).
+        The loss after each epoch (not of lbfgs and lm).
     best_loss_ : float, or None
         The least of these; None under early stopping.
     validation_loss_curve_ : list of float, or None
@@ -891,7 +891,7 @@ class MLPRegressor(RegressorMixin, _MLP):
     best_validation_score_ : float, or None
         The largest of these.
     n_iter_ : int
-        The number of epochs, or of iterations of lbfgs, in the last call of `fit`.
+        The number of epochs, or of iterations of lbfgs and lm, in the last call of `fit`.
     t_ : int
         The number of samples trained on, in all epochs.
 

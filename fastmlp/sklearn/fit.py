@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -17,12 +17,13 @@ from sklearn.utils._param_validation import InvalidParameterError
 from ..base.checks import check_choice, check_count, check_dtype, check_flag, check_number
 from ..engine.epochs import EpochRunner, Samples
 from ..engine.lbfgs import LocalObjective, minimise
+from ..engine.lm import LeastSquares, minimise_squares
 from ..engine.shortcuts import LearnFew
 from ..engine.steps import OptimizerState
 from ..model.data import counted_rows
 from ..model.mlp import MLP
-from ..model.options import dropout_shares
-from ..optimizers import LBFGS, OPTIMIZERS, SGD, AdamHat, Optimizer
+from ..model.options import check_penalised_squares, dropout_shares
+from ..optimizers import LBFGS, OPTIMIZERS, SGD, AdamHat, LevenbergMarquardt, Optimizer
 from ..schedules import ReduceOnPlateau
 from .watching import FitCallbacks
 
@@ -46,7 +47,8 @@ def scikit_learns_errors() -> Iterator[None]:
 
 def is_stochastic(solver: Any) -> bool:
     """Whether a solver goes through the samples batch by batch, epoch by epoch."""
-    return not (isinstance(solver, LBFGS) or (isinstance(solver, str) and solver == LBFGS.name))
+    kind = OPTIMIZERS.get(solver) if isinstance(solver, str) else solver
+    return not getattr(kind, "by_search", False)
 
 
 def _optimizer(e: Any) -> Optimizer:
@@ -62,6 +64,8 @@ def _optimizer(e: Any) -> Optimizer:
         return AdamHat(betas=(e.beta_1, e.beta_2), eps=e.epsilon)
     if name == "lbfgs":
         return LBFGS(gtol=e.tol, ftol=1e7 * float(np.finfo(float).eps), max_fun=e.max_fun)
+    if name == "lm":
+        return LevenbergMarquardt(ftol=e.tol)
     return OPTIMIZERS[name]()
 
 
@@ -83,7 +87,7 @@ def check_parameters(e: Any) -> None:
         check_flag(getattr(e, name), name)
     if e.clip_norm is not None:
         check_number(e.clip_norm, "clip_norm", 0.0, open_low=True)
-    _optimizer(e)
+    optimizer = _optimizer(e)
     if e.n_iter_no_change != math.inf:
         check_count(e.n_iter_no_change, "n_iter_no_change")
     if not isinstance(e.batch_size, str) or e.batch_size != "auto":
@@ -93,11 +97,12 @@ def check_parameters(e: Any) -> None:
     e._hidden_layers()
     e._loss()
     dropout_shares(e.dropout, len(e._hidden()))
-    if not is_stochastic(e.solver) and callable(e.learning_rate):
-        raise ValueError("lbfgs finds the length of each step itself; a schedule is for the other solvers")
-    if not is_stochastic(e.solver) and (e.l1 or np.any(e.dropout) or e.clip_norm):
+    if optimizer.by_search and callable(e.learning_rate):
+        raise ValueError(f"{optimizer.name} finds the length of each step itself; a schedule is for the other solvers")
+    if optimizer.by_search and (e.l1 or np.any(e.dropout) or e.clip_norm):
         raise ValueError(
-            "lbfgs needs a smooth loss that stays the same; l1, dropout and clip_norm are for the other solvers"
+            f"{optimizer.name} needs a smooth loss that stays the same; l1, dropout and clip_norm are for the other "
+            "solvers"
         )
 
 
@@ -255,15 +260,14 @@ class Fit:
         if is_stochastic(e.solver):
             self._stochastic()
         else:
-            self._lbfgs()
+            self._by_search()
         if self._callbacks is not None:
             self._callbacks.end()
 
-    def _lbfgs(self) -> None:
-        """Train by L-BFGS over all samples, and write the number of iterations and the final loss to the estimator."""
+    def _by_search(self) -> None:
+        """Train over all samples at once, and write the number of iterations and the final loss to the estimator."""
         e, weight = self._e, self._samples.weight(self._rows)
         settings = _optimizer(e)
-        assert isinstance(settings, LBFGS)
         e.n_iter_, stopped = 0, False
 
         def after(values: dict[str, float]) -> bool:
@@ -278,6 +282,10 @@ class Fit:
 
         if self._callbacks is not None:
             self._callbacks.begin_epoch()
+        if isinstance(settings, LevenbergMarquardt):
+            self._least_squares(settings, after)
+            return
+        assert isinstance(settings, LBFGS)
         objective = LocalObjective(self._network, self._samples, self._rows, {}, e.alpha / weight, e.n_threads)
         result = minimise(settings, self._network, objective, e.max_iter, after)
         if not (math.isfinite(result.fun) and np.isfinite(self._network.params).all()):
@@ -291,6 +299,32 @@ class Fit:
                 f"It may help to increase the number of iterations (max_iter={e.max_iter}) or to scale the data.",
                 ConvergenceWarning,
                 stacklevel=6,
+            )
+
+    def _least_squares(self, settings: LevenbergMarquardt, after: Callable[[dict[str, float]], bool]) -> None:
+        """`_by_search` for Levenberg-Marquardt, which calls ``after`` with each step's values."""
+        e, weight, losses, stopped = self._e, self._samples.weight(self._rows), [math.nan], False
+
+        def note(values: dict[str, float]) -> bool:
+            nonlocal stopped
+            losses.append(values.get("loss", math.nan))
+            stopped = after(values)
+            return stopped
+
+        bayesian = settings.regularisation is not None
+        l2 = 0.0 if bayesian else e.alpha / weight  # alpha has a default, which is no reason to refuse
+        check_penalised_squares(settings, self._network.spec, l2)
+        squares = LeastSquares(self._network, self._samples, self._rows, {}, e.n_threads)
+        reason = minimise_squares(settings, self._network, squares, l2, e.max_iter, note)
+        if not math.isfinite(losses[-1]):
+            raise ValueError(_NON_FINITE)
+        e.loss_ = losses[-1] * self._loss_scale + (0.0 if bayesian else self._penalty() / weight)
+        if not (reason or stopped):
+            warnings.warn(
+                f"lm failed to converge after {e.n_iter_} iteration(s). It may help to increase the number of "
+                f"iterations (max_iter={e.max_iter}) or to scale the data.",
+                ConvergenceWarning,
+                stacklevel=7,
             )
 
     def _stochastic(self) -> None:

@@ -168,8 +168,8 @@ def fit(
         when left out.
     dtype : "float32" or "float64"
     optimizer, lr, batch_size, epochs, early_stopping, l2, seed
-        As in `fastmlp.train`. When left out, lr is 0.003 and batch_size 16, but not under sgd and lbfgs; there are 100
-        epochs, up to 1000 where they have few steps; training stops when a tenth of them, 10 at least, has brought
+        As in `fastmlp.train`. When left out, lr is 0.003 and batch_size 16, but not under sgd, lbfgs and lm; there are
+        100 epochs, up to 1000 where they have few steps; training stops when a tenth of them, 10 at least, has brought
         nothing; and l2 is 10 over the number of training rows, 0.1 at most.
     **options
         More options of `fastmlp.train`, such as ``dropout`` and ``checkpoint``.
@@ -247,16 +247,16 @@ def training_options(
     4 more; with 100 epochs and no l2 on 8, and on 2 more.
     """
     options: dict[str, Any] = {"optimizer": optimizer}
-    if optimizer not in ("sgd", "lbfgs"):
+    if optimizer not in ("sgd", "lbfgs", "lm"):
         options.update(lr=0.003, batch_size=16)
     if lr is not None:
         options["lr"] = lr
     if batch_size is not None:
         options["batch_size"] = batch_size
-    batch = options.get("batch_size", n_rows if optimizer == "lbfgs" else 1)
+    batch = options.get("batch_size", n_rows if optimizer in ("lbfgs", "lm") else 1)
     steps = 1 if not isinstance(batch, int) or batch < 1 else -(-n_rows // batch)
     if epochs is None:
-        epochs = _EPOCHS if optimizer == "lbfgs" else min(max(_EPOCHS, _STEPS // steps), _MOST_EPOCHS)
+        epochs = _EPOCHS if optimizer in ("lbfgs", "lm") else min(max(_EPOCHS, _STEPS // steps), _MOST_EPOCHS)
     options["epochs"] = epochs
     options["early_stopping"] = max(10, epochs // 10) if early_stopping is AUTO else early_stopping
     options["l2"] = min(_PENALTY / n_rows, _LARGEST_PENALTY) if l2 is None else l2

@@ -136,7 +136,7 @@ def test_standardised_by_all_partitions(client, arrays, last):
     assert np.isfinite(rounds.predict(x)).all() and rounds.spec.shift is not None
 
 
-@pytest.mark.parametrize("name", [name for name in fastmlp.optimizers.OPTIMIZERS if name != "lbfgs"])
+@pytest.mark.parametrize("name", [name for name in fastmlp.optimizers.OPTIMIZERS if name not in ("lbfgs", "lm")])
 def test_a_step_on_the_client_is_the_kernels_step(name):
     from fastmlp.engine.epochs import take_step
     from fastmlp.engine.steps import OptimizerState

@@ -25,7 +25,7 @@ from fastmlp.model.options import Options
 from fastmlp.optimizers import OPTIMIZERS
 
 SPEC = [{"n": 5, "scale": 0.9}, {"n": 7, "act": "tanh"}, {"n": 3, "act": "softmax"}]
-RESUMABLE = sorted(OPTIMIZERS.keys() - {"lbfgs"})
+RESUMABLE = sorted(name for name, kind in OPTIMIZERS.items() if not kind.by_search)
 
 
 def data(n=90):

@@ -196,6 +196,7 @@ def trainings(dtype: str) -> None:
     for name, kind in OPTIMIZERS.items():
         if kind.rule:
             train(x, labels, "tanh", "softmax", optimizer=name, batch_size=6, l1=1e-4, max_norm=2.0)
+    train(x, rows, "tanh", "linear", optimizer="lm", lr=0.01)
     for batch in (1, 24):
         train(x, labels, "relu", "softmax", optimizer=SGD(momentum=0.9), l2=1e-3, batch_size=batch, clip_norm=1.0)
     train(x, labels, "relu", "softmax", dropout=0.3, batch_size=5)
