@@ -81,7 +81,7 @@ def test_an_activation_without_a_second_derivative_says_what_to_give():
     with pytest.raises(ValueError, match=r"'cube' has no second derivative; give one: fastmlp.Activation"):
         fastmlp.Activation("cube", cube, d_cube).second_derivative(1.0)
     assert fastmlp.Activation("cube", cube, d_cube, dd_cube).second_derivative([2.0]).tolist() == [12.0]
-    with pytest.raises(TypeError, match="second_derivative must be a scalar numba.njit function"):
+    with pytest.raises(TypeError, match=r"second_derivative must be a scalar numba\.njit function"):
         fastmlp.Activation("cube", cube, d_cube, lambda z: 6 * z)
 
 
