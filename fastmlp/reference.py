@@ -142,7 +142,11 @@ def output_delta_tangent(spec: Spec, z: np.ndarray, a: np.ndarray, y: np.ndarray
         return y * a * (1 - a) * dz
     if pair == ("bce", "sigmoid"):
         return a * (1 - a) * dz
-    assert spec.loss.second_derivative is not None
+    if spec.loss.second_derivative is None:
+        raise ValueError(
+            f"loss {spec.loss.name!r} has no second derivative; give one: fastmlp.Loss(name, function, derivative, "
+            "second_derivative)"
+        )
     curved = spec.loss.second_derivative(a, y) * through(act, z, a, dz)
     return delta_tangent(act, z, a, dz, spec.loss.derivative(a, y), curved)
 
