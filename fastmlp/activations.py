@@ -1,4 +1,4 @@
-"""The registry of activations: one entry is a name, a function of the pre-activation z, and its derivative.
+"""The registry of activations: one entry is a name, a function of the pre-activation z, and its two derivatives.
 
 Everything else reads this registry: the model, the reference, the tests, and the kernels, which compile these very
 functions (kernels/activations.py). So a function here is written for both worlds: NumPy ufuncs only, constants as
@@ -43,7 +43,7 @@ class Traits:
 
 @dataclass(frozen=True, repr=False, init=False)
 class Activation:
-    """An activation function together with its derivative.
+    """An activation function together with its derivatives.
 
     Parameters
     ----------
@@ -53,6 +53,8 @@ class Activation:
         ``a = f(z)``. For a custom activation, a scalar function under ``numba.njit``: one float in, one float out.
     derivative : callable
         ``f'(z)``, of the same kind.
+    second_derivative : callable, optional
+        ``f''(z)``, of the same kind: for Hessians and for training on derivatives, which are refused without it.
 
     Examples
     --------
@@ -78,6 +80,7 @@ class Activation:
     name: str
     function: Callable[..., Any]
     derivative_function: Callable[..., Any]
+    second_derivative_function: Callable[..., Any] | None
     traits: Traits
     slope: float | None
 
@@ -86,18 +89,22 @@ class Activation:
         name: str,
         function: Callable[..., Any],
         derivative: Callable[..., Any],
+        second_derivative: Callable[..., Any] | None = None,
         *,
         traits: Traits | None = None,
         slope: float | None = None,
     ) -> None:
         if not isinstance(name, str) or not name:
             raise TypeError(f"Activation: name must be a non-empty string, got {name!r}")
-        for role, formula in (("function", function), ("derivative", derivative)):
+        formulas = {"function": function, "derivative": derivative}
+        if second_derivative is not None:
+            formulas["second_derivative"] = second_derivative
+        for role, formula in formulas.items():
             if traits is None and not hasattr(formula, "py_func"):
                 raise TypeError(
                     f"Activation {name!r}: {role} must be a scalar numba.njit function, got {type(formula).__name__}"
                 )
-        fields = (name, function, derivative, traits or Traits(), slope)
+        fields = (name, function, derivative, second_derivative, traits or Traits(), slope)
         for key, value in zip(self.__dataclass_fields__, fields, strict=True):
             object.__setattr__(self, key, value)
 
@@ -119,6 +126,18 @@ class Activation:
         """f'(z), element by element; for softmax the diagonal of its Jacobian, a (1 - a)."""
         return self._apply(self.derivative_function, z)
 
+    def second_derivative(self, z: Any) -> np.ndarray:
+        """f''(z), element by element, 0 at a kink; for softmax ∂²a/∂z² by each output's own z.
+
+        ValueError for an activation of one's own that has none.
+        """
+        if self.second_derivative_function is None:
+            raise ValueError(
+                f"activation {self.name!r} has no second derivative; give one: fastmlp.Activation(name, function, "
+                "derivative, second_derivative)"
+            )
+        return self._apply(self.second_derivative_function, z)
+
     def _apply(self, function: Callable[..., Any], z: Any) -> np.ndarray:
         """Return the function of z in z's dtype, computed at once if it is the library's, else element by element."""
         z = np.asarray(z)
@@ -134,7 +153,8 @@ class Activation:
 
     def with_slope(self, slope: float) -> Activation:
         """A copy of this activation with another slope below 0: leaky_relu's slope, or elu's alpha."""
-        return Activation(self.name, self.function, self.derivative_function, traits=self.traits, slope=float(slope))
+        formulas = self.function, self.derivative_function, self.second_derivative_function
+        return Activation(self.name, *formulas, traits=self.traits, slope=float(slope))
 
     def __repr__(self) -> str:
         return f"<fastmlp activation {self.name!r}>"
@@ -142,7 +162,7 @@ class Activation:
     def __reduce__(self) -> Any:
         if self.builtin:
             return _restore, (self.name, self.slope)
-        return Activation, (self.name, self.function, self.derivative_function)
+        return Activation, (self.name, self.function, self.derivative_function, self.second_derivative_function)
 
 
 def _restore(name: str, slope: float | None) -> Activation:
@@ -165,6 +185,10 @@ def _d_linear(z):
     return np.where(z >= 0.0, 1.0, 1.0)
 
 
+def _zero(z):
+    return np.where(z >= 0.0, 0.0, 0.0)
+
+
 def _sigmoid(z):
     e = np.exp(-np.abs(z))
     return np.where(z >= 0.0, 1.0, e) * (1.0 / (1.0 + e))
@@ -176,6 +200,12 @@ def _d_sigmoid(z):
     return e * r * r
 
 
+def _dd_sigmoid(z):
+    e = np.exp(-np.abs(z))
+    r = 1.0 / (1.0 + e)
+    return np.where(z >= 0.0, e - 1.0, 1.0 - e) * r * e * r * r
+
+
 def _tanh(z):
     return np.tanh(z)
 
@@ -184,6 +214,12 @@ def _d_tanh(z):
     e = np.exp(-2.0 * np.abs(z))
     r = 1.0 / (1.0 + e)
     return 4.0 * e * r * r
+
+
+def _dd_tanh(z):
+    e = np.exp(-2.0 * np.abs(z))
+    r = 1.0 / (1.0 + e)
+    return -8.0 * np.tanh(z) * e * r * r
 
 
 def _relu(z):
@@ -202,6 +238,10 @@ def _d_leaky_relu(z, slope):
     return np.where(z > 0.0, 1.0, slope)
 
 
+def _dd_leaky_relu(z, slope):
+    return np.where(z > 0.0, 0.0, 0.0)
+
+
 def _softmax(z):
     e = np.exp(z - np.max(z, axis=-1, keepdims=True))
     return e / np.sum(e, axis=-1, keepdims=True)
@@ -210,6 +250,11 @@ def _softmax(z):
 def _d_softmax(z):
     a = _softmax(z)
     return a * (1.0 - a)
+
+
+def _dd_softmax(z):
+    a = _softmax(z)
+    return a * (1.0 - a) * (1.0 - 2.0 * a)
 
 
 def _swish(z):
@@ -223,6 +268,12 @@ def _d_swish(z):
     return np.where(z >= 0.0, 1.0, e) * r + z * e * r * r
 
 
+def _dd_swish(z):
+    e = np.exp(-np.abs(z))
+    r = 1.0 / (1.0 + e)
+    return e * r * r * (2.0 + z * np.where(z >= 0.0, e - 1.0, 1.0 - e) * r)
+
+
 def _elu(z, alpha):
     return np.where(z > 0.0, z, alpha * np.expm1(np.minimum(z, 0.0)))
 
@@ -231,12 +282,20 @@ def _d_elu(z, alpha):
     return np.where(z > 0.0, 1.0, alpha * np.exp(np.minimum(z, 0.0)))
 
 
+def _dd_elu(z, alpha):
+    return np.where(z > 0.0, 0.0, alpha * np.exp(np.minimum(z, 0.0)))
+
+
 def _selu(z):
     return np.where(z > 0.0, _SELU_SCALE * z, _SELU_ALPHA_SCALE * np.expm1(np.minimum(z, 0.0)))
 
 
 def _d_selu(z):
     return np.where(z > 0.0, _SELU_SCALE, _SELU_ALPHA_SCALE * np.exp(np.minimum(z, 0.0)))
+
+
+def _dd_selu(z):
+    return np.where(z > 0.0, 0.0, _SELU_ALPHA_SCALE * np.exp(np.minimum(z, 0.0)))
 
 
 def normal_cdf(z):
@@ -256,6 +315,11 @@ def _d_gelu(z):
     return normal_cdf(z) + z * normal_density(z)
 
 
+def _dd_gelu(z):
+    c = np.minimum(np.maximum(z, -40.0), 40.0)  # φ is 0 beyond; a square of more could overflow
+    return normal_density(c) * (2.0 - c * c)
+
+
 def _gelu_tanh(z):
     """D. Hendrycks and K. Gimpel (arXiv 1606.08415): ½ z (1 + tanh(√(2/π) (z + 0.044715 z³))), by ½ (1 + tanh(w/2)) =
     sigmoid(w). Beyond 22 the sigmoid is 0 or 1 in float64 too, and a cube of more could overflow."""
@@ -269,6 +333,14 @@ def _d_gelu_tanh(z):
     e = np.exp(-np.abs(c * (_GELU_SLOPE + _GELU_CUBE * c * c)))
     r = 1.0 / (1.0 + e)
     return np.where(z >= 0.0, 1.0, e) * r + z * e * r * r * (_GELU_SLOPE + 3.0 * _GELU_CUBE * c * c)
+
+
+def _dd_gelu_tanh(z):
+    c = np.minimum(np.maximum(z, -22.0), 22.0)
+    e = np.exp(-np.abs(c * (_GELU_SLOPE + _GELU_CUBE * c * c)))
+    r = 1.0 / (1.0 + e)
+    w = _GELU_SLOPE + 3.0 * _GELU_CUBE * c * c
+    return e * r * r * (2.0 * w + c * (np.where(z >= 0.0, e - 1.0, 1.0 - e) * r * w * w + 6.0 * _GELU_CUBE * c))
 
 
 def _mish(z):
@@ -286,6 +358,16 @@ def _d_mish(z):
     q = np.where(z >= 0.0, 2.0 * e * e, 2.0)
     r = 1.0 / (p + q)
     return p * r + z * np.where(z >= 0.0, 1.0, e) * (1.0 / (1.0 + e)) * q * (p + p + q) * r * r
+
+
+def _dd_mish(z):
+    e = np.exp(-np.abs(z))
+    p = np.where(z >= 0.0, 1.0 + 2.0 * e, e * (e + 2.0))
+    q = np.where(z >= 0.0, 2.0 * e * e, 2.0)
+    r = 1.0 / (p + q)
+    s = 1.0 / (1.0 + e)
+    sigmoid = np.where(z >= 0.0, 1.0, e) * s
+    return q * (p + p + q) * r * r * (2.0 * sigmoid + z * (e * s * s - 2.0 * p * r * sigmoid * sigmoid))
 
 
 def _softplus(z):
@@ -327,6 +409,10 @@ def _d_hard_swish(z):
     return np.where(np.abs(z) < 3.0, (z + z + 3.0) * _SIXTH, np.where(z > 0.0, 1.0, 0.0))
 
 
+def _dd_hard_swish(z):
+    return np.where(np.abs(z) < 3.0, 2.0 * _SIXTH, 0.0)
+
+
 def _softsign(z):
     """X. Glorot and Y. Bengio (2010): z / (1 + |z|); beyond 1 from the side of its limit, for 1 / |z| may underflow."""
     r = 1.0 / (1.0 + np.abs(z))
@@ -338,6 +424,11 @@ def _d_softsign(z):
     return r * r
 
 
+def _dd_softsign(z):
+    r = 1.0 / (1.0 + np.abs(z))
+    return -2.0 * np.sign(z) * r * r * r
+
+
 def _sine(z):
     return np.sin(z)
 
@@ -346,29 +437,40 @@ def _d_sine(z):
     return np.cos(z)
 
 
+def _dd_sine(z):
+    return -np.sin(z)
+
+
 ACTIVATIONS: dict[str, Activation] = {
     activation.name: activation
     for activation in (
-        Activation("step", _step, _d_step, traits=Traits(low=0.0, high=1.0, flat=True)),
-        Activation("linear", _linear, _d_linear, traits=Traits()),
-        Activation("sigmoid", _sigmoid, _d_sigmoid, traits=Traits(low=0.0, high=1.0)),
-        Activation("tanh", _tanh, _d_tanh, traits=Traits(low=-1.0, high=1.0)),
-        Activation("relu", _relu, _d_relu, traits=Traits(low=0.0, rectifier=True)),
-        Activation("leaky_relu", _leaky_relu, _d_leaky_relu, traits=Traits(rectifier=True, setting="slope"), slope=0.1),
-        Activation("softmax", _softmax, _d_softmax, traits=Traits(low=0.0, high=1.0)),
-        Activation("swish", _swish, _d_swish, traits=Traits(rectifier=True)),
-        Activation("elu", _elu, _d_elu, traits=Traits(low=-1.0, rectifier=True, setting="alpha"), slope=1.0),
-        Activation("selu", _selu, _d_selu, traits=Traits(low=-_SELU_ALPHA_SCALE, rectifier=True)),
-        Activation("gelu", _gelu, _d_gelu, traits=Traits(rectifier=True)),
-        Activation("gelu_tanh", _gelu_tanh, _d_gelu_tanh, traits=Traits(rectifier=True)),
-        Activation("mish", _mish, _d_mish, traits=Traits(rectifier=True)),
-        Activation("softplus", _softplus, _sigmoid, traits=Traits(low=0.0, rectifier=True)),
-        Activation("hard_tanh", _hard_tanh, _d_hard_tanh, traits=Traits(low=-1.0, high=1.0)),
-        Activation("relu6", _relu6, _d_relu6, traits=Traits(low=0.0, high=6.0, rectifier=True)),
-        Activation("hard_sigmoid", _hard_sigmoid, _d_hard_sigmoid, traits=Traits(low=0.0, high=1.0)),
-        Activation("hard_swish", _hard_swish, _d_hard_swish, traits=Traits(rectifier=True)),
-        Activation("softsign", _softsign, _d_softsign, traits=Traits(low=-1.0, high=1.0)),
-        Activation("sine", _sine, _d_sine, traits=Traits(low=-1.0, high=1.0)),
+        Activation("step", _step, _d_step, _zero, traits=Traits(low=0.0, high=1.0, flat=True)),
+        Activation("linear", _linear, _d_linear, _zero, traits=Traits()),
+        Activation("sigmoid", _sigmoid, _d_sigmoid, _dd_sigmoid, traits=Traits(low=0.0, high=1.0)),
+        Activation("tanh", _tanh, _d_tanh, _dd_tanh, traits=Traits(low=-1.0, high=1.0)),
+        Activation("relu", _relu, _d_relu, _zero, traits=Traits(low=0.0, rectifier=True)),
+        Activation(
+            "leaky_relu",
+            _leaky_relu,
+            _d_leaky_relu,
+            _dd_leaky_relu,
+            traits=Traits(rectifier=True, setting="slope"),
+            slope=0.1,
+        ),
+        Activation("softmax", _softmax, _d_softmax, _dd_softmax, traits=Traits(low=0.0, high=1.0)),
+        Activation("swish", _swish, _d_swish, _dd_swish, traits=Traits(rectifier=True)),
+        Activation("elu", _elu, _d_elu, _dd_elu, traits=Traits(low=-1.0, rectifier=True, setting="alpha"), slope=1.0),
+        Activation("selu", _selu, _d_selu, _dd_selu, traits=Traits(low=-_SELU_ALPHA_SCALE, rectifier=True)),
+        Activation("gelu", _gelu, _d_gelu, _dd_gelu, traits=Traits(rectifier=True)),
+        Activation("gelu_tanh", _gelu_tanh, _d_gelu_tanh, _dd_gelu_tanh, traits=Traits(rectifier=True)),
+        Activation("mish", _mish, _d_mish, _dd_mish, traits=Traits(rectifier=True)),
+        Activation("softplus", _softplus, _sigmoid, _d_sigmoid, traits=Traits(low=0.0, rectifier=True)),
+        Activation("hard_tanh", _hard_tanh, _d_hard_tanh, _zero, traits=Traits(low=-1.0, high=1.0)),
+        Activation("relu6", _relu6, _d_relu6, _zero, traits=Traits(low=0.0, high=6.0, rectifier=True)),
+        Activation("hard_sigmoid", _hard_sigmoid, _d_hard_sigmoid, _zero, traits=Traits(low=0.0, high=1.0)),
+        Activation("hard_swish", _hard_swish, _d_hard_swish, _dd_hard_swish, traits=Traits(rectifier=True)),
+        Activation("softsign", _softsign, _d_softsign, _dd_softsign, traits=Traits(low=-1.0, high=1.0)),
+        Activation("sine", _sine, _d_sine, _dd_sine, traits=Traits(low=-1.0, high=1.0)),
     )
 }
 """Every activation by its name."""

@@ -39,6 +39,8 @@ class Loss:
         Loss of one output, ``L(y_hat, y)``. For a custom loss, a scalar function under ``numba.njit``.
     derivative : callable
         ``dL/dy_hat``, of the same kind.
+    second_derivative : callable, optional
+        ``d²L/dy_hat²``, of the same kind.
 
     Examples
     --------
@@ -56,6 +58,7 @@ class Loss:
     name: str
     function: Callable[..., Any]
     derivative: Callable[..., Any]
+    second_derivative: Callable[..., Any] | None = None
     builtin: bool = field(default=False, kw_only=True)
     rowwise: bool = field(default=False, kw_only=True)  # not a sum over single outputs
     classification: bool = field(default=False, kw_only=True)
@@ -69,7 +72,10 @@ class Loss:
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:
             raise TypeError(f"Loss: name must be a non-empty string, got {self.name!r}")
-        for role, function in (("function", self.function), ("derivative", self.derivative)):
+        formulas = {"function": self.function, "derivative": self.derivative}
+        if self.second_derivative is not None:
+            formulas["second_derivative"] = self.second_derivative
+        for role, function in formulas.items():
             if not callable(function):
                 raise TypeError(f"Loss {self.name!r}: {role} must be callable, got {type(function).__name__}")
             if not self.builtin and not hasattr(function, "py_func"):
@@ -102,7 +108,7 @@ class Loss:
     def __reduce__(self) -> Any:
         if self.builtin:
             return get_loss, (self.name,)
-        return Loss, (self.name, self.function, self.derivative)
+        return Loss, (self.name, self.function, self.derivative, self.second_derivative)
 
 
 def _mse(y_hat, y):
@@ -111,6 +117,15 @@ def _mse(y_hat, y):
 
 def _d_mse(y_hat, y):
     return y_hat - y
+
+
+def _dd_mse(y_hat, y):
+    return np.where(y_hat >= y, 1.0, 1.0)
+
+
+def _flat(y_hat, y):
+    """The second derivative of what is piecewise linear in y_hat."""
+    return np.where(y_hat >= y, 0.0, 0.0)
 
 
 def _mae(y_hat, y):
@@ -138,6 +153,10 @@ def _d_huber(y_hat, y):
     return np.minimum(np.maximum(y_hat - y, -1.0), 1.0)
 
 
+def _dd_huber(y_hat, y):
+    return np.where(np.abs(y_hat - y) <= 1.0, 1.0, 0.0)
+
+
 def _poisson(y_hat, y):
     logarithm = np.log(np.maximum(y, _TINY))
     return np.exp(y_hat) - y * y_hat + np.where(y > 0.0, y * logarithm - y, 0.0)
@@ -145,6 +164,10 @@ def _poisson(y_hat, y):
 
 def _d_poisson(y_hat, y):
     return np.exp(y_hat) - y
+
+
+def _dd_poisson(y_hat, y):
+    return np.exp(y_hat)
 
 
 def _pinball(y_hat, y, level):
@@ -163,12 +186,20 @@ def _d_cross_entropy(y_hat, y):
     return -y / y_hat
 
 
+def _dd_cross_entropy(y_hat, y):
+    return y / (y_hat * y_hat)
+
+
 def _bce(y_hat, y):
     return -y * np.log(y_hat) - (1.0 - y) * np.log1p(-y_hat)
 
 
 def _d_bce(y_hat, y):
     return (y_hat - y) / (y_hat * (1.0 - y_hat))
+
+
+def _dd_bce(y_hat, y):
+    return y / (y_hat * y_hat) + (1.0 - y) / ((1.0 - y_hat) * (1.0 - y_hat))
 
 
 def _hinge(scores, y):
@@ -261,6 +292,7 @@ def _quantile(levels: tuple[float, ...]) -> Loss:
         f"quantile({', '.join(map(repr, levels))})",
         lambda y_hat, y: _pinball(y_hat, y, of_columns(y_hat)),
         lambda y_hat, y: _d_pinball(y_hat, y, of_columns(y_hat)),
+        _flat,
         builtin=True,
         levels=levels,
     )
@@ -273,28 +305,41 @@ LOSSES: dict[str, Loss] = {
             "cross_entropy",
             _cross_entropy,
             _d_cross_entropy,
+            _dd_cross_entropy,
             builtin=True,
             classification=True,
             fused=("softmax", "sigmoid"),
             refusal=_only_probabilities,
             refusal_of_one="never counts against class 1; use bce, or softmax and n: 2",
         ),
-        Loss("bce", _bce, _d_bce, builtin=True, classification=True, fused=("sigmoid",), refusal=_only_sigmoid),
-        Loss("mse", _mse, _d_mse, builtin=True),
-        Loss("mae", _mae, _d_mae, builtin=True),
-        Loss("mbe", _mbe, _d_mbe, builtin=True),
+        Loss(
+            "bce", _bce, _d_bce, _dd_bce, builtin=True, classification=True, fused=("sigmoid",), refusal=_only_sigmoid
+        ),
+        Loss("mse", _mse, _d_mse, _dd_mse, builtin=True),
+        Loss("mae", _mae, _d_mae, _flat, builtin=True),
+        Loss("mbe", _mbe, _d_mbe, _flat, builtin=True),
         Loss(
             "hinge",
             _hinge,
             _d_hinge,
+            _flat,
             builtin=True,
             rowwise=True,
             classification=True,
             refusal=_room_for_margin,
             refusal_of_one="is always 0, it compares classes; use sigmoid, or n: 2",
         ),
-        Loss("huber", _huber, _d_huber, builtin=True),
-        Loss("poisson", _poisson, _d_poisson, builtin=True, lowest_target=0.0, logarithmic=True, refusal=_unbounded),
+        Loss("huber", _huber, _d_huber, _dd_huber, builtin=True),
+        Loss(
+            "poisson",
+            _poisson,
+            _d_poisson,
+            _dd_poisson,
+            builtin=True,
+            lowest_target=0.0,
+            logarithmic=True,
+            refusal=_unbounded,
+        ),
         Quantile(0.5),
     )
 }

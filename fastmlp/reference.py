@@ -14,7 +14,9 @@ import numpy as np
 from .activations import ACTIVATIONS, Activation
 from .spec import Spec
 
-__all__ = ["forward", "gradient", "jacobian", "loss", "output_delta", "predict", "targets", "train"]
+__all__ = [
+    "forward", "gradient", "hessian_product", "jacobian", "loss", "output_delta", "predict", "targets", "train",
+]  # fmt: skip
 
 Arrays = list[np.ndarray]
 sigmoid, softplus = ACTIVATIONS["sigmoid"], ACTIVATIONS["softplus"]
@@ -87,7 +89,8 @@ def output_delta(spec: Spec, z: np.ndarray, a: np.ndarray, y: np.ndarray) -> np.
 
 
 def through(activation: Activation, z: np.ndarray, a: np.ndarray, da: np.ndarray) -> np.ndarray:
-    """dL/dz from dL/da: times f'(z), or for softmax, whose every output depends on every z, through its Jacobian."""
+    """dL/dz from dL/da: times f'(z), or for softmax, whose every output depends on every z, through its Jacobian. It is
+    symmetric, so that this is also how a changes along a change of z."""
     if activation.name == "softmax":
         return a * (da - np.sum(a * da, axis=1, keepdims=True))
     return da * activation.derivative(z)
@@ -116,6 +119,68 @@ def gradient(
     dws, dbs = backward(spec, weights, zs, activations, output_delta(spec, zs[-1], activations[-1], y))
     n = len(activations[0])
     return value, [dw / n for dw in dws], [db / n for db in dbs]
+
+
+def delta_tangent(
+    activation: Activation, z: np.ndarray, a: np.ndarray, dz: np.ndarray, da: np.ndarray, dda: np.ndarray
+) -> np.ndarray:
+    """How dL/dz changes along dz, from dL/da and its own change dda."""
+    if activation.name != "softmax":
+        return activation.second_derivative(z) * dz * da + activation.derivative(z) * dda
+    moved = through(activation, z, a, dz)
+    mean = np.sum(a * da, axis=1, keepdims=True)
+    return moved * (da - mean) + a * (dda - np.sum(moved * da + a * dda, axis=1, keepdims=True))
+
+
+def output_delta_tangent(spec: Spec, z: np.ndarray, a: np.ndarray, y: np.ndarray, dz: np.ndarray) -> np.ndarray:
+    """How `output_delta` changes along dz, a row a sample."""
+    act = spec.layers[-1].act
+    pair = spec.loss.name, act.name
+    if pair == ("cross_entropy", "softmax"):
+        return y.sum(axis=1, keepdims=True) * through(act, z, a, dz)
+    if pair == ("cross_entropy", "sigmoid"):
+        return y * a * (1 - a) * dz
+    if pair == ("bce", "sigmoid"):
+        return a * (1 - a) * dz
+    if spec.loss.second_derivative is None:
+        raise ValueError(
+            f"loss {spec.loss.name!r} has no second derivative; give one: fastmlp.Loss(name, function, derivative, "
+            "second_derivative)"
+        )
+    curved = spec.loss.second_derivative(a, y) * through(act, z, a, dz)
+    return delta_tangent(act, z, a, dz, spec.loss.derivative(a, y), curved)
+
+
+def hessian_product(
+    spec: Spec,
+    weights: Sequence[np.ndarray],
+    biases: Sequence[np.ndarray],
+    x: Any,
+    y: np.ndarray,
+    along: tuple[Sequence[np.ndarray], Sequence[np.ndarray]],
+) -> tuple[Arrays, Arrays]:
+    """How `gradient` changes when weights and biases move along ``along``, which has a W and a b for each layer: the
+    Hessian of the mean loss times that vector, by Pearlmutter's R-operator ("Fast exact multiplication by the Hessian",
+    Neural Computation 6, 1994). Where f or the loss has a kink, its second derivative counts as 0."""
+    zs, activations = forward(spec, weights, biases, x)
+    dzs: Arrays = []
+    das: Arrays = [np.zeros_like(activations[0])]
+    for i, (dw, db) in enumerate(zip(*along, strict=True)):
+        dzs.append(das[-1] @ np.asarray(weights[i], np.float64).T + activations[i] @ dw.T + db)
+        das.append(through(spec.layers[i].act, zs[i], activations[i + 1], dzs[i]))
+    delta = output_delta(spec, zs[-1], activations[-1], y)
+    moved = output_delta_tangent(spec, zs[-1], activations[-1], y, dzs[-1])
+    n = len(activations[0])
+    dws: Arrays = []
+    dbs: Arrays = []
+    for i in range(len(weights) - 1, -1, -1):
+        dws.insert(0, (moved.T @ activations[i] + delta.T @ das[i]) / n)
+        dbs.insert(0, moved.sum(axis=0) / n)
+        if i > 0:
+            act, z, a = spec.layers[i - 1].act, zs[i - 1], activations[i]
+            da, dda = delta @ weights[i], moved @ weights[i] + delta @ along[0][i]
+            delta, moved = through(act, z, a, da), delta_tangent(act, z, a, dzs[i - 1], da, dda)
+    return dws, dbs
 
 
 def jacobian(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import pickle
 
+import numba
 import numpy as np
 import pytest
 
@@ -56,13 +57,42 @@ def test_derivative(name):
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
+def test_second_derivative(name):
+    z = np.linspace(-8.03, 8.01, 100)
+    act, step = ACTIVATIONS[name], np.array([1e-6, 0])
+    z = np.stack([z, np.zeros_like(z)], axis=1)  # softmax takes a row; its second output moves no first one's slope
+    numeric = (act.derivative(z + step) - act.derivative(z - step)) / 2e-6
+    np.testing.assert_allclose(act.second_derivative(z)[:, 0], numeric[:, 0], atol=1e-8)
+
+
+def test_an_activation_without_a_second_derivative_says_what_to_give():
+    @numba.njit
+    def cube(z):
+        return z**3
+
+    @numba.njit
+    def d_cube(z):
+        return 3 * z**2
+
+    @numba.njit
+    def dd_cube(z):
+        return 6 * z
+
+    with pytest.raises(ValueError, match=r"'cube' has no second derivative; give one: fastmlp.Activation"):
+        fastmlp.Activation("cube", cube, d_cube).second_derivative(1.0)
+    assert fastmlp.Activation("cube", cube, d_cube, dd_cube).second_derivative([2.0]).tolist() == [12.0]
+    with pytest.raises(TypeError, match=r"second_derivative must be a scalar numba\.njit function"):
+        fastmlp.Activation("cube", cube, d_cube, lambda z: 6 * z)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_finite_at_the_extremes_in_numpy_and_in_the_kernels(name, dtype):
     """One input, two outputs of weights one and zero: they are the activation, their Jacobian its derivative."""
     act = ACTIVATIONS[name]
     x = EXTREME.astype(dtype)[:, None]
     z = np.hstack([x, np.zeros_like(x)])
-    for values in (act(z), act.derivative(z)):
+    for values in (act(z), act.derivative(z), act.second_derivative(z)):
         assert values.dtype == dtype and np.isfinite(values).all()
     if act.traits.flat:
         return
