@@ -63,7 +63,8 @@ def test_dask_ml_searches(names):
     from fastmlp.sklearn import MLPClassifier
 
     with Client(n_workers=2, threads_per_worker=1, dashboard_address=":0"):
-        search = run("DaskSearch", {"MLPClassifier": MLPClassifier, "images": names["x"] / 16, "labels": names["y"]})["search"]
+        known = {"MLPClassifier": MLPClassifier, "images": names["x"] / 16, "labels": names["y"]}
+        search = run("DaskSearch", known)["search"]
     assert search.best_score_ > 0.8
 
 
