@@ -15,7 +15,8 @@ CHECKOUT = {
     "import and first training, kernels in the cache": FIRST_TRAINING,
     NUMBA_ALONE: NUMBA,
 }
-WHEEL, EMPTY = "import and first training, a wheel's kernels", "import and first training, empty cache: compiling"
+WHEEL = "import and first training, kernels of a wheel"
+EMPTY = "import and first training, empty cache: compiling"
 
 
 def from_a_wheel() -> dict[str, float]:
