@@ -130,12 +130,13 @@ def suite(question: str, rows: Mapping[str, Iterable[str]], unit: str) -> Callab
     """Add the series to a class: what fastmlp takes for each row, its noise, its share of each peer's time."""
 
     def add(cls: type) -> type:
+        of = question[0].lower() + question[1:]
         cls.track_microseconds = series("microseconds", list(rows), f"{question}, {unit}", unit)
-        cls.track_noise = series("noise", list(rows), f"{question}: noise, median over best round, %", "%")
+        cls.track_noise = series("noise", list(rows), f"Noise of {of}, median over best round, %", "%")
         for peer, label in PEERS.items():
             having = [row for row in rows if peer in (*rows[row], "sgemm", "copy")]
             if having:
-                title = f"{question}: as a share of the time of {label}"
+                title = f"Beside {label}: {of}"
                 setattr(cls, f"track_share_of_{peer}", series("share", having, title, OF_ITS_TIME, peer))
         return cls
 

@@ -125,6 +125,10 @@ def publish(asv_pages, history, target):
         shutil.copy(part, target)
     (target / "all.html").write_text(without_the_net(page))
     (target / "index.html").write_text(summary(history, index))
+    page = target.parent / "dashboard.html"  # of the documentation, which names the dashboard and now has it
+    if page.exists():
+        here = f"{target.name}/index.html"
+        page.write_text(page.read_text().replace(f"<code>{here}</code>", f'<a href="{here}"><code>{here}</code></a>'))
 
 
 def fetch(folder):

@@ -22,4 +22,4 @@ class Control:
         return {row: {"microseconds": short(best[name] * 1e6), "noise": noise[name]} for row, name in ROWS.items()}
 
     track_microseconds = series("microseconds", list(ROWS), "The machine, µs a call", "µs a call")
-    track_noise = series("noise", list(ROWS), "The machine: noise, median over best round, %", "%")
+    track_noise = series("noise", list(ROWS), "Noise of the machine, median over best round, %", "%")

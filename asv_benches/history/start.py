@@ -46,5 +46,5 @@ class Start:
     setup_cache.timeout = 600
     track_seconds = series("seconds", [*CHECKOUT, WHEEL, EMPTY], "Cold start, checkout and wheel, seconds", "s")
     track_share_of_numba = series(
-        "share", [*list(CHECKOUT)[:2], WHEEL], "Cold start: as a share of importing Numba", OF_ITS_TIME, "numba"
+        "share", [*list(CHECKOUT)[:2], WHEEL], "Beside the import of Numba: cold start", OF_ITS_TIME, "numba"
     )

@@ -1,7 +1,8 @@
 // asv asks for its data here, and not on a server; a graph that is opened without settings gets ours.
 jQuery.ajax = function (request) {
     var found = published[decodeURIComponent(request.url.split('?')[0])], answer = jQuery.Deferred();
-    return (found === undefined ? answer.reject() : answer.resolve(found)).promise();
+    setTimeout(found === undefined ? answer.reject : function () { answer.resolve(found); });
+    return answer.promise();
 };
 function settle() {
     var benchmark = published['index.json'].benchmarks[decodeURIComponent(location.hash.slice(1))];
