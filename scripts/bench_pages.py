@@ -78,7 +78,7 @@ PATCHES = {
 }
 COLOURS = ("#1f6fb4", "#d1495b", "#2e8b57", "#8a63c9", "#c77d0a", "#1a9aa0", "#6b7280", "#b83280", "#5b7f13")
 SUMMARY = (
-    # suite, what is tracked, title, where values below 1 are better than the peer's
+    # a panel's suite, what it tracks, its title; panels without results are left out
     ("history.training.Table", "microseconds", "How long does training take? The README's table"),
     ("history.training.Table", "share_of_numba", "… beside plain Numba loops"),
     ("history.training.Table", "share_of_numpy", "… beside NumPy by hand"),
