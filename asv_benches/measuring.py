@@ -8,6 +8,7 @@ they change, the machine did. The best round of each counts. What is compiled is
 from __future__ import annotations
 
 import importlib.util
+import math
 import os
 import statistics
 import traceback
@@ -92,7 +93,7 @@ def in_turns(
 
 
 def skipping(measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """What is measured, or why the commit has no such thing, or what went wrong: `value_of` raises these."""
+    """What is measured, or why the commit has no such thing, or what went wrong."""
     try:
         return measure()
     except NOT_YET as reason:
@@ -102,17 +103,13 @@ def skipping(measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 
 
 def value_of(found: Found, row: str, key: str, peer: str | None = None) -> float:
-    """A number that was found; skipped where the commit has no such thing."""
+    """A number that was found; NaN, which asv takes for skipped, where commit or environment have no such thing."""
     of_row = found[row]
     if "failed" in of_row:
         raise RuntimeError(of_row["failed"])
     if "missing" in of_row:
-        raise NotImplementedError(of_row["missing"])
-    if peer is None:
-        return of_row[key]
-    if peer not in of_row[key]:
-        raise NotImplementedError(f"{peer} is not installed")
-    return of_row[key][peer]
+        return math.nan
+    return of_row[key] if peer is None else of_row[key].get(peer, math.nan)
 
 
 def series(key: str, rows: list[str], pretty_name: str, unit: str, peer: str | None = None) -> Callable[..., float]:

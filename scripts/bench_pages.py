@@ -236,7 +236,7 @@ def changes(history, index):
         return ""
     return f"""<h2>What made it faster or slower</h2>
 <p class="muted">From one measured commit to the next, where the time and its shares of everybody else's agree.</p>
-<div class="wide"><table><tr><th>what</th><th class="text">up to commit</th><th>date</th></tr>
+<div class="wide"><table class="changes"><tr><th>what</th><th class="text">up to commit</th><th>date</th></tr>
 {"".join(lines)}</table></div>"""
 
 

@@ -59,8 +59,7 @@ def test_a_row_of_the_table_is_measured_beside_its_peers_and_the_controls(suite,
     for name in ("microseconds", "noise", "share_of_numpy", "share_of_sklearn", "share_of_sgemm", "share_of_copy"):
         assert getattr(table, f"track_{name}")(found, work.name) >= 0
     assert table.track_share_of_numpy(found, work.name) < 1
-    with pytest.raises(NotImplementedError, match="jax is not installed"):
-        table.track_share_of_jax(found, work.name)
+    assert math.isnan(table.track_share_of_jax(found, work.name))
 
 
 @pytest.mark.parametrize("module", ["calls", "losses"])
@@ -81,8 +80,7 @@ def test_what_a_commit_lacks_is_skipped_and_what_fails_is_raised(suite):
         raise ZeroDivisionError
 
     found = {"old": measuring.skipping(lacking), "wrong": measuring.skipping(failing)}
-    with pytest.raises(NotImplementedError, match="train_many"):
-        measuring.value_of(found, "old", "microseconds")
+    assert math.isnan(measuring.value_of(found, "old", "microseconds"))
     with pytest.raises(RuntimeError, match="ZeroDivisionError"):
         measuring.value_of(found, "wrong", "microseconds")
 
