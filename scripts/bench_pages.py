@@ -108,6 +108,8 @@ def publish(asv_pages, history, target):
     index = data["index.json"]
     shown = {name for name, _ in history.series}
     index["benchmarks"] = {name: of for name, of in index["benchmarks"].items() if name in shown}
+    for path in [path for path in data if path.endswith("/summary.json")]:  # what the list of benchmarks has
+        data[path] = [entry for entry in data[path] if entry["name"] in shown]
     for path in asv_pages.rglob("*.json"):
         path.unlink()
     shutil.rmtree(asv_pages / "graphs")
@@ -170,7 +172,7 @@ def summary(history, index):
     newest = history.commits[-1]
     date, subject = history.log[newest]
     panels = [panel(history, *entry) for entry in SUMMARY if history.of(*entry[:2])]
-    machine = ", ".join(filter(None, (history.machine.get("cpu"), history.machine.get("os"))))
+    machine = ", ".join(filter(None, (history.machine.get(name) for name in ("machine", "cpu", "os"))))
     return f"""<!doctype html>
 <html lang="en">
 <meta charset="utf-8">

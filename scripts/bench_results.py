@@ -60,6 +60,8 @@ class History:
                     if name in benchmarks and of_name[0] is not None:
                         self._enter(benchmarks[name], commit, dict(zip(data["result_columns"], of_name, strict=False)))
         self.series = {key: series for key, series in self.series.items() if series.values}
+        found = {commit for series in self.series.values() for commit in series.values}
+        self.commits = [commit for commit in self.commits if commit in found]  # others could not be built
 
     def _enter(self, benchmark, commit, columns):
         rows = [", ".join(value.strip("'") for value in case) for case in itertools.product(*columns["params"])]
