@@ -28,6 +28,8 @@ def seconds(x: np.ndarray, y: np.ndarray, spec: Any, runs: int, n_threads: int, 
 class TinyNetworks:
     """2-8-1 on XOR, 500 epochs, processor time: most of it is what Python and the calls cost."""
 
+    pretty_name = "1,000 networks 2-8-1 on XOR, 500 epochs, seconds"
+
     def setup(self) -> None:
         require("train_many")
         seconds(*XOR, XOR_SPEC, 1, 1, time.process_time, epochs=100)
@@ -35,11 +37,13 @@ class TinyNetworks:
     def track_seconds_for_1000(self) -> float:
         return seconds(*XOR, XOR_SPEC, 1000, 1, time.process_time, epochs=500, lr=0.5)
 
-    track_seconds_for_1000.unit = "seconds"  # type: ignore[attr-defined]
+    track_seconds_for_1000.unit = "seconds"
 
 
 class Population:
     """One sample by 1,024 networks 8-32-32-2, processor time."""
+
+    pretty_name = "One sample by 1,024 networks 8-32-32-2, µs"
 
     def setup(self) -> None:
         require("predict_many")
@@ -57,12 +61,13 @@ class Population:
             best = min(best, time.process_time() - begin)
         return best * 1e6
 
-    track_microseconds.unit = "µs"  # type: ignore[attr-defined]
+    track_microseconds.unit = "µs"
 
 
 class Threads:
     """Two threads' time for eight networks as a share of one's."""
 
+    pretty_name = "Eight networks on two threads, as a share of one thread's time"
     params = (["8-64-64-2", "784-10-10", "784-128-10"],)
     param_names = ("size",)
 
@@ -76,4 +81,4 @@ class Threads:
         one, two = (seconds(*data, 8, n, time.perf_counter, epochs=5, lr=1e-3) for n in (1, 2))
         return two / one
 
-    track_share_of_two_threads.unit = "of one thread's time"  # type: ignore[attr-defined]
+    track_share_of_two_threads.unit = "of one thread's time"

@@ -12,6 +12,7 @@ from .networks import microseconds_a_call, network, samples, short, sparse_sampl
 class Prediction:
     """A call of predict."""
 
+    pretty_name = "A prediction, µs a call"
     params = (["4-16-2", "30-100-2", "8-64-64-2", "784-128-10"], [1, 2, 10, 100, 1000])
     param_names = ("size", "rows")
 
@@ -23,12 +24,13 @@ class Prediction:
     def track_microseconds(self, size: str, rows: int) -> float:
         return microseconds_a_call(lambda: self.model.predict(self.x))
 
-    track_microseconds.unit = "µs a call"  # type: ignore[attr-defined]
+    track_microseconds.unit = "µs a call"
 
 
 class SparsePrediction:
     """A call of predict on CSR rows, 20000-100-10."""
 
+    pretty_name = "A prediction of sparse rows, µs a call"
     params = ([0.01, 0.002], [1, 1000])
     param_names = ("density", "rows")
 
@@ -40,11 +42,13 @@ class SparsePrediction:
     def track_microseconds(self, density: float, rows: int) -> float:
         return microseconds_a_call(lambda: self.model.predict(self.x))
 
-    track_microseconds.unit = "µs a call"  # type: ignore[attr-defined]
+    track_microseconds.unit = "µs a call"
 
 
 class Gradient:
     """A call of gradient: 24-8-2 tanh, 200 samples, float64."""
+
+    pretty_name = "A gradient of 24-8-2 tanh, 200 samples, float64, µs a call"
 
     def setup(self) -> None:
         rng = np.random.default_rng(0)
@@ -56,12 +60,13 @@ class Gradient:
     def track_microseconds(self) -> float:
         return microseconds_a_call(lambda: self.model.gradient(self.x, self.y))
 
-    track_microseconds.unit = "µs a call"  # type: ignore[attr-defined]
+    track_microseconds.unit = "µs a call"
 
 
 class PartialFit:
     """A call of partial_fit with one sample, mse of one linear output."""
 
+    pretty_name = "A step with one sample, µs a call"
     params = (["2-16-1", "8-64-64-1", "784-128-1"], ["sgd", "adam"])
     param_names = ("size", "optimizer")
 
@@ -78,7 +83,7 @@ class PartialFit:
     def track_microseconds(self, size: str, optimizer: str) -> float:
         return microseconds_a_call(lambda: self.model.partial_fit(self.x, self.y, lr=1e-4))
 
-    track_microseconds.unit = "µs a call"  # type: ignore[attr-defined]
+    track_microseconds.unit = "µs a call"
 
 
 class ShortTraining:
@@ -87,6 +92,7 @@ class ShortTraining:
     The kernel's time is that of one more epoch.
     """
 
+    pretty_name = "A call of train beyond its kernel, µs"
     params = (["model", "spec"],)
     param_names = ("of",)
 
@@ -102,12 +108,13 @@ class ShortTraining:
         one, eleven = (microseconds_a_call(lambda epochs=epochs: self.train(epochs)) for epochs in (1, 11))
         return short(one - (eleven - one) / 10)
 
-    track_microseconds.unit = "µs a call"  # type: ignore[attr-defined]
+    track_microseconds.unit = "µs a call"
 
 
 class Evaluate:
     """A call of evaluate with ten samples and with a thousand."""
 
+    pretty_name = "An evaluation, µs a call"
     params = (["4-16-2", "784-128-10"], [10, 1000])
     param_names = ("size", "rows")
 
@@ -119,12 +126,13 @@ class Evaluate:
     def track_microseconds(self, size: str, rows: int) -> float:
         return microseconds_a_call(lambda: self.model.evaluate(self.x, self.y))
 
-    track_microseconds.unit = "µs a call"  # type: ignore[attr-defined]
+    track_microseconds.unit = "µs a call"
 
 
 class Jacobian:
     """A call of jacobian: tanh, linear outputs."""
 
+    pretty_name = "A Jacobian, µs a call"
     params = (["24-8-2 × 200", "8-64-64-2 × 100", "784-128-10 × 10"], ["inputs", "params"], ["float32", "float64"])
     param_names = ("size", "wrt", "dtype")
 
@@ -139,4 +147,4 @@ class Jacobian:
     def track_microseconds(self, size: str, wrt: str, dtype: str) -> float:
         return microseconds_a_call(lambda: self.model.jacobian(self.x, wrt))
 
-    track_microseconds.unit = "µs a call"  # type: ignore[attr-defined]
+    track_microseconds.unit = "µs a call"

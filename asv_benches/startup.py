@@ -1,4 +1,4 @@
-"""What do a process's first import and first training step cost, and what does compiling? Each in fresh processes.
+"""What does compiling cost? In fresh processes, by the scripts that the history's suite of cold starts runs, too.
 
 Seconds of processor time, of a process and of those that it starts to compile.
 """
@@ -76,49 +76,6 @@ def seconds(script: str, cache: str, repeats: int = 5, prebuilt: str = "0") -> f
     return short(min(float(subprocess.check_output(command, env=environment)) for _ in range(repeats)))
 
 
-class Startup:
-    """Beyond the import of NumPy, in a process that finds the kernels compiled."""
-
-    unit = "seconds"
-
-    def setup(self) -> None:
-        self.folder = tempfile.TemporaryDirectory()
-        seconds(FIRST_TRAINING, self.folder.name, 1)
-
-    def teardown(self) -> None:
-        self.folder.cleanup()
-
-    def track_import(self) -> float:
-        return seconds(IMPORT, self.folder.name)
-
-    def track_import_and_first_training(self) -> float:
-        return seconds(FIRST_TRAINING, self.folder.name)
-
-    def track_import_of_numba_for_comparison(self) -> float:
-        return seconds(NUMBA, self.folder.name)
-
-
-Startup.track_import.unit = Startup.unit  # type: ignore[attr-defined]
-Startup.track_import_and_first_training.unit = Startup.unit  # type: ignore[attr-defined]
-Startup.track_import_of_numba_for_comparison.unit = Startup.unit  # type: ignore[attr-defined]
-
-
-class Prebuilt:
-    """From a wheel, with nothing in the cache; left out where the commit's installation has no prebuilt kernels."""
-
-    def setup(self) -> None:
-        prebuilt = first_module("fastmlp.kernels.prebuilt")
-        try:
-            prebuilt.in_use()
-        except prebuilt.Unusable as reason:
-            raise NotImplementedError(str(reason)) from None
-
-    def track_import_and_first_training(self) -> float:
-        return seconds(FIRST_TRAINING, os.devnull, prebuilt="1")
-
-    track_import_and_first_training.unit = "seconds"  # type: ignore[attr-defined]
-
-
 class Compiling:
     """The first training run of a machine: import, compile what one network needs, train; and what most people use:
     per-sample SGD, batches, Adam, predictions. Only these and the next suite time the compiler."""
@@ -136,13 +93,20 @@ class Compiling:
         with tempfile.TemporaryDirectory() as folder:
             return seconds(COMMON_PATHS, folder, 1)
 
-    track_first_training_from_empty_cache_wall_clock.unit = "seconds"  # type: ignore[attr-defined]
-    track_first_training_from_empty_cache.unit = "seconds"  # type: ignore[attr-defined]
-    track_common_paths_from_empty_cache.unit = "seconds"  # type: ignore[attr-defined]
+    track_first_training_from_empty_cache.pretty_name = "Compiling for the first training, seconds of processor time"
+    track_first_training_from_empty_cache_wall_clock.pretty_name = (
+        "Compiling for the first training, seconds on the clock"
+    )
+    track_common_paths_from_empty_cache.pretty_name = "Compiling what most people use, seconds of processor time"
+    track_first_training_from_empty_cache_wall_clock.unit = "seconds"
+    track_first_training_from_empty_cache.unit = "seconds"
+    track_common_paths_from_empty_cache.unit = "seconds"
 
 
 class CompilingEverything:
     """Every kernel there is, in both dtypes."""
+
+    pretty_name = "Compiling every kernel, seconds"
 
     def setup(self) -> None:
         first_module("fastmlp.kernels.warmup", "fastmlp.warmup")
@@ -151,4 +115,4 @@ class CompilingEverything:
         with tempfile.TemporaryDirectory() as folder:
             return seconds(WARMUP, folder, 1)
 
-    track_warmup_from_empty_cache.unit = "seconds"  # type: ignore[attr-defined]
+    track_warmup_from_empty_cache.unit = "seconds"

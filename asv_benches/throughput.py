@@ -14,6 +14,7 @@ from .networks import SIZES, microseconds, network, require, require_option, sam
 class Training:
     """Microseconds a sample by size, batch and dtype."""
 
+    pretty_name = "Training by size, batch and dtype, µs a sample"
     params = (SIZES, [1, 32], ["float32", "float64"])
     param_names = ("size", "batch", "dtype")
 
@@ -25,12 +26,13 @@ class Training:
     def track_microseconds(self, size: str, batch: int, dtype: str) -> float:
         return microseconds(self.x, self.y, self.model, batch_size=batch)
 
-    track_microseconds.unit = "µs a sample"  # type: ignore[attr-defined]
+    track_microseconds.unit = "µs a sample"
 
 
 class Optimizers:
     """Microseconds a sample of 784-128-10 by optimiser and batch."""
 
+    pretty_name = "Training 784-128-10 by optimiser and batch, µs a sample"
     params = (["sgd", "momentum", "adam", "rmsprop"], [1, 32])
     param_names = ("optimizer", "batch")
 
@@ -44,12 +46,13 @@ class Optimizers:
     def track_microseconds(self, optimizer: str, batch: int) -> float:
         return microseconds(self.x, self.y, self.model, batch_size=batch, optimizer=self.optimizer)
 
-    track_microseconds.unit = "µs a sample"  # type: ignore[attr-defined]
+    track_microseconds.unit = "µs a sample"
 
 
 class Sparse:
     """Microseconds a sample of 20000-100-10 on CSR rows, by density, optimiser and batch."""
 
+    pretty_name = "Training 20000-100-10 on sparse rows, µs a sample"
     params = ([0.01, 0.002], ["sgd", "momentum", "adam", "lazy adam"], [1, 32, 200])
     param_names = ("density", "optimizer", "batch")
 
@@ -68,12 +71,13 @@ class Sparse:
     def track_microseconds(self, density: float, optimizer: str, batch: int) -> float:
         return microseconds(self.x, self.y, self.model, batch_size=batch, optimizer=self.optimizer)
 
-    track_microseconds.unit = "µs a sample"  # type: ignore[attr-defined]
+    track_microseconds.unit = "µs a sample"
 
 
 class OptimizersBySize:
     """Microseconds a sample of batch 1 by optimiser and size."""
 
+    pretty_name = "Per-sample training by optimiser and size, µs a sample"
     params = (["sgd", "momentum", "adam"], ["64-100-10", "8-64-64-2", "784-512-512-10"])
     param_names = ("optimizer", "size")
 
@@ -87,12 +91,13 @@ class OptimizersBySize:
     def track_microseconds(self, optimizer: str, size: str) -> float:
         return microseconds(self.x, self.y, self.model, optimizer=self.optimizer)
 
-    track_microseconds.unit = "µs a sample"  # type: ignore[attr-defined]
+    track_microseconds.unit = "µs a sample"
 
 
 class Wide:
     """Microseconds a sample of networks whose weights exceed the L2 cache, and of one with many outputs, by batch."""
 
+    pretty_name = "Training wide networks in batches, µs a sample"
     params = (["784-512-512-10", "784-1024-1024-1024-10", "4096-1024-100", "100-128-1000"], [128, 512])
     param_names = ("size", "batch")
 
@@ -104,12 +109,13 @@ class Wide:
     def track_microseconds(self, size: str, batch: int) -> float:
         return microseconds(self.x, self.y, self.model, batch_size=batch)
 
-    track_microseconds.unit = "µs a sample"  # type: ignore[attr-defined]
+    track_microseconds.unit = "µs a sample"
 
 
 class ThreadsOfSmallBatches:
     """Two threads' time as a share of one's, in batches that they share block by block."""
 
+    pretty_name = "Two threads on small batches, as a share of one thread's time"
     params = (["784-128-10", "784-512-512-10"], [32, 64, 128])
     param_names = ("size", "batch")
 
@@ -124,12 +130,13 @@ class ThreadsOfSmallBatches:
         one, two = (microseconds(self.x, self.y, self.model, n_threads=n, **options) for n in (1, 2))
         return short(two / one)
 
-    track_share_of_two_threads.unit = "of one thread's time"  # type: ignore[attr-defined]
+    track_share_of_two_threads.unit = "of one thread's time"
 
 
 class Threads:
     """Two threads' time as a share of one's, in batches of 256."""
 
+    pretty_name = "Two threads on batches of 256, as a share of one thread's time"
     params = (SIZES,)
     param_names = ("size",)
 
@@ -143,12 +150,13 @@ class Threads:
         one, two = (microseconds(self.x, self.y, self.model, perf_counter, batch_size=256, n_threads=n) for n in (1, 2))
         return short(two / one)
 
-    track_share_of_two_threads.unit = "of one thread's time"  # type: ignore[attr-defined]
+    track_share_of_two_threads.unit = "of one thread's time"
 
 
 class ThreadsBySample:
     """Two threads' time as a share of one's, sample by sample."""
 
+    pretty_name = "Two threads sample by sample, as a share of one thread's time"
     params = (["784-128-10", "784-512-10", "768-1024-10"], ["sgd", "momentum"])
     param_names = ("size", "optimizer")
 
@@ -167,7 +175,7 @@ class ThreadsBySample:
         )
         return short(two / one)
 
-    track_share_of_two_threads.unit = "of one thread's time"  # type: ignore[attr-defined]
+    track_share_of_two_threads.unit = "of one thread's time"
 
 
 class LeastSquares:
@@ -191,4 +199,4 @@ class LeastSquares:
         _, history = fastmlp.train(self.x, self.y, self.spec, **options)
         return (perf_counter() - begin) / history.epochs * 1e3
 
-    track_milliseconds.unit = "ms a step"  # type: ignore[attr-defined]
+    track_milliseconds.unit = "ms a step"
