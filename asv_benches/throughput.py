@@ -181,6 +181,7 @@ class ThreadsBySample:
 class LeastSquares:
     """Milliseconds a step of Levenberg-Marquardt, on 500 samples in float64, by size."""
 
+    pretty_name = "A step of Levenberg-Marquardt on 500 samples, ms"
     params = (["1-10-1", "4-20-3", "8-64-1"],)
     param_names = ("size",)
 
