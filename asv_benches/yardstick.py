@@ -38,9 +38,10 @@ def load_mnist() -> Any:
 
 
 def sgd(momentum: float = 0.0) -> Any:
-    if momentum == 0 and not hasattr(fastmlp, "optimizers"):
-        return PLAIN_SGD
-    return fastmlp.optimizers.SGD(momentum=momentum)
+    """SGD; before there were optimisers, what stands for the plain one, or None, which `fastmlp.train` refuses."""
+    if hasattr(fastmlp, "optimizers"):
+        return fastmlp.optimizers.SGD(momentum=momentum)
+    return None if momentum else PLAIN_SGD
 
 
 def adam() -> Any:
