@@ -51,34 +51,40 @@ def timed(function: Callable[[], Any]) -> float:
     return time.perf_counter() - begin
 
 
-def efficiency(name: str = "train_many", seconds: str = "60") -> None:
+def efficiency(name: str = "train_many", seconds: str = "60", rows: str = "200000") -> None:
     """Train networks, or one by "average" or "gradient", with one worker and two: how far from half the time?"""
     x, y = samples(4000)
-    parts = samples(16 * 40_000)
 
-    def work(n: int, client: Client) -> None:
+    def work(n: int, client: Client, parts: list[da.Array]) -> None:
         if name == "train_many":
             fastmlp.dask.train_many(x, y, SPEC, seeds=range(n), client=client)
         else:
-            rounds(parts, n, client, name)
+            fastmlp.dask.train(*parts, SPEC, sync=name, epochs=n, lr=0.01, seed=0, client=client)
 
     took = {}
     for n_workers in (1, 2):
         with workers(n_workers) as client:
-            work(2, client)
+            parts = [] if name == "train_many" else in_memory(client, int(rows))
+            few = timed(lambda: work(2, client, parts))
             if n_workers == 1:
-                few = timed(lambda: work(2, client))
-                count = 2 + round(8 * (float(seconds) - few) / (timed(lambda: work(10, client)) - few))
-            took[n_workers] = timed(lambda: work(count, client))
+                few = timed(lambda: work(2, client, parts))
+                count = 2 + round(8 * (float(seconds) - few) / (timed(lambda: work(10, client, parts)) - few))
+            took[n_workers] = timed(lambda: work(count, client, parts))
     gain = took[1] / took[2]
     print(f"{name}: {took[1]:.1f} s, {took[2]:.1f} s: {gain:.2f} times as fast, efficiency {gain / 2:.2f}")
 
 
-def rounds(data: tuple[np.ndarray, np.ndarray], n: int, client: Client, sync: str) -> None:
-    """So many epochs on 16 partitions that the workers have in memory."""
-    x, y = (client.persist(da.from_array(a, chunks=(40_000, *a.shape[1:]))) for a in data)
-    wait([x, y])
-    fastmlp.dask.train(x, y, SPEC, sync=sync, epochs=n, lr=0.01, seed=0, client=client)
+def in_memory(client: Client, rows: int) -> list[da.Array]:
+    """Samples in 16 partitions, which the workers made and hold."""
+
+    def points(block_info: Any = None) -> np.ndarray:
+        rng = np.random.default_rng(block_info[None]["chunk-location"][0])
+        return rng.standard_normal((rows, 32), np.float32)
+
+    x = da.map_blocks(points, chunks=((rows,) * 16, (32,)), dtype=np.float32, meta=np.empty((0, 0), np.float32))
+    parts = client.persist([x, (x[:, 0] + x[:, 1] > 0).astype(np.int64)])
+    wait(parts)
+    return parts
 
 
 def overhead() -> None:
