@@ -52,7 +52,7 @@ def predict(model: MLP, x: Any) -> Any:
     """
     model = check_model(model)
     x = check_columns(x, model.spec.n_in, model._names)
-    once = dask.delayed(pickle.dumps(model.copy()), pure=True)  # one key of the graph, not a copy for each chunk
+    once = dask.delayed(work.loaded, pure=True)(pickle.dumps(model))  # as it is now, and once for all chunks
     if isinstance(x, da.Array):
         chunks = (x.chunks[0], (model.spec.n_out,))
         meta = np.empty((0, 0), model.dtype)
@@ -139,12 +139,11 @@ def _output_names(model: MLP) -> list[str]:
     return list(names) if names and len(names) == n_out else [f"output_{i}" for i in range(n_out)]
 
 
-def _outputs(x: Any, pickled: bytes) -> np.ndarray:
+def _outputs(x: Any, model: MLP) -> np.ndarray:
     """A chunk's outputs, also of one without samples."""
-    model = work.loaded(pickled)
     return model.predict(x) if len(x) else np.empty((0, model.spec.n_out), model.dtype)
 
 
-def _frame_of_outputs(x: Any, pickled: bytes, names: list[str]) -> Any:
+def _frame_of_outputs(x: Any, model: MLP, names: list[str]) -> Any:
     """A partition's outputs, of its index."""
-    return type(x)(_outputs(x, pickled), index=x.index, columns=names)
+    return type(x)(_outputs(x, model), index=x.index, columns=names)

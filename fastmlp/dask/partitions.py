@@ -74,11 +74,7 @@ def _in_one_chunk(values: Any, name: str) -> Any:
 
 def _numeric(values: Any, name: str) -> Any:
     """Return the values, unless they, or a column of them, have a dtype that is not of numbers."""
-    if isinstance(values, da.Array) or values.ndim == 1:
-        dtypes = {name: values.dtype}
-    else:
-        dtypes = {f"column {column!r} of {name}": dtype for column, dtype in values.dtypes.items()}
-    for what, dtype in dtypes.items():
+    for what, dtype in _dtypes(values, name).items():
         if not _is_numeric(dtype):
             raise TypeError(
                 f"{what} is of dtype {dtype}, numbers are wanted; categories and text become numbers by "
@@ -89,7 +85,14 @@ def _numeric(values: Any, name: str) -> Any:
 
 def holds_labels(y: Any) -> bool:
     """Whether a Dask collection says of itself that it holds no numbers, but labels."""
-    return any(dtype.kind not in "fiu" for dtype in (y.dtypes if isinstance(y, dd.DataFrame) else [y.dtype]))
+    return any(dtype.kind not in "fiu" for dtype in _dtypes(y, "y").values())
+
+
+def _dtypes(values: Any, name: str) -> dict[str, Any]:
+    """The dtype of values, or of each column of them, by what messages call it."""
+    if isinstance(values, da.Array) or values.ndim == 1:
+        return {name: values.dtype}
+    return {f"column {column!r} of {name}": dtype for column, dtype in values.dtypes.items()}
 
 
 def _is_numeric(dtype: Any) -> bool:

@@ -26,7 +26,7 @@ from ..model.checkpoints import Checkpoint, fingerprint, terms
 from ..model.data import balanced_weights, check_samples, check_weights, counted_rows
 from ..model.divergence import remedy
 from ..model.mlp import MLP
-from ..model.names import Names, feature_names_of, labels_among
+from ..model.names import Names, feature_names_of, labels_among, takes_labels
 from ..model.options import DEFAULTS, Options, validation_parts
 from ..model.run import TrainingRun
 from ..model.scaling import Moments, pooled, standardised_by
@@ -301,7 +301,7 @@ def _names(cluster: Cluster, options: Options, parts: Sequence[Part], x: Any, y:
     names = options.names
     if names.features is None and not isinstance(x, da.Array):
         names = names._replace(features=feature_names_of(x._meta))
-    if names.labels is not None or not holds_labels(y):
+    if names.labels is not None or not (takes_labels(options.spec) and holds_labels(y)):
         return names
     find = dask.delayed(work.labels, pure=False)
     task = work.Task(pickle.dumps(work.Job(options.spec, options.dtype, {})), np.zeros(0, options.dtype))

@@ -83,7 +83,7 @@ class LeastSquares:
         self.weight = samples.weight(rows)
         self._network, self._samples, self._rows, self._metrics = network, samples, rows, metrics
         engine = network._engine
-        self._view, self._n_threads = engine.binding.view(samples.x, samples.y, samples.weights), n_threads
+        self._view, self._n_threads = samples.view(engine.binding), n_threads
         self._outputs = np.empty((len(rows), spec.n_out)) if metrics else None
         n_blocks = -(-len(rows) // block)
         self._team = Team(engine.binding, (), min(n_threads, n_blocks), in_parts=False)
