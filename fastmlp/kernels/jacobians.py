@@ -27,13 +27,13 @@ def build(name: str, dtype: str):
 
 
 @kernel_function
-def is_narrow(job, layer, real):
+def _is_narrow(job, layer, real):
     """Whether the transpose of a layer's weights fits into its ``scaled``."""
     return layer.by_inputs and layer.in_row <= job.workspace.block * size_of(real)
 
 
 @kernel_function
-def transpose(layer, real):
+def _transpose(layer, real):
     """Write the weights of a layer that is stored by inputs to its ``scaled``, by outputs: (n_out, padded n_in).
 
     A product of many rows with that takes two thirds of the time of one with the weights as they are stored.
@@ -46,6 +46,14 @@ def transpose(layer, real):
             transposed[k, i] = w[i, k]
         for i in range(n_in, columns):
             transposed[k, i] = 0
+
+
+@kernel_function
+def transpose_narrow(job, real):
+    """Write the transposes of all layers' weights that fit, for the way back."""
+    for i in range(job.workspace.n_layers):
+        if _is_narrow(job, layer_at(job, i), real):
+            _transpose(layer_at(job, i), real)
 
 
 @kernel_function
@@ -69,7 +77,7 @@ def _times_transposed(job, a, a_row, w, w_row, rows, n_rows, c, c_row):
 @inlined_source
 def _back(job, layer, rows, out, real):
     """Write the derivatives by a layer's inputs to the address ``out``, from those by its z."""
-    if is_narrow(job, layer, real):
+    if _is_narrow(job, layer, real):
         _times(job, layer.delta, layer.out_row, layer.scaled, layer.in_row, rows, layer.n_out, out, layer.in_row, real)
     elif layer.by_inputs:
         _times_transposed(job, layer.delta, layer.out_row, layer.w, layer.w_row, rows, layer.n_in, out, layer.in_row)
@@ -106,7 +114,7 @@ def _through_activation(layer, samples, each, real):
 @inlined_source
 def _rows_by_output(job, layer, real):
     """The address and the stride of what each output takes of a layer's inputs; 0 where that is no row."""
-    if is_narrow(job, layer, real):
+    if _is_narrow(job, layer, real):
         return layer.scaled, layer.in_row
     return 0 if layer.by_inputs else layer.w, layer.w_row
 
@@ -284,9 +292,7 @@ def _jacobian(real):
         size = n_out * (n_in if call.by_inputs else workspace.n_params) * size_of(real)
         pack(job, params, 0, True, real)
         if not forward:
-            for i in range(workspace.n_layers):
-                if is_narrow(job, layer_at(job, i), real):
-                    transpose(layer_at(job, i), real)
+            transpose_narrow(job, real)
         for i in range(blocks(call.count, call.block)):
             first = i * call.block
             samples = min(call.block, call.count - first)

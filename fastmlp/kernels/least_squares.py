@@ -12,7 +12,7 @@ import numpy as np
 
 from .cpu import vector_bytes
 from .decorators import array_at, call_kernel, kernel_function, record_at, size_of
-from .jacobians import backward, is_narrow, transpose, unit
+from .jacobians import backward, transpose_narrow, unit
 from .layout import JOB, LINE
 from .math import square_root
 from .packing import last_layer, layer_at, pack
@@ -105,9 +105,7 @@ def _normal_equations(real):
             pack(job, params, 0, True, real)
         if wait(job):
             return 1.0
-        for i in range(workspace.n_layers):
-            if is_narrow(job, layer_at(job, i), real):
-                transpose(layer_at(job, i), real)
+        transpose_narrow(job, real)
         for i in range(blocks(call.count, call.batch)):
             start = i * call.batch
             samples = min(call.batch, call.count - start)
