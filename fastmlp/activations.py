@@ -118,6 +118,11 @@ class Activation:
         """False for softmax, whose outputs depend on the whole row."""
         return self.function is not _softmax
 
+    @property
+    def bends(self) -> bool:
+        """Whether f'' is anything but 0."""
+        return self.second_derivative_function not in (_zero, _dd_leaky_relu)
+
     def __call__(self, z: Any) -> np.ndarray:
         """The activation of z, an array of any shape (softmax: along the last axis); integers become float64."""
         return self._apply(self.function, z)
@@ -131,12 +136,17 @@ class Activation:
 
         ValueError for an activation of one's own that has none.
         """
+        return self._apply(self.required_second_derivative, z)
+
+    @property
+    def required_second_derivative(self) -> Callable[..., Any]:
+        """The formula of f''; ValueError for an activation of one's own that has none."""
         if self.second_derivative_function is None:
             raise ValueError(
                 f"activation {self.name!r} has no second derivative; give one: fastmlp.Activation(name, function, "
                 "derivative, second_derivative)"
             )
-        return self._apply(self.second_derivative_function, z)
+        return self.second_derivative_function
 
     def _apply(self, function: Callable[..., Any], z: Any) -> np.ndarray:
         """Return the function of z in z's dtype, computed at once if it is the library's, else element by element."""
@@ -367,7 +377,8 @@ def _dd_mish(z):
     r = 1.0 / (p + q)
     s = 1.0 / (1.0 + e)
     sigmoid = np.where(z >= 0.0, 1.0, e) * s
-    return q * (p + p + q) * r * r * (2.0 * sigmoid + z * (e * s * s - 2.0 * p * r * sigmoid * sigmoid))
+    c = np.minimum(np.maximum(z, -1000.0), 1000.0)  # q or the rest is 0 beyond; a product of more could overflow
+    return q * (p + p + q) * r * r * (2.0 * sigmoid + c * (e * s * s - 2.0 * p * r * sigmoid * sigmoid))
 
 
 def _softplus(z):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 from weakref import ref
 
@@ -155,9 +155,15 @@ class Binding:
         """Describe the parameters, their gradient, and an optimiser's vectors of state to the kernels."""
         return Parameters(self._places, self.params, vectors, copied)
 
-    def workspace(self, block: int, parameters: Parameters, leader: Workspace | None = None) -> Workspace:
-        """Make the memory that one running kernel needs for ``block`` samples, which it shares with a leader's."""
-        return Workspace(self._places, block, parameters, self._dtype, self._functions, leader)
+    def workspace(
+        self, block: int, parameters: Parameters, leader: Workspace | None = None, curved: bool = False
+    ) -> Workspace:
+        """Make the memory that one running kernel needs for ``block`` samples, which it shares with a leader's; with
+        the activations' second derivatives where it is ``curved``, or the ValueError that one has none."""
+        workspace = Workspace(self._places, block, parameters, self._dtype, self._functions, leader)
+        if curved:
+            workspace.layers["curvature"] = self._curvatures
+        return workspace
 
     def run(self, workspace: Workspace, kernel: str, view: DataView, call: KernelCall, start: int, count: int) -> None:
         """Run a kernel over ``call.order[start:start + count]``."""
@@ -188,6 +194,21 @@ class Binding:
     def dropout(self) -> int:
         """The address of the function that leaves units of a hidden layer out."""
         return address_of(catalog.dropout(self.real))
+
+    @cached_property
+    def _curvatures(self) -> tuple[int, ...]:
+        """The address of what each layer's second derivative is computed by, or 0 where that is 0."""
+        return tuple(self._curvature(layer.act) for layer in self.spec.layers)
+
+    def _curvature(self, activation: Activation) -> int:
+        formula = activation.required_second_derivative
+        if not activation.bends:
+            return 0
+        if not activation.elementwise:
+            return _address(catalog.softmax_tangent, self.real)
+        if activation.builtin:
+            return _address(catalog.curvature, activation.name, self.real)
+        return self._keep(_private().curvature(formula, self.real))
 
     def _activation(self, activation: Activation) -> int:
         if activation.builtin:

@@ -269,6 +269,7 @@ def _layer_fields(
             scaled=scaled,
             alive=alive[i],
             n_alive=0,
+            curvature=0,
         )
         result.append(layer)
         below, below_d = a, d

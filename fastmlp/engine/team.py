@@ -53,6 +53,8 @@ class Team:
         Whether they share the blocks of per-sample SGD.
     in_parts : bool
         Whether a batch may have several parts, whose gradients are added up.
+    curved : bool
+        Whether the workspaces have the activations' second derivatives.
     choosing : bool
         Whether the team chooses how many of its threads run, which changes no bits; else all do. Of those that share
         batches all begin, because a batch is long; of per-sample SGD one.
@@ -69,15 +71,16 @@ class Team:
         together: bool = False,
         by_sample: bool = False,
         in_parts: bool = True,
+        curved: bool = False,
         choosing: bool = False,
     ) -> None:
         self._binding, self.n_threads = binding, n_threads
         self._idle: list[Team] | None = None  # where it may wait for other work
         self._parameters = parameters = binding.parameters(vectors, copied)
-        self._workspaces = [binding.workspace(block or binding.block, parameters)]
+        self._workspaces = [binding.workspace(block or binding.block, parameters, None, curved)]
         leader = self.leader if together else None
         while len(self._workspaces) < n_threads:
-            self._workspaces.append(binding.workspace(block or binding.block, parameters, leader))
+            self._workspaces.append(binding.workspace(block or binding.block, parameters, leader, curved))
         self._shared, self._members = aligned(1, SHARED), aligned(n_threads, MEMBER)
         self._jobs = np.array([workspace.address for workspace in self._workspaces], np.int64)
         self._gradients = [parameters.extra_gradient() for _ in range(n_threads)] if in_parts else []

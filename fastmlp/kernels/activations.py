@@ -1,4 +1,5 @@
-"""The activations' rows functions: they write f(z) and f'(z) of rows of z, by the formulas of ../activations.py.
+"""The activations' rows functions: they write f(z) and f'(z), or f''(z), of rows of z, by the formulas of
+../activations.py.
 
 Each is compiled on its own when a network first needs it, so a network pays only for what it uses, and a user's own
 function enters by the same door as a built-in one. z, a and d are (rows, stride), of which n columns are numbers and
@@ -18,18 +19,25 @@ from .vectors import clear_behind, gather_narrow, largest, spread_narrow, wide_v
 
 
 def build(name: str, dtype: str):
-    """The Python function to compile for "activation.relu" or "softmax_backward"."""
+    """The Python function to compile for "activation.relu", "curvature.tanh" or "softmax_backward"."""
     real = np.dtype(dtype).type
     family, _, activation_name = name.partition(".")
-    if family == "softmax_backward":
-        return _softmax_backward(real)
+    if family in _OF_SOFTMAX:
+        return _OF_SOFTMAX[family](real)
     activation = ACTIVATIONS[activation_name]
+    if family == "curvature":
+        return _curvatures(activation.second_derivative_function, activation.slope is not None, real)
     if not activation.elementwise:
         return _softmax_rows(real)
     formulas = activation.function, activation.derivative_function
-    if {"sin", "cos"} & {name for formula in formulas for name in formula.__code__.co_names}:
+    if _has_angles(*formulas):
         return _rows_of_angles(formulas, real)
     return _whole_rows(*(specialised(formula, real) for formula in formulas), activation.slope is not None, real)
+
+
+def _has_angles(*formulas):
+    """Whether formulas have sines and cosines, which see to far numbers one by one."""
+    return any({"sin", "cos"} & {*formula.__code__.co_names} for formula in formulas)
 
 
 def _whole_rows(function, derivative, has_slope, real):
@@ -114,6 +122,46 @@ def activation_rows(function, derivative):
     return rows_of
 
 
+def _curvatures(formula, has_slope, real):
+    """Write f''(z) over z, for rows of whole vectors: its padding too, which becomes f''(0) where it was 0."""
+    lanes, far, angles = vector_bytes() // real(0).itemsize, real(FAR), _has_angles(formula)
+    second, near = (specialised(formula, real, near=near) for near in (False, angles))
+    near_with_slope = near if has_slope else force_inlined(lambda z, slope: near(z))
+
+    def rows_of(z, rows, n, stride, slope):
+        wide_vectors()
+        slope = real(slope)
+        columns = stride // lanes * lanes
+        z = array_at(z, (rows, stride), z)
+        for r in range(rows):
+            if angles:
+                n_far = 0
+                for k in range(n):
+                    n_far += absolute(z[r, k]) > far
+                if n_far > 0:
+                    for k in range(n):
+                        z[r, k] = second(z[r, k])
+                    continue
+            for k in range(columns):
+                z[r, k] = near_with_slope(z[r, k], slope)
+        return 0.0
+
+    return rows_of
+
+
+def curvature_rows(second_derivative):
+    """Write f''(z) over z, for rows of n numbers, by a user's function."""
+
+    def rows_of(z, rows, n, stride, slope):
+        z = array_at(z, (rows, stride), z)
+        for r in range(rows):
+            for k in range(n):
+                z[r, k] = second_derivative(z[r, k])
+        return 0.0
+
+    return rows_of
+
+
 def _softmax_rows(real):
     """Write a = softmax(z), row by row, and no d: its derivative is a matrix, which `_softmax_backward` applies.
 
@@ -171,6 +219,34 @@ def _softmax_backward(real):
         return 0.0
 
     return rows_of
+
+
+def _softmax_tangent(real):
+    """Write delta = Jᵀ delta + dJᵀ da for rows of one sample, where J = diag(a) - a aᵀ, and dJ is how it changes when a
+    changes by a row of ``moved``: how the way back of da through a softmax changes, when da itself changes by delta.
+
+    a and da are (n,), moved and delta (rows, stride).
+    """
+
+    def rows_of(a, moved, da, delta, rows, n, stride):
+        a, da = array_at(a, n, real), array_at(da, n, real)
+        moved = array_at(moved, (rows, stride), real)
+        delta = array_at(delta, (rows, stride), real)
+        mean = real(0)
+        for j in range(n):
+            mean += a[j] * da[j]
+        for r in range(rows):
+            change = real(0)
+            for j in range(n):
+                change += moved[r, j] * da[j] + a[j] * delta[r, j]
+            for j in range(n):
+                delta[r, j] = moved[r, j] * (da[j] - mean) + a[j] * (delta[r, j] - change)
+        return 0.0
+
+    return rows_of
+
+
+_OF_SOFTMAX = {"softmax_backward": _softmax_backward, "softmax_tangent": _softmax_tangent}
 
 
 def softmax_of(real):

@@ -18,6 +18,7 @@ __all__ = [
     "NETWORK",
     "Variant",
     "activation",
+    "curvature",
     "draws",
     "dropout",
     "is_ready",
@@ -35,6 +36,7 @@ __all__ = [
     "run_epochs",
     "run_networks",
     "softmax_backward",
+    "softmax_tangent",
     "step",
     "streams",
 ]
@@ -78,7 +80,9 @@ KERNELS = {
     "reader": Kernel("readers", "data row_stride column_stride index:I rows following n shift scale out out_row"),
     "sparse_reader": Kernel("readers", "data indptr indices n_values n order:I rows scale out out_row index slots"),
     "activation": Kernel("activations", "z:T a:T d rows n stride slope:d"),
+    "curvature": Kernel("activations", "z:T rows n stride slope:d"),
     "softmax_backward": Kernel("activations", "a delta rows n stride"),
+    "softmax_tangent": Kernel("activations", "a moved da delta rows n stride"),
     "loss": Kernel("losses", "z:T a:T y:T delta:T rows n stride"),
     "prepare": Kernel("steps", "numbers:D options constants:D lr:d"),
     "step": Kernel("steps", "w x g states:I rows n for_weights options numbers:D factor:d"),
@@ -152,6 +156,11 @@ def activation(name: str, dtype: str) -> store.Function:
     return load(Variant("activation", name, dtype))
 
 
+def curvature(name: str, dtype: str) -> store.Function:
+    """What writes the second derivative of an entry of the registry of activations."""
+    return load(Variant("curvature", name, dtype))
+
+
 def loss(name: str, output: str, dtype: str) -> store.Function:
     """The rows function of a loss; ``output`` is the activation it is fused with or ''."""
     return load(Variant("loss", f"{name}.{output}", dtype))
@@ -210,3 +219,8 @@ def lane_step(optimizer: str, states: int, dtype: str) -> store.Function:
 def softmax_backward(dtype: str) -> store.Function:
     """The way back through a softmax."""
     return load(Variant("softmax_backward", "", dtype))
+
+
+def softmax_tangent(dtype: str) -> store.Function:
+    """How the way back through a softmax changes."""
+    return load(Variant("softmax_tangent", "", dtype))

@@ -51,7 +51,8 @@ LAYER = np.dtype(
         ("delta", "i8"),  # and dL/dz
         ("scaled", "i8"),  # delta times what a step multiplies it with
         ("activation", "i8"),  # functions: its activation,
-        ("softmax_backward", "i8"),  # and the way back through a softmax, or 0
+        ("softmax_backward", "i8"),  # the way back through a softmax, or 0,
+        ("curvature", "i8"),  # and its second derivative, or a softmax's tangent; 0: that is 0, or not asked for
         ("alive", "i8"),  # the list of inputs that matter to one sample, int64,
         ("n_alive", "i8"),  # and how many they are
         ("slope", "f8"),  # of a leaky_relu; an elu's alpha

@@ -26,6 +26,7 @@ def built_in() -> Iterator[Variant]:
             *LINEAR,
             "dropout",
             "softmax_backward",
+            "softmax_tangent",
             *LANES,
         ):
             yield Variant(family, "", dtype)
@@ -34,8 +35,10 @@ def built_in() -> Iterator[Variant]:
         for data in ("float32", "float64"):
             for index in ("int32", "int64"):
                 yield Variant("sparse_reader", f"{data}.{index}", dtype)
-        for name in ACTIVATIONS:
+        for name, activation in ACTIVATIONS.items():
             yield Variant("activation", name, dtype)
+            if activation.elementwise and activation.bends:
+                yield Variant("curvature", name, dtype)
         for loss in LOSSES.values():
             for output in (*loss.fused, ""):
                 for family in ("loss", "lane_loss"):

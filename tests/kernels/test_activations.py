@@ -169,6 +169,69 @@ def test_nan_stays_in_its_row(guarded, real, activation):
         assert np.isnan(a[1, 4])
 
 
+def naive_curvature(activation, z, rows, n, slope):
+    """f''(z) over z"""
+    options = () if activation.slope is None else (np.longdouble(z.dtype.type(slope)),)
+    z[:rows, :n] = activation.second_derivative_function(z[:rows, :n].astype(np.longdouble), *options)
+
+
+CURVED = {name: activation for name, activation in ACTIVATIONS.items() if activation.elementwise and activation.bends}
+
+
+@pytest.mark.parametrize("activation", CURVED.values(), ids=CURVED)
+def test_curvature(guarded, real, activation):
+    """The registry's formula is held against finite differences in tests/test_activations.py."""
+    for rows, n, columns in ((1, 1, 1), (3, 7, 7), (4, 33, 33), (5, 20, 60), (64, 16, 16), (7, 2, 2)):
+        z = guarded(inputs(real, rows + 1, n), columns, padding=0)
+        exact = z.astype(np.longdouble)
+        naive_curvature(activation, exact, rows, n, 0.3)
+        kernel = catalog.curvature(activation.name, z.dtype.name)
+        kernel(z.ctypes.data, rows, n, z.strides[0] // z.itemsize, 0.3)
+        tolerance = 16 * np.finfo(real).eps  # terms cancel where the curve turns
+        np.testing.assert_allclose(z[:rows, :n], exact[:rows, :n], rtol=tolerance, atol=tolerance)
+        np.testing.assert_array_equal(z[rows, :n], exact[rows, :n])
+        assert np.all(np.isfinite(z[:, n:]))
+
+
+@pytest.mark.parametrize("activation", CURVED.values(), ids=CURVED)
+def test_curvature_of_large_numbers_is_finite(guarded, real, activation):
+    largest = np.finfo(real).max
+    z = guarded(np.array([[largest, -largest, 1e4, -1e4, 800, -800, 100, -100]], real), padding=0)
+    catalog.curvature(activation.name, z.dtype.name)(z.ctypes.data, 1, 8, z.shape[1], 0.3)
+    assert np.all(np.isfinite(z))
+
+
+def test_curvature_of_near_and_far_sines_side_by_side(guarded, real):
+    z = inputs(real, 3, 20)
+    z[0, 5], z[2, [0, 18, 19]] = 1e30, (-3e9, 2.0**26, 1e8)
+    z = guarded(z, padding=0)
+    exact = -np.sin(z[:, :20].astype(np.longdouble))
+    catalog.curvature("sine", z.dtype.name)(z.ctypes.data, 3, 20, z.shape[1], 0.0)
+    assert_close(z[:, :20], exact, "sine")
+
+
+def naive_softmax_tangent(a, moved, da, delta, rows, n):
+    """delta = J delta + dJ da, J = diag(a) - a aᵀ, dJ = diag(da) - da aᵀ - a daᵀ where a moves by da"""
+    jacobian = np.diag(a[:n]) - np.outer(a[:n], a[:n])
+    for r in range(rows):
+        change = np.diag(moved[r, :n]) - np.outer(moved[r, :n], a[:n]) - np.outer(a[:n], moved[r, :n])
+        delta[r, :n] = jacobian @ delta[r, :n] + change @ da[:n]
+
+
+def test_softmax_tangent(guarded, real):
+    rng = np.random.default_rng(0)
+    for rows, n, columns in ((1, 1, 1), (1, 3, 3), (4, 16, 40), (7, 33, 33)):
+        a = guarded(softmax(rng.normal(size=(1, n)))[0].astype(real), columns)
+        da = guarded(rng.normal(size=n).astype(real), columns)
+        moved, delta = (guarded(rng.normal(size=(rows + 1, n)).astype(real), columns) for _ in range(2))
+        exact = delta.astype(np.longdouble)
+        naive_softmax_tangent(*(part.astype(np.longdouble) for part in (a, moved, da)), exact, rows, n)
+        addresses = (part.ctypes.data for part in (a, moved, da, delta))
+        catalog.softmax_tangent(a.dtype.name)(*addresses, rows, n, delta.strides[0] // delta.itemsize)
+        tolerance = 16 * np.finfo(real).eps
+        np.testing.assert_allclose(delta, exact, rtol=tolerance, atol=tolerance)
+
+
 def naive_softmax_backward(a, delta, rows, n):
     """delta = Jᵀ delta, J = diag(a) - a aᵀ"""
     for r in range(rows):

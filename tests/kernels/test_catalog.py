@@ -21,6 +21,7 @@ VARIANTS = {
     "reader": ["float32", "float64", "uint8", "int64"],
     "sparse_reader": ["float32.int32", "float64.int64"],
     "activation": list(ACTIVATIONS),
+    "curvature": [name for name, activation in ACTIVATIONS.items() if activation.elementwise and activation.bends],
     "loss": [f"{loss.name}.{output}" for loss in LOSSES.values() for output in (*loss.fused, "")],
     "prepare": [name for name, kind in OPTIMIZERS.items() if kind.rule],
     "step": [f"{name}.{kind().states}" for name, kind in OPTIMIZERS.items() if kind.rule] + ["sgd.1"],
