@@ -81,6 +81,16 @@ class Loss:
             if not self.builtin and not hasattr(function, "py_func"):
                 raise TypeError(f"Loss {self.name!r}: {role} must be a scalar numba.njit function")
 
+    @property
+    def required_second_derivative(self) -> Callable[..., Any]:
+        """The formula of d²L/dy_hat²; ValueError for a loss of one's own that has none."""
+        if self.second_derivative is None:
+            raise ValueError(
+                f"loss {self.name!r} has no second derivative; give one: fastmlp.Loss(name, function, derivative, "
+                "second_derivative)"
+            )
+        return self.second_derivative
+
     @cached_property
     def any_target(self) -> bool:
         """Whether y may be any finite numbers, and the loss is not finite where y is not."""

@@ -142,12 +142,7 @@ def output_delta_tangent(spec: Spec, z: np.ndarray, a: np.ndarray, y: np.ndarray
         return y * a * (1 - a) * dz
     if pair == ("bce", "sigmoid"):
         return a * (1 - a) * dz
-    if spec.loss.second_derivative is None:
-        raise ValueError(
-            f"loss {spec.loss.name!r} has no second derivative; give one: fastmlp.Loss(name, function, derivative, "
-            "second_derivative)"
-        )
-    curved = spec.loss.second_derivative(a, y) * through(act, z, a, dz)
+    curved = spec.loss.required_second_derivative(a, y) * through(act, z, a, dz)
     return delta_tangent(act, z, a, dz, spec.loss.derivative(a, y), curved)
 
 

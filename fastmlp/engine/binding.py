@@ -99,10 +99,12 @@ class Binding:
         weights: np.ndarray | None = None,
         *,
         by_row: bool = False,
+        curved: bool = False,
     ) -> DataView:
         """Describe checked x and y (model/data.py) and contiguous float64 weights to the kernels. Nothing is copied.
 
-        With ``by_row`` the rows of a sparse x are taken one by one, however many values they have.
+        With ``by_row`` the rows of a sparse x are taken one by one, however many values they have. Where it is
+        ``curved`` the loss has its second derivative, or the ValueError that it has none.
         """
         data = self._loss.copy()
         record = record_of(data, DATA)
@@ -113,6 +115,8 @@ class Binding:
             self._describe_y(record, y)
         if weights is not None:
             record["weights"] = weights.ctypes.data
+        if curved:
+            record["loss_curvature"] = self._loss_curvature
         arrays = (x.data, x.indptr, x.indices) if isinstance(x, SparseRows) else (x,)
         pins = [pin(array) for array in (*arrays, y, weights) if array is not None]
         return DataView(data, x, y, weights, self.affine, pins)
@@ -209,6 +213,14 @@ class Binding:
         if activation.builtin:
             return _address(catalog.curvature, activation.name, self.real)
         return self._keep(_private().curvature(formula, self.real))
+
+    @cached_property
+    def _loss_curvature(self) -> int:
+        """The address of what the loss's second derivative is computed by."""
+        loss, formula = self.spec.loss, self.spec.loss.required_second_derivative
+        if loss.builtin:
+            return _address(catalog.loss_curvature, loss.name, fused_output(self.spec), self.real)
+        return self._keep(_private().loss_curvature(formula, self.real))
 
     def _activation(self, activation: Activation) -> int:
         if activation.builtin:

@@ -35,6 +35,8 @@ class KernelCall:
         Where outputs go, a row for each of ``order``.
     gradient : ndarray, (n_params,), contiguous, optional
         Where a gradient goes.
+    along : ndarray, contiguous, optional
+        Directions of the samples' inputs or outputs, a row for each of ``order``.
     rows, squares : ndarray, contiguous, optional
         Room for a batch's rows of J and r, and the matrix that their products are added to.
     step : Step, optional
@@ -62,6 +64,7 @@ class KernelCall:
         part: int = 0,
         outputs: np.ndarray | None = None,
         gradient: np.ndarray | None = None,
+        along: np.ndarray | None = None,
         rows: np.ndarray | None = None,
         squares: np.ndarray | None = None,
         step: Step | None = None,
@@ -70,7 +73,7 @@ class KernelCall:
         checked: bool = False,
     ) -> None:
         self.order, self.block, self.batch, self.by_inputs = order, block, batch, by_inputs
-        self._alive = outputs, gradient, rows, squares, step
+        self._alive = outputs, gradient, along, rows, squares, step
         self.numbers = np.array([number, 0.0, 0.0])  # a NUMBERS record
         self.totals = self.numbers[1:]
         self.step = _NO_STEP if step is None else step.words
@@ -85,12 +88,14 @@ class KernelCall:
                 record[name] = True
         self._order = order.ctypes.data, order.itemsize
         self._outputs = (0, 0) if outputs is None else (outputs.ctypes.data, outputs.strides[0])
+        self._along = (0, 0) if along is None else (along.ctypes.data, along.strides[0])
 
     def words_for(self, start: int, count: int) -> np.ndarray:
         """The CALL record's words for samples start to start + count."""
         record = self._record
         record["order"], record["count"] = self._order[0] + start * self._order[1], count
         record["outputs"], record["position"] = self._outputs[0] + start * self._outputs[1], start
+        record["along"] = self._along[0] + start * self._along[1]
         return self._words
 
     def mark(self, begins: bool, ends: bool) -> None:

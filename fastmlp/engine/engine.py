@@ -17,7 +17,8 @@ from .binding import Binding, DataView
 from .blocks import BLOCK, part_of_batch
 from .call import KernelCall, TimeSlices
 from .jacobians import jacobian_block, jacobian_work
-from .shortcuts import GradientOfFew, JacobianOfFew, PredictFew, PredictOne, ScoreFew
+from .shortcuts import GradientOfFew, JacobianOfFew, PredictFew, PredictOne, ProductOfFew, ScoreFew
+from .tangents import Tangents
 from .team import LONG, Team
 
 __all__ = ["AT_ONCE", "Engine"]
@@ -42,6 +43,7 @@ class Engine:
         copied = max(1, _COPIED // (spec.n_in + spec.n_out))
         self._rooms = [(min(copied, limit), limit) for limit in (1, min(BLOCK, self.few), self.few)]
         self._idle_teams: list[Team] = []
+        self._idle_tangents: tuple[list[Tangents], list[Tangents]] = [], []
         self._idle_predictors: list[PredictOne] = []
         self._idle_kernels: dict[Any, list[Any]] = {}
 
@@ -78,6 +80,14 @@ class Engine:
         result = differentiate(x, y)
         idle.append(differentiate)
         return result
+
+    def hvp_of_few(self, x: np.ndarray, y: np.ndarray, v: np.ndarray) -> np.ndarray | None:
+        """The Hessian of the mean loss of up to ``few`` samples, as `gradient_of_few` takes them, times v (n_params,);
+        None where x or y is not finite."""
+        idle, multiply = self._lent(ProductOfFew, len(x), y.ndim == 1)
+        product = multiply(x, y, v)
+        idle.append(multiply)
+        return product
 
     def jacobian_of_few(self, x: np.ndarray, by_inputs: bool) -> np.ndarray | None:
         """What `jacobian` makes of x (n, n_in), for up to ``few`` samples of any real dtype; None where x is not
@@ -163,6 +173,17 @@ class Engine:
         for start, count in TimeSlices().slices(n, block):
             self.run("jacobian", view, call, start, count)
         return jacobian
+
+    @contextmanager
+    def tangents(self, curved: bool) -> Iterator[Tangents]:
+        """The kernels of tangents, for this caller alone; with second derivatives where they are ``curved``."""
+        idle = self._idle_tangents[curved]
+        try:
+            tangents = idle.pop()
+        except IndexError:
+            tangents = Tangents(self.binding, curved)
+        yield tangents
+        idle.append(tangents)
 
     def layers(self, view: DataView) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Every layer's z, and every layer's a with the input as the network sees it in front; (n_samples, n) each."""

@@ -20,9 +20,10 @@ from .call import KernelCall
 from .jacobians import jacobian_block
 from .memory import Workspace
 from .steps import OptimizerState, Step
+from .tangents import product_block, product_team
 from .team import Team
 
-__all__ = ["GradientOfFew", "JacobianOfFew", "LearnFew", "PredictFew", "PredictOne", "ScoreFew"]
+__all__ = ["GradientOfFew", "JacobianOfFew", "LearnFew", "PredictFew", "PredictOne", "ProductOfFew", "ScoreFew"]
 
 # Words of a CALL record.
 _COUNT, _OUTPUTS = (list(CALL.names or ()).index(name) for name in ("count", "outputs"))
@@ -39,13 +40,14 @@ class _FewSamples:
         workspace: Workspace,
         most: int,
         y_classes: bool | None = None,
+        curved: bool = False,
     ) -> None:
-        self._binding, self._call, self._workspace = binding, call, workspace
+        self._binding, self._call, self._workspace, self._curved = binding, call, workspace, curved
         spec, dtype = binding.spec, binding.params.dtype
         self._x, self._y = np.zeros((most, spec.n_in), dtype), None
         if y_classes is not None:
             self._y = np.zeros(most, np.int64) if y_classes else np.zeros((most, spec.n_out), dtype)
-        self._most, self._own = most, binding.view(self._x, self._y)
+        self._most, self._own = most, binding.view(self._x, self._y, curved=curved)
         self._bound: Any = None  # what the record tells of samples that are not its own
         workspace.take(self._own.words, call.words_for(0, most), call.step)
         self._run = _prepared(kernel, binding, workspace, call)
@@ -56,7 +58,7 @@ class _FewSamples:
         if n > self._most:
             if y is not None:
                 y = np.ascontiguousarray(y, np.int64 if y.ndim == 1 else None)
-            view = self._binding.view(x, y)
+            view = self._binding.view(x, y, curved=self._curved)
             self._bound = view.pins, y  # x is the caller's, who waits
             self._workspace.data[:] = view.words
         else:
@@ -160,6 +162,26 @@ class GradientOfFew(_FewSamples):
         numbers[1] = numbers[2] = 0.0
         self._run()
         return numbers.item(1) / n, self._gradient.copy()
+
+
+class ProductOfFew(_FewSamples):
+    """The Hessian of the mean loss of a few samples, times a vector."""
+
+    def __init__(self, binding: Binding, most: int, limit: int, y_classes: bool) -> None:
+        self._direction, self._product = (aligned(binding.params.size, binding.params.dtype) for _ in range(2))
+        self._team = product_team(binding, self._direction)
+        call = KernelCall(np.arange(limit), product_block(binding), gradient=self._product, checked=True)
+        call.mark(begins=True, ends=True)
+        super().__init__(binding, "hvp", call, self._team.leader, most, y_classes, curved=True)
+
+    def __call__(self, x: np.ndarray, y: np.ndarray, v: np.ndarray) -> np.ndarray | None:
+        """The product (n_params,) with v (n_params,); None where a sample is not finite."""
+        numbers = self._call.numbers
+        self._take(x, y)
+        self._direction[:] = v
+        numbers[0] = 1 / len(x)
+        numbers[1] = 0.0
+        return None if self._run() or not math.isfinite(numbers[1]) else self._product.copy()
 
 
 class JacobianOfFew(_FewSamples):

@@ -269,6 +269,10 @@ class Team:
             work = 10 * min(count, call.block) * self._binding.params.size
         elif kernel == "jacobian":
             work = count * jacobian_work(self._binding.spec, self._binding.params.size, call.by_inputs)
+        elif kernel == "hvp":
+            work *= 3
+        elif kernel == "input_hessians":
+            work *= self._binding.spec.n_in * (1 + self._binding.spec.n_out)
         elif kernel == "normal_equations":
             work *= self._binding.spec.n_out * (self._binding.params.size // 2 + 50)
         return work > LONG

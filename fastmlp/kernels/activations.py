@@ -123,7 +123,7 @@ def activation_rows(function, derivative):
 
 
 def _curvatures(formula, has_slope, real):
-    """Write f''(z) over z, for rows of whole vectors: its padding too, which becomes f''(0) where it was 0."""
+    """Write f''(z) over z, for rows of whole vectors; its padding becomes 0."""
     lanes, far, angles = vector_bytes() // real(0).itemsize, real(FAR), _has_angles(formula)
     second, near = (specialised(formula, real, near=near) for near in (False, angles))
     near_with_slope = near if has_slope else force_inlined(lambda z, slope: near(z))
@@ -144,6 +144,7 @@ def _curvatures(formula, has_slope, real):
                     continue
             for k in range(columns):
                 z[r, k] = near_with_slope(z[r, k], slope)
+            clear_behind(real, z.ctypes.data + r * stride * z.itemsize, n, stride // lanes)
         return 0.0
 
     return rows_of

@@ -29,6 +29,7 @@ __all__ = [
     "linear",
     "load",
     "loss",
+    "loss_curvature",
     "network",
     "orders",
     "predict_networks",
@@ -56,6 +57,10 @@ KERNELS = {
     "forward": Kernel("outputs", _OF_NETWORK),
     "jacobian": Kernel("jacobians", _OF_NETWORK),
     "normal_equations": Kernel("least_squares", _OF_NETWORK),
+    "jvp": Kernel("tangents", _OF_NETWORK),
+    "vjp": Kernel("tangents", _OF_NETWORK),
+    "hvp": Kernel("tangents", _OF_NETWORK),
+    "input_hessians": Kernel("tangents", _OF_NETWORK),
     "samples": Kernel("samples", _OF_NETWORK),
     "samples_with_memory": Kernel("samples", _OF_NETWORK),
     "batches": Kernel("batches", _OF_NETWORK),
@@ -84,6 +89,7 @@ KERNELS = {
     "softmax_backward": Kernel("activations", "a delta rows n stride"),
     "softmax_tangent": Kernel("activations", "a moved da delta rows n stride"),
     "loss": Kernel("losses", "z:T a:T y:T delta:T rows n stride"),
+    "loss_curvature": Kernel("losses", "a:T y:T rows n stride"),
     "prepare": Kernel("steps", "numbers:D options constants:D lr:d"),
     "step": Kernel("steps", "w x g states:I rows n for_weights options numbers:D factor:d"),
     "lane_softmax": Kernel("lanes", "z a n scratch"),
@@ -164,6 +170,11 @@ def curvature(name: str, dtype: str) -> store.Function:
 def loss(name: str, output: str, dtype: str) -> store.Function:
     """The rows function of a loss; ``output`` is the activation it is fused with or ''."""
     return load(Variant("loss", f"{name}.{output}", dtype))
+
+
+def loss_curvature(name: str, output: str, dtype: str) -> store.Function:
+    """What writes the second derivative of a `loss`."""
+    return load(Variant("loss_curvature", f"{name}.{output}", dtype))
 
 
 def prepare(optimizer: str) -> store.Function:

@@ -33,14 +33,15 @@ def _is_narrow(job, layer, real):
 
 
 @kernel_function
-def _transpose(layer, real):
-    """Write the weights of a layer that is stored by inputs to its ``scaled``, by outputs: (n_out, padded n_in).
+def transpose(layer, distance, out, real):
+    """Write what stands at a distance behind the weights of a layer that is stored by inputs to the address ``out``, by
+    outputs: (n_out, padded n_in).
 
     A product of many rows with that takes two thirds of the time of one with the weights as they are stored.
     """
     n_in, n_out, columns = layer.n_in, layer.n_out, layer.in_row // size_of(real)
-    w = array_at(layer.w, (n_in, layer.w_row // size_of(real)), real)
-    transposed = array_at(layer.scaled, (n_out, columns), real)
+    w = array_at(layer.w + distance, (n_in, layer.w_row // size_of(real)), real)
+    transposed = array_at(out, (n_out, columns), real)
     for k in range(n_out):
         for i in range(n_in):
             transposed[k, i] = w[i, k]
@@ -53,47 +54,49 @@ def transpose_narrow(job, real):
     """Write the transposes of all layers' weights that fit, for the way back."""
     for i in range(job.workspace.n_layers):
         if _is_narrow(job, layer_at(job, i), real):
-            _transpose(layer_at(job, i), real)
+            layer = layer_at(job, i)
+            transpose(layer, 0, layer.scaled, real)
 
 
 @kernel_function
-def _times(job, a, a_row, w, w_row, rows, depth, c, c_row, real):
-    """C = A W for rows of A, whose columns are ``depth`` rows of W."""
-    workspace = job.workspace
+def times(job, a, a_row, w, w_row, start, start_row, rows, depth, c, c_row, real):
+    """C = start + A W for rows of A, whose columns are ``depth`` rows of W; with start_row 0 start is one row for all,
+    with start = C the product is added."""
+    identity = job.workspace.identity
     call_kernel(
         "product", job.linear.product,
-        (a, a_row, size_of(real), w, w_row, workspace.identity, workspace.zeros, 0, c, c_row, workspace.identity, rows,
-         c_row // VECTOR_BYTES, depth, workspace.room),
+        (a, a_row, size_of(real), w, w_row, identity, start, start_row, c, c_row, identity, rows,
+         c_row // VECTOR_BYTES, depth, job.workspace.room),
     )  # fmt: skip
 
 
 @kernel_function
-def _times_transposed(job, a, a_row, w, w_row, rows, n_rows, c, c_row):
-    """C = A Wᵀ for rows of A and ``n_rows`` rows of W."""
-    arguments = (a, a_row, w, w_row, job.workspace.zeros, c, c_row, rows, n_rows, a_row // VECTOR_BYTES)
+def times_transposed(job, a, a_row, w, w_row, start, rows, n_rows, c, c_row):
+    """C = start + A Wᵀ for rows of A and ``n_rows`` rows of W; start is one row for all."""
+    arguments = (a, a_row, w, w_row, start, c, c_row, rows, n_rows, a_row // VECTOR_BYTES)
     call_kernel("inner_products", job.linear.inner_products, arguments)
 
 
 @inlined_source
 def _back(job, layer, rows, out, real):
     """Write the derivatives by a layer's inputs to the address ``out``, from those by its z."""
+    delta, d_row, zeros, in_row = layer.delta, layer.out_row, job.workspace.zeros, layer.in_row
     if _is_narrow(job, layer, real):
-        _times(job, layer.delta, layer.out_row, layer.scaled, layer.in_row, rows, layer.n_out, out, layer.in_row, real)
+        times(job, delta, d_row, layer.scaled, in_row, zeros, 0, rows, layer.n_out, out, in_row, real)
     elif layer.by_inputs:
-        _times_transposed(job, layer.delta, layer.out_row, layer.w, layer.w_row, rows, layer.n_in, out, layer.in_row)
+        times_transposed(job, delta, d_row, layer.w, layer.w_row, zeros, rows, layer.n_in, out, in_row)
     else:
-        _times(job, layer.delta, layer.out_row, layer.w, layer.w_row, rows, layer.n_out, out, layer.in_row, real)
+        times(job, delta, d_row, layer.w, layer.w_row, zeros, 0, rows, layer.n_out, out, in_row, real)
 
 
 @inlined_source
 def _ahead(job, layer, below, rows, real):
     """Write the derivatives of a layer's z, from those of the outputs of the layer below."""
+    delta, zeros, w, w_row, out_row = below.delta, job.workspace.zeros, layer.w, layer.w_row, layer.out_row
     if layer.by_inputs:
-        _times(job, below.delta, layer.in_row, layer.w, layer.w_row, rows, layer.n_in, layer.delta, layer.out_row, real)
+        times(job, delta, layer.in_row, w, w_row, zeros, 0, rows, layer.n_in, layer.delta, out_row, real)
     else:
-        _times_transposed(
-            job, below.delta, layer.in_row, layer.w, layer.w_row, rows, layer.n_out, layer.delta, layer.out_row
-        )
+        times_transposed(job, delta, layer.in_row, w, w_row, zeros, rows, layer.n_out, layer.delta, out_row)
 
 
 @kernel_function
@@ -211,7 +214,7 @@ def _write_by_params(job, layer, samples, each, index, n_columns, out, out_row, 
 
 
 @inlined_source
-def _write_by_inputs(job, rows, out, real):
+def write_by_inputs(job, rows, out, real):
     """Move the derivatives by the inputs, as the user gave them, from the first layer's input, where only their scale
     is missing, to the address ``out``."""
     first = layer_at(job, 0)
@@ -246,7 +249,7 @@ def backward(job, samples, start, each, n_columns, out, out_row, real):
         if i > 0:
             _through_activation(layer_at(job, i - 1), samples, each, real)
     if by_inputs and not ready:
-        _write_by_inputs(job, rows, out, real)
+        write_by_inputs(job, rows, out, real)
     return False
 
 

@@ -84,6 +84,7 @@ DATA = np.dtype(
         ("out_shift", "i8"),  # vectors of the network's dtype, or 0: it predicts shift + scale · a
         ("out_scale", "i8"),
         ("loss", "i8"),  # the function of the loss
+        ("loss_curvature", "i8"),  # the function of its second derivative, or 0
         ("fused", "i8"),  # whether the loss writes dL/dz, not dL/da
         ("loss_activates", "i8"),  # whether the loss computes the outputs as well (softmax)
         ("score_classes", "i8"),  # whether the right answers are counted: the largest output is the right class,
@@ -173,12 +174,16 @@ CALL = np.dtype(
         ("part", "i8"),  # how many of them one member takes to a gradient of its own
         ("begins", "i8"),  # whether the call has the first samples of its batch,
         ("ends", "i8"),  # and the last ones
-        ("outputs", "i8"),  # where outputs or a Jacobian go, or 0
+        ("outputs", "i8"),  # where outputs or derivatives of single samples go, or 0
         ("gradient", "i8"),  # where a gradient goes, or 0: then a step is made
+        ("along", "i8"),  # of the kernels of tangents: a row for each sample, of its inputs or outputs, or 0
         ("rows", "i8"),  # of the kernel of least squares: room for a batch's rows of J and r,
         ("squares", "i8"),  # and the matrix that their products are added to
         ("scored", "i8"),  # of the forward kernel: whether it computes losses
-        ("by_inputs", "i8"),  # of the Jacobian kernel: whether it derives by the inputs, not the parameters
+        (
+            "by_inputs",
+            "i8",
+        ),  # of the kernels of Jacobians and of tangents: whether they derive by the inputs, not the parameters
         ("checked", "i8"),  # whether the kernel must see to it that the inputs, and what it steps to, are finite
     ],
     align=True,

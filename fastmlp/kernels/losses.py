@@ -18,9 +18,12 @@ from .vectors import gather_narrow, spread_narrow, wide_vectors
 
 
 def build(name: str, dtype: str):
-    """The Python function to compile for "loss.mse." or, fused with an activation, "loss.bce.sigmoid"."""
+    """The Python function to compile for "loss.mse." or "loss_curvature.mse." or, fused with an activation,
+    "loss.bce.sigmoid"."""
     real = np.dtype(dtype).type
     loss, output = parts_of(name)
+    if name.startswith("loss_curvature"):
+        return _curvatures_by_outputs(loss, output, real)
     if (loss, output) == ("cross_entropy", "softmax"):
         return _cross_entropy_softmax_rows(real)
     if get_loss(loss).rowwise:
@@ -51,6 +54,42 @@ def of_one_output(loss, output, real, wide=np.float64):
 def loss_rows(function, derivative):
     """Sum over rows and outputs of a loss of single outputs; delta = dL/da."""
     return _loss_rows(_row_of(_of_functions(function, derivative)))
+
+
+def curvature_rows(second_derivative):
+    """Write d²L/da² of rows of single outputs over y."""
+
+    def rows_of(a, y, rows, n, stride):
+        a = array_at(a, (rows, stride), a)
+        y = array_at(y, (rows, stride), y)
+        for r in range(rows):
+            for k in range(n):
+                y[r, k] = second_derivative(a[r, k], y[r, k])
+        return 0.0
+
+    return rows_of
+
+
+def _curvatures_by_outputs(loss, output, real):
+    """`curvature_rows` of the registry's losses; where a loss is fused, what dL/dz changes by as an output changes."""
+    if (loss, output) == ("cross_entropy", "softmax"):
+        return _masses
+    unit = real(1)
+    fused = {"cross_entropy": lambda a, y: y, "bce": lambda a, y: unit}
+    formula = force_inlined(fused[loss]) if output else specialised(get_loss(loss).second_derivative, real)
+    return curvature_rows(formula)
+
+
+def _masses(a, y, rows, n, stride):
+    """Write Σ y of each row over y: dL/dz = a Σy - y."""
+    y = array_at(y, (rows, stride), y)
+    for r in range(rows):
+        mass = y[r, 0]
+        for k in range(1, n):
+            mass += y[r, k]
+        for k in range(n):
+            y[r, k] = mass
+    return 0.0
 
 
 def _of_functions(function, derivative):

@@ -371,7 +371,7 @@ def _update_row_by_row(job, start, distance, deltas, rows, real):
 
 
 @kernel_function
-def _update_weights(job, i, distance, deltas, rows, n_columns, writes, real):
+def _update_rows_together(job, i, distance, deltas, rows, n_columns, writes, real):
     """The weights' part of `update`, for all rows at once."""
     layer, workspace = layer_at(job, i), job.workspace
     index, n, w = workspace.identity, layer.w_rows, layer.w + distance
@@ -391,6 +391,15 @@ def _update_weights(job, i, distance, deltas, rows, n_columns, writes, real):
 
 
 @kernel_function
+def update_weights(job, i, start, distance, deltas, rows, n_columns, writes, real):
+    """The weights' part of `update`."""
+    if i == 0 and n_columns < 0:
+        _update_row_by_row(job, start, distance, deltas, rows, real)
+    else:
+        _update_rows_together(job, i, distance, deltas, rows, n_columns, writes, real)
+
+
+@kernel_function
 def update(job, i, start, distance, deltas, rows, n_columns, writes, real):
     """w += deltasᵀ x and b += Σ deltas over a block in layer i, or what stands at a distance behind them.
 
@@ -400,11 +409,14 @@ def update(job, i, start, distance, deltas, rows, n_columns, writes, real):
     ``deltas`` is the address of rows like the layer's delta, ``start`` the number in the call of the block's first
     sample. A member takes its share of the rows of w.
     """
+    update_weights(job, i, start, distance, deltas, rows, n_columns, writes, real)
+    update_sums(job, i, distance, deltas, rows, writes, real)
+
+
+@kernel_function
+def update_sums(job, i, distance, deltas, rows, writes, real):
+    """The biases' part of `update`."""
     layer = layer_at(job, i)
-    if i == 0 and n_columns < 0:
-        _update_row_by_row(job, start, distance, deltas, rows, real)
-    else:
-        _update_weights(job, i, distance, deltas, rows, n_columns, writes, real)
     if layer.has_biases and leads_block(job):
         biases = array_at(layer.b + distance, layer.n_out, real)
         if writes:

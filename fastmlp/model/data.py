@@ -23,8 +23,8 @@ from ..spec import Spec
 from .names import NO_NAMES, Names, class_place, indices_of, labels_of
 
 __all__ = [
-    "balanced_weights", "check_lazy", "check_samples", "check_weights", "check_x", "check_y", "class_indices",
-    "counted_rows", "plain_targets",
+    "balanced_weights", "check_direction", "check_lazy", "check_samples", "check_weights", "check_x", "check_y",
+    "class_indices", "counted_rows", "plain_targets",
 ]  # fmt: skip
 
 _TOGETHER = 1 << 20  # elements looked at in one go, so that checking costs no memory to speak of
@@ -69,6 +69,15 @@ def check_x(x: Any, n_in: int, dtype: np.dtype, name: str = "x", names: Names = 
     else:
         _check_finite(x, dtype, name, columns)
     return x
+
+
+def check_direction(v: Any, shape: tuple[int, ...], dtype: np.dtype, name: str) -> np.ndarray:
+    """v as a contiguous array of that shape and dtype, of finite numbers."""
+    array = v if is_plain(v) else _numeric(v, name)
+    if array.shape != shape:
+        raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
+    _check_finite(array.reshape(len(array), -1), dtype, name)
+    return np.ascontiguousarray(array, dtype)
 
 
 def check_lazy(optimizer: Optimizer, x: Any) -> None:

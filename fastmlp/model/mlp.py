@@ -20,7 +20,7 @@ from ..init import Uniform, check_init, draw
 from ..metrics import named_metrics
 from ..spec import Spec
 from . import files
-from .data import check_samples, check_x, check_y, counted_rows, plain_targets
+from .data import check_direction, check_samples, check_x, check_y, counted_rows, plain_targets
 from .names import NO_NAMES, Names, check_feature_names, check_labels
 from .online import Online
 
@@ -441,6 +441,196 @@ class MLP(Network):
                 return jacobian
         x = check_x(x, self.spec.n_in, self.dtype, names=self._names)
         return self._engine.jacobian(self._engine.binding.view(x), by_inputs)
+
+    def jvp(self, x: Any, v: Any, wrt: str = "inputs") -> np.ndarray:
+        """Compute what the outputs change by along a direction: the Jacobian times v, without the Jacobian.
+
+        Parameters
+        ----------
+        x : array, (n_samples, n_in)
+            Samples in rows.
+        v : array
+            Directions of the inputs as given, (n_samples, n_in), or one of the parameters, (n_params,).
+        wrt : "inputs" or "params"
+            What moves along v.
+
+        Returns
+        -------
+        ndarray, (n_samples, n_out)
+            Of the outputs of `predict`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For a v of another shape, or with numbers that are not finite, and for a bad x.
+
+        Examples
+        --------
+        >>> import fastmlp, numpy as np
+        >>> model = fastmlp.MLP([{"n": 2, "act": None}, {"n": 3, "act": "tanh"}, {"n": 1, "act": "linear"}], seed=0)
+        >>> x, v = [[0.5, -1.0]], [[1.0, 0.0]]
+        >>> bool(np.allclose(model.jvp(x, v), model.jacobian(x, wrt="inputs")[:, :, 0]))
+        True
+        """
+        x, by_inputs = self._samples_along(x, wrt)
+        v = check_direction(v, x.shape if by_inputs else self.params.shape, self.dtype, "v")
+        with self._engine.tangents(curved=False) as tangents:
+            return tangents.jvp(self._engine.binding.view(x), v, by_inputs)
+
+    def vjp(self, x: Any, u: Any, wrt: str = "inputs") -> np.ndarray:
+        """Compute the derivatives of a weighted sum of outputs: u times the Jacobian, without the Jacobian.
+
+        Parameters
+        ----------
+        x : array, (n_samples, n_in)
+            Samples in rows.
+        u : array, (n_samples, n_out)
+            The outputs' weights.
+        wrt : "inputs" or "params"
+            What to take the derivatives by.
+
+        Returns
+        -------
+        ndarray
+            (n_samples, n_in), of each sample's sum by its inputs as given; or (n_params,), of the sum over all samples,
+            in the order of ``params``.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For a u of another shape, or with numbers that are not finite, and for a bad x.
+
+        Examples
+        --------
+        >>> import fastmlp, numpy as np
+        >>> model = fastmlp.MLP([{"n": 2, "act": None}, {"n": 3, "act": "tanh"}, {"n": 2, "act": "linear"}], seed=0)
+        >>> x, u = [[0.5, -1.0]], [[1.0, 0.0]]
+        >>> bool(np.allclose(model.vjp(x, u), model.jacobian(x, wrt="inputs")[:, 0]))
+        True
+        """
+        x, by_inputs = self._samples_along(x, wrt)
+        u = check_direction(u, (x.shape[0], self.spec.n_out), self.dtype, "u")
+        with self._engine.tangents(curved=False) as tangents:
+            return tangents.vjp(self._engine.binding.view(x), u, by_inputs)
+
+    def _samples_along(self, x: Any, wrt: Any) -> tuple[Any, bool]:
+        """Checked x, and whether derivatives are by the inputs."""
+        check_choice(wrt, "wrt", ("params", "inputs"))
+        return check_x(x, self.spec.n_in, self.dtype, names=self._names), wrt == "inputs"
+
+    def hvp(self, x: Any, y: Any, v: Any, *, sample_weight: Any = None) -> np.ndarray:
+        """Compute the Hessian of the mean loss by the parameters, times v, in the time of two or three gradients.
+
+        It is what `gradient` changes by along v (Pearlmutter, "Fast exact multiplication by the Hessian", Neural
+        Computation 6, 1994), exact but for rounding; the Hessian itself is never made.
+
+        Parameters
+        ----------
+        x : array, (n_samples, n_in)
+            Samples in rows.
+        y : array
+            Classes, labels or numbers, as in `fastmlp.train`.
+        v : array, (n_params,)
+            In the order of ``params``.
+        sample_weight : array, (n_samples,), optional
+            Numbers w of at least 0: the mean is Σ w loss / Σ w.
+
+        Returns
+        -------
+        ndarray, (n_params,)
+
+        Raises
+        ------
+        TypeError, ValueError
+            For a v of another shape, or with numbers that are not finite, for bad samples, and for an activation or
+            loss of your own without a second derivative.
+
+        Notes
+        -----
+        relu, leaky_relu, hard_tanh, step and their like, and the losses mae, hinge and quantile, have kinks, between
+        which their second derivative is 0: so it is taken to be everywhere, and the product is right away from kinks.
+
+        Examples
+        --------
+        >>> import fastmlp, numpy as np
+        >>> model = fastmlp.MLP([{"n": 1, "act": None}, {"n": 1, "act": "linear"}])
+        >>> x, y = [[1.0], [3.0]], [0.0, 0.0]  # the mean of ½ (w x + b)² has second derivatives mean x², mean x, 1
+        >>> model.hvp(x, y, [1.0, 0.0]).tolist()
+        [5.0, 2.0]
+        """
+        if sample_weight is None and self._are_few(x):
+            targets = plain_targets(y, self.spec, len(x))
+            if targets is not None:
+                v = check_direction(v, self.params.shape, self.dtype, "v")
+                product = self._engine.hvp_of_few(x, targets, v)
+                if product is not None:
+                    return product  # else the checks below say why
+        samples = check_samples(x, y, self.spec, self.dtype, sample_weight, names=self._names)
+        v, rows = check_direction(v, self.params.shape, self.dtype, "v"), counted_rows(samples)
+        with self._engine.tangents(curved=True) as tangents:
+            view = self._engine.binding.view(samples.x, samples.y, samples.weights, curved=True)
+            return tangents.hvp(view, rows, samples.weight(rows), v)
+
+    def hessian(self, x: Any, y: Any = None, wrt: str = "params", *, sample_weight: Any = None) -> np.ndarray:
+        """Compute the second derivatives of the mean loss by the parameters, or of every output by the inputs.
+
+        Parameters
+        ----------
+        x : array, (n_samples, n_in)
+            Samples in rows.
+        y : array, optional
+            By the parameters: classes, labels or numbers, as in `fastmlp.train`.
+        wrt : "params" or "inputs"
+            What to take the derivatives by.
+        sample_weight : array, (n_samples,), optional
+            By the parameters: numbers w of at least 0, the mean is Σ w loss / Σ w.
+
+        Returns
+        -------
+        ndarray
+            (n_params, n_params) in the order of ``params``, of the loss whose gradient `gradient` is, in the time of
+            n_params products (`hvp`); or (n_samples, n_out, n_in, n_in) of the outputs of `predict` by the inputs as
+            given. Symmetric to the last bit.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For bad samples, for y or sample_weight where derivatives are by the inputs, and for an activation or loss
+            of your own without a second derivative.
+        MemoryError
+            Before any work, for one that takes more memory than is available.
+
+        Notes
+        -----
+        What `hvp` says of kinks holds here.
+
+        Examples
+        --------
+        >>> import fastmlp
+        >>> model = fastmlp.MLP([{"n": 1, "act": None}, {"n": 1, "act": "linear"}])
+        >>> model.hessian([[1.0], [3.0]], [0.0, 0.0]).tolist()
+        [[5.0, 2.0], [2.0, 1.0]]
+        >>> model = fastmlp.MLP([{"n": 3, "act": None}, {"n": 4, "act": "tanh"}, {"n": 2, "act": "linear"}])
+        >>> model.hessian([[1.0, 2.0, 3.0]], wrt="inputs").shape
+        (1, 2, 3, 3)
+        """
+        check_choice(wrt, "wrt", ("params", "inputs"))
+        if wrt == "inputs":
+            for name, value in (("y", y), ("sample_weight", sample_weight)):
+                if value is not None:
+                    raise ValueError(
+                        f"{name} is given, but the outputs' derivatives by the inputs know no loss: leave it out"
+                    )
+            x = check_x(x, self.spec.n_in, self.dtype, names=self._names)
+            with self._engine.tangents(curved=True) as tangents:
+                return tangents.input_hessians(self._engine.binding.view(x))
+        if y is None:
+            raise ValueError("y is missing: the Hessian by the parameters is the loss's; or give wrt='inputs'")
+        samples = check_samples(x, y, self.spec, self.dtype, sample_weight, names=self._names)
+        rows = counted_rows(samples)
+        with self._engine.tangents(curved=True) as tangents:
+            view = self._engine.binding.view(samples.x, samples.y, samples.weights, curved=True)
+            return tangents.hessian(view, rows, samples.weight(rows))
 
     def covariance(self, x: Any, y: Any, *, sample_weight: Any = None, n_threads: int = 1) -> np.ndarray:
         """The parameters' covariance where they minimise a sum of squares, as after ``optimizer="lm"`` without l2.

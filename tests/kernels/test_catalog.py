@@ -27,6 +27,7 @@ VARIANTS = {
     "step": [f"{name}.{kind().states}" for name, kind in OPTIMIZERS.items() if kind.rule] + ["sgd.1"],
 }
 VARIANTS |= {f"lane_{family}": VARIANTS[family] for family in ("loss", "step")}
+VARIANTS["loss_curvature"] = VARIANTS["loss"]
 NAMES = [(family, variant) for family in KERNELS for variant in VARIANTS.get(family, [""])]
 
 
