@@ -79,7 +79,7 @@ KERNELS = {
     "sparse_reader": Kernel("readers", "data indptr indices n_values n order:I rows scale out out_row index slots"),
     "activation": Kernel("activations", "z:T a:T d rows n stride slope:d"),
     "softmax_backward": Kernel("activations", "a delta rows n stride"),
-    "loss": Kernel("losses", "z:T a:T y:T delta:T rows n stride"),
+    "loss": Kernel("losses", "z:T a:T y:T delta:T weights rows n stride"),
     "prepare": Kernel("steps", "numbers:D options constants:D lr:d"),
     "step": Kernel("steps", "w x g states:I rows n for_weights options numbers:D factor:d"),
     "lane_softmax": Kernel("lanes", "z a n scratch"),
