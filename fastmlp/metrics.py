@@ -2,6 +2,10 @@
 
 Each takes ``sample_weight`` (n_samples,) as well: weight 2 is two copies of a sample, weight 0 none. Classes are
 columns of which the largest is the answer; one column is two classes, the second where it is above one half.
+
+Numbers and labels of y that are NaN were not measured. What is a mean is then the mean over a sample's measured
+outputs, and over the samples that have any; rmse, r2, and what is computed for each label, are of the samples that have
+its number.
 """
 
 from __future__ import annotations
@@ -30,8 +34,15 @@ MetricFunction = Callable[..., float]
 Weights = np.ndarray | None
 
 
-def _mean(values: np.ndarray, sample_weight: Weights) -> float:
-    """Σ w v / Σ w of the samples' values (n_samples,), or of the means of their rows (n_samples, n)."""
+def _mean(values: np.ndarray, sample_weight: Weights, y: np.ndarray) -> float:
+    """Σ w v / Σ w of the samples' values (n_samples,), or of the means of their rows (n_samples, n), where y is not
+    NaN."""
+    missing = np.isnan(y)
+    if missing.any():
+        missing = missing if values.ndim == 2 else missing.any(axis=1, keepdims=True)
+        counts = np.sum(~missing, axis=1)
+        values = np.sum(np.where(missing, 0.0, values.reshape(missing.shape)), axis=1) / np.maximum(counts, 1)
+        sample_weight = (counts > 0) * (1.0 if sample_weight is None else np.asarray(sample_weight))
     if sample_weight is None:
         return float(np.mean(values, dtype=np.float64))
     return float(np.mean(_weighted_mean(values, sample_weight)))
@@ -51,21 +62,23 @@ def _errors(y: np.ndarray, y_hat: np.ndarray) -> np.ndarray:
 
 def mse(y: np.ndarray, y_hat: np.ndarray, sample_weight: Weights = None) -> float:
     """Mean of (y - y_hat)²."""
-    return _mean(_errors(y, y_hat) ** 2, sample_weight)
+    return _mean(_errors(y, y_hat) ** 2, sample_weight, y)
 
 
 def mae(y: np.ndarray, y_hat: np.ndarray, sample_weight: Weights = None) -> float:
     """Mean of |y - y_hat|."""
-    return _mean(np.abs(_errors(y, y_hat)), sample_weight)
+    return _mean(np.abs(_errors(y, y_hat)), sample_weight, y)
 
 
 def mbe(y: np.ndarray, y_hat: np.ndarray, sample_weight: Weights = None) -> float:
     """Mean of y - y_hat."""
-    return _mean(_errors(y, y_hat), sample_weight)
+    return _mean(_errors(y, y_hat), sample_weight, y)
 
 
 def r2(y: np.ndarray, y_hat: np.ndarray, sample_weight: Weights = None) -> float:
     """1 - residual / total sum of squares, the mean over the outputs; a constant output counts 1 when met, else 0."""
+    if np.isnan(y).any():
+        return _mean_over_outputs(r2, y, y_hat, sample_weight)
     y, y_hat, weights = _counted(y.astype(np.float64), y_hat, sample_weight)
     residual, total = weights @ (y - y_hat) ** 2, weights @ (y - _weighted_mean(y, weights)) ** 2
     varies = np.any(y != y[0], axis=0) & (total > 0)
@@ -76,35 +89,37 @@ def r2(y: np.ndarray, y_hat: np.ndarray, sample_weight: Weights = None) -> float
 def accuracy(y: np.ndarray, y_hat: np.ndarray, sample_weight: Weights = None) -> float:
     """Share of samples whose largest output is the right class; a sample with NaN among its outputs is none of them."""
     right = np.argmax(y, axis=1) == np.argmax(y_hat, axis=1)
-    return _mean(right & ~np.isnan(y_hat).any(axis=1), sample_weight)
+    return _mean(right & ~np.isnan(y_hat).any(axis=1), sample_weight, y)
 
 
 def label_accuracy(y: np.ndarray, y_hat: np.ndarray, sample_weight: Weights = None) -> float:
     """Share of labels on the right side of one half; NaN is on no side."""
-    return _mean(((y > 0.5) == (y_hat > 0.5)) & ~np.isnan(y_hat), sample_weight)
+    return _mean(((y > 0.5) == (y_hat > 0.5)) & ~np.isnan(y_hat), sample_weight, y)
 
 
 def top_k(y: np.ndarray, y_hat: np.ndarray, k: int = 5, sample_weight: Weights = None) -> float:
     """Share of samples whose right class is among the k largest outputs, none of them NaN."""
     right = np.take_along_axis(y_hat, np.argmax(y, axis=1)[:, None], axis=1)
-    return _mean((np.sum(y_hat > right, axis=1) < k) & ~np.isnan(y_hat).any(axis=1), sample_weight)
+    return _mean((np.sum(y_hat > right, axis=1) < k) & ~np.isnan(y_hat).any(axis=1), sample_weight, y)
 
 
 def cross_entropy(y: np.ndarray, y_hat: np.ndarray, sample_weight: Weights = None) -> float:
     """Mean of -Σ y log y_hat, with y_hat no smaller than the smallest number of its dtype."""
     logs = np.log(np.maximum(y_hat, np.finfo(y_hat.dtype).tiny))
-    return _mean(-np.sum(y * logs, axis=1), sample_weight)
+    return _mean(-np.sum(y * logs, axis=1), sample_weight, y)
 
 
 def rmse(y: np.ndarray, y_hat: np.ndarray, sample_weight: Weights = None) -> float:
     """Square root of the mean of (y - y_hat)², the mean over the outputs."""
+    if np.isnan(y).any():
+        return _mean_over_outputs(rmse, y, y_hat, sample_weight)
     y, y_hat, weights = _counted(y, y_hat, sample_weight)
     return float(np.mean(np.sqrt(_weighted_mean(_errors(y, y_hat) ** 2, weights))))
 
 
 def mape(y: np.ndarray, y_hat: np.ndarray, sample_weight: Weights = None) -> float:
     """Mean of |y - y_hat| / |y|, a share, not a percentage; |y| is taken as 2.2e-16 at least."""
-    return _mean(np.abs(_errors(y, y_hat)) / np.maximum(np.abs(y), np.finfo(np.float64).eps), sample_weight)
+    return _mean(np.abs(_errors(y, y_hat)) / np.maximum(np.abs(y), np.finfo(np.float64).eps), sample_weight, y)
 
 
 def log_loss(y: np.ndarray, y_hat: np.ndarray, sample_weight: Weights = None) -> float:
@@ -113,7 +128,7 @@ def log_loss(y: np.ndarray, y_hat: np.ndarray, sample_weight: Weights = None) ->
         y, y_hat = np.hstack([1 - y, y]), np.hstack([1 - y_hat, y_hat])
     least = np.finfo(y_hat.dtype).eps
     logs = np.log(np.clip(y_hat, least, 1 - least), dtype=np.float64)
-    return _mean(-np.sum(y * logs, axis=1), sample_weight)
+    return _mean(-np.sum(y * logs, axis=1), sample_weight, y)
 
 
 def precision(
@@ -170,6 +185,8 @@ def roc_auc(y: np.ndarray, y_hat: np.ndarray, labels: bool = False, sample_weigh
     is not of it, ties counting half. The second of two classes against the first; of more, or of ``labels``, the mean
     over each against the rest. NaN, with a warning, where a class has no samples, or all.
     """
+    if np.isnan(y).any():
+        return _mean_over_outputs(partial(roc_auc, labels=labels), y, y_hat, sample_weight)
     y, y_hat, weights = _counted(y, y_hat, sample_weight)
     truth, scores = _rankings(y, y_hat, labels)
     if np.isnan(scores).any():
@@ -193,6 +210,8 @@ def average_precision(y: np.ndarray, y_hat: np.ndarray, labels: bool = False, sa
     """Σ (R_k - R_k-1) P_k, with recall R and precision P of the samples down to the k-th largest output; 0 for a class
     without samples. The second of two classes; of more, or of ``labels``, the mean over each against the rest.
     """
+    if np.isnan(y).any():
+        return _mean_over_outputs(partial(average_precision, labels=labels), y, y_hat, sample_weight)
     y, y_hat, weights = _counted(y, y_hat, sample_weight)
     truth, scores = _rankings(y, y_hat, labels)
     if np.isnan(scores).any():
@@ -202,6 +221,17 @@ def average_precision(y: np.ndarray, y_hat: np.ndarray, labels: bool = False, sa
         hits, others = _ranked(true, score, weights)
         values.append(np.sum(np.diff(hits, prepend=0.0) * hits / (hits + others)) / (hits[-1] or 1.0))
     return float(np.mean(values))
+
+
+def _mean_over_outputs(metric: MetricFunction, y: np.ndarray, y_hat: np.ndarray, sample_weight: Weights) -> float:
+    """The mean over the outputs of a metric of the samples that have each one's number."""
+    values = []
+    for of_y, of_y_hat in zip(y.T, y_hat.T, strict=True):
+        rows = ~np.isnan(of_y)
+        if rows.any():
+            weights = None if sample_weight is None else np.asarray(sample_weight)[rows]
+            values.append(metric(of_y[rows, None], of_y_hat[rows, None], sample_weight=weights))
+    return float(np.mean(values)) if values else math.nan
 
 
 def _counted(y: np.ndarray, y_hat: np.ndarray, sample_weight: Weights) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -216,11 +246,11 @@ def _counted(y: np.ndarray, y_hat: np.ndarray, sample_weight: Weights) -> tuple[
 
 
 def _answers(y: np.ndarray, y_hat: np.ndarray, labels: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Which classes or labels are right, and which were found, bool, (n_samples, n) each."""
+    """Which classes or labels are right, and which were found, bool, (n_samples, n) each: none where y is NaN."""
     if labels and y.shape[1] > 1:
-        return y > 0.5, y_hat > 0.5
+        return y > 0.5, (y_hat > 0.5) & ~np.isnan(y)
     if y.shape[1] == 1:
-        return np.hstack([y <= 0.5, y > 0.5]), np.hstack([y_hat <= 0.5, y_hat > 0.5])
+        return np.hstack([y <= 0.5, y > 0.5]), np.hstack([y_hat <= 0.5, y_hat > 0.5]) & ~np.isnan(y)
     classes = np.arange(y.shape[1])
     right, found = (np.argmax(values, axis=1)[:, None] == classes for values in (y, y_hat))
     return right, found & ~np.isnan(y_hat).any(axis=1, keepdims=True)

@@ -63,7 +63,18 @@ def log_softmax(z: np.ndarray) -> np.ndarray:
     return z - np.log(np.exp(z).sum(axis=1, keepdims=True))
 
 
-def loss(spec: Spec, z: np.ndarray, a: np.ndarray, y: np.ndarray) -> np.ndarray:
+def weighted(values: np.ndarray, y: np.ndarray, output_weight: Any = None) -> np.ndarray:
+    """Values (n_samples, n_out) times the outputs' weights, which are 1 when left out; 0 where y was not measured."""
+    weights = 1.0 if output_weight is None else np.asarray(output_weight, np.float64)
+    return np.where(np.isnan(y), 0.0, weights * values)
+
+
+def measured(y: np.ndarray) -> np.ndarray:
+    """Which samples count: those of which some output was measured."""
+    return ~np.isnan(y).all(axis=1)
+
+
+def loss(spec: Spec, z: np.ndarray, a: np.ndarray, y: np.ndarray, output_weight: Any = None) -> np.ndarray:
     """The loss of each sample, (n_samples,), from the last layer's z and a, and y as `targets` has it."""
     pair = spec.loss.name, spec.layers[-1].act.name
     if pair == ("cross_entropy", "softmax"):
@@ -71,12 +82,12 @@ def loss(spec: Spec, z: np.ndarray, a: np.ndarray, y: np.ndarray) -> np.ndarray:
     if pair == ("cross_entropy", "sigmoid"):
         return np.sum(y * softplus(-z), axis=1)
     if pair == ("bce", "sigmoid"):
-        return np.sum(y * softplus(-z) + (1 - y) * softplus(z), axis=1)
+        return np.sum(weighted(y * softplus(-z) + (1 - y) * softplus(z), y, output_weight), axis=1)
     value = spec.loss.function(a, y)
-    return value if spec.loss.rowwise else np.sum(value, axis=1)
+    return value if spec.loss.rowwise else np.sum(weighted(value, y, output_weight), axis=1)
 
 
-def output_delta(spec: Spec, z: np.ndarray, a: np.ndarray, y: np.ndarray) -> np.ndarray:
+def output_delta(spec: Spec, z: np.ndarray, a: np.ndarray, y: np.ndarray, output_weight: Any = None) -> np.ndarray:
     """dL/dz of the last layer, a row a sample."""
     pair = spec.loss.name, spec.layers[-1].act.name
     if pair == ("cross_entropy", "softmax"):
@@ -84,8 +95,8 @@ def output_delta(spec: Spec, z: np.ndarray, a: np.ndarray, y: np.ndarray) -> np.
     if pair == ("cross_entropy", "sigmoid"):
         return -y * sigmoid(-z)
     if pair == ("bce", "sigmoid"):
-        return a - y
-    return through(spec.layers[-1].act, z, a, spec.loss.derivative(a, y))
+        return weighted(a - y, y, output_weight)
+    return through(spec.layers[-1].act, z, a, weighted(spec.loss.derivative(a, y), y, output_weight))
 
 
 def through(activation: Activation, z: np.ndarray, a: np.ndarray, da: np.ndarray) -> np.ndarray:
@@ -111,13 +122,19 @@ def backward(
 
 
 def gradient(
-    spec: Spec, weights: Sequence[np.ndarray], biases: Sequence[np.ndarray], x: Any, y: np.ndarray
+    spec: Spec,
+    weights: Sequence[np.ndarray],
+    biases: Sequence[np.ndarray],
+    x: Any,
+    y: np.ndarray,
+    output_weight: Any = None,
 ) -> tuple[float, Arrays, Arrays]:
-    """The mean loss over the samples and its derivatives by every W and b. y is as `targets` has it."""
+    """The mean loss over the samples that count and its derivatives by every W and b. y is as `targets` has it."""
     zs, activations = forward(spec, weights, biases, x)
-    value = float(np.mean(loss(spec, zs[-1], activations[-1], y)))
-    dws, dbs = backward(spec, weights, zs, activations, output_delta(spec, zs[-1], activations[-1], y))
-    n = len(activations[0])
+    n = int(measured(y).sum())
+    value = float(np.sum(loss(spec, zs[-1], activations[-1], y, output_weight))) / n
+    delta = output_delta(spec, zs[-1], activations[-1], y, output_weight)
+    dws, dbs = backward(spec, weights, zs, activations, delta)
     return value, [dw / n for dw in dws], [db / n for db in dbs]
 
 
@@ -203,9 +220,10 @@ def train(
     epochs: int,
     batch_size: int = 1,
     orders: Sequence[np.ndarray] | None = None,
+    output_weight: Any = None,
 ) -> tuple[Arrays, Arrays, list[float]]:
     """SGD: for each batch, one step against the gradient of its mean loss. Sample order is natural, or as given; y is
-    as `targets` has it.
+    as `targets` has it. Samples without a measured output are left out from the beginning.
 
     Returns new weights and biases, and each epoch's mean loss, every sample as it was seen.
     """
@@ -215,10 +233,11 @@ def train(
     losses = []
     for epoch in range(epochs):
         order = np.arange(len(x)) if orders is None else orders[epoch]
+        order = order[measured(y)[order]]
         total = 0.0
         for start in range(0, len(order), batch_size):
             batch = order[start : start + batch_size]
-            value, dws, dbs = gradient(spec, weights, biases, x[batch], y[batch])
+            value, dws, dbs = gradient(spec, weights, biases, x[batch], y[batch], output_weight)
             total += value * len(batch)
             for layer, w, b, dw, db in zip(spec.layers, weights, biases, dws, dbs, strict=True):
                 w -= lr * dw

@@ -26,6 +26,7 @@ OF_TRAINING: Mapping[str, str] = {
     "learning_rate_init": "lr",
     "loss_fn": "loss",
     "loss_function": "loss",
+    "loss_weights": "output_weight",
     "max_iter": "epochs",
     "model": "spec, the third argument, takes a model too, whose training goes on",
     "momentum": "optimizer=fastmlp.optimizers.SGD(momentum=0.9)",

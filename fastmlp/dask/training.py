@@ -68,6 +68,7 @@ def train(
     early_stopping: bool | int | EarlyStopping | None = None,
     sample_weight: Any = None,
     class_weight: Any = None,
+    output_weight: Any = None,
     l1: float = 0.0,
     l2: float = 0.0,
     dropout: float | Sequence[float] = 0.0,
@@ -117,7 +118,7 @@ def train(
         "balanced" counts the classes of all partitions.
     dropout : float or list of float
         With "average" only.
-    lr, epochs, loss, shuffle, class_names, seed, init, dtype, l1, l2, clip_norm, max_norm
+    lr, epochs, loss, shuffle, class_names, seed, init, dtype, output_weight, l1, l2, clip_norm, max_norm
         As in `fastmlp.train`; with "average" an epoch is a round, in which partitions make steps with these.
     early_stopping, callbacks, progress, checkpoint
         As in `fastmlp.train`, after each epoch or round, where the client is.
@@ -175,8 +176,9 @@ def train(
         spec, lr=lr, epochs=epochs, batch_size=batch_size, optimizer=optimizer, loss=loss, metrics=metrics,
         shuffle=shuffle, standardize=standardize, class_names=class_names, seed=seed, init=init, dtype=dtype,
         validation_data=validation_data, validation_fraction=0.0, early_stopping=early_stopping,
-        sample_weight=sample_weight, class_weight=class_weight, l1=l1, l2=l2, dropout=dropout, clip_norm=clip_norm,
-        max_norm=max_norm, callbacks=callbacks, progress=progress, checkpoint=checkpoint, n_threads=n_threads,
+        sample_weight=sample_weight, class_weight=class_weight, output_weight=output_weight, l1=l1, l2=l2,
+        dropout=dropout, clip_norm=clip_norm, max_norm=max_norm, callbacks=callbacks, progress=progress,
+        checkpoint=checkpoint, n_threads=n_threads,
     )  # fmt: skip
     _refuse(options, sync)
     cluster = Cluster(client)
@@ -260,7 +262,7 @@ class ClusterData:
         if options.class_weight is not None:
             factors = check_weights(None, options.class_weight, _class_targets(spec), spec, names=names)
         balanced = isinstance(options.class_weight, str)
-        validation = _validation(options.validation_data, spec, dtype, names)
+        validation = _validation(options, names)
         kept = options.checkpoint is not None
         moments = ("by class" if balanced else "all") if options.standardize else ""
         looks = _looks(cluster, work.Job(spec, dtype, {}, names, None if balanced else factors), parts, kept, moments)
@@ -351,19 +353,21 @@ def _extremes(found: Sequence[Any]) -> Samples:
     columns = []
     for arrays in zip(*found, strict=True):
         given = [array for array in arrays if array is not None]
-        columns.append(np.array([np.min(given, axis=0)[0], np.max(given, axis=0)[1]]) if given else None)
+        columns.append(np.array([np.fmin.reduce(given)[0], np.fmax.reduce(given)[1]]) if given else None)
     x, y, weights = columns
     return Samples(x, np.zeros(2, np.int64) if y is None else y, weights)  # type: ignore[arg-type]
 
 
-def _validation(data: Any, spec: Spec, dtype: np.dtype, names: Names) -> Any:
+def _validation(options: Options, names: Names) -> Any:
     """Return validation data as partitions, or as checked samples and those of them that count."""
-    if data is None:
+    if options.validation_data is None:
         return None
-    x, y, weights = validation_parts(data)
+    x, y, weights = validation_parts(options.validation_data)
     if is_dask(x):
-        return partitions(x, y, weights, spec, names, "validation ")
-    samples = check_samples(x, y, spec, dtype, weights, name="validation ", names=names)
+        return partitions(x, y, weights, options.spec, names, "validation ")
+    samples = check_samples(
+        x, y, options.spec, options.dtype, weights, None, "validation ", names, options.output_weight
+    )
     return samples, counted_rows(samples)
 
 
@@ -405,10 +409,13 @@ class ClusterRun(TrainingRun):
         batch = None if isinstance(o.batch_size, str) else o.batch_size
         job = work.Job(
             data.spec, o.dtype, o.metrics, data.names, data.class_factors, o.optimizer, limits, batch, o.dropout,
-            o.shuffle, seed, o.n_threads,
+            o.shuffle, seed, o.n_threads, output_weight=o.output_weight,
         )  # fmt: skip
         self._job = pickle.dumps(job)
-        self._validation_job = pickle.dumps(work.Job(data.spec, o.dtype, o.metrics, data.names, n_threads=o.n_threads))
+        of_validation = work.Job(
+            data.spec, o.dtype, o.metrics, data.names, n_threads=o.n_threads, output_weight=o.output_weight
+        )
+        self._validation_job = pickle.dumps(of_validation)
         self._validation = data.validation if isinstance(data.validation, tuple) else None
 
     def _validate(self) -> dict[str, float]:

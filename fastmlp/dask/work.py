@@ -82,6 +82,7 @@ class Job:
     seed: int = 0
     n_threads: int = 1
     name: str = ""
+    output_weight: tuple[float, ...] | None = None
 
 
 class Task(NamedTuple):
@@ -170,7 +171,9 @@ def look(
     own = np.ones(n) if samples.weights is None else samples.weights
     class_weights = None if classes is None else np.bincount(classes, own, max(2, job.spec.n_out))
     arrays = samples.x, samples.y if samples.y.ndim == 2 else None, samples.weights
-    extremes = tuple(None if a is None else np.array([a.min(axis=0), a.max(axis=0)], np.float64) for a in arrays)
+    extremes = tuple(
+        None if a is None else np.array([np.fmin.reduce(a), np.fmax.reduce(a)], np.float64) for a in arrays
+    )
     prints = [fingerprint(a) for a in (samples.x, samples.y, samples.weights)] if with_fingerprints else []
     moments = {}
     if with_moments:
@@ -224,7 +227,7 @@ def score(task: Task, number: int, x: Any, y: Any, weights: Any) -> Sums:
     nothing = np.zeros(0, job.dtype)
     if samples is None or len(rows) == 0:
         return Sums(nothing, np.zeros(2 + _has_accuracy(job) + len(job.metrics)))
-    args = samples.x, samples.y, samples.weights, rows, job.metrics, job.n_threads
+    args = samples.x, samples.y, samples.weights, rows, job.metrics, job.n_threads, samples.output_weights
     return Sums(nothing, _weighted(samples.weight(rows), evaluate_rows(_network(task), *args), job))
 
 
@@ -268,14 +271,14 @@ def _samples(job: Job, number: int, x: Any, y: Any, weights: Any) -> Samples | N
         raise TypeError(
             f"partition {number}: x is sparse; give dense chunks: x.map_blocks(lambda chunk: chunk.toarray())"
         )
-    no_weight = weights is not None and len(weights) == len(x) and not np.any(weights)  # here, but not in all
     with _words_about(number):
-        given = None if no_weight else weights
-        samples = check_samples(x, y, job.spec, job.dtype, given, name=job.name, names=job.names)
-    own = np.zeros(len(x)) if no_weight else samples.weights
+        samples = check_samples(
+            x, y, job.spec, job.dtype, weights, None, job.name, job.names, job.output_weight, of_many=True
+        )
+    own = samples.weights
     if job.class_factors is not None:
         own = (np.ones(len(x)) if own is None else own) * job.class_factors[class_indices(samples.y, job.spec)]
-    return Samples(samples.x, samples.y, own)
+    return Samples(samples.x, samples.y, own, samples.output_weights)
 
 
 @contextmanager

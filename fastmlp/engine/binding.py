@@ -31,7 +31,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class DataView:
-    """x, y, the samples' weights and the input's shift and scale as kernels see them.
+    """x, y, the weights of samples and of outputs, and the input's shift and scale as kernels see them.
 
     It holds the arrays, because the record has only addresses. ``words`` is the memory of a DATA record. While ``pins``
     live, nobody can resize the arrays that own the memory of x, y and weights.
@@ -41,6 +41,7 @@ class DataView:
     x: np.ndarray | SparseRows
     y: np.ndarray | None
     weights: np.ndarray | None
+    output_weights: np.ndarray | None
     affine: tuple[np.ndarray, np.ndarray] | None
     pins: list[ref[np.ndarray]]
 
@@ -98,10 +99,12 @@ class Binding:
         y: np.ndarray | None = None,
         weights: np.ndarray | None = None,
         *,
+        output_weights: np.ndarray | None = None,
         by_row: bool = False,
         curved: bool = False,
     ) -> DataView:
-        """Describe checked x and y (model/data.py) and contiguous float64 weights to the kernels. Nothing is copied.
+        """Describe checked x and y (model/data.py) and contiguous float64 weights to the kernels. Nothing is copied but
+        output_weights (n_out,), without which all outputs count alike and y has no NaN.
 
         With ``by_row`` the rows of a sparse x are taken one by one, however many values they have. Where it is
         ``curved`` the loss has its second derivative, or the ValueError that it has none.
@@ -117,9 +120,12 @@ class Binding:
             record["weights"] = weights.ctypes.data
         if curved:
             record["loss_curvature"] = self._loss_curvature
+        if output_weights is not None:
+            output_weights = output_weights.astype(self._dtype)
+            record["output_weights"] = output_weights.ctypes.data
         arrays = (x.data, x.indptr, x.indices) if isinstance(x, SparseRows) else (x,)
         pins = [pin(array) for array in (*arrays, y, weights) if array is not None]
-        return DataView(data, x, y, weights, self.affine, pins)
+        return DataView(data, x, y, weights, output_weights, self.affine, pins)
 
     def _describe_x(self, record: np.ndarray, x: np.ndarray | SparseRows) -> None:
         """Write the fields of a DATA record that begin with ``x``; ValueError where sparse rows would be shifted."""

@@ -31,15 +31,20 @@ _LITTLE = 1 << 25  # multiply-adds forward of an epoch, which take a millisecond
 
 @dataclass(frozen=True)
 class Samples:
-    """Checked x and y, and float64 weights of the samples or None."""
+    """Checked x and y, and float64 weights of the samples or None.
+
+    ``output_weights`` are how much each output counts in the loss, float64 (n_out,): None where all count alike and y
+    has no NaN in rows that count.
+    """
 
     x: np.ndarray
     y: np.ndarray
     weights: np.ndarray | None = None
+    output_weights: np.ndarray | None = None
 
     def view(self, binding: Binding, *, by_row: bool = False) -> DataView:
         """Describe them to the kernels, as `Binding.view` does."""
-        return binding.view(self.x, self.y, self.weights, by_row=by_row)
+        return binding.view(self.x, self.y, self.weights, output_weights=self.output_weights, by_row=by_row)
 
     def weight(self, rows: np.ndarray) -> float:
         """The weight of these rows together."""

@@ -95,8 +95,9 @@ class LeastSquares:
 
     @property
     def n_residuals(self) -> int:
-        """How many residuals there are: outputs times samples."""
-        return len(self._rows) * self._network.spec.n_out
+        """How many residuals there are: outputs times samples, but those that were not measured or do not count."""
+        y, of_outputs = self._samples.y[self._rows], self._samples.output_weights
+        return y.size if of_outputs is None else int(np.count_nonzero(~np.isnan(y) & (of_outputs > 0)))
 
     def loss(self, params: np.ndarray) -> float:
         """The mean loss with these parameters, which `squares` and `values` are of until it is called again."""

@@ -122,11 +122,13 @@ def evaluate_rows(
     rows: np.ndarray,
     metrics: Mapping[str, MetricFunction],
     n_threads: int = 1,
+    output_weights: np.ndarray | None = None,
 ) -> dict[str, float]:
     """Mean loss, accuracy and metrics of the samples in ``rows`` of checked x, y and weights: Σ w v / Σ w."""
     outputs = np.empty((len(rows), network.spec.n_out), network.dtype) if metrics else None
     engine = network._engine
-    totals = engine.forward(engine.binding.view(x, y, weights), rows, outputs, True, n_threads)
+    view = engine.binding.view(x, y, weights, output_weights=output_weights)
+    totals = engine.forward(view, rows, outputs, True, n_threads)
     return named_values(network, totals, y, weights, rows, outputs, metrics)
 
 

@@ -328,7 +328,7 @@ def _lane_loss(loss, output, real):
             y, delta = array_at(y, (n, lanes), real), array_at(delta, (n, lanes), real)
             losses = array_at(losses, lanes, np.float64)
             for lane in range(lanes):
-                losses[lane] += row(z[:, lane], a[:, lane], y[:, lane], delta[:, lane], n)
+                losses[lane] += row(z[:, lane], a[:, lane], y[:, lane], delta[:, lane], 0, n)
             return 0.0
 
         return rows_of_columns

@@ -81,6 +81,7 @@ DATA = np.dtype(
         ("y_scale", "i8"),
         ("y_classes", "i8"),  # whether y is int64 class indices, one a sample
         ("weights", "i8"),  # float64 sample weights, or 0
+        ("output_weights", "i8"),  # how much each output counts, of the network's dtype; 0: once each, and y has no NaN
         ("out_shift", "i8"),  # vectors of the network's dtype, or 0: it predicts shift + scale · a
         ("out_scale", "i8"),
         ("loss", "i8"),  # the function of the loss

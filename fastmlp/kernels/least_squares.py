@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from .cpu import vector_bytes
-from .decorators import array_at, call_kernel, kernel_function, record_at, size_of
+from .decorators import array_at, call_kernel, kernel_function, peek, record_at, size_of
 from .jacobians import backward, transpose_narrow, unit
 from .layout import JOB, LINE
 from .math import square_root
@@ -32,20 +32,24 @@ def build(name: str, dtype: str):
 
 @kernel_function
 def _weigh(job, start, samples, out, row, real):
-    """Write the residuals behind a block's rows of derivatives, all times the root of the sample's weight and in the
-    network's units."""
+    """Write the residuals behind a block's rows of derivatives, all times the root of the sample's and the output's
+    weight and in the network's units; zeros where y is NaN."""
     data, last, n_params = job.data, last_layer(job), job.workspace.n_params
     n_out, columns = last.n_out, last.out_row // size_of(real)
     a = array_at(last.a, (samples, columns), real)
     y = array_at(job.workspace.targets, (samples, columns), real)
     for s in range(samples):
-        root = square_root(weight_of(job, start + s)) if data.weights else 1.0
+        weight = weight_of(job, start + s) if data.weights else 1.0
         for k in range(n_out):
-            address = out + (s * n_out + k) * row
-            if data.weights or data.out_scale:
+            address, residual, root = out + (s * n_out + k) * row, a[s, k] - y[s, k], square_root(weight)
+            if data.output_weights:
+                measured = y[s, k] == y[s, k]
+                residual = residual if measured else 0
+                root *= square_root(peek(data.output_weights + k * size_of(real), real)) if measured else 0.0
+            if data.weights or data.output_weights or data.out_scale:
                 factor = real(root / np.float64(unit(job, k, real)))
                 scale_vectors(real, row // VECTOR_BYTES, address, address, factor)
-            array_at(address, n_params + 1, real)[n_params] = real(root) * (a[s, k] - y[s, k])
+            array_at(address, n_params + 1, real)[n_params] = real(root) * residual
 
 
 @kernel_function

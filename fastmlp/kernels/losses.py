@@ -2,6 +2,9 @@
 
 Their formulas are those of ../losses.py; losses of whole rows, and those that are computed from pre-activations, are
 written here. Arrays are (rows, stride), of which n columns are numbers and the others padding.
+
+Where ``weights`` is the address of n numbers, a loss of single outputs counts each by its weight, and not at all where
+its y is NaN, which was not measured. Losses that compare outputs take none.
 """
 
 from __future__ import annotations
@@ -112,20 +115,28 @@ def _row_of(one):
     """The loss of a row of single outputs."""
 
     @force_inlined
-    def row(z, a, y, delta, n):
+    def row(z, a, y, delta, weights, n):
         total = 0.0
+        if weights == 0:
+            for k in range(n):
+                value, delta[k] = one(z[k], a[k], y[k], k)
+                total += value
+            return total
+        weight = array_at(weights, n, delta)
         for k in range(n):
-            value, delta[k] = one(z[k], a[k], y[k], k)
-            total += value
+            value, slope = one(z[k], a[k], y[k], k)
+            measured = y[k] == y[k]
+            total += weight[k] * value if measured else 0.0
+            delta[k] = weight[k] * slope if measured else 0
         return total
 
     return row
 
 
 def _loss_rows(row):
-    """Sum over rows of ``row(z, a, y, delta, n)``, the loss of one sample, which also writes its delta."""
+    """Sum over rows of ``row(z, a, y, delta, weights, n)``, the loss of one sample, which also writes its delta."""
 
-    def rows_of(z, a, y, delta, rows, n, stride):
+    def rows_of(z, a, y, delta, weights, rows, n, stride):
         wide_vectors()
         z = array_at(z, (rows, stride), z)
         a = array_at(a, (rows, stride), a)
@@ -133,7 +144,7 @@ def _loss_rows(row):
         delta = array_at(delta, (rows, stride), delta)
         total = 0.0
         for r in range(rows):
-            total += row(z[r], a[r], y[r], delta[r], n)
+            total += row(z[r], a[r], y[r], delta[r], weights, n)
         return total
 
     return rows_of
@@ -147,10 +158,10 @@ def _cross_entropy_softmax_rows(real):
     width, height = sharing_rows(real)
     lanes, itemsize, zero = width * height, real(0).itemsize, real(0)
 
-    def rows_of(z, a, y, delta, rows, n, stride):
+    def rows_of(z, a, y, delta, weights, rows, n, stride):
         wide_vectors()
         if n > width or rows == 1:
-            return one_by_one(z, a, y, delta, rows, n, stride)
+            return one_by_one(z, a, y, delta, weights, rows, n, stride)
         groups, row = (rows + height - 1) // height, stride * itemsize
         below, e = array_at(delta, groups * lanes, delta), array_at(a, groups * lanes, a)
         logs = array_at(delta, groups * lanes + rows, delta)[groups * lanes :]
@@ -195,7 +206,7 @@ def _cross_entropy_softmax(real):
     lanes = vector_bytes() // real(0).itemsize
 
     @force_inlined
-    def row(z, a, y, delta, n):
+    def row(z, a, y, delta, weights, n):
         top, sum_of_exp = softmax(z, a, n)
         below = mass = real(0)
         count = len(z) // lanes * lanes  # y is 0 in the padding
@@ -239,7 +250,7 @@ def _bce_sigmoid(real):
 
 
 @force_inlined
-def _hinge(z, a, y, delta, n):
+def _hinge(z, a, y, delta, weights, n):
     """Σ_{j≠c} max(0, a_j - a_c + 1), c the right class; a soft y takes the mean over its classes. delta = dL/da."""
     total = 0.0
     for j in range(n):

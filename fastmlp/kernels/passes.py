@@ -254,7 +254,7 @@ def activate_layers(job, first, rows, position, with_derivatives, with_outputs, 
 
 @kernel_function
 def _share_right(job, layer, start, r, real):
-    """Whether row r's answer is right, 0 or 1, or the share of its labels that are."""
+    """Whether row r's answer is right, 0 or 1, or the share of its labels that are, of those that are not NaN."""
     n = layer.n_out
     a = array_at(layer.a + r * layer.out_row, n, real)
     y = array_at(job.workspace.targets + r * layer.out_row, n, real)
@@ -267,10 +267,12 @@ def _share_right(job, layer, start, r, real):
             for k in range(1, n):
                 right = k if y[k] > y[right] else right
         return np.float64(is_largest(real, layer.a + r * layer.out_row, n, right))
-    matches = 0
+    matches = measured = 0
     for k in range(n):
-        matches += a[k] > 0.5 if y[k] > 0.5 else a[k] <= 0.5  # NaN is neither
-    return np.float64(matches) / n
+        if y[k] == y[k]:
+            measured += 1
+            matches += a[k] > 0.5 if y[k] > 0.5 else a[k] <= 0.5  # NaN is neither
+    return np.float64(matches) / max(1, measured)
 
 
 @inlined_source
@@ -279,8 +281,8 @@ def _score_rows(job, layer, start, first, rows, totals, real):
     skip = first * layer.out_row
     totals.loss += call_kernel(
         "loss", job.data.loss,
-        (layer.z + skip, layer.a + skip, job.workspace.targets + skip, layer.delta + skip, rows, layer.n_out,
-         layer.out_row // size_of(real)),
+        (layer.z + skip, layer.a + skip, job.workspace.targets + skip, layer.delta + skip, job.data.output_weights,
+         rows, layer.n_out, layer.out_row // size_of(real)),
     )  # fmt: skip
     if job.data.score_classes or job.data.score_labels:
         for r in range(first, first + rows):

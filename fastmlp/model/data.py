@@ -23,8 +23,8 @@ from ..spec import Spec
 from .names import NO_NAMES, Names, class_place, indices_of, labels_of
 
 __all__ = [
-    "balanced_weights", "check_direction", "check_lazy", "check_samples", "check_weights", "check_x", "check_y",
-    "class_indices", "counted_rows", "plain_targets",
+    "balanced_weights", "check_direction", "check_lazy", "check_output_weight", "check_samples", "check_weights",
+    "check_x", "check_y", "class_indices", "counted_rows", "plain_targets",
 ]  # fmt: skip
 
 _TOGETHER = 1 << 20  # elements looked at in one go, so that checking costs no memory to speak of
@@ -90,19 +90,27 @@ def check_lazy(optimizer: Optimizer, x: Any) -> None:
 
 
 def check_y(
-    y: Any, spec: Spec, n_samples: int, dtype: np.dtype, name: str = "y", names: Names = NO_NAMES
+    y: Any,
+    spec: Spec,
+    n_samples: int,
+    dtype: np.dtype,
+    name: str = "y",
+    names: Names = NO_NAMES,
+    *,
+    may_be_missing: bool = False,
 ) -> np.ndarray:
     """y as int64 class indices (n_samples,) or as numbers (n_samples, n_out), fit for the spec's output and loss.
 
     A target of several quantiles stands once for each of them. Labels of classes become the indices of those that
-    ``names`` lists.
+    ``names`` lists. Numbers and labels of several outputs ``may_be_missing``: NaN stands for what was not measured.
     """
+    may_be_missing = may_be_missing and not spec.one_of_many
     y = only_column(y)
     labels = labels_of(y, spec)
     if labels is not None:
         y = indices_of(labels, names.labels, spec, name)
     elif is_frame(y):
-        y = _of_frame(y, dtype, name)
+        y = _of_frame(y, dtype, name, may_be_missing)
     y = _native(_numeric(y, name, text=_of_labels(spec)), dtype)
     n_out = spec.n_out
     if y.ndim == 0 or len(y) != n_samples:
@@ -119,11 +127,11 @@ def check_y(
         elif spec.n_targets == 1:
             shapes += f" or ({n_samples},)"
         raise ValueError(f"{name} must have shape {shapes}, got {y.shape}{_shape_hint(y, spec, name)}")
-    _check_finite(y, dtype, name)
+    _check_finite(y, dtype, name, may_be_missing=may_be_missing)
     if spec.loss.classification:
         _check_probabilities(y, spec, name)
     lowest = spec.loss.lowest_target
-    if y.min() < lowest:
+    if np.fmin.reduce(y, axis=None) < lowest:
         row, column = np.argwhere(y < lowest)[0]
         raise ValueError(
             f"{name} must be at least {lowest:g} for {spec.loss.name}, {name}[{row}, {column}] is {y[row, column]}"
@@ -196,14 +204,51 @@ def check_samples(
     class_weight: Any = None,
     name: str = "",
     names: Names = NO_NAMES,
+    output_weight: Sequence[float] | None = None,
+    *,
+    of_many: bool = False,
 ) -> Samples:
     """Check x, y and their weights together. ``name`` comes before "x" and "y" in messages: "validation ".
 
     y is copied, so that training sees what was checked, whatever callbacks and other threads do to the user's.
+    ``output_weight`` is as `check_output_weight` returns it. Of some ``of_many`` none need count.
     """
     x = check_x(x, spec.n_in, dtype, f"{name}x", names)
-    y = check_y(y, spec, len(x), dtype, f"{name}y", names).copy()
-    return Samples(x, y, check_weights(sample_weight, class_weight, y, spec, f"{name}sample_weight", names))
+    y = check_y(y, spec, len(x), dtype, f"{name}y", names, may_be_missing=True).copy()
+    weights = check_weights(sample_weight, class_weight, y, spec, f"{name}sample_weight", names, of_many=of_many)
+    missing = _missing(y)
+    partly = missing is not None and bool((missing.any(axis=1) & ~missing.all(axis=1)).any())
+    if output_weight is None and not partly:
+        return Samples(x, y, weights)
+    return Samples(x, y, weights, np.ones(spec.n_out) if output_weight is None else np.array(output_weight))
+
+
+def check_output_weight(output_weight: Any, spec: Spec, dtype: np.dtype) -> tuple[float, ...] | None:
+    """How much each output counts in the loss, n_out numbers; None where all count 1."""
+    if output_weight is None:
+        return None
+    if spec.one_of_many:
+        raise ValueError(
+            "output_weight is for outputs that are numbers, or labels of their own; this network's are classes of "
+            "which one is right: give class_weight"
+        )
+    numbers = _numeric(only_column(output_weight), "output_weight")
+    if numbers.shape != (spec.n_out,):
+        raise ValueError(f"output_weight must have shape ({spec.n_out},), one number an output, got {numbers.shape}")
+    weights = np.array(numbers, np.float64)
+    bad = ~((weights >= 0) & (weights <= float(np.finfo(dtype).max)))
+    if bad.any():
+        first = int(np.argmax(bad))
+        raise ValueError(f"output_weight must be finite and at least 0, output_weight[{first}] is {weights[first]}")
+    if not weights.any():
+        raise ValueError("output_weight is zero for all outputs, so that nothing is left to learn")
+    return None if np.all(weights == 1) else tuple(weights.tolist())
+
+
+def _missing(y: np.ndarray) -> np.ndarray | None:
+    """Which numbers of checked y were not measured, bool (n_samples, n_out); None where all were."""
+    missing = np.isnan(y) if y.dtype.kind == "f" else np.zeros(0, bool)
+    return missing if missing.any() else None
 
 
 def counted_rows(samples: Samples) -> np.ndarray:
@@ -218,9 +263,14 @@ def check_weights(
     spec: Spec,
     name: str = "sample_weight",
     names: Names = NO_NAMES,
+    *,
+    of_many: bool = False,
 ) -> np.ndarray | None:
-    """The weight of each sample, (n_samples,) float64, for checked y; None where neither argument is given."""
-    if sample_weight is None and class_weight is None:
+    """The weight of each sample, (n_samples,) float64, for checked y: 0 where no output was measured. None where all
+    count alike: neither argument is given. Of some ``of_many`` samples none need count."""
+    missing = _missing(y)
+    unmeasured = np.zeros(0, bool) if missing is None else missing.all(axis=1)
+    if sample_weight is None and class_weight is None and not unmeasured.any():
         return None
     n = len(y)
     weights = np.ones(n)
@@ -233,8 +283,13 @@ def check_weights(
         if bad.any():
             first = int(np.argmax(bad))
             raise ValueError(f"{name} must be finite and at least 0, {name}[{first}] is {weights[first]}")
-    if not weights.any():
+    if not (weights.any() or of_many):
         raise ValueError(f"{name}: the weights of all samples are zero, so that none is left")
+    if unmeasured.any():
+        weights[unmeasured] = 0.0
+        if not (weights.any() or of_many):
+            of = name.removesuffix("sample_weight")
+            raise ValueError(f"{of}y is NaN, not measured, in all samples that count, so that none is left")
     if class_weight is not None:
         weights *= _class_weights(class_weight, y, spec, weights, names)
         if not weights.any():
@@ -294,7 +349,7 @@ def _columns_hint(frame: Any, name: str) -> str:
     return f"; its columns are {shown}: choose with {name}[[…]]"
 
 
-def _of_frame(frame: Any, dtype: np.dtype, name: str) -> Any:
+def _of_frame(frame: Any, dtype: np.dtype, name: str, may_be_missing: bool = False) -> Any:
     """A frame's numbers, (n_samples, n_columns): its own array where it has one, else a copy by column; a matrix of
     SciPy's where all columns are sparse."""
     if hasattr(frame, "sparse") and all(type(kind).__name__ == "SparseDtype" for kind in frame.dtypes):
@@ -311,7 +366,7 @@ def _of_frame(frame: Any, dtype: np.dtype, name: str) -> Any:
     columns = []
     for k, (label, column) in enumerate(columns_of(frame)):
         cells = _numeric(cells_of(column), name, f"column {label!r} of {name}")
-        _check_finite(cells[:, None], dtype, name, [label], k)
+        _check_finite(cells[:, None], dtype, name, [label], k, may_be_missing)
         columns.append(_native(cells, dtype) if cells.size else cells)
     kind = np.result_type(*columns) if columns else dtype
     result = np.empty(
@@ -399,10 +454,15 @@ def _native(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 
 def _check_finite(
-    array: np.ndarray, dtype: np.dtype, name: str, columns: Sequence[Any] | None = None, first: int = 0
+    array: np.ndarray,
+    dtype: np.dtype,
+    name: str,
+    columns: Sequence[Any] | None = None,
+    first: int = 0,
+    may_be_missing: bool = False,
 ) -> None:
-    """Refuse NaN, infinity, and what the network's dtype cannot hold. The columns, counted from ``first``, may have
-    names."""
+    """Refuse NaN, unless numbers ``may_be_missing``, infinity, and what the network's dtype cannot hold. The columns,
+    counted from ``first``, may have names."""
     if array.dtype.kind != "f":
         return
     if array.size <= _FEW and array.dtype == dtype and np.isfinite(array).all():
@@ -418,7 +478,10 @@ def _check_finite(
                 continue
         if np.min(values) >= -limit and np.max(values) <= limit:
             continue
-        row, column = np.argwhere(~(np.abs(values) <= limit))[0]
+        bad = np.abs(values) > limit if may_be_missing else ~(np.abs(values) <= limit)
+        if not bad.any():
+            continue
+        row, column = np.argwhere(bad)[0]
         value = values[row, column]
         trouble = f"{value}, which {dtype} cannot hold" if np.isfinite(value) else str(value)
         label = "" if columns is None else f" (column {columns[column]!r})"
@@ -452,10 +515,11 @@ def _labels_hint(low: float, high: float, n_classes: int, name: str) -> str:
 
 def _check_probabilities(y: np.ndarray, spec: Spec, name: str) -> None:
     """Refuse y (n_samples, n_out) outside 0 to 1, and rows that do not sum to 1 where one class of many is right."""
-    if y.min() < 0 or y.max() > 1:
+    low, high = np.fmin.reduce(y, axis=None), np.fmax.reduce(y, axis=None)  # which pass over NaN
+    if low < 0 or high > 1:
         row, column = np.argwhere((y < 0) | (y > 1))[0]
         are_whole = spec.n_out == 1 and bool((y == np.floor(y)).all())
-        hint = _labels_hint(y.min(), y.max(), 2, name) if are_whole else ""
+        hint = _labels_hint(low, high, 2, name) if are_whole else ""
         raise ValueError(
             f"{name} must lie between 0 and 1 for {spec.loss.name}, {name}[{row}, {column}] is {y[row, column]}{hint}"
         )

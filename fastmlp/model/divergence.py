@@ -72,8 +72,8 @@ def _largest_input(network: Network, samples: Samples) -> float:
 
 def _largest_target(network: Network, y: np.ndarray) -> float:
     """The largest magnitude among the targets (n_samples, n_out) as the network's loss sees them."""
-    ends, affine = np.array([y.min(axis=0), y.max(axis=0)], np.float64), network.spec.target_affine
-    return float(np.abs(ends if affine is None else (ends - affine[0]) * affine[1]).max())
+    ends, affine = np.array([np.fmin.reduce(y), np.fmax.reduce(y)], np.float64), network.spec.target_affine
+    return float(np.fmax.reduce(np.abs(ends if affine is None else (ends - affine[0]) * affine[1]), axis=None))
 
 
 def _gains(network: Network) -> list[float]:

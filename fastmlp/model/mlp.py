@@ -14,13 +14,14 @@ import numpy as np
 from ..base.checks import check_choice, check_count, check_dtype, check_out, check_seed
 from ..base.ram import check_memory
 from ..base.remedies import OF_TRAINING, attribute_error, check_options
+from ..engine.epochs import Samples
 from ..engine.lm import LeastSquares, check_squares, covariance
 from ..engine.network import Network, evaluate_rows, is_plain, mean_values
 from ..init import Uniform, check_init, draw
 from ..metrics import named_metrics
 from ..spec import Spec
 from . import files
-from .data import check_direction, check_samples, check_x, check_y, counted_rows, plain_targets
+from .data import check_direction, check_output_weight, check_samples, check_x, counted_rows, plain_targets
 from .names import NO_NAMES, Names, check_feature_names, check_labels
 from .online import Online
 
@@ -278,7 +279,14 @@ class MLP(Network):
         return self._engine.layers(self._engine.binding.view(x))
 
     def evaluate(
-        self, x: Any, y: Any, metrics: Any = None, *, sample_weight: Any = None, n_threads: int = 1
+        self,
+        x: Any,
+        y: Any,
+        metrics: Any = None,
+        *,
+        sample_weight: Any = None,
+        output_weight: Any = None,
+        n_threads: int = 1,
     ) -> dict[str, float]:
         """Measure the network on samples whose answers are known.
 
@@ -296,6 +304,8 @@ class MLP(Network):
         sample_weight : array, (n_samples,), optional
             Numbers w of at least 0: every value v becomes Σ w v / Σ w. A metric of your own gets the weights if it has
             a parameter of that name.
+        output_weight : array, (n_out,), optional
+            How much each output counts in the loss, as in `fastmlp.train`; not in metrics.
         n_threads : int
             Threads that share what is more than 1024 samples.
 
@@ -318,15 +328,15 @@ class MLP(Network):
         """
         if n_threads != 1:
             n_threads = check_count(n_threads, "n_threads")
-        if metrics is None and sample_weight is None and self._are_few(x):
+        if metrics is None and sample_weight is None and output_weight is None and self._are_few(x):
             targets = plain_targets(y, self.spec, len(x))
             sums = None if targets is None else self._engine.score_few(x, targets)
             if sums is not None and math.isfinite(sums[0]):
                 return mean_values(self.spec, sums, len(x))
         metrics = named_metrics(metrics, self.spec)
-        samples = check_samples(x, y, self.spec, self.dtype, sample_weight, names=self._names)
-        x, y, weights = samples.x, samples.y, samples.weights
-        return evaluate_rows(self, x, y, weights, counted_rows(samples), metrics, n_threads)
+        samples = self._checked(x, y, sample_weight, output_weight)
+        data = samples.x, samples.y, samples.weights, counted_rows(samples)
+        return evaluate_rows(self, *data, metrics, n_threads, samples.output_weights)
 
     def partial_fit(
         self,
@@ -337,6 +347,7 @@ class MLP(Network):
         optimizer: Any = None,
         batch_size: int = 1,
         sample_weight: Any = None,
+        output_weight: Any = None,
         **unknown: Any,
     ) -> dict[str, float]:
         """Learn from some samples, one row or many, in the order given; call it again with the next ones.
@@ -346,7 +357,7 @@ class MLP(Network):
 
         Parameters
         ----------
-        x, y, sample_weight
+        x, y, sample_weight, output_weight
             As in `fastmlp.train`. Labels need ``class_names``, since a few samples may not have all; true and false do
             not. The column names of the first frame are remembered.
         lr : float
@@ -385,10 +396,12 @@ class MLP(Network):
         with self._alone:
             if self._online is None:
                 self._online = Online(self)
-            values, self._names = self._online.fit(x, y, lr, optimizer, batch_size, sample_weight, self._names)
+            values, self._names = self._online.fit(
+                x, y, lr, optimizer, batch_size, sample_weight, output_weight, self._names
+            )
             return values
 
-    def gradient(self, x: Any, y: Any) -> tuple[float, np.ndarray]:
+    def gradient(self, x: Any, y: Any, *, output_weight: Any = None) -> tuple[float, np.ndarray]:
         """Compute the mean loss over the samples, and its gradient.
 
         Where the last layer has shift and scale, the loss is in the network's units, as in training.
@@ -399,6 +412,8 @@ class MLP(Network):
             Samples in rows.
         y : array
             Classes, labels or numbers, as in `fastmlp.train`.
+        output_weight : array, (n_out,), optional
+            How much each output counts in the loss, as in `fastmlp.train`.
 
         Returns
         -------
@@ -406,16 +421,17 @@ class MLP(Network):
         gradient : ndarray, (n_params,)
             In the order of ``params``; `unflatten` takes it apart.
         """
-        if self._are_few(x):
+        if output_weight is None and self._are_few(x):
             targets = plain_targets(y, self.spec, len(x))
             if targets is not None:
                 loss, gradient = self._engine.gradient_of_few(x, targets)
                 if math.isfinite(loss):
                     return loss, gradient  # else the checks below say why
-        x = check_x(x, self.spec.n_in, self.dtype, names=self._names)
-        y = check_y(y, self.spec, len(x), self.dtype, names=self._names)
-        totals, gradient = self._engine.gradient(self._engine.binding.view(x, y), np.arange(len(x)), len(x))
-        return float(totals[0]) / len(x), gradient
+        samples = self._checked(x, y, None, output_weight)
+        rows = counted_rows(samples)
+        weight = samples.weight(rows)
+        totals, gradient = self._engine.gradient(samples.view(self._engine.binding), rows, weight)
+        return float(totals[0]) / weight, gradient
 
     def jacobian(self, x: Any, wrt: str = "params") -> np.ndarray:
         """Derivatives of every output of every sample.
@@ -632,10 +648,12 @@ class MLP(Network):
             view = self._engine.binding.view(samples.x, samples.y, samples.weights, curved=True)
             return tangents.hessian(view, rows, samples.weight(rows))
 
-    def covariance(self, x: Any, y: Any, *, sample_weight: Any = None, n_threads: int = 1) -> np.ndarray:
+    def covariance(
+        self, x: Any, y: Any, *, sample_weight: Any = None, output_weight: Any = None, n_threads: int = 1
+    ) -> np.ndarray:
         """The parameters' covariance where they minimise a sum of squares, as after ``optimizer="lm"`` without l2.
 
-        It is s² (JᵀJ)⁻¹, of the outputs' Jacobian J and s² = Σ w r² / (n_samples · n_out - n_params), as in
+        It is s² (JᵀJ)⁻¹, of the outputs' Jacobian J and s² = Σ w r² / (number of residuals r - n_params), as in
         ``scipy.optimize.curve_fit``: right where residuals are independent and the outputs are nearly linear in the
         parameters within their errors. ``np.sqrt(np.diag(…))`` are the standard errors.
 
@@ -646,6 +664,8 @@ class MLP(Network):
             What the network was trained on.
         sample_weight : array, (n_samples,), optional
             A sample of weight w has residuals of variance s² / w; those of weight 0 do not count.
+        output_weight : array, (n_out,), optional
+            What an output of weight w has of variance is divided by w, too.
         n_threads : int
 
         Returns
@@ -668,7 +688,7 @@ class MLP(Network):
         [0.03, 0.38]
         """
         check_squares(self.spec)
-        samples = check_samples(x, y, self.spec, self.dtype, sample_weight, names=self._names)
+        samples = self._checked(x, y, sample_weight, output_weight)
         squares = LeastSquares(self, samples, counted_rows(samples), {}, check_count(n_threads, "n_threads"))
         result = covariance(squares, self.params)
         if result is None:
@@ -676,6 +696,11 @@ class MLP(Network):
             warnings.warn(message, RuntimeWarning, stacklevel=2)
             return np.full((self.params.size, self.params.size), np.inf)
         return result
+
+    def _checked(self, x: Any, y: Any, sample_weight: Any, output_weight: Any) -> Samples:
+        """Check samples and their weights, given by the names of arguments."""
+        output_weight = check_output_weight(output_weight, self.spec, self.dtype)
+        return check_samples(x, y, self.spec, self.dtype, sample_weight, None, "", self._names, output_weight)
 
     def copy(self) -> MLP:
         """A network of its own with the same spec, parameters, names and metadata."""

@@ -13,7 +13,7 @@ from ..engine.shortcuts import LearnFew
 from ..engine.steps import OptimizerState
 from ..engine.team import LONG
 from ..optimizers import Optimizer, get_optimizer
-from .data import check_lazy, check_samples, counted_rows, plain_targets
+from .data import check_lazy, check_output_weight, check_samples, counted_rows, plain_targets
 from .divergence import remedy
 from .history import DivergenceError, History
 from .names import Names
@@ -36,11 +36,19 @@ class Online:
         self._is_short = 10 * network.params.size <= LONG  # one sample's step, which reads and writes them from memory
 
     def fit(
-        self, x: Any, y: Any, lr: Any, optimizer: Any, batch_size: Any, sample_weight: Any, names: Names
+        self,
+        x: Any,
+        y: Any,
+        lr: Any,
+        optimizer: Any,
+        batch_size: Any,
+        sample_weight: Any,
+        output_weight: Any,
+        names: Names,
     ) -> tuple[dict[str, float], Names]:
         """Train over the samples once, with the arguments of `MLP.partial_fit` and the model's names; return their loss
         and accuracy, and the names with those that the samples brought."""
-        if sample_weight is None and (optimizer is None or optimizer is self._last_given):
+        if sample_weight is None and output_weight is None and (optimizer is None or optimizer is self._last_given):
             values = self._fit_few(x, y, lr, batch_size)
             if values is not None:
                 return values, names
@@ -51,7 +59,8 @@ class Online:
         if new.by_search:
             raise ValueError(f"optimizer is {new.name}, which needs all samples at once; use fastmlp.train")
         names = names.found_in_part(x, y, network.spec)
-        samples = check_samples(x, y, network.spec, network.dtype, sample_weight, names=names)
+        output_weight = check_output_weight(output_weight, network.spec, network.dtype)
+        samples = check_samples(x, y, network.spec, network.dtype, sample_weight, None, "", names, output_weight)
         check_lazy(new, samples.x)
         if new != self._state.optimizer:
             self._begin(new)

@@ -19,7 +19,7 @@ from ..schedules import ReduceOnPlateau, Schedule
 from ..spec import Spec
 from .callbacks import Callback, check_callbacks
 from .checkpoints import Checkpoint, get_checkpoint
-from .data import check_lazy, check_samples, check_weights, class_indices, counted_rows
+from .data import check_lazy, check_output_weight, check_samples, check_weights, class_indices, counted_rows
 from .history import History
 from .mlp import MLP
 from .names import NO_NAMES, Names, check_labels
@@ -102,6 +102,7 @@ class Options:
     early_stopping: EarlyStopping | None
     sample_weight: Any
     class_weight: Any
+    output_weight: tuple[float, ...] | None
     names: Names
     l1: float
     l2: float
@@ -117,8 +118,9 @@ class Options:
     def checked(
         cls, spec: Any, *, lr: Any, epochs: Any, batch_size: Any, optimizer: Any, loss: Any, metrics: Any, shuffle: Any,
         standardize: Any, seed: Any, init: Any, dtype: Any, validation_data: Any, validation_fraction: Any,
-        early_stopping: Any, sample_weight: Any, class_weight: Any, class_names: Any, l1: Any, l2: Any, dropout: Any,
-        clip_norm: Any, max_norm: Any, callbacks: Any, progress: Any, checkpoint: Any, n_threads: Any,
+        early_stopping: Any, sample_weight: Any, class_weight: Any, output_weight: Any, class_names: Any, l1: Any,
+        l2: Any, dropout: Any, clip_norm: Any, max_norm: Any, callbacks: Any, progress: Any, checkpoint: Any,
+        n_threads: Any,
     ) -> Options:  # fmt: skip
         """Check arguments of `train`: ValueError or TypeError for the first bad one. Nothing is changed."""
         epochs = check_count(epochs, "epochs")
@@ -148,6 +150,7 @@ class Options:
         if class_names is not None:
             names = names._replace(labels=check_labels(class_names, spec))
         metrics = named_metrics(metrics, spec)
+        output_weight = check_output_weight(output_weight, spec, dtype)
         dropout = dropout_shares(dropout, len(spec.layers) - 1)
         batch_size = _check_batch_size(batch_size)
         validation_fraction = check_number(validation_fraction, "validation_fraction", 0.0, 1.0)
@@ -158,7 +161,7 @@ class Options:
             metrics=metrics, shuffle=shuffle, standardize=standardize, seed=seed, init=init, dtype=dtype,
             validation_data=validation_data,
             validation_fraction=validation_fraction, early_stopping=early_stopping, sample_weight=sample_weight,
-            class_weight=class_weight, names=names,
+            class_weight=class_weight, output_weight=output_weight, names=names,
             l1=l1, l2=l2, dropout=dropout, clip_norm=clip_norm, max_norm=max_norm,
             callbacks=callbacks, progress=progress, checkpoint=checkpoint, n_threads=n_threads,
         )  # fmt: skip
@@ -185,8 +188,9 @@ class Options:
     def for_checkpoint(self, n_samples: int) -> dict[str, Any]:
         """Every option that changes the bits of an epoch, by name: a checkpoint is refused where one differs."""
         names = [field.name for field in fields(self) if field.name not in _COMPARED_OTHERWISE | _WITHOUT_EFFECT]
-        if not self.standardize:
-            names.remove("standardize")  # which older files do not have
+        for name in ("standardize", "output_weight"):
+            if not getattr(self, name):
+                names.remove(name)  # which older files do not have
         as_json = {"batch_size": self.batch(n_samples), "metrics": list(self.metrics), "dtype": self.dtype.name}
         return {name: as_json.get(name, getattr(self, name)) for name in names}
 
@@ -244,13 +248,15 @@ class TrainingData:
         """Check x and y, and what options say of samples: ValueError or TypeError for what cannot be trained on."""
         spec, dtype = options.spec, options.dtype
         names = options.names.found(x, y, spec)
-        samples = check_samples(x, y, spec, dtype, options.sample_weight, options.class_weight, names=names)
+        samples = check_samples(
+            x, y, spec, dtype, options.sample_weight, options.class_weight, "", names, options.output_weight
+        )
         check_lazy(options.optimizer, samples.x)
         rows = counted_rows(samples)
         n_held_out = _count_held_out(options.validation_fraction, len(rows))
         strata = class_indices(samples.y, spec) if n_held_out and options.shuffle else None
         weights = check_weights(options.sample_weight, None, samples.y, spec) if n_held_out else None
-        validation = _check_validation_data(options.validation_data, spec, dtype, names)
+        validation = _check_validation_data(options, names)
         return cls(samples, rows, n_held_out, strata, weights, validation, names)
 
     @staticmethod
@@ -258,7 +264,7 @@ class TrainingData:
         """Return what checked data depend on: options with equal keys can share them."""
         o = options
         given = id(o.validation_data), id(o.sample_weight), id(o.class_weight)
-        return o.spec, o.dtype, o.optimizer.lazy, o.shuffle, o.validation_fraction, o.names.key, *given
+        return o.spec, o.dtype, o.optimizer.lazy, o.shuffle, o.validation_fraction, o.names.key, o.output_weight, *given
 
     def split(
         self, shuffle: bool, rng: np.random.Generator, stratified: bool = True
@@ -399,10 +405,12 @@ def validation_parts(data: Any) -> tuple[Any, Any, Any]:
     return x, y, weights
 
 
-def _check_validation_data(data: Any, spec: Spec, dtype: np.dtype, names: Names) -> tuple[Samples, np.ndarray] | None:
+def _check_validation_data(options: Options, names: Names) -> tuple[Samples, np.ndarray] | None:
     """Return the samples, and the indices of those whose weight is not 0; None where no validation data are given."""
-    if data is None:
+    if options.validation_data is None:
         return None
-    x, y, weights = validation_parts(data)
-    samples = check_samples(x, y, spec, dtype, weights, name="validation ", names=names)
+    x, y, weights = validation_parts(options.validation_data)
+    samples = check_samples(
+        x, y, options.spec, options.dtype, weights, None, "validation ", names, options.output_weight
+    )
     return samples, counted_rows(samples)

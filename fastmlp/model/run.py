@@ -151,14 +151,15 @@ class TrainingRun:
             self.model._rescale(standardised(self._options.spec, samples, self._rows, self.model.dtype))
         self._validation = self._data.validation
         if held_out is not None:
-            self._validation = Samples(samples.x, samples.y, self._data.sample_weight), held_out
+            self._validation = Samples(samples.x, samples.y, self._data.sample_weight, samples.output_weights), held_out
 
     def _validate(self) -> dict[str, float]:
         """The loss and so on of the samples to evaluate; nothing where there are none."""
         if self._validation is None:
             return {}
         o, (samples, rows) = self._options, self._validation
-        return evaluate_rows(self.model, samples.x, samples.y, samples.weights, rows, o.metrics, o.n_threads)
+        data = samples.x, samples.y, samples.weights, rows
+        return evaluate_rows(self.model, *data, o.metrics, o.n_threads, samples.output_weights)
 
     def _objective(self) -> Objective:
         """The function of the parameters that L-BFGS minimises."""

@@ -19,9 +19,12 @@ _CONSTANT = 8.0  # a deviation of so many units in the last place of the mean is
 
 
 class Moments(NamedTuple):
-    """The weight of some rows, and their columns' means and standard deviations, float64 (n_columns,) each."""
+    """The weight of some rows, and their columns' means and standard deviations, float64 (n_columns,) each.
 
-    weight: float
+    Where numbers are missing, the weight is that of those that each column has, (n_columns,).
+    """
+
+    weight: float | np.ndarray
     mean: np.ndarray
     deviation: np.ndarray
 
@@ -60,7 +63,7 @@ def moments_of(spec: Spec, samples: Samples, rows: np.ndarray) -> tuple[Moments,
     """Moments of the inputs of some rows, and of their targets where these are numbers."""
     weights = None if samples.weights is None else samples.weights[rows]
     of_x = (_sparse_moments if isinstance(samples.x, SparseRows) else _moments)(samples.x, rows, weights)
-    return of_x, _moments(samples.y, rows, weights) if _has_numbers(spec) else None
+    return of_x, _moments_of_measured(samples.y, rows, weights) if _has_numbers(spec) else None
 
 
 def standardised_by(spec: Spec, of_x: Moments, of_y: Moments | None, dtype: np.dtype, *, sparse: bool = False) -> Spec:
@@ -75,12 +78,14 @@ def standardised_by(spec: Spec, of_x: Moments, of_y: Moments | None, dtype: np.d
 def pooled(parts: Sequence[Moments]) -> Moments:
     """The moments of rows that are in several parts (Chan, Golub and LeVeque, 1979: variances add up with the squares
     of what the means are away from that of all)."""
-    weights = np.array([[part.weight] for part in parts])
+    weights = np.array([np.broadcast_to(part.weight, part.mean.shape) for part in parts])
+    total = weights.sum(axis=0)
+    divisor = np.where(total > 0, total, 1.0)  # of a column without numbers
     means, deviations = np.array([part.mean for part in parts]), np.array([part.deviation for part in parts])
     with np.errstate(over="ignore", invalid="ignore"):  # what becomes of them is looked at
-        mean = means[0] + (weights * (means - means[0])).sum(axis=0) / weights.sum()
-        variance = (weights * (deviations**2 + (means - mean) ** 2)).sum(axis=0) / weights.sum()
-        return Moments(float(weights.sum()), mean, np.sqrt(variance))
+        mean = means[0] + (weights * (means - means[0])).sum(axis=0) / divisor
+        variance = (weights * (deviations**2 + (means - mean) ** 2)).sum(axis=0) / divisor
+        return Moments(total, mean, np.sqrt(variance))
 
 
 def target_scaling(
@@ -88,7 +93,7 @@ def target_scaling(
 ) -> dict[str, Any]:
     """Shift and scale for the last layer, by the targets (n_samples, n_out) of some rows and these rows' weights; none
     where the outputs are classes or labels."""
-    return _target_scaling(spec, _moments(y, rows, weights), dtype) if _has_numbers(spec) else {}
+    return _target_scaling(spec, _moments_of_measured(y, rows, weights), dtype) if _has_numbers(spec) else {}
 
 
 def _target_scaling(spec: Spec, moments: Moments, dtype: np.dtype) -> dict[str, Any]:
@@ -151,6 +156,19 @@ def _moments(values: np.ndarray, rows: np.ndarray, weights: np.ndarray | None) -
     with np.errstate(over="ignore", invalid="ignore"):  # what becomes of them is looked at
         center = mean_of(1, np.zeros(len(origin)))
         return Moments(float(weight.sum()), origin + center, np.sqrt(mean_of(2, center)))
+
+
+def _moments_of_measured(y: np.ndarray, rows: np.ndarray, weights: np.ndarray | None) -> Moments:
+    """The moments of targets (n_samples, n_out), of each output those that are not NaN: 0 where there are none."""
+    if not np.isnan(y).any():
+        return _moments(y, rows, weights)
+    columns = []
+    for column in y.T:
+        measured = np.flatnonzero(~np.isnan(column[rows]))
+        own = None if weights is None else weights[measured]
+        none = Moments(0.0, np.zeros(1), np.zeros(1))
+        columns.append(_moments(column[:, None], rows[measured], own) if len(measured) else none)
+    return Moments(*(np.hstack(values) for values in zip(*columns, strict=True)))
 
 
 def _sparse_moments(x: SparseRows, rows: np.ndarray, weights: np.ndarray | None) -> Moments:

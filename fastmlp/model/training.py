@@ -69,6 +69,7 @@ def train(
     early_stopping: bool | int | EarlyStopping | None = None,
     sample_weight: Any = None,
     class_weight: Any = None,
+    output_weight: Any = None,
     class_names: Sequence[Any] | None = None,
     l1: float = 0.0,
     l2: float = 0.0,
@@ -90,7 +91,9 @@ def train(
         polars or Arrow whose columns are not one array is copied, column by column; the model remembers their names.
     y : array
         Class indices (n_samples,) or rows of probabilities for softmax, cross_entropy and hinge; 0/1 a label for
-        sigmoid; numbers (n_samples,) or (n_samples, n_out) for regression. In place of class indices, also for one
+        sigmoid; numbers (n_samples,) or (n_samples, n_out) for regression. A number, or one of several labels, that is
+        NaN was not measured: a sample's loss is the sum over its measured outputs, and one without any has weight 0. In
+        place of class indices, also for one
         sigmoid, there may be labels (n_samples,): text, booleans, categories or objects; integers are always indices.
         The labels, sorted as `numpy.unique` does, become the model's ``class_names``, unless it has some. y is read
         once, at the start: to train on other labels, train the model again, or use `MLP.partial_fit`.
@@ -150,6 +153,9 @@ def train(
     class_weight : "balanced" or dict, optional
         A weight for each class, by its label or index, which multiplies the samples' in training, not in validation;
         "balanced" is Σ w / (n_classes · Σ w of the class), with w the samples' own. A class that the dict lacks has 1.
+    output_weight : array, (n_out,), optional
+        How much each output counts, 0 or more: a sample's loss is the sum over the outputs, each times its weight, in
+        training and validation alike, but not in metrics. Not where the outputs are classes of which one is right.
     dropout : float or list of float, in [0, 1)
         The share of a hidden layer's units that are left out in training, drawn for each sample, while the others are
         scaled up by 1 / (1 - dropout); one for all hidden layers or one each.
@@ -210,7 +216,7 @@ def train(
         spec, lr=lr, epochs=epochs, batch_size=batch_size, optimizer=optimizer, loss=loss, metrics=metrics,
         shuffle=shuffle, standardize=standardize, seed=seed, init=init, dtype=dtype, validation_data=validation_data,
         validation_fraction=validation_fraction, early_stopping=early_stopping, sample_weight=sample_weight,
-        class_weight=class_weight, class_names=class_names,
+        class_weight=class_weight, output_weight=output_weight, class_names=class_names,
         l1=l1, l2=l2, dropout=dropout, clip_norm=clip_norm, max_norm=max_norm,
         callbacks=callbacks, progress=progress, checkpoint=checkpoint, n_threads=n_threads,
     )  # fmt: skip

@@ -75,7 +75,7 @@ def naive_loss(name, output, z, a, y, delta, rows, n):
 
 def compute(name, output, z, a, y, delta, rows, n):
     return catalog.loss(name, output, z.dtype.name)(
-        z.ctypes.data, a.ctypes.data, y.ctypes.data, delta.ctypes.data, rows, n, z.strides[0] // z.itemsize
+        z.ctypes.data, a.ctypes.data, y.ctypes.data, delta.ctypes.data, 0, rows, n, z.strides[0] // z.itemsize
     )
 
 

@@ -72,7 +72,36 @@ BAD = {
     "y transposed": (train(y=np.eye(2)[Y].T[:, :], x=X), ValueError, ["y has 2 rows"]),
     "y rows do not sum to one": (train(y=np.full((4, 2), 0.7)), ValueError, ["sum to 1", "row 0"]),
     "y probability above one": (train(y=[[2, -1]] * 4), ValueError, ["between 0 and 1"]),
-    "y NaN": (train(y=with_value(np.zeros((4, 2)), (1, 1), math.nan), spec=REGRESSION), ValueError, ["y[1, 1] is nan"]),
+    "y infinite": (
+        train(y=with_value(np.zeros((4, 2)), (1, 1), math.inf), spec=REGRESSION), ValueError, ["y[1, 1] is inf"],
+    ),
+    "y infinite beside NaN": (
+        train(y=with_value(np.full((4, 2), math.nan), (1, 1), -math.inf), spec=REGRESSION),
+        ValueError, ["[1, 1] is -inf"],
+    ),
+    "y all NaN": (train(y=np.full((4, 2), math.nan), spec=REGRESSION), ValueError, ["y is NaN", "not measured"]),
+    "y probabilities NaN": (
+        train(y=with_value(np.eye(2)[Y], (1, 1), math.nan)), ValueError, ["y[1, 1] is nan", "leave out such rows"],
+    ),
+    "y label above one beside NaN": (
+        train(y=with_value([[0, 1]] * 4, (1, slice(2)), (math.nan, 2)), spec=LABELS),
+        ValueError, ["between", "y[1, 1]"],
+    ),
+    "y negative count beside NaN": (
+        train(y=with_value(np.zeros((4, 2)), (1, slice(2)), (math.nan, -1)), spec=REGRESSION, loss="poisson"),
+        ValueError, ["at least 0", "y[1, 1]"],
+    ),
+    "evaluate_many NaN": (
+        lambda: fastmlp.evaluate_many(REGRESSION, np.zeros((1, 8)), X, np.full((4, 2), math.nan)),
+        ValueError, ["y[0, 0] is nan"],
+    ),
+    "output_weight too short": (train(spec=LABELS, y=np.eye(2)[Y], output_weight=[1]), ValueError, ["shape (2,)"]),
+    "output_weight negative": (
+        train(spec=LABELS, y=np.eye(2)[Y], output_weight=[1, -1]), ValueError, ["output_weight[1] is -1"],
+    ),
+    "output_weight zero": (train(spec=LABELS, y=np.eye(2)[Y], output_weight=[0, 0]), ValueError, ["zero for all"]),
+    "output_weight text": (train(spec=LABELS, y=np.eye(2)[Y], output_weight="a"), TypeError, ["output_weight"]),
+    "output_weight of classes": (train(output_weight=[1, 2]), ValueError, ["output_weight", "class_weight"]),
     "y one-dimensional for two outputs": (train(spec=REGRESSION), ValueError, ["y must have shape (4, 2)"]),
     "y label above one": (train(y=[[0, 2]] * 4, spec=LABELS), ValueError, ["between 0 and 1", "y[0, 1]"]),
     # spec
