@@ -23,15 +23,19 @@ sigmoid, softplus = ACTIVATIONS["sigmoid"], ACTIVATIONS["softplus"]
 
 
 def targets(spec: Spec, y: Any) -> np.ndarray:
-    """y as numbers (n_samples, n_out): class indices become one-hot rows, a vector becomes a column, a target of
-    several quantiles one for each; in the network's units where the last layer has a shift and scale."""
+    """y as numbers (n_samples, n_out): class indices become one-hot rows, a vector becomes a column, a target
+    stands once for each of its outputs; in the network's units where the last layer has a shift and scale."""
     y = np.asarray(y)
     if y.ndim == 1 and spec.n_targets > 1:
         return np.eye(spec.n_out)[y]
-    y = np.repeat(y.reshape(len(y), spec.n_targets).astype(np.float64), spec.n_out // spec.n_targets, axis=1)
+    y = y.reshape(len(y), spec.n_targets).astype(np.float64)
+    gaussian, n_each = spec.loss.name == "gaussian_nll", spec.n_out // spec.n_targets
+    y = np.hstack([y, y]) if gaussian else np.repeat(y, n_each, axis=1)
     if spec.output_affine is None:
         return y
     shift, scale = spec.output_affine
+    if gaussian:
+        shift, scale = np.tile(shift[: spec.n_targets], 2), np.tile(scale[: spec.n_targets], 2)
     return y / np.exp(shift) if spec.loss.name == "poisson" else (y - shift) / scale
 
 

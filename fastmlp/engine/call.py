@@ -9,7 +9,7 @@ import numpy as np
 
 from ..kernels.layout import CALL, STEP
 from .memory import record_of, words
-from .steps import Step
+from .steps import Dropout, Step
 
 __all__ = ["KernelCall", "TimeSlices"]
 
@@ -37,8 +37,8 @@ class KernelCall:
         Where a gradient goes.
     rows, squares : ndarray, contiguous, optional
         Room for a batch's rows of J and r, and the matrix that their products are added to.
-    step : Step, optional
-        How steps are made.
+    step : Step or Dropout, optional
+        How steps are made, and which units are left out.
     scored, by_inputs, checked : bool
         See kernels/layout.py.
 
@@ -64,7 +64,7 @@ class KernelCall:
         gradient: np.ndarray | None = None,
         rows: np.ndarray | None = None,
         squares: np.ndarray | None = None,
-        step: Step | None = None,
+        step: Step | Dropout | None = None,
         scored: bool = False,
         by_inputs: bool = False,
         checked: bool = False,
