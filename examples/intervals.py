@@ -1,8 +1,9 @@
 """For those who need a range, not only a number: intervals that hold nine of ten new values, on a real table.
 
 Engel's 235 households: what they spend on food, by their income. The rich differ more than the poor, so that one width
-for all is too wide for the poor and too narrow for the rich. All intervals are calibrated on rows that the networks were
-not trained on (split conformal prediction), and measured on others; twenty splits, so that the shares say something.
+for all is too wide for the poor and too narrow for the rich. All intervals are calibrated on rows that the networks
+were not trained on (split conformal prediction), and measured on others; twenty splits, so that the shares say
+something.
 """
 
 import numpy as np

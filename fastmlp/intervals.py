@@ -102,11 +102,12 @@ def calibrate(
     """Measure on held-out rows how wide intervals must be to hold y as often as wanted: split conformal prediction.
 
     A score says how far y is off in each row, and the margin is the ⌈(n + 1) coverage⌉-th smallest of n scores. A new y
-    of the same kind then lies in its interval with a probability from ``coverage`` to ``coverage + 1 / (n + 1)``, however
-    bad the network is (Vovk, Gammerman and Shafer, "Algorithmic learning in a random world", 2005; Lei et al.,
-    "Distribution-free predictive inference for regression", JASA 113, 2018). That is a mean over all rows, not a promise
-    for each kind of row; and it holds where the rows that were trained, calibrated and predicted on could have been
-    swapped, which those of a drifting series could not. Each target is calibrated by itself.
+    of the same kind then lies in its interval with a probability of at least ``coverage``, and where no scores are
+    equal at most ``coverage + 1 / (n + 1)``, however bad the network is (Vovk, Gammerman and Shafer, "Algorithmic
+    learning in a random world", 2005; Lei et al., "Distribution-free predictive inference for regression", JASA 113,
+    2018). That is a mean over all rows, not a promise for each kind of row; and it holds where the rows that are
+    calibrated and predicted on could be swapped, which those of a drifting series could not. Each target is calibrated
+    by itself.
 
     Parameters
     ----------
@@ -121,8 +122,8 @@ def calibrate(
     score : "absolute", "normalized" or "quantile", optional
         "absolute" is |y − ŷ|: intervals of one width. "normalized" is |y − ŷ| / σ, with σ predicted by gaussian_nll (in
         an ensemble that of the mixture), √ŷ under poisson, or else an ensemble's spread. "quantile" is how far y is
-        outside of the lowest and the highest of several quantiles (Romano, Patterson and Candès, "Conformalized quantile
-        regression", 2019). When left out: "quantile" and "normalized" for losses that are made for it, else "absolute".
+        outside of the lowest and the highest of several quantiles (Romano, Patterson and Candès, "Conformalized
+        quantile regression", 2019). When left out, the one that the loss is made for, else "absolute".
     sort : bool
         Whether predicted quantiles that cross are put in order first.
     n_threads : int

@@ -146,6 +146,11 @@ def output_delta_tangent(spec: Spec, z: np.ndarray, a: np.ndarray, y: np.ndarray
         return y * a * (1 - a) * dz
     if pair == ("bce", "sigmoid"):
         return a * (1 - a) * dz
+    if spec.loss.name == "gaussian_nll":  # whose outputs' derivatives depend on each other
+        mean, log_variance, d_mean, d_log_variance = (*np.split(a, 2, axis=1), *np.split(dz, 2, axis=1))
+        e, precision = mean - y[:, : spec.n_targets], np.exp(-log_variance)
+        by_mean = precision * (d_mean - e * d_log_variance)
+        return np.hstack([by_mean, precision * e * (0.5 * e * d_log_variance - d_mean)])
     if spec.loss.second_derivative is None:
         raise ValueError(
             f"loss {spec.loss.name!r} has no second derivative; give one: fastmlp.Loss(name, function, derivative, "
