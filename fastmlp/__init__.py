@@ -37,7 +37,8 @@ __all__ = [
 
 
 _MODULES = (
-    "activations", "dask", "datasets", "losses", "metrics", "nn2", "plotting", "reference", "sklearn", "spec", "tables",
+    "activations", "dask", "datasets", "intervals", "losses", "metrics", "nn2", "plotting", "reference", "sklearn",
+    "spec", "tables",
 )  # fmt: skip
 _ELSEWHERE = {
     **dict.fromkeys(("MLPClassifier", "MLPRegressor"), "fastmlp.sklearn.{}"),

@@ -4,7 +4,8 @@ The kernels compile the scalar functions of this registry, the reference calls t
 activations.py hold here too. Losses that look at a whole row of outputs (cross_entropy on softmax, hinge) or that
 are computed from pre-activations say so by ``fused`` and ``rowwise``; their arithmetic is in kernels/losses.py
 and, independently, in reference.py. Under poisson the network's output is the logarithm of the expected count, and the
-loss half the Poisson deviance. Under quantile it is the levels that the loss has whose quantiles the outputs are.
+loss half the Poisson deviance. Under quantile it is the levels that the loss has whose quantiles the outputs are. Under
+gaussian_nll the outputs are the means of all targets, then the logarithms of all variances.
 """
 
 from __future__ import annotations
@@ -66,6 +67,7 @@ class Loss:
     lowest_target: float = field(default=-math.inf, kw_only=True)  # what y may be, at least
     logarithmic: bool = field(default=False, kw_only=True)  # y_hat is the logarithm of what y is expected to be
     levels: tuple[float, ...] = field(default=(), kw_only=True)  # a target has an output for each of them, if any
+    gaussian: bool = field(default=False, kw_only=True)  # outputs: all targets' means, then logarithms of variances
     refusal: Callable[[Activation], str] = field(default=lambda output: "", kw_only=True)
     refusal_of_one: str = field(default="", kw_only=True)  # what is wrong with a single output
 
@@ -96,6 +98,17 @@ class Loss:
         """Whether y may be any finite numbers, and the loss is not finite where y is not."""
         return self.builtin and not self.classification and self.lowest_target == -math.inf
 
+    @property
+    def outputs_per_target(self) -> int:
+        """How many outputs the network has for each column of y."""
+        return 2 if self.gaussian else max(1, len(self.levels))
+
+    def for_outputs(self, targets: np.ndarray) -> np.ndarray:
+        """Columns of targets, (…, n_targets), as outputs are compared with them, (…, n_out)."""
+        if self.gaussian:
+            return np.concatenate([targets, targets], axis=-1)
+        return np.repeat(targets, self.outputs_per_target, axis=-1) if self.levels else targets
+
     def check_output(self, output: Activation, n_out: int) -> None:
         """Raise ValueError when this loss makes no sense on ``n_out`` outputs of that activation."""
         reason = self.refusal(output)
@@ -105,10 +118,11 @@ class Loss:
             raise ValueError("softmax of one output is always 1; use sigmoid, or n: 2")
         if n_out == 1 and self.refusal_of_one:
             raise ValueError(f"cost: {self.name} of one output {self.refusal_of_one}")
-        if self.levels and n_out % len(self.levels):
-            n = len(self.levels)
+        n = self.outputs_per_target
+        if n_out % n:
+            which = "a mean and the logarithm of a variance" if self.gaussian else "one a level"
             raise ValueError(
-                f"cost: {self.name} has {n} outputs for each target, one a level, the network has {n_out}; give the "
+                f"cost: {self.name} has {n} outputs for each target, {which}, the network has {n_out}; give the "
                 f'last layer {{"n": {n}}}'
             )
 
@@ -188,6 +202,46 @@ def _d_pinball(y_hat, y, level):
     return 0.5 * np.sign(y_hat - y) + 0.5 - level
 
 
+def _over_deviation(e, log_variance):
+    """e / σ, which is 0 where e is, whatever σ."""
+    root = np.exp(-0.25 * log_variance)
+    return np.where(e == 0.0, 0.0, e * root * root)
+
+
+def _half_deviation(mean, log_variance, y):
+    """(y − μ) / 2σ: halves have a difference where that of large numbers would be infinite."""
+    return _over_deviation(0.5 * y - 0.5 * mean, log_variance)
+
+
+def _gaussian(mean, log_variance, y):
+    half = _half_deviation(mean, log_variance, y)
+    return 0.5 * log_variance + 2.0 * half * half
+
+
+def _d_gaussian_by_mean(mean, log_variance, y):
+    return -2.0 * _over_deviation(_half_deviation(mean, log_variance, y), log_variance)
+
+
+def _d_gaussian_by_log_variance(mean, log_variance, y):
+    half = _half_deviation(mean, log_variance, y)
+    return 0.5 - 2.0 * half * half
+
+
+def _gaussian_nll(y_hat, y):
+    """Negative log-likelihood of rows, without ½ log 2π. Outputs are means, then logarithms of variances; y has each
+    target twice. Nix and Weigend, "Estimating the mean and variance of the target probability distribution", ICNN 1994.
+    """
+    mean, log_variance = np.split(y_hat, 2, axis=-1)
+    return np.sum(_gaussian(mean, log_variance, y[..., : mean.shape[-1]]), axis=-1)
+
+
+def _d_gaussian_nll(y_hat, y):
+    mean, log_variance = np.split(y_hat, 2, axis=-1)
+    y = y[..., : mean.shape[-1]]
+    parts = _d_gaussian_by_mean(mean, log_variance, y), _d_gaussian_by_log_variance(mean, log_variance, y)
+    return np.concatenate(parts, axis=-1)
+
+
 def _cross_entropy(y_hat, y):
     return -y * np.log(y_hat)
 
@@ -238,10 +292,13 @@ def _only_sigmoid(output: Activation) -> str:
     return "it takes the logarithms of y_hat and 1 - y_hat, which must lie in (0, 1); use sigmoid"
 
 
-def _unbounded(output: Activation) -> str:
-    if output.traits.low == -math.inf and not output.traits.rectifier:
-        return ""
-    return "y_hat is the logarithm of the expected count, which may be any number; use linear"
+def _unbounded(what: str) -> Callable[[Activation], str]:
+    def refusal(output: Activation) -> str:
+        if output.traits.low == -math.inf and not output.traits.rectifier:
+            return ""
+        return f"{what}, which may be any number; use linear"
+
+    return refusal
 
 
 def _room_for_margin(output: Activation) -> str:
@@ -348,7 +405,16 @@ LOSSES: dict[str, Loss] = {
             builtin=True,
             lowest_target=0.0,
             logarithmic=True,
-            refusal=_unbounded,
+            refusal=_unbounded("y_hat is the logarithm of the expected count"),
+        ),
+        Loss(
+            "gaussian_nll",
+            _gaussian_nll,
+            _d_gaussian_nll,
+            builtin=True,
+            rowwise=True,
+            gaussian=True,
+            refusal=_unbounded("half of its outputs are logarithms of variances"),
         ),
         Quantile(0.5),
     )
@@ -358,6 +424,7 @@ _ALIASES = {
     "ce": "cross_entropy",
     "binary_cross_entropy": "bce",
     "categorical_crossentropy": "cross_entropy",
+    "gaussian_negative_log_likelihood": "gaussian_nll",
 }
 
 

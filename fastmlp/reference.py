@@ -23,15 +23,19 @@ sigmoid, softplus = ACTIVATIONS["sigmoid"], ACTIVATIONS["softplus"]
 
 
 def targets(spec: Spec, y: Any) -> np.ndarray:
-    """y as numbers (n_samples, n_out): class indices become one-hot rows, a vector becomes a column, a target of
-    several quantiles one for each; in the network's units where the last layer has a shift and scale."""
+    """y as numbers (n_samples, n_out): class indices become one-hot rows, a vector becomes a column, a target
+    stands once for each of its outputs; in the network's units where the last layer has a shift and scale."""
     y = np.asarray(y)
     if y.ndim == 1 and spec.n_targets > 1:
         return np.eye(spec.n_out)[y]
-    y = np.repeat(y.reshape(len(y), spec.n_targets).astype(np.float64), spec.n_out // spec.n_targets, axis=1)
+    y = y.reshape(len(y), spec.n_targets).astype(np.float64)
+    gaussian, n_each = spec.loss.name == "gaussian_nll", spec.n_out // spec.n_targets
+    y = np.hstack([y, y]) if gaussian else np.repeat(y, n_each, axis=1)
     if spec.output_affine is None:
         return y
     shift, scale = spec.output_affine
+    if gaussian:
+        shift, scale = np.tile(shift[: spec.n_targets], 2), np.tile(scale[: spec.n_targets], 2)
     return y / np.exp(shift) if spec.loss.name == "poisson" else (y - shift) / scale
 
 
@@ -159,6 +163,11 @@ def output_delta_tangent(spec: Spec, z: np.ndarray, a: np.ndarray, y: np.ndarray
         return y * a * (1 - a) * dz
     if pair == ("bce", "sigmoid"):
         return a * (1 - a) * dz
+    if spec.loss.name == "gaussian_nll":  # whose outputs' derivatives depend on each other
+        mean, log_variance, d_mean, d_log_variance = (*np.split(a, 2, axis=1), *np.split(dz, 2, axis=1))
+        e, precision = mean - y[:, : spec.n_targets], np.exp(-log_variance)
+        by_mean = precision * (d_mean - e * d_log_variance)
+        return np.hstack([by_mean, precision * e * (0.5 * e * d_log_variance - d_mean)])
     curved = spec.loss.required_second_derivative(a, y) * through(act, z, a, dz)
     return delta_tangent(act, z, a, dz, spec.loss.derivative(a, y), curved)
 

@@ -6,7 +6,7 @@ import json
 import math
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -62,7 +62,8 @@ class Spec:
         else mse. Where its outputs are numbers, it may also carry ``shift`` and ``scale`` (above 0; scalars or n
         numbers): with a = act(z) the network predicts ``shift + scale * a``, and its loss compares a with
         ``(y - shift) / scale``. Under poisson, where a prediction is the logarithm of a count, there is ``shift``
-        alone: the loss compares exp(a) with ``y / exp(shift)``.
+        alone: the loss compares exp(a) with ``y / exp(shift)``. Under gaussian_nll they are those of the targets,
+        scalars or n_targets numbers; the variances' logarithms get a shift of ``2 log(scale)``.
 
     Raises
     ------
@@ -111,8 +112,8 @@ class Spec:
 
     @cached_property
     def n_targets(self) -> int:
-        """Number of columns of y: that of outputs, but under a loss of several levels, each of which has an output."""
-        return self.n_out // max(1, len(self.loss.levels))
+        """Number of columns of y: that of outputs, but under a loss that has several of them for a target."""
+        return self.n_out // self.loss.outputs_per_target
 
     @cached_property
     def widths(self) -> tuple[int, ...]:
@@ -152,6 +153,8 @@ class Spec:
         if self.output_affine is None:
             return None
         shift, scale = self.output_affine
+        if self.loss.gaussian:
+            shift, scale = (self.loss.for_outputs(vector[: self.n_targets]) for vector in (shift, scale))
         with np.errstate(over="ignore", divide="ignore"):  # `check_range` looks at them
             return (np.zeros(self.n_out), np.exp(-shift)) if self.loss.logarithmic else (shift, 1 / scale)
 
@@ -277,20 +280,22 @@ def _parse(layers: Any) -> dict[str, Any]:
             f"spec[0]: the input layer has no activation (act: None), got {layers[0]['act']!r}; "
             "begin with one: {'n': columns of x, 'act': None}"
         )
-    typed_layers = tuple(_parse_layer(entry, i) for i, entry in enumerate(layers[1:], 1))
-    cost = layers[-1].get("cost")
-    last = typed_layers[-1]
+    where, cost = f"spec[{len(layers) - 1}]", layers[-1].get("cost")
+    loss = None if cost is None else get_loss(cost, f"{where}['cost']")
+    of_targets = loss is not None and loss.gaussian
+    *hidden, last = (
+        _parse_layer(entry, i, of_targets and i == len(layers) - 1) for i, entry in enumerate(layers[1:], 1)
+    )
     scaled = last.shift is not None or last.scale is not None
-    if cost is not None:
-        loss = get_loss(cost, f"spec[{len(layers) - 1}]['cost']")
-    else:
+    if loss is None:
         loss = LOSSES["mse"] if scaled and last.act.name == "sigmoid" else default_loss(last.act)
     loss.check_output(last.act, last.n)
     if scaled:
-        _check_output_affine(last, loss, f"spec[{len(layers) - 1}]")
+        _check_output_affine(last, loss, where)
+        last = _scaled_as_targets(last, where) if of_targets else last
     return {
         "n_in": n_in,
-        "layers": typed_layers,
+        "layers": (*hidden, last),
         "loss": loss,
         "shift": _parse_affine(layers[0], "shift", n_in, 0),
         "scale": _parse_affine(layers[0], "scale", n_in, 0),
@@ -309,8 +314,9 @@ def _parse_n(entry: Mapping[str, Any], i: int) -> int:
     return int(n)
 
 
-def _parse_layer(entry: Mapping[str, Any], i: int) -> Layer:
-    """Check the dict of layer i, counted from the input, 0, and return the `Layer`."""
+def _parse_layer(entry: Mapping[str, Any], i: int, of_targets: bool = False) -> Layer:
+    """Check the dict of layer i, counted from the input, 0, and return the `Layer`. Its shift and scale may be
+    ``of_targets``, half as many as outputs."""
     n = _parse_n(entry, i)
     act = get_activation(entry.get("act"), f"spec[{i}]['act']")
     for key, owner in _SETTINGS.items():
@@ -321,7 +327,8 @@ def _parse_layer(entry: Mapping[str, Any], i: int) -> Layer:
     bias = entry.get("bias", True)
     if not isinstance(bias, (bool, np.bool_)):
         raise TypeError(f"spec[{i}]['bias'] must be True or False, got {bias!r}")
-    return Layer(n, act, bool(bias), _parse_affine(entry, "shift", n, i), _parse_affine(entry, "scale", n, i))
+    shift, scale = (_parse_affine(entry, key, n, i, of_targets) for key in ("shift", "scale"))
+    return Layer(n, act, bool(bias), shift, scale)
 
 
 def _finite(value: Any, where: str) -> float:
@@ -334,15 +341,18 @@ def _finite(value: Any, where: str) -> float:
     return number
 
 
-def _parse_affine(entry: Mapping[str, Any], key: str, n: int, i: int) -> tuple[float, ...] | None:
-    """Check and return layer i's shift or scale, one number or n; None where there is none."""
+def _parse_affine(
+    entry: Mapping[str, Any], key: str, n: int, i: int, of_targets: bool = False
+) -> tuple[float, ...] | None:
+    """Check and return layer i's shift or scale, one number or n, or half of them; None where there is none."""
     if entry.get(key) is None:
         return None
-    where, wanted = f"spec[{i}][{key!r}]", "a number" if n == 1 else f"a number or {n} numbers"
+    count = n // 2 if of_targets else n
+    where, wanted = f"spec[{i}][{key!r}]", "a number" if count == 1 else f"a number or {count} numbers"
     values = np.asarray(entry[key])
     if values.dtype.kind not in "fiub":
         raise TypeError(f"{where} must be {wanted}, got {entry[key]!r}")
-    if values.shape not in ((), (1,), (n,)):
+    if values.shape not in ((), (1,), (n,), (count,)):
         raise ValueError(f"{where} must be {wanted}, got shape {values.shape}")
     return tuple(_finite(value, where) for value in np.atleast_1d(values))
 
@@ -364,6 +374,32 @@ def _check_output_affine(last: Layer, loss: Loss, where: str) -> None:
         )
     if min(last.scale or (1.0,)) <= 0:
         raise ValueError(f"{where}['scale'] must be above 0, targets are divided by it, got {min(last.scale or ())}")
+
+
+def is_of_targets(shift: np.ndarray, scale: np.ndarray) -> bool:
+    """Whether the second halves of an output's shift and scale, (n_out,) each, are what follows from the first: where a
+    target is divided by c, the logarithm of its variance is smaller by 2 log c."""
+    half = len(scale) // 2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        expected = 2 * np.log(scale[:half])
+    return bool(np.all(scale[half:] == 1)) and np.allclose(shift[half:], expected, rtol=1e-5, atol=1e-5)
+
+
+def _scaled_as_targets(last: Layer, where: str) -> Layer:
+    """The last layer under gaussian_nll with a shift and scale of n numbers each, from those of its targets."""
+    half = last.n // 2
+    shift, scale = np.array(last.shift or 0.0), np.array(last.scale or 1.0)
+    sizes = {shift.size, scale.size}
+    if last.n in sizes:
+        if sizes - {1, last.n} or not is_of_targets(np.broadcast_to(shift, last.n), np.broadcast_to(scale, last.n)):
+            raise ValueError(
+                f"{where}: under gaussian_nll shift and scale are those of the targets, one number or {half}; as "
+                f"{last.n} numbers, those of the logarithms of variances must be 2 log(scale), and 1"
+            )
+        shift, scale = (np.broadcast_to(vector, last.n)[:half] for vector in (shift, scale))
+    shift, scale = np.broadcast_to(shift, half), np.broadcast_to(scale, half)
+    shift, scale = np.append(shift, 2 * np.log(scale)), np.append(scale, np.ones(half))
+    return replace(last, shift=tuple(shift.tolist()), scale=None if last.scale is None else tuple(scale.tolist()))
 
 
 def _affine(owner: Spec | Layer, n: int) -> Affine | None:

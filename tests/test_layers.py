@@ -15,7 +15,7 @@ import fastmlp
 
 VOCABULARY = "activations init losses metrics optimizers reference schedules spec"  # what can be written on paper
 BELOW_DOORS = f"base {VOCABULARY} kernels engine model"
-DOORS = "cli dask datasets interop nn2 plotting sklearn tables"
+DOORS = "cli dask datasets interop intervals nn2 plotting sklearn tables"
 MAY_IMPORT = {
     "base": "",
     **dict.fromkeys(VOCABULARY.split(), f"base {VOCABULARY}"),

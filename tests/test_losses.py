@@ -58,7 +58,7 @@ def test_which_outputs_losses_fit():
         == fitting("quantile(0.5)")
         == set(ACTIVATIONS)
     )
-    assert fitting("poisson") == {"linear"}
+    assert fitting("poisson") == fitting("gaussian_nll") == {"linear"}
     assert set(ACTIVATIONS) - fitting("hinge") == {"softmax", "sigmoid", "hard_sigmoid", "step"}
     assert [default_loss(ACTIVATIONS[a]).name for a in ("softmax", "sigmoid", "tanh")] == [
         "cross_entropy",
@@ -111,6 +111,102 @@ def test_quantiles_of_y_are_learnt_and_kept(tmp_path):
     np.testing.assert_allclose(shares, [0.1, 0.5, 0.9], atol=0.03)
     model.save(tmp_path / "net")
     assert fastmlp.load(tmp_path / "net").spec.loss is Quantile([0.1, 0.5, 0.9])
+
+
+def gaussian(n_targets, dtype="float64", **options):
+    last = {"n": 2 * n_targets, "act": "linear", "cost": "gaussian_nll", **options}
+    return fastmlp.MLP([{"n": 3, "act": None}, {"n": 4, "act": "tanh"}, last], seed=0, dtype=dtype)
+
+
+@pytest.mark.parametrize("n_targets", [1, 3])
+def test_gaussian_nll_is_pytorchs(n_targets):
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(50, 3)), rng.normal(size=(50, n_targets))
+    model = gaussian(n_targets)
+    hidden = torch.tensor(np.tanh(x @ model.weights[0].T + model.biases[0]))
+    weights = torch.tensor(model.weights[1], requires_grad=True)
+    mean, log_variance = (hidden @ weights.T).split(n_targets, dim=1)
+    loss = torch.nn.GaussianNLLLoss(reduction="none", eps=0)(mean, torch.tensor(y), log_variance.exp())
+    theirs = loss.sum(dim=1).mean()
+    theirs.backward()
+    ours, gradient = model.gradient(x, y)
+    assert ours == pytest.approx(theirs.item(), rel=1e-12) == model.evaluate(x, y)["loss"]
+    np.testing.assert_allclose(model.unflatten(gradient)[0][1], weights.grad.numpy(), rtol=1e-10)
+    one_by_one = model.copy()
+    for _ in range(3):
+        np.testing.assert_allclose(one_by_one.partial_fit(x, y, lr=1e-300)["loss"], ours, rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_gaussian_nll_is_finite_where_it_has_a_value(dtype):
+    """½ (s + e² exp(-s)) in numbers of that dtype, also where exp(-s) is none."""
+    largest = float(np.finfo(dtype).max)
+    model = fastmlp.MLP([{"n": 1, "act": None}, {"n": 2, "act": None, "cost": "gaussian_nll"}], dtype=dtype)
+    model.weights[0][...] = 0
+    for e, s, expected in (
+        (0.0, -1e4, -5e3),
+        (0.0, 1e4, 5e3),
+        (1e-30, -130.0, (-130 + 1e-60 * math.exp(130)) / 2),
+        (3.0, 1e4, 5e3),
+        (largest, 200.0, (200 + (largest / math.exp(100)) * (largest / math.exp(100))) / 2),
+    ):
+        for mean in (0.0, -e / 2):
+            model.biases[0][...] = mean, s
+            loss, gradient = model.gradient([[0.0]], [e + mean])
+            if expected <= largest:
+                assert loss == pytest.approx(expected, rel=1e-4)
+            if abs(s) > 1e3:
+                assert np.isfinite(gradient).all()
+
+
+def test_means_and_variances_come_in_the_units_of_y(tmp_path):
+    """A network of y / c with log-variance s is one of y with log-variance s + 2 log c."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(60, 3)), rng.normal(size=(60, 2))
+    shift, scale = np.array([100.0, -3.0]), np.array([1e4, 0.5])
+    plain, scaled = gaussian(2), gaussian(2, shift=shift, scale=scale)
+    assert scaled.gradient(x, shift + scale * y)[0] == pytest.approx(plain.gradient(x, y)[0], rel=1e-9)
+    (mean, s), (in_units, of_units) = (np.hsplit(model.predict(x), 2) for model in (plain, scaled))
+    np.testing.assert_allclose(in_units, shift + scale * mean, rtol=1e-12)
+    np.testing.assert_allclose(of_units, s + 2 * np.log(scale), rtol=1e-12)
+    for again in (fastmlp.Spec(scaled.spec.to_list()), fastmlp.Spec.from_json(scaled.spec.to_json())):
+        assert again == scaled.spec
+    scaled.save(tmp_path / "net")
+    assert fastmlp.load(tmp_path / "net") == scaled
+    metrics = scaled.evaluate(x, shift + scale * y, metrics=["mae", "r2"])
+    assert metrics["mae"] == pytest.approx(np.mean(np.abs(scale * (y - mean))), rel=1e-9)
+
+
+def test_means_and_variances_are_learnt():
+    rng = np.random.default_rng(0)
+    x = rng.choice([-1.0, 1.0], (2000, 1))
+    y = 1e5 + 3e4 * x[:, 0] + rng.normal(size=2000) * np.where(x[:, 0] > 0, 1e4, 2e3)
+    spec = [{"n": 1, "act": None}, {"n": 2, "act": "linear", "cost": "gaussian_nll"}]
+    options = {"optimizer": "adam", "batch_size": 20, "epochs": 40, "seed": 0}
+    model = fastmlp.train(x, y, spec, standardize=True, lr=0.01, **options).model
+    mean, log_variance = model.predict([[-1.0], [1.0]]).T
+    np.testing.assert_allclose(mean, [7e4, 13e4], rtol=0.01)
+    np.testing.assert_allclose(np.exp(log_variance / 2), [2e3, 1e4], rtol=0.1)
+
+
+@pytest.mark.parametrize(
+    ("layer", "words"),
+    [
+        (
+            {"n": 3},
+            'has 2 outputs for each target, a mean and the logarithm of a variance.*give the last layer {"n": 2}',
+        ),
+        ({"n": 2, "act": "relu"}, "does not fit a relu output: half of its outputs are logarithms of variances"),
+        ({"n": 4, "shift": [1, 2, 3]}, "must be a number or 2 numbers, got shape"),
+        ({"n": 4, "scale": [1, 2, 3, 4]}, "shift and scale are those of the targets, one number or 2"),
+        ({"n": 4, "scale": [1, 2], "shift": [0, 0, 0, 0]}, "shift and scale are those of the targets"),
+        ({"n": 2, "scale": -1.0}, "must be above 0"),
+    ],
+)
+def test_means_and_variances_that_do_not_fit(layer, words):
+    with pytest.raises(ValueError, match=words):
+        fastmlp.MLP([{"n": 1, "act": None}, {"act": None, "cost": "gaussian_nll", **layer}])
 
 
 @pytest.mark.parametrize(

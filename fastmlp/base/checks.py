@@ -11,7 +11,10 @@ import numpy as np
 
 from .suggest import unknown_name
 
-__all__ = ["check_choice", "check_count", "check_dtype", "check_flag", "check_number", "check_out", "check_seed"]
+__all__ = [
+    "check_choice", "check_count", "check_dtype", "check_flag", "check_number", "check_out", "check_seed",
+    "dropout_shares",
+]  # fmt: skip
 
 
 def check_dtype(dtype: Any) -> np.dtype:
@@ -81,3 +84,12 @@ def check_choice(value: Any, name: str, choices: Iterable[str]) -> str:
     if value not in choices:
         raise unknown_name(value, choices, name)
     return value
+
+
+def dropout_shares(dropout: Any, n_hidden: int) -> list[float]:
+    """The share of units left out, for each hidden layer; empty where none is."""
+    numbers = list(dropout) if isinstance(dropout, (list, tuple, np.ndarray)) else [dropout] * n_hidden
+    if len(numbers) != n_hidden:
+        raise ValueError(f"dropout has {len(numbers)} entries, the network has {n_hidden} hidden layers")
+    shares = [check_number(share, "dropout", 0.0, 1.0) for share in numbers or [dropout]]
+    return shares if n_hidden and any(shares) else []

@@ -123,8 +123,8 @@ LossName = Annotated[
     str | None,
     _network(
         "NAME",
-        "cross_entropy, hinge or mse for classes; mse, mae, huber, poisson, or quantile(0.1, 0.5, 0.9), for short "
-        "quantile, for numbers. The first if left out.",
+        "cross_entropy, hinge or mse for classes; mse, mae, huber, poisson, gaussian_nll, or quantile(0.1, 0.5, 0.9), "
+        "for short quantile, for numbers. The first if left out.",
     ),
 ]
 DType = Annotated[Literal["float32", "float64"], _network("NAME", "float32 or float64.")]
@@ -285,6 +285,7 @@ def predict(
         list[str] | None, typer.Option(metavar="COL", help="A column to repeat beside the prediction. May be repeated.")
     ] = None,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Also each class's probability.")] = False,
+    sort: Annotated[bool, typer.Option("--sort", help="Put quantiles that cross in order.")] = False,
     threshold: Threshold = None,
     decimal: Decimal = None,
     no_header: NoHeader = False,
@@ -307,6 +308,8 @@ def predict(
         check_writable(out)
     _check_order(model, data, "predict")
     found = tables.load(model)
+    if sort and len(found.levels) < 2:
+        raise ValueError("--sort needs a model of several quantiles, which this one is not")
     if probabilities and found.model.spec.layers[-1].act.name != "softmax":
         raise ValueError("--probabilities needs a model with softmax outputs, which this one has not")
     if threshold is not None:
@@ -326,7 +329,10 @@ def predict(
     columns[target] = (
         np.array(classes)[found.choose(outputs)] if classes else found.middle(outputs).astype(outputs.dtype)
     )
-    columns.update((f"{target} q{level:g}", outputs[:, k]) for k, level in enumerate(found.levels))
+    quantiles = np.sort(outputs, axis=1) if sort else outputs
+    columns.update((f"{target} q{level:g}", quantiles[:, k]) for k, level in enumerate(found.levels))
+    if found.gaussian:
+        columns[f"{target} deviation"] = found.deviation_of(outputs).astype(outputs.dtype)
     if probabilities:
         columns.update((f"P({name})", outputs[:, k]) for k, name in enumerate(classes))
     if to_stdout:
@@ -449,6 +455,8 @@ def export(
         lines, network.metadata["columns"] = schema.caption(), schema.inputs
     if lines and network.spec.loss.name == "poisson":
         lines[-1] += ", its logarithm"
+    if lines and network.spec.loss.gaussian:
+        lines[-1] += ", its mean and the logarithm of its variance"
     if lines and network.spec.loss.levels:
         lines[-1] += f", its quantiles {', '.join(map(str, network.spec.loss.levels))}"
     if to == "onnx":

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..kernels.layout import CALL, STEP
 from .memory import record_of, words
-from .steps import Step
+from .steps import Dropout, Step
 
 __all__ = ["KernelCall", "TimeSlices"]
 
@@ -39,8 +39,8 @@ class KernelCall:
         Directions of the samples' inputs or outputs, a row for each of ``order``.
     rows, squares : ndarray, contiguous, optional
         Room for a batch's rows of J and r, and the matrix that their products are added to.
-    step : Step, optional
-        How steps are made.
+    step : Step or Dropout, optional
+        How steps are made, and which units are left out.
     scored, by_inputs, checked : bool
         See kernels/layout.py.
 
@@ -67,7 +67,7 @@ class KernelCall:
         along: np.ndarray | None = None,
         rows: np.ndarray | None = None,
         squares: np.ndarray | None = None,
-        step: Step | None = None,
+        step: Step | Dropout | None = None,
         scored: bool = False,
         by_inputs: bool = False,
         checked: bool = False,

@@ -18,6 +18,7 @@ from .blocks import BLOCK, part_of_batch
 from .call import KernelCall, TimeSlices
 from .jacobians import jacobian_block, jacobian_work
 from .shortcuts import GradientOfFew, JacobianOfFew, PredictFew, PredictOne, ProductOfFew, ScoreFew
+from .steps import Dropout
 from .tangents import Tangents
 from .team import LONG, Team
 
@@ -113,13 +114,19 @@ class Engine:
             return idle, kind(self.binding, *room, *form)
 
     def forward(
-        self, view: DataView, order: np.ndarray, outputs: np.ndarray | None, scored: bool, n_threads: int = 1
+        self,
+        view: DataView,
+        order: np.ndarray,
+        outputs: np.ndarray | None,
+        scored: bool,
+        n_threads: int = 1,
+        dropout: Dropout | None = None,
     ) -> np.ndarray:
         """Write the outputs of the samples in ``order`` to ``outputs`` (n_samples, n_out); return the sums of their
         losses and of right answers, where they are scored."""
         n, block = len(order), self.binding.block
         if n <= AT_ONCE or n_threads == 1:
-            call = KernelCall(order, block, outputs=outputs, scored=scored)
+            call = KernelCall(order, block, outputs=outputs, scored=scored, step=dropout)
             slices = _slices_of_sums(n) if scored else TimeSlices(self.binding.params.size).slices(n, AT_ONCE)
             totals = []
             for start, count in slices:
@@ -127,7 +134,7 @@ class Engine:
                 self.run("forward", view, call, start, count)
                 totals.append(call.totals.copy())
             return np.sum(totals, axis=0)
-        calls = [KernelCall(order, block, outputs=outputs, scored=scored) for _ in range(0, n, AT_ONCE)]
+        calls = [KernelCall(order, block, outputs=outputs, scored=scored, step=dropout) for _ in range(0, n, AT_ONCE)]
 
         def run(call: KernelCall, part: tuple[int, int]) -> None:
             self.run("forward", view, call, *part)
@@ -141,6 +148,15 @@ class Engine:
                 threads.shutdown(wait=False, cancel_futures=True)
                 raise
         return np.sum([call.totals for call in calls], axis=0)
+
+    def forward_with_dropout(
+        self, view: DataView, outputs: np.ndarray, kept: Sequence[float], keys: Sequence[int], n_threads: int
+    ) -> None:
+        """Write the outputs of all samples to ``outputs`` (n_keys, n_samples, n_out), where each key leaves other units
+        out: of each hidden layer the share ``kept`` stays."""
+        function, order = self.binding.dropout(), np.arange(len(view.x))
+        for key, part in zip(keys, outputs, strict=True):
+            self.forward(view, order, part, False, n_threads, Dropout(function, kept, key))
 
     def gradient(
         self,

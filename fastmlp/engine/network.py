@@ -152,7 +152,7 @@ def named_values(
 ) -> dict[str, float]:
     """Name the kernels' totals (sums of losses and of right answers), divided by the weight of the samples in ``rows``
     together, and the metrics of those samples' outputs (n_rows, n_out), which are counts where outputs are their
-    logarithms."""
+    logarithms; of means and variances, those of the means."""
     spec, weights = network.spec, None if weights is None else weights[rows]
     weight = len(rows) if weights is None else float(weights.sum())
     values = mean_values(spec, totals.tolist(), weight)
@@ -161,6 +161,8 @@ def named_values(
         if spec.loss.logarithmic:
             with np.errstate(over="ignore"):
                 outputs = np.exp(outputs)
+        if spec.loss.gaussian:
+            targets, outputs = targets[:, : spec.n_targets], outputs[:, : spec.n_targets]
         for name, metric in metrics.items():
             values[name] = float(metric(targets, outputs, sample_weight=weights))
     return values

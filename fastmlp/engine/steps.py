@@ -11,9 +11,9 @@ import numpy as np
 from ..kernels.layout import OPTIONS, STEP, aligned
 from ..optimizers import SGD, Optimizer
 from .blocks import Modes
-from .memory import fields, record_of
+from .memory import fields, record_of, words
 
-__all__ = ["OptimizerState", "Step"]
+__all__ = ["Dropout", "OptimizerState", "Step"]
 
 
 @dataclass(frozen=True)
@@ -139,3 +139,28 @@ class Step:
         """Take linear steps by these modes from now on."""
         self._modes = modes
         self._record["modes"] = modes.record.ctypes.data
+
+
+class Dropout:
+    """What leaves units out where no step is made, as kernels see it. It holds the array, like `Step`.
+
+    Parameters
+    ----------
+    function : int
+        The address of the function that does so.
+    kept : sequence of float
+        The share of units kept, for each hidden layer.
+    key : int
+        Decides which.
+
+    Attributes
+    ----------
+    words : ndarray of int64
+        The memory of a STEP record.
+    """
+
+    def __init__(self, function: int, kept: Sequence[float], key: int) -> None:
+        self._kept = np.array(kept, np.float64)
+        record = np.zeros((), STEP)
+        record["dropout"], record["kept"], record["key"] = function, self._kept.ctypes.data, key
+        self.words = words(record)

@@ -14,7 +14,7 @@ import numpy as np
 from ..activations import ACTIVATIONS, Activation
 from ..losses import Loss, default_loss, get_loss
 from ..model.mlp import MLP
-from ..spec import Spec
+from ..spec import Spec, is_of_targets
 
 __all__ = ["Chain", "word"]
 
@@ -231,6 +231,11 @@ class Chain:
             judge = default_loss(ACTIVATIONS["linear"]) if loss is None else get_loss(loss)
             if below or judge.classification or (judge.logarithmic and last.scaled):
                 last.fold()
+            elif judge.gaussian:
+                shift = np.zeros(self.width) if last.offset is None else last.offset
+                scale = np.ones(self.width) if last.factor is None else last.factor
+                if not is_of_targets(shift, scale):
+                    last.fold()
             return
         reason = f"by {np.min(np.asarray(last.factor)):g}, and the scale of a last layer is above 0" if below else ""
         if not last.activation.elementwise and (last.scaled or last.shifted):

@@ -321,7 +321,7 @@ def _lane_loss(loss, output, real):
     if (loss, output) == ("cross_entropy", "softmax"):
         return _lane_cross_entropy_softmax(real)
     if get_loss(loss).rowwise:
-        row = ROWWISE[loss]
+        row = ROWWISE[loss](real)
 
         def rows_of_columns(z, a, y, delta, losses, n, scratch):
             z, a = array_at(z, (n, lanes), real), array_at(a, (n, lanes), real)

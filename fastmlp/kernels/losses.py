@@ -11,7 +11,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..losses import _d_pinball, _pinball, get_loss
+from ..losses import (
+    _d_gaussian_by_log_variance,
+    _d_gaussian_by_mean,
+    _d_pinball,
+    _gaussian,
+    _pinball,
+    get_loss,
+)
 from .activations import exp_without_padding, sharing_rows, softmax_of
 from .cpu import vector_bytes
 from .decorators import array_at, force_inlined, kernel_function
@@ -30,7 +37,7 @@ def build(name: str, dtype: str):
     if (loss, output) == ("cross_entropy", "softmax"):
         return _cross_entropy_softmax_rows(real)
     if get_loss(loss).rowwise:
-        return _loss_rows(ROWWISE[loss])
+        return _loss_rows(ROWWISE[loss](real))
     return _loss_rows(_row_of(of_one_output(loss, output, real)))
 
 
@@ -249,6 +256,25 @@ def _bce_sigmoid(real):
     return one
 
 
+def _gaussian_nll(real):
+    """½ Σ (s + (y - μ)² exp(-s)) over half of the outputs, the means μ, with the other half, s. delta = dL/da."""
+    value, by_mean, by_log_variance = (
+        specialised(formula, real) for formula in (_gaussian, _d_gaussian_by_mean, _d_gaussian_by_log_variance)
+    )
+
+    @force_inlined
+    def row(z, a, y, delta, n):
+        total, half = 0.0, n // 2
+        for k in range(half):
+            mean, log_variance = a[k], a[half + k]
+            total += value(mean, log_variance, y[k])
+            delta[k] = by_mean(mean, log_variance, y[k])
+            delta[half + k] = by_log_variance(mean, log_variance, y[k])
+        return total
+
+    return row
+
+
 @force_inlined
 def _hinge(z, a, y, delta, weights, n):
     """Σ_{j≠c} max(0, a_j - a_c + 1), c the right class; a soft y takes the mean over its classes. delta = dL/da."""
@@ -267,7 +293,7 @@ def _hinge(z, a, y, delta, weights, n):
     return total
 
 
-ROWWISE = {"hinge": _hinge}
+ROWWISE = {"hinge": lambda real: _hinge, "gaussian_nll": _gaussian_nll}
 _FUSED = {
     ("cross_entropy", "sigmoid"): _cross_entropy_sigmoid,
     ("bce", "sigmoid"): _bce_sigmoid,

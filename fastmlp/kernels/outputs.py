@@ -33,8 +33,8 @@ def build(name: str, dtype: str):
 def _forward(real):
     """Write the samples' outputs, (count, n_out), where the call wants them; add to the totals where it is scored.
 
-    A checked call ends with the result 1 at the first block that has a sample that is not finite. A call that was told
-    to stop returns 1 too.
+    Where the step has a dropout, hidden units are left out as in training. A checked call ends with the result 1 at the
+    first block that has a sample that is not finite. A call that was told to stop returns 1 too.
     """
 
     def forward(params, job, numbers):
@@ -53,7 +53,7 @@ def _forward(real):
             let_go_of_rows(job)
             if refused or told_to_stop(job):
                 return 1.0
-            activate_layers(job, 0, rows, 0, False, True, real)
+            activate_layers(job, 0, rows, call.position + start, job.step.dropout != 0, True, real)
             if call.scored:
                 read_targets(job, start, rows, real)
                 score_rows(job, start, 0, rows, numbers.totals, real)

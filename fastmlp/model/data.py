@@ -101,7 +101,7 @@ def check_y(
 ) -> np.ndarray:
     """y as int64 class indices (n_samples,) or as numbers (n_samples, n_out), fit for the spec's output and loss.
 
-    A target of several quantiles stands once for each of them. Labels of classes become the indices of those that
+    A target that has several outputs stands once for each of them. Labels of classes become the indices of those that
     ``names`` lists. Numbers and labels of several outputs ``may_be_missing``: NaN stands for what was not measured.
     """
     may_be_missing = may_be_missing and not spec.one_of_many
@@ -137,7 +137,7 @@ def check_y(
             f"{name} must be at least {lowest:g} for {spec.loss.name}, {name}[{row}, {column}] is {y[row, column]}"
         )
     if n_out > spec.n_targets:
-        return np.repeat(y, n_out // spec.n_targets, axis=1)
+        return spec.loss.for_outputs(y)
     return y.copy() if y.strides[1] == 0 and n_out > 1 else y
 
 

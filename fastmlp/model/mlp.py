@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..base.checks import check_choice, check_count, check_dtype, check_out, check_seed
+from ..base.checks import (
+    check_choice,
+    check_count,
+    check_dtype,
+    check_flag,
+    check_out,
+    check_seed,
+    dropout_shares,
+)
 from ..base.ram import check_memory
 from ..base.remedies import OF_TRAINING, attribute_error, check_options
 from ..engine.epochs import Samples
@@ -197,6 +205,111 @@ class MLP(Network):
             return outputs
         out[...] = outputs
         return out
+
+    def predict_with_dropout(
+        self,
+        x: Any,
+        dropout: float | Sequence[float],
+        n: int = 100,
+        *,
+        seed: int | None = None,
+        n_threads: int = 1,
+    ) -> np.ndarray:
+        """Predict n times, each time with other hidden units left out at random, as in training with dropout.
+
+        The spread of the predictions says how unsure a network that was trained with dropout is of them (Gal and
+        Ghahramani, "Dropout as a Bayesian approximation", ICML 2016): ``.mean(axis=0)`` is the prediction,
+        ``.std(axis=0)`` the spread. The noise of y is not in it.
+
+        Parameters
+        ----------
+        x : array or frame, (n_samples, n_in)
+            Samples in rows.
+        dropout : float or list of float, in [0, 1)
+            The share of units left out, as it was in training; one for all hidden layers or one each.
+        n : int
+            Number of predictions.
+        seed : int, optional
+            Makes them reproducible: the same bits for any n_threads, and sample by sample the first ones of a larger n.
+        n_threads : int
+            Threads that share what is more than 1024 samples.
+
+        Returns
+        -------
+        ndarray, (n, n_samples, n_out)
+
+        Raises
+        ------
+        TypeError, ValueError
+            For a dropout that leaves nothing out, as in a network without hidden layers, and as `predict`.
+        MemoryError
+            For more predictions than memory holds.
+
+        Examples
+        --------
+        >>> import fastmlp, numpy as np
+        >>> x = np.linspace(-1, 1, 50)[:, None]
+        >>> spec = [{"n": 1, "act": None}, {"n": 64, "act": "relu"}, {"n": 1, "act": "linear"}]
+        >>> model, _ = fastmlp.train(x, x[:, 0], spec, lr=0.02, epochs=200, dropout=0.1, seed=0)
+        >>> each = model.predict_with_dropout([[0.5], [8.0]], 0.1, n=200, seed=0)
+        >>> each.shape
+        (200, 2, 1)
+        >>> near, far = each.std(axis=0)[:, 0]
+        >>> bool(near < far)  # no data near 8
+        True
+        """
+        shares = dropout_shares(dropout, len(self.spec.layers) - 1)
+        if not shares:
+            why = "the network has no hidden layer" if len(self.spec.layers) == 1 else f"dropout is {dropout!r}"
+            raise ValueError(f"{why}, so that nothing is left out; predict(x) has the one answer")
+        n, n_threads, seed = check_count(n, "n"), check_count(n_threads, "n_threads"), check_seed(seed)
+        x = check_x(x, self.spec.n_in, self.dtype, names=self._names)
+        shape = n, len(x), self.spec.n_out
+        check_memory(math.prod(shape) * self.dtype.itemsize, f"an array of predictions of shape {shape}")
+        outputs = np.empty(shape, self.dtype)
+        keys = np.random.default_rng(seed).integers(1 << 62, size=n).tolist()
+        kept = [1 - share for share in shares]
+        self._engine.forward_with_dropout(self._engine.binding.view(x), outputs, kept, keys, n_threads)
+        return outputs
+
+    def quantiles(self, x: Any, *, sort: bool = False, n_threads: int = 1) -> np.ndarray:
+        """Predict the quantiles of each target under the loss of `fastmlp.losses.Quantile`.
+
+        Parameters
+        ----------
+        x : array or frame, (n_samples, n_in)
+            Samples in rows.
+        sort : bool
+            Whether quantiles that cross, one of a higher level being lower, are put in order. Sorted ones are never
+            farther from the true quantiles (Chernozhukov, Fernández-Val and Galichon, "Quantile and probability curves
+            without crossing", Econometrica 78, 2010).
+        n_threads : int
+            As in `predict`.
+
+        Returns
+        -------
+        ndarray, (n_samples, n_targets, n_levels)
+            The outputs of `predict`.
+
+        Raises
+        ------
+        ValueError
+            For a network with another loss, and as `predict`.
+
+        Examples
+        --------
+        >>> import fastmlp
+        >>> last = {"n": 4, "act": "linear", "cost": "quantile(0.1, 0.9)"}
+        >>> model = fastmlp.MLP([{"n": 2, "act": None}, last], seed=0)
+        >>> model.quantiles([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]]).shape
+        (3, 2, 2)
+        """
+        levels = self.spec.loss.levels
+        if not levels:
+            raise ValueError(f"quantiles need the loss quantile(…), this network's is {self.spec.loss.name}")
+        check_flag(sort, "sort")
+        values = self.predict(x, n_threads=n_threads).reshape(-1, self.spec.n_targets, len(levels))
+        return np.sort(values, axis=2) if sort else values
 
     def predict_class(self, x: Any) -> np.ndarray:
         """Predict the class of each sample, as an index.

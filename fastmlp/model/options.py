@@ -8,7 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from ..base.checks import check_choice, check_count, check_dtype, check_flag, check_number, check_seed
+from ..base.checks import (
+    check_choice,
+    check_count,
+    check_dtype,
+    check_flag,
+    check_number,
+    check_seed,
+    dropout_shares,
+)
 from ..engine.epochs import Samples
 from ..engine.lm import check_squares
 from ..init import Uniform, check_init
@@ -27,7 +35,7 @@ from .progress import check_progress
 from .scaling import check_standardize
 from .stopping import EarlyStopping, get_early_stopping
 
-__all__ = ["DEFAULTS", "Options", "TrainingData", "check_penalised_squares", "dropout_shares", "validation_parts"]
+__all__ = ["DEFAULTS", "Options", "TrainingData", "check_penalised_squares", "validation_parts"]
 
 DEFAULTS = {"lr": 0.01, "batch_size": 1}  # of `train`: lbfgs and lm take an option with this value as left out
 
@@ -301,15 +309,6 @@ class TrainingData:
             "validation x": validation and validation.x, "validation y": validation and validation.y,
             "validation sample_weight": validation and validation.weights,
         }  # fmt: skip
-
-
-def dropout_shares(dropout: Any, n_hidden: int) -> list[float]:
-    """The share of units left out, for each hidden layer; empty where none is."""
-    numbers = list(dropout) if isinstance(dropout, (list, tuple, np.ndarray)) else [dropout] * n_hidden
-    if len(numbers) != n_hidden:
-        raise ValueError(f"dropout has {len(numbers)} entries, the network has {n_hidden} hidden layers")
-    shares = [check_number(share, "dropout", 0.0, 1.0) for share in numbers or [dropout]]
-    return shares if n_hidden and any(shares) else []
 
 
 def _spec_and_dtype(spec: Any, loss: Any, init: Any, dtype: Any) -> tuple[Spec, np.dtype]:

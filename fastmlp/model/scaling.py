@@ -99,8 +99,8 @@ def target_scaling(
 def _target_scaling(spec: Spec, moments: Moments, dtype: np.dtype) -> dict[str, Any]:
     """Shift and scale for the last layer by the moments of targets.
 
-    Under a loss of logarithms the shift is that of the mean. A rectifier's outputs, which have an end at or near 0, are
-    scaled by their root mean square and not shifted.
+    Under a loss of logarithms the shift is that of the mean; under gaussian_nll there is one for each target. A
+    rectifier's outputs, which have an end at or near 0, are scaled by their root mean square and not shifted.
     """
     _check_range(moments, "y")
     _, mean, deviation = moments
@@ -109,7 +109,8 @@ def _target_scaling(spec: Spec, moments: Moments, dtype: np.dtype) -> dict[str, 
     if _is_rectifier(spec):
         size = np.hypot(mean, deviation)
         return {"scale": np.where(size > np.finfo(dtype).tiny, size, 1.0)}
-    return {"shift": mean, "scale": np.where(_varies(moments, dtype), deviation, 1.0)}
+    targets = slice(spec.n_targets if spec.loss.gaussian else spec.n_out)
+    return {"shift": mean[targets], "scale": np.where(_varies(moments, dtype), deviation, 1.0)[targets]}
 
 
 def _has_numbers(spec: Spec) -> bool:

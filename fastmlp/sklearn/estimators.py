@@ -30,13 +30,12 @@ from sklearn.utils.multiclass import type_of_target, unique_labels
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..activations import get_activation
-from ..base.checks import check_count, check_dtype
+from ..base.checks import check_count, check_dtype, dropout_shares
 from ..engine.epochs import Samples
 from ..engine.network import is_plain
 from ..losses import Loss, get_loss
 from ..model.data import balanced_weights, check_lazy, check_weights, check_x, check_y, plain_targets
 from ..model.mlp import MLP
-from ..model.options import dropout_shares
 from ..model.scaling import standardised
 from ..optimizers import Optimizer
 from ..spec import Layer, Spec

@@ -14,7 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.utils._param_validation import InvalidParameterError
 
-from ..base.checks import check_choice, check_count, check_dtype, check_flag, check_number
+from ..base.checks import check_choice, check_count, check_dtype, check_flag, check_number, dropout_shares
 from ..engine.epochs import EpochRunner, Samples
 from ..engine.lbfgs import LocalObjective, minimise
 from ..engine.lm import LeastSquares, minimise_squares
@@ -22,7 +22,7 @@ from ..engine.shortcuts import LearnFew
 from ..engine.steps import OptimizerState
 from ..model.data import counted_rows
 from ..model.mlp import MLP
-from ..model.options import check_penalised_squares, dropout_shares
+from ..model.options import check_penalised_squares
 from ..optimizers import LBFGS, OPTIMIZERS, SGD, AdamHat, LevenbergMarquardt, Optimizer
 from ..schedules import ReduceOnPlateau
 from .watching import FitCallbacks

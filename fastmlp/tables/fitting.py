@@ -26,7 +26,7 @@ from .values import Values
 __all__ = ["TableRows", "fit", "fit_rows"]
 
 CLASS_LOSSES = ("cross_entropy", "hinge", "mse")
-NUMBER_LOSSES = ("mse", "mae", "huber", "poisson", "quantile")
+NUMBER_LOSSES = ("mse", "mae", "huber", "poisson", "quantile", "gaussian_nll")
 LEVELS = (0.1, 0.5, 0.9)  # of quantiles, where none are given: the middle, and what four of five rows lie between
 AUTO = "auto"
 _OTHERWISE = {  # options of train that tables have in another form
@@ -163,9 +163,9 @@ def fit(
     act : str or Activation
         The activation of the hidden layers.
     loss : str or Loss, optional
-        "cross_entropy", "hinge" or "mse" for classes; "mse", "mae" or "huber" for numbers, "poisson" for counts, and
-        "quantile" for the 0.1, 0.5 and 0.9 quantiles of numbers ("quantile(0.05, 0.95)" for others). The first of them
-        when left out.
+        "cross_entropy", "hinge" or "mse" for classes; "mse", "mae" or "huber" for numbers, "poisson" for counts,
+        "quantile" for the 0.1, 0.5 and 0.9 quantiles of numbers ("quantile(0.05, 0.95)" for others), and "gaussian_nll"
+        for their mean and standard deviation. The first of them when left out.
     dtype : "float32" or "float64"
     optimizer, lr, batch_size, epochs, early_stopping, l2, seed
         As in `fastmlp.train`. When left out, lr is 0.003 and batch_size 16, but not under sgd, lbfgs and lm; there are
@@ -299,15 +299,15 @@ def fit_rows(
         if not schema.classes:
             raise ValueError(f"balanced needs classes, and {schema.target!r} is a number")
         options["class_weight"] = "balanced"
-    kind, levels = ("", ()) if loss is None else (get_loss(loss).name, get_loss(loss).levels)
+    kind, per_target = ("", 1) if loss is None else (get_loss(loss).name, get_loss(loss).outputs_per_target)
     _check_counts(rows, kind)
     output = {
-        "n": len(schema.classes or levels) or 1,
+        "n": len(schema.classes) or per_target,
         "act": "softmax" if schema.classes and kind != "hinge" else "linear",
     }
     spec = Spec([schema.input_layer(), *({"n": n, "act": act} for n in hidden), {**output, "cost": loss}])
     if not schema.classes:
-        y = np.repeat(rows.y[:, None], spec.n_out, axis=1)
+        y = spec.loss.for_outputs(rows.y[:, None])
         units = target_scaling(spec, y, training, rows.weights_of(training), np.dtype(dtype))
         spec = spec.with_scaling({}, units)
     validated = (rows.x[validation], rows.y[validation], rows.weights_of(validation))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..base.checks import check_number
+from ..base.checks import check_flag, check_number
 from ..model.history import History
 from ..model.loading import load_model
 from ..model.mlp import MLP
@@ -61,6 +61,11 @@ class TableModel:
         """The levels of the quantiles that the network's outputs are; empty where they are none."""
         return self.model.spec.loss.levels
 
+    @property
+    def gaussian(self) -> bool:
+        """Whether the network's outputs are a mean and the logarithm of a variance."""
+        return self.model.spec.loss.gaussian
+
     def predict(self, frame: Any) -> np.ndarray:
         """Predict the target of each row.
 
@@ -78,7 +83,8 @@ class TableModel:
         -----
         The columns that the model was trained on may come in any order, and others with them. A missing number is taken
         as the training rows' mean, and an unknown category, of which a warning tells, as none of the known ones. Of a
-        model of quantiles it is the median, or lies between those around it; `quantiles` has all.
+        model of quantiles it is the median, or lies between those around it; `quantiles` has all. Of one that was
+        trained with gaussian_nll it is the mean; `deviation` is beside it.
         """
         outputs = self.outputs(frame)
         if not self.classes:
@@ -95,11 +101,23 @@ class TableModel:
             raise ValueError("probabilities need a model with softmax outputs, which this one has not")
         return self.outputs(frame)
 
-    def quantiles(self, frame: Any) -> np.ndarray:
-        """Predict the target's quantiles for the rows of ``frame``: (n_rows, n_levels). The loss is "quantile(…)"."""
+    def quantiles(self, frame: Any, *, sort: bool = False) -> np.ndarray:
+        """Predict the target's quantiles for the rows of ``frame``: (n_rows, n_levels). The loss is "quantile(…)". With
+        ``sort`` those that cross are put in order."""
         if not self.levels:
             raise ValueError("quantiles need a model that was trained with loss='quantile', which this one was not")
-        return self.outputs(frame).astype(np.float64)
+        check_flag(sort, "sort")
+        values = self.outputs(frame).astype(np.float64)
+        return np.sort(values, axis=1) if sort else values
+
+    def deviation(self, frame: Any) -> np.ndarray:
+        """Predict the standard deviation of the target around `predict` for the rows of ``frame``: (n_rows,). The loss
+        is "gaussian_nll"."""
+        if not self.gaussian:
+            raise ValueError(
+                "a deviation needs a model that was trained with loss='gaussian_nll', which this one was not"
+            )
+        return self.deviation_of(self.outputs(frame))
 
     def evaluate(self, frame: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         """Measure the model on a ``frame`` that has the target: what ``scores`` has, and "constant" of ``baseline``."""
@@ -135,9 +153,15 @@ class TableModel:
 
     def middle(self, outputs: np.ndarray) -> np.ndarray:
         """The answer of a regression in its outputs (n_rows, n_out), (n_rows,): of quantiles the median, or what lies
-        between those around it."""
+        between those around it; of a mean and a variance the mean."""
+        if self.gaussian:
+            return outputs[:, 0].astype(np.float64)
         levels = self.levels or (0.5,)
         return outputs.astype(np.float64) @ np.array([np.interp(0.5, levels, share) for share in np.eye(len(levels))])
+
+    def deviation_of(self, outputs: np.ndarray) -> np.ndarray:
+        """The standard deviation in outputs (n_rows, 2), (n_rows,)."""
+        return np.exp(0.5 * outputs[:, 1].astype(np.float64))
 
     def choose(self, outputs: np.ndarray) -> np.ndarray:
         """The index of the class that outputs decide for, (n_rows,)."""

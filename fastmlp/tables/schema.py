@@ -432,7 +432,7 @@ class Schema:
             raise ValueError("the model's description of its columns is broken") from None
         if (
             len(schema.inputs) != model.spec.n_in
-            or (len(schema.classes or model.spec.loss.levels) or 1) != model.spec.n_out
+            or (len(schema.classes) or model.spec.loss.outputs_per_target) != model.spec.n_out
         ):
             raise ValueError("the model's description of its columns does not fit its layers")
         return schema

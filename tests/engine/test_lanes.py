@@ -27,13 +27,10 @@ def samples(spec, seed=0):
     if spec.one_of_many and spec.n_out > 1:
         y = rng.integers(0, spec.n_out, N_SAMPLES)
         return x, y, np.eye(spec.n_out)[y]
-    y = (
-        rng.integers(0, 3, (N_SAMPLES, spec.n_out))
-        if spec.loss.lowest_target == 0
-        else rng.normal(size=(N_SAMPLES, spec.n_out))
-    )
+    shape = N_SAMPLES, spec.n_targets
+    y = rng.integers(0, 3, shape) if spec.loss.lowest_target == 0 else rng.normal(size=shape)
     y = (y > 0).astype(float) if spec.multilabel else y.astype(float)
-    return x, y, y
+    return x, y, spec.loss.for_outputs(y)
 
 
 def side_by_side(spec, dtype, rates, optimizer, batch=1, l1=0.0, l2=0.0, epochs=EPOCHS):
@@ -86,6 +83,7 @@ def test_activations(act, dtype):
             if (name, n) != ("cross_entropy", 1)
         ),
         *((name, "linear", 3) for name in ("mse", "mae", "huber", "hinge", "mbe", "poisson", "quantile(0.5)")),
+        ("gaussian_nll", "linear", 4),
     ],
 )
 def test_losses(loss, output, n_out, dtype):

@@ -22,6 +22,13 @@ LASTS = {
     "gelu": {"act": "gelu", "shift": 10.0, "scale": 2.0},
     "sigmoid": {"act": "sigmoid", "shift": 10.0, "scale": 2.0},
     "poisson": {"act": "linear", "cost": "poisson", "shift": 2.5},
+    "means and variances": {
+        "n": 4,
+        "act": "linear",
+        "cost": "gaussian_nll",
+        "shift": [3.0, -2.0],
+        "scale": [16.0, 0.1],
+    },
 }
 X = np.random.default_rng(0).normal(size=(40, 4))
 
@@ -54,7 +61,7 @@ def test_torch(model):
     net = interop.to_torch(model)
     with torch.no_grad():
         same(model, net(torch.tensor(X)).numpy())
-    if model.spec.loss.name != "poisson":
+    if model.spec.loss.name not in ("poisson", "gaussian_nll"):
         assert interop.from_torch(net) == model
     assert interop.from_torch(net, loss=model.spec.loss) == model
 
@@ -82,7 +89,7 @@ def test_c(model, tmp_path):
     interop.to_c(model, source)
     flags = ["-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror", "-Wconversion", "-shared", "-fPIC"]
     subprocess.run(["gcc", *flags, "-o", library, source, "-lm"], check=True)
-    predict, outputs = ctypes.CDLL(str(library)).net_predict, np.empty((len(X), 3))
+    predict, outputs = ctypes.CDLL(str(library)).net_predict, np.empty((len(X), model.spec.n_out))
     for row, out in zip(X, outputs, strict=True):
         predict(row.ctypes.data_as(ctypes.c_void_p), out.ctypes.data_as(ctypes.c_void_p))
     same(model, outputs)

@@ -34,6 +34,12 @@ def hinge(z, a, y):
     return loss, delta
 
 
+def gaussian(z, a, y):
+    n = a.shape[1] // 2
+    e, s = y[:, :n] - a[:, :n], a[:, n:]
+    return (s + e**2 / np.exp(s)) / 2, np.hstack([-e / np.exp(s), 0.5 - e**2 / np.exp(s) / 2])
+
+
 def log_factor(y):
     """y log y - y, the part of half the Poisson deviance that depends on y alone."""
     return np.where(y > 0, y * np.log(np.where(y > 0, y, 1)) - y, 0)
@@ -56,10 +62,11 @@ CLOSED_FORMS = {
         np.clip(a - y, -1, 1),
     ),
     ("quantile(0.5)", ""): lambda z, a, y: (np.abs(a - y) / 2, np.sign(a - y) / 2),
+    ("gaussian_nll", ""): gaussian,
     ("poisson", ""): lambda z, a, y: (np.exp(a) - y * a + log_factor(y), np.exp(a) - y),
 }
 # Its terms cancel: the error of an output's loss is measured against 1 at least.
-CANCEL = {"poisson"}
+CANCEL = {"poisson", "gaussian_nll"}
 
 
 def registry_formulas(name):
@@ -102,6 +109,7 @@ def test_loss(guarded, real, name, output):
     eps = np.finfo(real).eps
     few = [(rows, n, n) for rows in (1, 2, 3, 9, 64) for n in (1, 2, 3, 4)]
     for rows, n, columns in (*few, (1, 16, 16), (3, 7, 7), (4, 33, 33), (5, 20, 60), (64, 10, 10)):
+        n, columns = (k + k % LOSSES[name].outputs_per_target for k in (n, columns))
         z = (3 * rng.normal(size=(rows, n))).astype(real)
         a = guarded(outputs(name, output, z), columns, padding=0)
         z, y = guarded(z, columns), guarded(targets(rng, name, rows, n).astype(real), columns, padding=0)

@@ -23,11 +23,16 @@ def fits(act: str, loss: str) -> bool:
 PAIRS = [(act, loss) for act in ACTIVATIONS for loss in LOSSES if fits(act, loss)]
 
 
+def n_out(loss: str) -> int:
+    """Three outputs, or four where a target has two."""
+    return N_OUT + N_OUT % LOSSES[loss].outputs_per_target
+
+
 def network(act: str, loss: str, depth: int, *, bias: bool = True) -> list[dict]:
     widths = [6, 4, 7][: depth - 1]
     hidden = [{"n": n, "act": act, "bias": bias} for n in widths]
     first = {"n": N_IN, "act": None, "shift": 0.1, "scale": [1.0, 0.5, 2.0, 1.0, 0.7]}
-    return [first, *hidden, {"n": N_OUT, "act": act, "cost": loss, "bias": bias}]
+    return [first, *hidden, {"n": n_out(loss), "act": act, "cost": loss, "bias": bias}]
 
 
 def data(loss: str, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -37,7 +42,7 @@ def data(loss: str, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
         return x, rng.integers(0, N_OUT, N_SAMPLES)
     if loss == "bce":
         return x, rng.integers(0, 2, (N_SAMPLES, N_OUT))
-    return x, rng.uniform(0, 1, (N_SAMPLES, N_OUT))
+    return x, rng.uniform(0, 1, (N_SAMPLES, n_out(loss) // LOSSES[loss].outputs_per_target))
 
 
 def assert_trains_like_reference(spec, x, y, dtype, batch_size, lr=0.02, epochs=2, shuffle=True):

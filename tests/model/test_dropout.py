@@ -44,6 +44,60 @@ def test_the_draws_depend_on_the_seed_alone():
         np.testing.assert_array_equal(masks(3, **options) > 0.5, drawn)
 
 
+def test_predictions_leave_out_units_as_training_does():
+    model = fastmlp.MLP([{"n": 1}, {"n": WIDTH}, {"n": WIDTH}, {"n": WIDTH}], seed=0, dtype="float64")
+    model.params[...] = 0
+    model.weights[0][...] = 1
+    model.weights[1][...] = model.weights[2][...] = np.eye(WIDTH)
+    each = model.predict_with_dropout(np.ones((N, 1)), [SHARE, 0.5], n=20, seed=0)
+    assert each.shape == (20, N, WIDTH)
+    kept = each > 0
+    np.testing.assert_allclose(each[kept], 1 / ((1 - SHARE) * 0.5), rtol=1e-12)
+    share = (1 - SHARE) * 0.5
+    assert abs(kept.mean() - share) < 5 * np.sqrt(share * (1 - share) / kept.size)
+    flat = kept.astype(float) - share
+    for axis in range(3):  # between predictions, samples and units
+        assert abs(np.mean(flat * np.roll(flat, 1, axis))) < 5 * share * (1 - share) / np.sqrt(kept.size)
+
+
+@pytest.mark.parametrize("act", ["tanh", "relu", "softmax"])
+@pytest.mark.parametrize("n_samples", [1, 3, 300])
+def test_predictions_with_dropout_are_those_of_the_units_that_are_left(act, n_samples):
+    spec = [{"n": 2, "act": None}, {"n": 5, "act": act}, {"n": 5, "act": act}, {"n": 3, "act": "softmax"}]
+    x = np.random.default_rng(1).normal(size=(n_samples, 2))
+    model = fastmlp.MLP(spec, seed=5, dtype="float64")
+    each = model.predict_with_dropout(x, [0.4, 0.0], n=7, seed=3)
+    hidden = reference.forward(model.spec, model.weights, model.biases, x)[1][1]
+    found = []
+    for pattern in np.ndindex(*[2] * 5):
+        above = fastmlp.Spec([{"n": 5, "act": None}, *spec[2:]])
+        outputs = reference.predict(above, model.weights[1:], model.biases[1:], hidden * pattern / 0.6)
+        found.append(np.abs(each - outputs).max(axis=2))
+    assert np.min(found, axis=0).max() < 1e-12
+    assert len(np.unique(np.argmin(found, axis=0))) > 1
+
+
+def test_predictions_with_dropout_are_the_seeds_alone():
+    spec = [{"n": 3, "act": None}, {"n": 40, "act": "relu"}, {"n": 20, "act": "tanh"}, {"n": 2, "act": "linear"}]
+    model, x = fastmlp.MLP(spec, seed=0), np.random.default_rng(0).normal(size=(3000, 3))
+    each = model.predict_with_dropout(x, 0.2, n=5, seed=1)
+    for n_threads in (2, 3):
+        np.testing.assert_array_equal(model.predict_with_dropout(x, 0.2, n=5, seed=1, n_threads=n_threads), each)
+    np.testing.assert_array_equal(model.predict_with_dropout(x, 0.2, n=3, seed=1), each[:3])
+    np.testing.assert_allclose(model.predict_with_dropout(x[:40], 0.2, n=5, seed=1), each[:, :40], rtol=1e-5, atol=1e-6)
+    assert not np.array_equal(model.predict_with_dropout(x, 0.2, n=5, seed=2), each)
+    plain = model.predict(x)
+    np.testing.assert_array_equal(model.predict(x), plain)  # which leaves nothing out, before and after
+    for bad, words in ((0.0, "dropout is 0.0, so that nothing is left out"), ([0.1], "dropout has 1 entries"),
+                       (1.0, "dropout must be a finite number")):  # fmt: skip
+        with pytest.raises(ValueError, match=words):
+            model.predict_with_dropout(x, bad)
+    with pytest.raises(ValueError, match="the network has no hidden layer, so that nothing is left out"):
+        fastmlp.MLP([{"n": 3}, {"n": 1}]).predict_with_dropout(x, 0.5)
+    with pytest.raises(ValueError, match="n must be at least 1"):
+        model.predict_with_dropout(x, 0.5, n=0)
+
+
 @pytest.mark.parametrize("act", ["tanh", "relu", "softmax"])
 @pytest.mark.parametrize("batch_size", [1, 10, 250])
 def test_steps_follow_the_units_that_are_left(act, batch_size):

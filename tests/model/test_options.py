@@ -10,7 +10,8 @@ import pytest
 
 import fastmlp
 from fastmlp import optimizers, schedules
-from fastmlp.model.options import Options, TrainingData, dropout_shares
+from fastmlp.base.checks import dropout_shares
+from fastmlp.model.options import Options, TrainingData
 
 SPEC = [{"n": 3, "act": None}, {"n": 5, "act": "tanh"}, {"n": 4, "act": "relu"}, {"n": 2, "act": "softmax"}]
 X, Y = np.arange(30.0).reshape(10, 3), np.arange(10) % 2

@@ -169,6 +169,20 @@ def test_a_threshold_and_balanced_classes_find_more_of_a_rare_class(people):
     assert recall["plain"] < recall["threshold"] and recall["plain"] < recall["balanced"]
 
 
+def test_means_and_deviations(tmp_path):
+    rng = np.random.default_rng(0)
+    x = rng.choice([1.0, 2.0], 1000)
+    table = {"x": x, "y": 1e5 * (x + rng.normal(size=1000) * x / 10)}
+    found = tables.fit(table, "y", number=["x"], loss="gaussian_nll", hidden=[], epochs=100, lr=0.01)
+    found.save(tmp_path / "m")
+    again = tables.load(tmp_path / "m")
+    np.testing.assert_allclose(again.predict({"x": [1.0, 2.0]}), [1e5, 2e5], rtol=0.02)
+    np.testing.assert_allclose(again.deviation({"x": [1.0, 2.0]}), [1e4, 2e4], rtol=0.2)
+    assert found.scores["r2"] > 0.8 and "linear" in found.baseline
+    with pytest.raises(ValueError, match="deviation needs a model"):
+        tables.fit(table, "y", number=["x"], hidden=[], epochs=1).deviation(table)
+
+
 def test_quantiles(tmp_path):
     rng = np.random.default_rng(0)
     table = {"x": rng.normal(size=800), "y": 1e5 * rng.exponential(size=800)}
@@ -184,6 +198,9 @@ def test_quantiles(tmp_path):
     np.testing.assert_allclose(sides.predict(table), low / 4 + high * 3 / 4, rtol=1e-6)
     above = tables.fit(table, "y", number=["x"], loss="quantile(0.9)", hidden=[], epochs=2)
     assert "linear" not in above.baseline and "within" not in above.scores
+    again.model.params = 0
+    again.model.biases[-1][...] = 1, -1, 0
+    np.testing.assert_array_equal(again.quantiles(table, sort=True), np.sort(again.quantiles(table), axis=1))
     with pytest.raises(ValueError, match="quantiles need a model"):
         tables.fit(table, "y", number=["x"], hidden=[], epochs=1).quantiles(table)
     with pytest.raises(ValueError, match="loss: unknown 'quantile'"):

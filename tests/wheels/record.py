@@ -183,8 +183,9 @@ def trainings(dtype: str) -> None:
 
     def train(x: Any, y: Any, hidden: str, output: str, **options: Any) -> fastmlp.MLP:
         spec = [{"n": x.shape[1], "act": None}, {"n": 18, "act": hidden}, {"n": 16, "act": "tanh"}]
+        n_out = 3 * LOSSES[options.get("loss", "mse")].outputs_per_target
         options = {"epochs": 3, "lr": 0.01, "seed": 0, "dtype": dtype} | options
-        return fastmlp.train(x, y, [*spec, {"n": 3, "act": output}], **options).model
+        return fastmlp.train(x, y, [*spec, {"n": n_out, "act": output}], **options).model
 
     for hidden in ACTIVATIONS:
         for batch in (1, 8):
