@@ -22,12 +22,12 @@ def available_memory() -> int | None:
     return min(known, default=None)
 
 
-def check_memory(needed: int, what: str) -> None:
-    """Raise MemoryError where ``what`` needs more bytes than are available."""
+def check_memory(needed: int, what: str, *numbers: object) -> None:
+    """Raise MemoryError where ``what``, in which ``numbers`` are put for {}, needs more bytes than are available."""
     available = available_memory() if needed > _LITTLE else None
     if available is not None and needed > available:
         sizes = f"{needed / 1e9:,.1f} GB, of which {available / 1e9:,.1f} are available"
-        raise MemoryError(f"{what} takes at least {sizes}")
+        raise MemoryError(f"{what.format(*numbers)} takes at least {sizes}")
 
 
 def _available_on_linux() -> int | None:

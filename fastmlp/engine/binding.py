@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import ref
 
 import numpy as np
@@ -21,7 +20,7 @@ from ..optimizers import Optimizer
 from ..spec import Affine, Spec
 from .blocks import taken_by_row, wide_block
 from .call import KernelCall
-from .memory import Functions, Parameters, Workspace, fields, record_of, words
+from .memory import Functions, Parameters, Workspace, address, fields, record_of, words
 
 __all__ = [
     "Binding", "DataView", "address_of", "fused_output", "loss_flags", "pin", "prepare_kernels", "reader_of",
@@ -29,8 +28,7 @@ __all__ = [
 ]  # fmt: skip
 
 
-@dataclass(frozen=True)
-class DataView:
+class DataView(NamedTuple):
     """x, y, the weights of samples and of outputs, and the input's shift and scale as kernels see them.
 
     It holds the arrays, because the record has only addresses. ``words`` is the memory of a DATA record. While ``pins``
@@ -69,7 +67,8 @@ class Binding:
         self.spec, self.params = spec, params
         self._places, self._dtype = places, params.dtype
         self.block = wide_block(params.size, params.itemsize)
-        self.real, self._params_at = params.dtype.name, params.ctypes.data  # NumPy takes microseconds to make them
+        self.real = "float32" if params.itemsize == 4 else "float64"  # which NumPy takes microseconds to say
+        self._params_at = address(params)
         prepare_kernels(spec, self.real)
         self._compiled: list[Any] = []  # users' functions, which must outlive their addresses
         self._functions = Functions(
@@ -139,7 +138,7 @@ class Binding:
             record["x_sparse"], record["x_values"] = True, min(len(x.data), len(x.indices))
             record["x_reader"] = _address(catalog.load, reader_of(x, self.real))
         else:
-            record["x"], (record["x_row"], record["x_column"]) = x.ctypes.data, x.strides
+            record["x"], (record["x_row"], record["x_column"]) = address(x), x.strides
             record["x_reader"] = self._reader(x)
         if self.affine is not None:
             record["x_shift"], record["x_scale"] = (vector.ctypes.data for vector in self.affine)
@@ -148,11 +147,10 @@ class Binding:
         """Whether kernels may take rows of x for rows of their own, which have whole cache lines."""
         if isinstance(x, SparseRows) or self.affine is not None or x.dtype != self._dtype:
             return False
-        row = x.shape[1] * x.itemsize
-        return x.flags.c_contiguous and x.flags.aligned and row == padded(x.shape[1], x.itemsize) * x.itemsize
+        return x.shape[1] == padded(x.shape[1], x.itemsize) and x.flags.c_contiguous and x.flags.aligned
 
     def _describe_y(self, record: np.ndarray, y: np.ndarray) -> None:
-        record["y"], record["y_classes"] = y.ctypes.data, y.ndim == 1
+        record["y"], record["y_classes"] = address(y), y.ndim == 1
         if y.ndim == 2:
             record["y_row"], record["y_column"] = y.strides
             record["y_reader"] = self._reader(y)
@@ -178,7 +176,7 @@ class Binding:
     def run(self, workspace: Workspace, kernel: str, view: DataView, call: KernelCall, start: int, count: int) -> None:
         """Run a kernel over ``call.order[start:start + count]``."""
         workspace.take(view.words, call.words_for(start, count), call.step)
-        catalog.network(kernel, self.real)(self._params_at, workspace.address, call.numbers.ctypes.data)
+        _network(kernel, self.real)(self._params_at, workspace.address, address(call.numbers))
 
     def run_epochs(
         self,
@@ -189,12 +187,13 @@ class Binding:
         numbers: np.ndarray,
         finite: np.ndarray,
     ) -> int:
-        """Run a training kernel once for each of the NUMBERS records (epochs,), every epoch over its own equal share of
-        ``call.order``. Returns how many epochs stayed finite; ``finite`` gets the parameters of the last of them."""
+        """Run a training kernel once for each of the NUMBERS records, (epochs, 3) float64, every epoch over its own
+        equal share of ``call.order``. Returns how many epochs stayed finite; ``finite`` gets the parameters of the last
+        of them."""
         epochs = len(numbers)
         workspace.take(view.words, call.words_for(0, len(call.order) // epochs), call.step)
-        addresses = self._params_at, workspace.address, numbers.ctypes.data, finite.ctypes.data
-        return int(catalog.run_epochs(self.real)(*addresses, address_of(catalog.network(kernel, self.real)), epochs))
+        addresses = self._params_at, workspace.address, address(numbers), address(finite)
+        return int(_run_epochs(self.real)(*addresses, _address(catalog.network, kernel, self.real), epochs))
 
     def step(self, optimizer: Optimizer) -> tuple[int, int]:
         """The addresses of what prepares an optimiser's step, and of the step."""
@@ -317,6 +316,9 @@ def _private() -> Any:
 def address_of(function: store.Function) -> int:
     """The address of a C function."""
     return ctypes.cast(function, ctypes.c_void_p).value or 0
+
+
+_network, _run_epochs = cache(catalog.network), cache(catalog.run_epochs)
 
 
 @cache

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ..kernels.layout import CALL, STEP
-from .memory import record_of, words
+from .memory import address, record_of, words
 from .steps import Dropout, Step
 
 __all__ = ["KernelCall", "TimeSlices"]
@@ -82,13 +82,13 @@ class KernelCall:
         record["block"], record["batch"], record["part"] = block, batch, part
         for name, array in (("gradient", gradient), ("rows", rows), ("squares", squares)):
             if array is not None:
-                record[name] = array.ctypes.data
+                record[name] = address(array)
         for name, flag in (("scored", scored), ("by_inputs", by_inputs), ("checked", checked)):
             if flag:
                 record[name] = True
-        self._order = order.ctypes.data, order.itemsize
-        self._outputs = (0, 0) if outputs is None else (outputs.ctypes.data, outputs.strides[0])
-        self._along = (0, 0) if along is None else (along.ctypes.data, along.strides[0])
+        self._order = address(order), order.itemsize
+        self._outputs = (0, 0) if outputs is None else (address(outputs), outputs.strides[0])
+        self._along = (0, 0) if along is None else (address(along), along.strides[0])
 
     def words_for(self, start: int, count: int) -> np.ndarray:
         """The CALL record's words for samples start to start + count."""

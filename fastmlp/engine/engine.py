@@ -182,7 +182,7 @@ class Engine:
         """The Jacobian of every sample's outputs, (n_samples, n_out, n_params), or by the inputs, (…, n_in)."""
         spec, params, n = self.binding.spec, self.binding.params, len(view.x)
         shape = n, spec.n_out, spec.n_in if by_inputs else params.size
-        check_memory(math.prod(shape) * params.itemsize, f"a Jacobian of shape {shape}")
+        check_memory(math.prod(shape) * params.itemsize, "a Jacobian of shape {}", shape)
         jacobian = aligned(math.prod(shape), params.dtype, zeros=False).reshape(shape)
         block = jacobian_block(spec, by_inputs)
         call = KernelCall(np.arange(n), block, outputs=jacobian, by_inputs=by_inputs)

@@ -4,33 +4,35 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from types import TracebackType
+from typing import NamedTuple
 
 import numpy as np
 
 from ..base.cores import usable_cores
 from ..kernels.catalog import Variant
-from ..kernels.layout import NUMBERS
 from ..metrics import MetricFunction
 from . import blocks
 from .binding import Binding, DataView, reader_of
 from .blocks import BLOCK, Modes, part_of_batch, sharers, taken_by_row
 from .call import KernelCall, TimeSlices
-from .network import Network, named_values
+from .network import Network, named_sums, named_values
 from .steps import OptimizerState, Step
 from .team import Team
 
 __all__ = ["EpochRunner", "Samples", "sgd_pass", "take_step"]
 
 _SHORT = 10  # epochs that a call has time for, from which on they are too short to be shared by threads
+_PER_SAMPLE, _MOMENT = (
+    1 << 12,
+    1 << 22,
+)  # multiply-adds that last like what a sample takes beside them; half a ms of all
 _LARGE = 64 * BLOCK  # samples a batch, from which on a kernel call may be for a part of it
 _LITTLE = 1 << 25  # multiply-adds forward of an epoch, which take a millisecond: to start threads takes a tenth of that
 
 
-@dataclass(frozen=True)
-class Samples:
+class Samples(NamedTuple):
     """Checked x and y, and float64 weights of the samples or None.
 
     ``output_weights`` are how much each output counts in the loss, float64 (n_out,): None where all count alike and y
@@ -79,27 +81,20 @@ class EpochRunner:
     ) -> None:
         self._network, self._batch, self._metrics = network, batch, metrics
         self._state, self._slices = state, TimeSlices(network.params.size)
-        self._by_sample = batch == 1 and state.linear
+        is_plain = state.plain
+        self._by_sample = batch == 1 and (is_plain or state.linear)
         binding = network._engine.binding
         self._kernel, self._block = "batches", max(2, min(batch, binding.block))  # one sample needs a second row
         if self._by_sample:
-            self._kernel = "samples" if state.plain else "samples_with_memory"
+            self._kernel = "samples" if is_plain else "samples_with_memory"
             self._block = _samples_together(network)
         readers = [reader_of(array, binding.real) for array in (samples.x, samples.y)[: samples.y.ndim]]
-        binding.prepare(*(Variant(name, "", binding.real) for name in (self._kernel, "run_epochs")), *readers)
+        binding.prepare(*_kernels(self._kernel, binding.real), *readers)
         self.take(samples)
-        self._finite = network.params.copy()
+        self._finite = np.empty_like(network.params)
         copied = self._kernel == "samples_with_memory"
-        self._part, together = part_of_batch(batch, binding.block), False
-        if self._by_sample:
-            n_threads = min(n_threads, blocks.strips(network.spec.widths[1], network.dtype.itemsize))
-        else:
-            if len(samples.y) * network.params.size < _LITTLE:
-                n_threads = 1
-            n_threads, together = sharers(batch, binding.block, network.params.size, n_threads)
-        if n_threads > 1 and (self._by_sample or together):  # who shares a block waits for all others
-            n_threads = min(n_threads, usable_cores())
-            together = together and n_threads > 1
+        self._part = part_of_batch(batch, binding.block)
+        n_threads, together = (1, False) if n_threads == 1 else self._sharers(n_threads)
         in_parts = not self._by_sample and batch > self._part
         if n_threads == 1:
             self._team = Team.alone(
@@ -111,7 +106,7 @@ class EpochRunner:
                 in_parts=in_parts, choosing=together or self._by_sample,
             )  # fmt: skip
         self._dropout, self._step = bool(dropout), None
-        simple = state.plain and (self._by_sample or batch <= self._block)
+        simple = is_plain and (self._by_sample or batch <= self._block)
         if dropout or not simple:
             self._step = Step(
                 state,
@@ -119,6 +114,20 @@ class EpochRunner:
                 binding.dropout() if dropout else 0,
                 [1 - share for share in dropout],
             )
+
+    def _sharers(self, n_threads: int) -> tuple[int, bool]:
+        """How many of so many threads work together, and whether they share every block of a batch."""
+        spec, n_params, together = self._network.spec, self._network.params.size, False
+        if self._by_sample:
+            n_threads = min(n_threads, blocks.strips(spec.widths[1], self._network.dtype.itemsize))
+        else:
+            if len(self._samples.y) * n_params < _LITTLE:
+                n_threads = 1
+            n_threads, together = sharers(self._batch, self._network._engine.binding.block, n_params, n_threads)
+        if n_threads > 1 and (self._by_sample or together):  # who shares a block waits for all others
+            n_threads = min(n_threads, usable_cores())
+            together = together and n_threads > 1
+        return n_threads, together
 
     def run(
         self, order: np.ndarray, lr: float, key: int, report: Callable[[int, float], None] | None = None
@@ -159,8 +168,9 @@ class EpochRunner:
         """
         alone = self._metrics or self._dropout or (self._team.n_threads > 1 and not self._by_sample)
         alone = alone or (self._kernel == "samples_with_memory" and not constant)  # modes are those of one rate
+        is_short = len(self._samples.y) * (self._network.params.size + _PER_SAMPLE) < _MOMENT
         for first, count in TimeSlices().slices(epochs, 1):
-            if alone or count == 1 or (self._team.n_threads > 1 and count < _SHORT):
+            if alone or (count == 1 and not is_short) or (self._team.n_threads > 1 and count < _SHORT):
                 for epoch in range(first, first + count):
                     values = self.run(orders(1)[0], rate(epoch), 0, report and partial(report, epoch))
                     yield {name: [value] for name, value in values.items()}
@@ -170,18 +180,17 @@ class EpochRunner:
 
     def _run_together(self, orders: np.ndarray, rates: Sequence[float]) -> Iterator[dict[str, list[float]]]:
         """`run_all` for these epochs, orders (epochs, n_samples), in one call of a kernel."""
-        network, samples = self._network, self._samples
+        network, weights = self._network, self._samples.weights
         self._finite[...] = network.params
         kernel, call = self._call(orders.ravel(), rates[0])
         call.mark(begins=True, ends=True)
-        numbers = np.zeros(len(rates), NUMBERS)
-        numbers["rate"] = rates
+        numbers = np.zeros((len(rates), 3))  # NUMBERS records: the rate, then the totals
+        numbers[:, 0] = rates
         epochs = self._team.run_epochs(kernel, self._view, call, numbers, self._finite)
-        weights = orders.shape[1] if samples.weights is None else samples.weights[orders[:epochs]].sum(axis=1)
-        totals = [numbers["totals"][name][:epochs] for name in ("loss", "right")]
-        names = named_values(network, np.zeros(2), samples.y, None, orders[0], None, {})
+        weight = orders.shape[1] if weights is None else weights[orders[:epochs]].sum(axis=1)
         if epochs:
-            yield dict(zip(names, (np.array(totals) / weights).tolist(), strict=False))
+            means = (numbers[:epochs, 1:].T / weight).tolist()
+            yield dict(zip(named_sums(network.spec), means, strict=False))
         if epochs < len(rates):
             network.params[...] = self._finite
             yield {}
@@ -249,6 +258,12 @@ def sgd_pass(
     for start, count in TimeSlices(network.params.size).slices(len(order), call.block):
         network._engine.run("samples", view, call, start, count)
     return float(call.totals[0]) / len(order)
+
+
+@cache
+def _kernels(kernel: str, real: str) -> tuple[Variant, ...]:
+    """The kernels that train epochs."""
+    return Variant(kernel, "", real), Variant("run_epochs", "", real)
 
 
 def _samples_together(network: Network) -> int:

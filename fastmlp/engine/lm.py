@@ -74,7 +74,8 @@ class LeastSquares:
         at_once = min(at_once, -(-len(rows) // block) * block)
         check_memory(
             _FLOAT64.itemsize * row * (4 * n_params + at_once * spec.n_out),
-            f"Levenberg-Marquardt with {n_params:,} parameters, whose matrix has {n_params:,}²",
+            "Levenberg-Marquardt with {0:,} parameters, whose matrix has {0:,}²",
+            n_params,
         )
         if network.dtype != _FLOAT64:
             twin = Network()

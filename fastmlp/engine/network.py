@@ -15,7 +15,7 @@ from ..spec import Spec
 from .engine import Engine
 from .random import unflattened
 
-__all__ = ["Network", "evaluate_rows", "is_plain", "kernels_level", "mean_values", "named_values"]
+__all__ = ["Network", "evaluate_rows", "is_plain", "kernels_level", "mean_values", "named_sums", "named_values"]
 
 _BUSY = (
     "the model is being trained by the call that this one comes from (a callback or a signal handler); "
@@ -132,13 +132,15 @@ def evaluate_rows(
     return named_values(network, totals, y, weights, rows, outputs, metrics)
 
 
+def named_sums(spec: Spec) -> tuple[str, ...]:
+    """What the kernels' sums, of losses and of right answers, are called; the second is for classes alone."""
+    return ("loss", "accuracy") if spec.multilabel or spec.one_of_many else ("loss",)
+
+
 def mean_values(spec: Spec, sums: Sequence[_Sum], weight: float) -> dict[str, _Sum]:
     """Name the sums of losses and of right answers, of one network or of each of many, divided by the samples' weight
     together."""
-    values = {"loss": sums[0] / weight}
-    if spec.multilabel or spec.one_of_many:
-        values["accuracy"] = sums[1] / weight
-    return values
+    return {name: total / weight for name, total in zip(named_sums(spec), sums, strict=False)}
 
 
 def named_values(

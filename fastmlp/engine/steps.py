@@ -16,7 +16,7 @@ from .memory import fields, record_of, words
 __all__ = ["Dropout", "OptimizerState", "Step"]
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class OptimizerState:
     """An optimiser at work on one network.
 
@@ -44,7 +44,7 @@ class OptimizerState:
         max_norm: float = 0.0,
     ) -> OptimizerState:
         """The state before the first step."""
-        options = np.array((0.0, l1, l2, clip_norm, max_norm), OPTIONS)
+        options = record_of(np.array([0.0, l1, l2, clip_norm, max_norm]), OPTIONS)
         return cls(optimizer, [aligned(params.size, params.dtype) for _ in range(optimizer.states)], options)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -79,14 +79,16 @@ class OptimizerState:
     @property
     def linear(self) -> bool:
         """Whether a step is linear in the gradients, but for clipping: then per-sample steps can be taken in blocks."""
-        if not isinstance(self.optimizer, SGD) or self.options["l1"] or self.options["max_norm"]:
+        if not isinstance(self.optimizer, SGD):
             return False
-        return not self.optimizer.lazy or not (self.vectors or self.options["l2"])
+        _, l1, l2, _, max_norm = self.options.item()
+        return not (l1 or max_norm or (self.optimizer.lazy and (self.vectors or l2)))
 
     @property
     def plain(self) -> bool:
         """Whether a step is just w -= lr · gradient."""
-        return self.linear and not (self.vectors or self.options["l2"] or self.options["clip_norm"])
+        _, _, l2, clip_norm, _ = self.options.item()
+        return self.linear and not (self.vectors or l2 or clip_norm)
 
 
 class Step:

@@ -43,7 +43,7 @@ Callback = Callable[[TrainingState], None]
 
 def check_callbacks(callbacks: Any) -> list[Callback]:
     """Return the functions of a ``callbacks`` argument, which is one function or a sequence of them."""
-    if not (callable(callbacks) or isinstance(callbacks, Iterable)):
+    if not (isinstance(callbacks, (tuple, list)) or callable(callbacks) or isinstance(callbacks, Iterable)):
         raise TypeError(f"callbacks must be a function of the training state, or a list of them, got {callbacks!r}")
     functions = [callbacks] if callable(callbacks) else list(callbacks)
     for i, function in enumerate(functions):

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -79,8 +79,8 @@ class RunState:
     watch : StoppingWatch or None
     rng : numpy.random.Generator
         Whatever the run draws comes from here: rows to hold out, orders of samples, keys of dropout.
-    first_random_state : dict
-        The state of rng before anything was drawn.
+    first_random_state : dict or None
+        The state of rng before anything was drawn; None where there is no file that keeps it.
     stopped : bool
         Whether early stopping or a callback has ended the run.
     stratified : bool
@@ -92,12 +92,9 @@ class RunState:
     history: History
     watch: StoppingWatch | None
     rng: np.random.Generator
-    first_random_state: Mapping[str, Any] = field(init=False)
+    first_random_state: Mapping[str, Any] | None
     stopped: bool = False
     stratified: bool = True
-
-    def __post_init__(self) -> None:
-        self.first_random_state = self.rng.bit_generator.state
 
     def vectors(self) -> Tensors:
         """The arrays (n_params,) of the state, not copied, by their names in a file."""

@@ -28,7 +28,7 @@ __all__ = [
 ]  # fmt: skip
 
 _TOGETHER = 1 << 20  # elements looked at in one go, so that checking costs no memory to speak of
-_FEW = 1 << 12  # elements of which one bit each is sooner made than NumPy told to ignore an overflow of their sum
+_FEW = 1 << 12  # elements whose squares are sooner summed than NumPy told to ignore an overflow of their sum
 
 
 def check_x(x: Any, n_in: int, dtype: np.dtype, name: str = "x", names: Names = NO_NAMES) -> Any:
@@ -105,13 +105,14 @@ def check_y(
     ``names`` lists. Numbers and labels of several outputs ``may_be_missing``: NaN stands for what was not measured.
     """
     may_be_missing = may_be_missing and not spec.one_of_many
-    y = only_column(y)
-    labels = labels_of(y, spec)
-    if labels is not None:
-        y = indices_of(labels, names.labels, spec, name)
-    elif is_frame(y):
-        y = _of_frame(y, dtype, name, may_be_missing)
-    y = _native(_numeric(y, name, text=_of_labels(spec)), dtype)
+    if not is_plain(y):
+        y = only_column(y)
+        labels = labels_of(y, spec)
+        if labels is not None:
+            y = indices_of(labels, names.labels, spec, name)
+        elif is_frame(y):
+            y = _of_frame(y, dtype, name, may_be_missing)
+        y = _native(_numeric(y, name, text=_of_labels(spec)), dtype)
     n_out = spec.n_out
     if y.ndim == 0 or len(y) != n_samples:
         rows = "a single number" if y.ndim == 0 else f"{len(y)} rows"
@@ -465,7 +466,7 @@ def _check_finite(
     counted from ``first``, may have names."""
     if array.dtype.kind != "f":
         return
-    if array.size <= _FEW and array.dtype == dtype and np.isfinite(array).all():
+    if array.size <= _FEW and array.dtype == dtype and math.isfinite(np.vdot(array, array)):
         return
     limit = np.finfo(dtype).max
     n_rows = max(1, _TOGETHER // max(1, array.shape[1]))
@@ -498,12 +499,12 @@ def _check_classes(y: np.ndarray, n_out: int, name: str) -> np.ndarray:
             remedy = '; for numbers give the last layer {"n": 1, "act": "linear"}'
             remedy = "; leave out rows without a class, of x too" if np.isnan(y[first]) else remedy
             raise ValueError(f"{name} must hold class indices, {name}[{first}] is {y[first]}{remedy}")
-    low, high = y.min(), y.max()
-    if low < 0 or high >= n_out:
+    classes = np.ascontiguousarray(y, dtype=np.int64)
+    if np.maximum.reduce(classes.view(np.uint64)) >= n_out:  # as which negative numbers are large
         first = int(np.argmax((y < 0) | (y >= n_out)))
-        hint = _labels_hint(low, high, n_out, name)
+        hint = _labels_hint(y.min(), y.max(), n_out, name)
         raise ValueError(f"{name} must hold class indices 0 to {n_out - 1}, {name}[{first}] is {y[first]}{hint}")
-    return np.ascontiguousarray(y, dtype=np.int64)
+    return classes
 
 
 def _labels_hint(low: float, high: float, n_classes: int, name: str) -> str:

@@ -117,7 +117,7 @@ class MLP(Network):
         spec = spec if isinstance(spec, Spec) else Spec(spec)
         largest = max(layer.n * n_below for layer, n_below in zip(spec.layers, spec.widths, strict=False))
         drawn = largest * 8  # bytes: a layer's weights are drawn as float64
-        check_memory(spec.n_params * kind.itemsize + drawn, f"a network of {spec.n_params:,} parameters")
+        check_memory(spec.n_params * kind.itemsize + drawn, "a network of {:,} parameters", spec.n_params)
         self._build(spec, kind)
         # A stream of its own, so that the order of samples, drawn from default_rng(seed), does not depend on the net.
         rng = np.random.default_rng(None if seed is None else [seed, 1])

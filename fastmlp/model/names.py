@@ -9,6 +9,7 @@ import numpy as np
 
 from ..base.frames import cells_of, is_categorical, is_frame, named_columns, objects_of, only_column
 from ..base.missing import is_missing
+from ..engine.network import is_plain
 from ..spec import Spec
 from .container import entry
 
@@ -48,6 +49,8 @@ class Names(NamedTuple):
 
     def found(self, x: Any, y: Any, spec: Spec) -> Names:
         """These names, and those that x and y bring where there are none yet."""
+        if is_plain(x) and is_plain(y):
+            return self
         labels = found_labels(y, spec) if self.labels is None else self.labels
         return Names(labels, feature_names_of(x) if self.features is None else self.features)
 

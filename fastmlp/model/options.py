@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from copy import copy
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from ..base.checks import (
 )
 from ..engine.epochs import Samples
 from ..engine.lm import check_squares
+from ..engine.network import named_sums
 from ..init import Uniform, check_init
 from ..losses import get_loss
 from ..metrics import MetricFunction, named_metrics
@@ -70,7 +72,7 @@ class LearningRates:
         return check_number(self._lr(epoch), f"lr({epoch})", 0.0, open_low=True)
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, init=False)
 class Options:
     """The arguments of `train` but x and y, checked, under its names and in its order.
 
@@ -121,6 +123,9 @@ class Options:
     progress: Any
     checkpoint: Checkpoint | None
     n_threads: int
+
+    def __init__(self, **values: Any) -> None:
+        self.__dict__.update(values)  # field by field, a frozen class would take half as long as all checks
 
     @classmethod
     def checked(
@@ -180,8 +185,8 @@ class Options:
         """These options with another learning rate, which is checked as `checked` does."""
         if self.optimizer.by_search:
             _refuse_for_search(self.optimizer, lr, self.batch_size, self.checkpoint, {})
-        other = object.__new__(Options)
-        other.__dict__.update(self.__dict__, lr=lr, rates=LearningRates(lr, self.epochs))
+        other = copy(self)
+        other.__dict__.update(lr=lr, rates=LearningRates(lr, self.epochs))
         other._check_monitors()
         return other
 
@@ -205,7 +210,7 @@ class Options:
     @property
     def quantities(self) -> list[str]:
         """The names that the history will have."""
-        names = ["loss", *(["accuracy"] if self.spec.multilabel or self.spec.one_of_many else []), *self.metrics]
+        names = [*named_sums(self.spec), *self.metrics]
         if self.validation_data is not None or self.validation_fraction > 0:
             names += [f"val_{name}" for name in names]
         return names + self.optimizer.quantities
@@ -221,8 +226,7 @@ class Options:
                 check_choice(name, "monitor", self.quantities)
 
 
-@dataclass(frozen=True, eq=False)
-class TrainingData:
+class TrainingData(NamedTuple):
     """Checked samples to train on, and to evaluate after each epoch.
 
     Attributes

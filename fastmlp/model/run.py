@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from contextlib import closing
 from functools import partial
 from typing import Any
 
@@ -52,22 +51,26 @@ class TrainingRun:
         o = options
         self._options, self._data = options, data
         vectors = 2 + (o.model is None) + o.optimizer.states  # the last finite parameters, a gradient, the parameters
-        check_memory(o.spec.n_params * o.dtype.itemsize * vectors, f"training {o.spec.n_params:,} parameters")
+        check_memory(o.spec.n_params * o.dtype.itemsize * vectors, "training {:,} parameters", o.spec.n_params)
         self.model = MLP(o.spec, init=o.init, seed=o.seed, dtype=o.dtype) if o.model is None else o.model
         self.history = History()
         params, rng = self.model.params, np.random.default_rng(o.seed)
+        first = None if o.checkpoint is None else rng.bit_generator.state
         watch = None if o.early_stopping is None else StoppingWatch(o.early_stopping, params, self.history)
         optimizer = OptimizerState.begin(o.optimizer, params, o.l1, o.l2, o.clip_norm or 0.0, o.max_norm or 0.0)
-        self._state = RunState(self.model, optimizer, self.history, watch, rng)
+        self._state = RunState(self.model, optimizer, self.history, watch, rng, first)
         self._file: CheckpointFile | None = None
         if o.checkpoint is not None:
             self._file = CheckpointFile(o.checkpoint, o.epochs, self._terms(), o.quantities)
 
     def train(self) -> None:
         """Train the model, which nobody else does meanwhile, from where the checkpoint is, if there is one."""
-        with self.model._alone, closing(self):
-            self.restore()
-            self.loop()
+        with self.model._alone:
+            try:
+                self.restore()
+                self.loop()
+            finally:
+                self.close()
 
     def restore(self) -> None:
         """Go on from the checkpoint, where there is one, and draw the rows to hold out: those that the run drew when it
