@@ -87,6 +87,11 @@ def loss(spec: Spec, z: np.ndarray, a: np.ndarray, y: np.ndarray, output_weight:
         return np.sum(y * softplus(-z), axis=1)
     if pair == ("bce", "sigmoid"):
         return np.sum(weighted(y * softplus(-z) + (1 - y) * softplus(z), y, output_weight), axis=1)
+    if spec.loss.name == "gaussian_nll":
+        mean, log_variance = np.split(a, 2, axis=1)
+        y, output_weight = y[:, : spec.n_targets], None if output_weight is None else output_weight[: spec.n_targets]
+        value = 0.5 * (log_variance + (y - mean) ** 2 * np.exp(-log_variance))
+        return np.sum(weighted(value, y, output_weight), axis=1)
     value = spec.loss.function(a, y)
     return value if spec.loss.rowwise else np.sum(weighted(value, y, output_weight), axis=1)
 

@@ -44,9 +44,11 @@ class Samples(NamedTuple):
     weights: np.ndarray | None = None
     output_weights: np.ndarray | None = None
 
-    def view(self, binding: Binding, *, by_row: bool = False) -> DataView:
+    def view(self, binding: Binding, *, by_row: bool = False, curved: bool = False) -> DataView:
         """Describe them to the kernels, as `Binding.view` does."""
-        return binding.view(self.x, self.y, self.weights, output_weights=self.output_weights, by_row=by_row)
+        return binding.view(
+            self.x, self.y, self.weights, output_weights=self.output_weights, by_row=by_row, curved=curved
+        )
 
     def weight(self, rows: np.ndarray) -> float:
         """The weight of these rows together."""

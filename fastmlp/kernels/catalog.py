@@ -89,7 +89,7 @@ KERNELS = {
     "softmax_backward": Kernel("activations", "a delta rows n stride"),
     "softmax_tangent": Kernel("activations", "a moved da delta rows n stride"),
     "loss": Kernel("losses", "z:T a:T y:T delta:T weights rows n stride"),
-    "loss_curvature": Kernel("losses", "a:T y:T rows n stride"),
+    "loss_curvature": Kernel("losses", "a:T y:T weights rows n stride"),
     "prepare": Kernel("steps", "numbers:D options constants:D lr:d"),
     "step": Kernel("steps", "w x g states:I rows n for_weights options numbers:D factor:d"),
     "lane_softmax": Kernel("lanes", "z a n scratch"),

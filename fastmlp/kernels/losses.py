@@ -3,8 +3,8 @@
 Their formulas are those of ../losses.py; losses of whole rows, and those that are computed from pre-activations, are
 written here. Arrays are (rows, stride), of which n columns are numbers and the others padding.
 
-Where ``weights`` is the address of n numbers, a loss of single outputs counts each by its weight, and not at all where
-its y is NaN, which was not measured. Losses that compare outputs take none.
+Where ``weights`` is the address of n numbers, a loss counts each output by its weight, and not at all where its y is
+NaN, which was not measured. Losses that compare outputs take none.
 """
 
 from __future__ import annotations
@@ -69,12 +69,19 @@ def loss_rows(function, derivative):
 def curvature_rows(second_derivative):
     """Write d²L/da² of rows of single outputs over y."""
 
-    def rows_of(a, y, rows, n, stride):
+    def rows_of(a, y, weights, rows, n, stride):
         a = array_at(a, (rows, stride), a)
         y = array_at(y, (rows, stride), y)
+        if weights == 0:
+            for r in range(rows):
+                for k in range(n):
+                    y[r, k] = second_derivative(a[r, k], y[r, k])
+            return 0.0
+        weight = array_at(weights, n, y)
         for r in range(rows):
             for k in range(n):
-                y[r, k] = second_derivative(a[r, k], y[r, k])
+                measured = y[r, k] == y[r, k]
+                y[r, k] = weight[k] * second_derivative(a[r, k], y[r, k]) if measured else 0
         return 0.0
 
     return rows_of
@@ -90,7 +97,7 @@ def _curvatures_by_outputs(loss, output, real):
     return curvature_rows(formula)
 
 
-def _masses(a, y, rows, n, stride):
+def _masses(a, y, weights, rows, n, stride):
     """Write Σ y of each row over y: dL/dz = a Σy - y."""
     y = array_at(y, (rows, stride), y)
     for r in range(rows):
@@ -263,13 +270,17 @@ def _gaussian_nll(real):
     )
 
     @force_inlined
-    def row(z, a, y, delta, n):
+    def row(z, a, y, delta, weights, n):
         total, half = 0.0, n // 2
+        weight = array_at(weights, n, delta)
         for k in range(half):
-            mean, log_variance = a[k], a[half + k]
-            total += value(mean, log_variance, y[k])
-            delta[k] = by_mean(mean, log_variance, y[k])
-            delta[half + k] = by_log_variance(mean, log_variance, y[k])
+            mean, log_variance, target, factor = a[k], a[half + k], y[k], real(1)
+            if weights != 0:
+                measured = target == target
+                factor, target = weight[k] if measured else real(0), target if measured else mean
+            total += factor * value(mean, log_variance, target)
+            delta[k] = factor * by_mean(mean, log_variance, target)
+            delta[half + k] = factor * by_log_variance(mean, log_variance, target)
         return total
 
     return row

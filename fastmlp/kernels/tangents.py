@@ -251,9 +251,10 @@ def _score(job, start, samples, factor, totals, real):
     samples' weights."""
     data, last, columns = job.data, last_layer(job), last_layer(job).out_row // size_of(real)
     targets, own = job.workspace.targets, last.delta + samples * last.out_row
-    arguments = (last.z, last.a, targets, own, samples, last.n_out, columns)
+    arguments = (last.z, last.a, targets, own, data.output_weights, samples, last.n_out, columns)
     totals.loss += call_kernel("loss", data.loss, arguments)
-    call_kernel("loss_curvature", data.loss_curvature, (last.a, targets, samples, last.n_out, columns))
+    arguments = (last.a, targets, data.output_weights, samples, last.n_out, columns)
+    call_kernel("loss_curvature", data.loss_curvature, arguments)
     _tangents_of_a(last, samples, 1, real)
     moved, curvature = array_at(last.a, (2 * samples, columns), real), array_at(targets, (samples, columns), real)
     delta = array_at(last.delta, (2 * samples, columns), real)

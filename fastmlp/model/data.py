@@ -234,9 +234,11 @@ def check_output_weight(output_weight: Any, spec: Spec, dtype: np.dtype) -> tupl
             "which one is right: give class_weight"
         )
     numbers = _numeric(only_column(output_weight), "output_weight")
-    if numbers.shape != (spec.n_out,):
-        raise ValueError(f"output_weight must have shape ({spec.n_out},), one number an output, got {numbers.shape}")
-    weights = np.array(numbers, np.float64)
+    of_targets = spec.loss.gaussian  # a mean and the logarithm of a variance each
+    n, of = (spec.n_targets, "a target") if of_targets else (spec.n_out, "an output")
+    if numbers.shape != (n,):
+        raise ValueError(f"output_weight must have shape ({n},), one number {of}, got {numbers.shape}")
+    weights = np.tile(np.array(numbers, np.float64), 2 if of_targets else 1)
     bad = ~((weights >= 0) & (weights <= float(np.finfo(dtype).max)))
     if bad.any():
         first = int(np.argmax(bad))

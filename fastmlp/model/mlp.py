@@ -647,7 +647,7 @@ class MLP(Network):
         check_choice(wrt, "wrt", ("params", "inputs"))
         return check_x(x, self.spec.n_in, self.dtype, names=self._names), wrt == "inputs"
 
-    def hvp(self, x: Any, y: Any, v: Any, *, sample_weight: Any = None) -> np.ndarray:
+    def hvp(self, x: Any, y: Any, v: Any, *, sample_weight: Any = None, output_weight: Any = None) -> np.ndarray:
         """Compute the Hessian of the mean loss by the parameters, times v, in the time of two or three gradients.
 
         It is what `gradient` changes by along v (Pearlmutter, "Fast exact multiplication by the Hessian", Neural
@@ -663,6 +663,8 @@ class MLP(Network):
             In the order of ``params``.
         sample_weight : array, (n_samples,), optional
             Numbers w of at least 0: the mean is Σ w loss / Σ w.
+        output_weight : array, (n_out,), optional
+            How much each output counts in the loss, as in `fastmlp.train`.
 
         Returns
         -------
@@ -687,20 +689,28 @@ class MLP(Network):
         >>> model.hvp(x, y, [1.0, 0.0]).tolist()
         [5.0, 2.0]
         """
-        if sample_weight is None and self._are_few(x):
+        if sample_weight is None and output_weight is None and self._are_few(x):
             targets = plain_targets(y, self.spec, len(x))
             if targets is not None:
                 v = check_direction(v, self.params.shape, self.dtype, "v")
                 product = self._engine.hvp_of_few(x, targets, v)
                 if product is not None:
                     return product  # else the checks below say why
-        samples = check_samples(x, y, self.spec, self.dtype, sample_weight, names=self._names)
+        samples = self._checked(x, y, sample_weight, output_weight)
         v, rows = check_direction(v, self.params.shape, self.dtype, "v"), counted_rows(samples)
         with self._engine.tangents(curved=True) as tangents:
-            view = self._engine.binding.view(samples.x, samples.y, samples.weights, curved=True)
+            view = samples.view(self._engine.binding, curved=True)
             return tangents.hvp(view, rows, samples.weight(rows), v)
 
-    def hessian(self, x: Any, y: Any = None, wrt: str = "params", *, sample_weight: Any = None) -> np.ndarray:
+    def hessian(
+        self,
+        x: Any,
+        y: Any = None,
+        wrt: str = "params",
+        *,
+        sample_weight: Any = None,
+        output_weight: Any = None,
+    ) -> np.ndarray:
         """Compute the second derivatives of the mean loss by the parameters, or of every output by the inputs.
 
         Parameters
@@ -713,6 +723,8 @@ class MLP(Network):
             What to take the derivatives by.
         sample_weight : array, (n_samples,), optional
             By the parameters: numbers w of at least 0, the mean is Σ w loss / Σ w.
+        output_weight : array, (n_out,), optional
+            By the parameters: how much each output counts in the loss, as in `fastmlp.train`.
 
         Returns
         -------
@@ -724,7 +736,7 @@ class MLP(Network):
         Raises
         ------
         TypeError, ValueError
-            For bad samples, for y or sample_weight where derivatives are by the inputs, and for an activation or loss
+            For bad samples, for y or weights where derivatives are by the inputs, and for an activation or loss
             of your own without a second derivative.
         MemoryError
             Before any work, for one that takes more memory than is available.
@@ -745,7 +757,7 @@ class MLP(Network):
         """
         check_choice(wrt, "wrt", ("params", "inputs"))
         if wrt == "inputs":
-            for name, value in (("y", y), ("sample_weight", sample_weight)):
+            for name, value in (("y", y), ("sample_weight", sample_weight), ("output_weight", output_weight)):
                 if value is not None:
                     raise ValueError(
                         f"{name} is given, but the outputs' derivatives by the inputs know no loss: leave it out"
@@ -755,10 +767,10 @@ class MLP(Network):
                 return tangents.input_hessians(self._engine.binding.view(x))
         if y is None:
             raise ValueError("y is missing: the Hessian by the parameters is the loss's; or give wrt='inputs'")
-        samples = check_samples(x, y, self.spec, self.dtype, sample_weight, names=self._names)
+        samples = self._checked(x, y, sample_weight, output_weight)
         rows = counted_rows(samples)
         with self._engine.tangents(curved=True) as tangents:
-            view = self._engine.binding.view(samples.x, samples.y, samples.weights, curved=True)
+            view = samples.view(self._engine.binding, curved=True)
             return tangents.hessian(view, rows, samples.weight(rows))
 
     def covariance(

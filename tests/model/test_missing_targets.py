@@ -29,7 +29,7 @@ def quartic():
 
 
 def spec_of(loss, n_targets=3, hidden=6):
-    n_out = n_targets * max(1, len(loss.levels))
+    n_out = n_targets * (2 if loss.gaussian else max(1, len(loss.levels)))
     output = {"n": n_out, "act": OUTPUT.get(loss.name, "linear"), "cost": loss}
     return fastmlp.Spec([{"n": N_IN, "act": None}, {"n": hidden, "act": "tanh"}, output])
 
@@ -61,21 +61,23 @@ def flat(model, weights, biases):
 
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("batch_size", [1, 32])
-@pytest.mark.parametrize("loss", [*SINGLE, "custom"], ids=str)
+@pytest.mark.parametrize("loss", [*SINGLE, LOSSES["gaussian_nll"], "custom"], ids=str)
 def test_training_is_the_references(loss, batch_size, weighted):
     loss = quartic() if loss == "custom" else loss
     x, y = data(loss)
     spec = spec_of(loss)
-    weight = np.linspace(0, 2, spec.n_out) if weighted else None
+    weight = np.linspace(0, 2, spec.n_targets if loss.gaussian else spec.n_out) if weighted else None
+    of_outputs = np.tile(weight, 2) if weighted and loss.gaussian else weight
     model = fastmlp.MLP(spec, seed=1, dtype="float64")
     targets = reference.targets(spec, y)
     lr = 0.02 if loss.builtin else 0.001
-    weights, biases, losses = reference.train(spec, *copied(model), x, targets, lr, 2, batch_size, output_weight=weight)
+    begin = copied(model)
+    weights, biases, losses = reference.train(spec, *begin, x, targets, lr, 2, batch_size, output_weight=of_outputs)
     options = {"lr": lr, "epochs": 2, "batch_size": batch_size, "shuffle": False, "output_weight": weight}
     model, history = fastmlp.train(x, y, model, **options)
     np.testing.assert_allclose(model.params, flat(model, weights, biases), rtol=1e-10, atol=1e-12)
     np.testing.assert_allclose(history["loss"], losses, rtol=1e-10)
-    value, dws, dbs = reference.gradient(spec, *copied(model), x, targets, weight)
+    value, dws, dbs = reference.gradient(spec, *copied(model), x, targets, of_outputs)
     ours, gradient = model.gradient(x, y, output_weight=weight)
     assert ours == pytest.approx(value, rel=1e-10)
     np.testing.assert_allclose(gradient, flat(model, dws, dbs), rtol=1e-9, atol=1e-12)
@@ -293,3 +295,20 @@ def test_frames_may_have_gaps():
     same, its_history = fastmlp.train(x, numbers, spec_of(LOSSES["mse"]), lr=1e-4, epochs=1, seed=0, shuffle=False)
     np.testing.assert_array_equal(model.params, same.params)
     assert history == its_history
+
+
+@pytest.mark.parametrize("name", ["mse", "bce", "poisson"])
+def test_products_of_the_hessian_are_of_what_was_measured(name):
+    """Beside differences of gradients."""
+    loss = LOSSES[name]
+    x, y = data(loss)
+    model = fastmlp.MLP(spec_of(loss), seed=3, dtype="float64")
+    weight, v = np.array([0.5, 0.0, 2.0]), np.random.default_rng(4).normal(size=model.params.size)
+    start, ends = model.params.copy(), []
+    for step in (1e-5, -1e-5):
+        model.params = start + step * v
+        ends.append(model.gradient(x, y, output_weight=weight)[1])
+    model.params = start
+    product = model.hvp(x, y, v, output_weight=weight)
+    np.testing.assert_allclose(product, (ends[0] - ends[1]) / 2e-5, rtol=1e-5, atol=1e-8)
+    np.testing.assert_allclose(model.hessian(x, y, output_weight=weight) @ v, product, rtol=1e-10, atol=1e-12)
