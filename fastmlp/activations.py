@@ -38,6 +38,7 @@ class Traits:
     high: float = math.inf
     rectifier: bool = False  # He initialisation suits it
     flat: bool = False  # derivative zero everywhere: nothing below it trains
+    kinks: tuple[float, ...] = ()  # where it, its derivative or its second derivative jumps, ascending
     setting: str = ""  # what a spec calls the number that it may set
 
 
@@ -455,32 +456,47 @@ def _dd_sine(z):
 ACTIVATIONS: dict[str, Activation] = {
     activation.name: activation
     for activation in (
-        Activation("step", _step, _d_step, _zero, traits=Traits(low=0.0, high=1.0, flat=True)),
+        Activation("step", _step, _d_step, _zero, traits=Traits(low=0.0, high=1.0, flat=True, kinks=(0.0,))),
         Activation("linear", _linear, _d_linear, _zero, traits=Traits()),
         Activation("sigmoid", _sigmoid, _d_sigmoid, _dd_sigmoid, traits=Traits(low=0.0, high=1.0)),
         Activation("tanh", _tanh, _d_tanh, _dd_tanh, traits=Traits(low=-1.0, high=1.0)),
-        Activation("relu", _relu, _d_relu, _zero, traits=Traits(low=0.0, rectifier=True)),
+        Activation("relu", _relu, _d_relu, _zero, traits=Traits(low=0.0, rectifier=True, kinks=(0.0,))),
         Activation(
             "leaky_relu",
             _leaky_relu,
             _d_leaky_relu,
             _dd_leaky_relu,
-            traits=Traits(rectifier=True, setting="slope"),
+            traits=Traits(rectifier=True, setting="slope", kinks=(0.0,)),
             slope=0.1,
         ),
         Activation("softmax", _softmax, _d_softmax, _dd_softmax, traits=Traits(low=0.0, high=1.0)),
         Activation("swish", _swish, _d_swish, _dd_swish, traits=Traits(rectifier=True)),
-        Activation("elu", _elu, _d_elu, _dd_elu, traits=Traits(low=-1.0, rectifier=True, setting="alpha"), slope=1.0),
-        Activation("selu", _selu, _d_selu, _dd_selu, traits=Traits(low=-_SELU_ALPHA_SCALE, rectifier=True)),
+        Activation(
+            "elu",
+            _elu,
+            _d_elu,
+            _dd_elu,
+            traits=Traits(low=-1.0, rectifier=True, setting="alpha", kinks=(0.0,)),
+            slope=1.0,
+        ),
+        Activation(
+            "selu", _selu, _d_selu, _dd_selu, traits=Traits(low=-_SELU_ALPHA_SCALE, rectifier=True, kinks=(0.0,))
+        ),
         Activation("gelu", _gelu, _d_gelu, _dd_gelu, traits=Traits(rectifier=True)),
         Activation("gelu_tanh", _gelu_tanh, _d_gelu_tanh, _dd_gelu_tanh, traits=Traits(rectifier=True)),
         Activation("mish", _mish, _d_mish, _dd_mish, traits=Traits(rectifier=True)),
         Activation("softplus", _softplus, _sigmoid, _d_sigmoid, traits=Traits(low=0.0, rectifier=True)),
-        Activation("hard_tanh", _hard_tanh, _d_hard_tanh, _zero, traits=Traits(low=-1.0, high=1.0)),
-        Activation("relu6", _relu6, _d_relu6, _zero, traits=Traits(low=0.0, high=6.0, rectifier=True)),
-        Activation("hard_sigmoid", _hard_sigmoid, _d_hard_sigmoid, _zero, traits=Traits(low=0.0, high=1.0)),
-        Activation("hard_swish", _hard_swish, _d_hard_swish, _dd_hard_swish, traits=Traits(rectifier=True)),
-        Activation("softsign", _softsign, _d_softsign, _dd_softsign, traits=Traits(low=-1.0, high=1.0)),
+        Activation("hard_tanh", _hard_tanh, _d_hard_tanh, _zero, traits=Traits(low=-1.0, high=1.0, kinks=(-1.0, 1.0))),
+        Activation(
+            "relu6", _relu6, _d_relu6, _zero, traits=Traits(low=0.0, high=6.0, rectifier=True, kinks=(0.0, 6.0))
+        ),
+        Activation(
+            "hard_sigmoid", _hard_sigmoid, _d_hard_sigmoid, _zero, traits=Traits(low=0.0, high=1.0, kinks=(-3.0, 3.0))
+        ),
+        Activation(
+            "hard_swish", _hard_swish, _d_hard_swish, _dd_hard_swish, traits=Traits(rectifier=True, kinks=(-3.0, 3.0))
+        ),
+        Activation("softsign", _softsign, _d_softsign, _dd_softsign, traits=Traits(low=-1.0, high=1.0, kinks=(0.0,))),
         Activation("sine", _sine, _d_sine, _dd_sine, traits=Traits(low=-1.0, high=1.0)),
     )
 }

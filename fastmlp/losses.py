@@ -68,6 +68,7 @@ class Loss:
     logarithmic: bool = field(default=False, kw_only=True)  # y_hat is the logarithm of what y is expected to be
     levels: tuple[float, ...] = field(default=(), kw_only=True)  # a target has an output for each of them, if any
     gaussian: bool = field(default=False, kw_only=True)  # outputs: all targets' means, then logarithms of variances
+    kinks: tuple[float, ...] = field(default=(), kw_only=True)  # y_hat - y where a derivative jumps, ascending
     refusal: Callable[[Activation], str] = field(default=lambda output: "", kw_only=True)
     refusal_of_one: str = field(default="", kw_only=True)  # what is wrong with a single output
 
@@ -361,6 +362,7 @@ def _quantile(levels: tuple[float, ...]) -> Loss:
         lambda y_hat, y: _d_pinball(y_hat, y, of_columns(y_hat)),
         _flat,
         builtin=True,
+        kinks=(0.0,),
         levels=levels,
     )
 
@@ -383,7 +385,7 @@ LOSSES: dict[str, Loss] = {
             "bce", _bce, _d_bce, _dd_bce, builtin=True, classification=True, fused=("sigmoid",), refusal=_only_sigmoid
         ),
         Loss("mse", _mse, _d_mse, _dd_mse, builtin=True),
-        Loss("mae", _mae, _d_mae, _flat, builtin=True),
+        Loss("mae", _mae, _d_mae, _flat, builtin=True, kinks=(0.0,)),
         Loss("mbe", _mbe, _d_mbe, _flat, builtin=True),
         Loss(
             "hinge",
@@ -391,12 +393,13 @@ LOSSES: dict[str, Loss] = {
             _d_hinge,
             _flat,
             builtin=True,
+            kinks=(-1.0, 1.0),  # of the difference of two scores
             rowwise=True,
             classification=True,
             refusal=_room_for_margin,
             refusal_of_one="is always 0, it compares classes; use sigmoid, or n: 2",
         ),
-        Loss("huber", _huber, _d_huber, _dd_huber, builtin=True),
+        Loss("huber", _huber, _d_huber, _dd_huber, builtin=True, kinks=(-1.0, 1.0)),
         Loss(
             "poisson",
             _poisson,

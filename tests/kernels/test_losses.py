@@ -150,3 +150,30 @@ def test_where_losses_of_numbers_bend(guarded, real, y_hat, y):
     for name, loss, derivative in (("mae", abs(e), np.sign(e)), ("huber", e * e / 2, e), ("mse", e * e / 2, e)):
         assert compute(name, "", z, z, target, delta, 1, 1) == loss
         assert delta[0, 0] == derivative
+
+
+# d²L/da², or where a loss is fused what dL/dz changes by as an output changes, from a and y
+CURVATURES = {
+    ("cross_entropy", "softmax"): lambda a, y: np.sum(y, axis=1, keepdims=True) + 0 * y,
+    ("cross_entropy", "sigmoid"): lambda a, y: y,
+    ("cross_entropy", ""): lambda a, y: y / a**2,
+    ("bce", "sigmoid"): lambda a, y: 1 + 0 * y,
+    ("bce", ""): lambda a, y: y / a**2 + (1 - y) / (1 - a) ** 2,
+    ("mse", ""): lambda a, y: 1 + 0 * y,
+    ("huber", ""): lambda a, y: 1.0 * (np.abs(a - y) <= 1),
+    ("poisson", ""): lambda a, y: np.exp(a),
+    **{(name, ""): lambda a, y: 0 * y for name in ("mae", "mbe", "hinge", "quantile(0.5)")},
+}
+
+
+@pytest.mark.parametrize(("name", "output"), CASES)
+def test_loss_curvature(guarded, real, name, output):
+    rng, tolerance = np.random.default_rng(0), 8 * np.finfo(real).eps
+    formula = CURVATURES.get((name, output)) or (lambda a, y: LOSSES[name].second_derivative(a, y))
+    for rows, n, columns in ((1, 1, 1), (1, 16, 16), (5, 3, 3), (4, 33, 33), (7, 20, 60), (64, 10, 10)):
+        a = guarded(outputs(name, output, rng.normal(size=(rows, n))).astype(real), columns)
+        y = guarded(targets(rng, name, rows + 1, n).astype(real), columns)
+        exact = y.astype(np.longdouble)
+        exact[:rows, :n] = formula(a[:, :n].astype(np.longdouble), exact[:rows, :n])
+        catalog.loss_curvature(name, output, a.dtype.name)(a.ctypes.data, y.ctypes.data, rows, n, a.shape[1])
+        np.testing.assert_allclose(y, exact, rtol=tolerance, atol=tolerance)
