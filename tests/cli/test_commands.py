@@ -428,7 +428,7 @@ def test_quantiles_and_deviations_have_columns_of_their_own(tmp_path, command):
     train = ("train", table, "-t", "y", "--number", "x", "--hidden", "", "--epochs", 1, "-o", path)
     assert command(*train, "--loss", "quantile(0.45, 0.5, 0.55)")[0] == 0
     found = tables.load(path)
-    found.model.params = 0
+    found.model.params[...] = 0
     found.model.biases[-1][...] = 1, 0, -1  # they cross
     found.save(path)
     for option, ordered in ((), False), (("--sort",), True):
