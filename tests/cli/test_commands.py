@@ -421,6 +421,30 @@ def test_ctrl_c_after_training_keeps_the_model(step, said, shown, csv_folder, tm
     assert command("predict", model, csv_folder / "wine.csv")[0] == 0
 
 
+def test_quantiles_and_deviations_have_columns_of_their_own(tmp_path, command):
+    rng = np.random.default_rng(0)
+    table, path, out = tmp_path / "t.csv", tmp_path / "m", tmp_path / "p.csv"
+    pd.DataFrame({"x": rng.normal(size=200), "y": rng.normal(size=200)}).to_csv(table, index=False)
+    train = ("train", table, "-t", "y", "--number", "x", "--hidden", "", "--epochs", 1, "-o", path)
+    assert command(*train, "--loss", "quantile(0.45, 0.5, 0.55)")[0] == 0
+    found = tables.load(path)
+    found.model.params[...] = 0
+    found.model.biases[-1][...] = 1, 0, -1  # they cross
+    found.save(path)
+    for option, ordered in ((), False), (("--sort",), True):
+        assert command("predict", path, table, "-o", out, *option)[0] == 0
+        quantiles = pd.read_csv(out)[["y q0.45", "y q0.5", "y q0.55"]].to_numpy()
+        np.testing.assert_allclose(quantiles, found.quantiles(table, sort=ordered), rtol=1e-5)
+        assert (np.diff(quantiles) > 0).all() == ordered
+    assert command(*train, "--loss", "gaussian_nll")[0] == 0
+    assert command("predict", path, table, "-o", out)[0] == 0
+    np.testing.assert_allclose(pd.read_csv(out)["y deviation"], tables.load(path).deviation(table), rtol=1e-5)
+    code, _, said = command("predict", path, table, "--sort")
+    assert code and "--sort needs a model of several quantiles" in said
+    code, report, _ = command("export", path, "--to", "c", "--out", tmp_path / "net.c")
+    assert code == 0 and "its mean and the logarithm of its variance" in report
+
+
 def test_predictions_beside_other_columns_and_through_pipes(csv_folder, tmp_path, process):
     data, model = csv_folder / "wine.csv", tmp_path / "m.safetensors"
     frame = pd.read_csv(data).assign(bottle=[f"B-{i:03}" for i in range(178)])

@@ -198,7 +198,7 @@ def test_quantiles(tmp_path):
     np.testing.assert_allclose(sides.predict(table), low / 4 + high * 3 / 4, rtol=1e-6)
     above = tables.fit(table, "y", number=["x"], loss="quantile(0.9)", hidden=[], epochs=2)
     assert "linear" not in above.baseline and "within" not in above.scores
-    again.model.params = 0
+    again.model.params[...] = 0
     again.model.biases[-1][...] = 1, -1, 0
     np.testing.assert_array_equal(again.quantiles(table, sort=True), np.sort(again.quantiles(table), axis=1))
     with pytest.raises(ValueError, match="quantiles need a model"):
