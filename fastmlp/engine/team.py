@@ -185,9 +185,14 @@ class Team:
     ) -> int:
         """Run a kernel over some of the call's samples; return how many of them it took: fewer, in whole blocks, if
         several threads needed more than so many seconds."""
+        is_long = self._is_long(kernel, call, count)
+        if n_threads == 1 and not is_long:
+            self._set_size(1)
+            self._binding.run(self.leader, kernel, view, call, start, count)
+            return count
         work = partial(self._binding.run, kernel=kernel, view=view, call=call, start=start, count=count)
         self._shared["taken"] = 0
-        self._run_together(n_threads, work, self._is_long(kernel, call, count), seconds)
+        self._run_together(n_threads, work, is_long, seconds)
         return int(self._shared["taken"][0]) if n_threads > 1 and self._by_sample else count
 
     def _set_size(self, n_threads: int) -> None:
@@ -204,9 +209,6 @@ class Team:
         """
         self._set_size(n_threads)
         aside = is_long and (n_threads == 1 or self._by_sample)
-        if n_threads == 1 and not aside:
-            work(self.leader)
-            return
         from concurrent.futures import wait
 
         members, futures = self._workspaces[0 if aside else 1 : n_threads], []

@@ -121,13 +121,18 @@ class TrainingRun:
         o, state, epoch = self._options, self._state, self.history.epochs
         if not values:
             raise self._divergence()
-        values.update((f"val_{name}", value) for name, value in self._validate().items())
+        for name, value in self._validate().items():
+            values[f"val_{name}"] = value
         self.history._append(values)
         self._progress.epochs_done(self.history, 1)
-        training_state = TrainingState(epoch, self.model, self.history)
-        for callback in o.callbacks:
-            callback(training_state)
-        state.stopped = (state.watch is not None and state.watch.should_stop()) or training_state.stopped
+        state.stopped = False
+        if o.callbacks:
+            training_state = TrainingState(epoch, self.model, self.history)
+            for callback in o.callbacks:
+                callback(training_state)
+            state.stopped = training_state.stopped
+        if state.watch is not None:
+            state.stopped = state.watch.should_stop() or state.stopped
         if self._file is not None:
             self._file.end_epoch(state)
         return state.stopped
