@@ -11,6 +11,7 @@ from types import TracebackType
 import numpy as np
 
 from ..base.cores import usable_cores
+from ..base.sparse import SparseRows
 from ..kernels.catalog import Variant
 from ..kernels.layout import NUMBERS
 from ..metrics import MetricFunction
@@ -80,13 +81,16 @@ class EpochRunner:
         if self._by_sample:
             self._kernel = "samples" if state.plain else "samples_with_memory"
             self._block = _samples_together(network)
+        self._shaped = "" if dropout or self._kernel != "samples" else network._shape
         readers = [reader_of(array, binding.real) for array in (samples.x, samples.y)[: samples.y.ndim]]
         binding.prepare(*(Variant(name, "", binding.real) for name in (self._kernel, "run_epochs")), *readers)
         self.take(samples)
         self._finite = network.params.copy()
         copied = self._kernel == "samples_with_memory"
         self._part, together = part_of_batch(batch, binding.block), False
-        if self._by_sample:
+        if self._shaped:
+            n_threads = 1
+        elif self._by_sample:
             n_threads = min(n_threads, blocks.strips(network.spec.widths[1], network.dtype.itemsize))
         else:
             if len(samples.y) * network.params.size < _LITTLE:
@@ -186,6 +190,8 @@ class EpochRunner:
     ) -> tuple[str, KernelCall]:
         """The kernel that trains at this rate, and its call."""
         kernel = self._kernel
+        if self._shaped and not isinstance(self._samples.x, SparseRows):
+            kernel = f"samples_of_shape.{self._shaped}"
         if self._step is not None:
             self._step.set_key(key)
             if kernel == "samples_with_memory":
