@@ -83,7 +83,9 @@ class EpochRunner:
             self._block = _samples_together(network)
         self._shaped = "" if dropout or self._kernel != "samples" else network._shape
         readers = [reader_of(array, binding.real) for array in (samples.x, samples.y)[: samples.y.ndim]]
-        binding.prepare(*(Variant(name, "", binding.real) for name in (self._kernel, "run_epochs")), *readers)
+        family, _, shape = self._kernel_for(samples).partition(".")
+        kernels = Variant(family, shape, binding.real), Variant("run_epochs", "", binding.real)
+        binding.prepare(*kernels, *readers)
         self.take(samples)
         self._finite = network.params.copy()
         copied = self._kernel == "samples_with_memory"
@@ -185,13 +187,16 @@ class EpochRunner:
             network.params[...] = self._finite
             yield {}
 
+    def _kernel_for(self, samples: Samples) -> str:
+        """The kernel that trains on these: for dense x the network's own, if it has one."""
+        has_own = self._shaped and not isinstance(samples.x, SparseRows)
+        return f"samples_of_shape.{self._shaped}" if has_own else self._kernel
+
     def _call(
         self, order: np.ndarray, lr: float, key: int = 0, outputs: np.ndarray | None = None
     ) -> tuple[str, KernelCall]:
         """The kernel that trains at this rate, and its call."""
-        kernel = self._kernel
-        if self._shaped and not isinstance(self._samples.x, SparseRows):
-            kernel = f"samples_of_shape.{self._shaped}"
+        kernel = self._kernel_for(self._samples)
         if self._step is not None:
             self._step.set_key(key)
             if kernel == "samples_with_memory":
