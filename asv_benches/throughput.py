@@ -29,6 +29,25 @@ class Training:
     track_microseconds.unit = "µs a sample"
 
 
+class Specialized:
+    """Microseconds a sample of batch 1 by size, with a kernel for that shape."""
+
+    pretty_name = "Per-sample training of specialized networks, µs a sample"
+    params = (["8-64-64-2", "24-8-2", "4-16-2"],)
+    param_names = ("size",)
+
+    def setup(self, size: str) -> None:
+        require("specialize")
+        self.x, self.y = samples(size, 4000)
+        self.model = fastmlp.specialize(fastmlp.MLP(network(size), seed=0))
+        fastmlp.train(self.x[:64], self.y[:64], self.model, epochs=1)
+
+    def track_microseconds(self, size: str) -> float:
+        return microseconds(self.x, self.y, self.model)
+
+    track_microseconds.unit = "µs a sample"
+
+
 class Optimizers:
     """Microseconds a sample of 784-128-10 by optimiser and batch."""
 

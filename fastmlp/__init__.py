@@ -23,6 +23,7 @@ from .model.loading import load
 from .model.many import train_many, train_many_iter
 from .model.mlp import MLP
 from .model.populations import evaluate_many, gradient_many, predict_many
+from .model.specialized import specialize
 from .model.stopping import EarlyStopping
 from .model.trained import Trained, TrainedNetworks
 from .model.training import TrainResult, train
@@ -32,7 +33,7 @@ __all__ = [
     "ACTIVATIONS", "LOSSES", "MLP", "Activation", "Checkpoint", "DivergenceError", "EarlyStopping", "Ensemble",
     "GradientCheck", "History", "Loss", "Spec", "TrainResult", "Trained", "TrainedNetworks", "TrainingState",
     "check_gradients", "evaluate_many", "gradient_many", "init", "interop", "load", "optimizers", "predict_many",
-    "schedules", "show_kernels", "train", "train_many", "train_many_iter",
+    "schedules", "show_kernels", "specialize", "train", "train_many", "train_many_iter",
 ]  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..base.cores import usable_cores
+from ..base.sparse import SparseRows
 from ..kernels.catalog import Variant
 from ..metrics import MetricFunction
 from . import blocks
@@ -90,8 +91,10 @@ class EpochRunner:
         if self._by_sample:
             self._kernel = "samples" if is_plain else "samples_with_memory"
             self._block = _samples_together(network)
+        self._shaped = "" if dropout or self._kernel != "samples" else network._shape
         readers = [reader_of(array, binding.real) for array in (samples.x, samples.y)[: samples.y.ndim]]
-        binding.prepare(*_kernels(self._kernel, binding.real), *readers)
+        family, _, shape = self._kernel_for(samples).partition(".")
+        binding.prepare(*_kernels(family, shape, binding.real), *readers)
         self.take(samples)
         self._finite = np.empty_like(network.params)
         copied = self._kernel == "samples_with_memory"
@@ -120,7 +123,9 @@ class EpochRunner:
     def _sharers(self, n_threads: int) -> tuple[int, bool]:
         """How many of so many threads work together, and whether they share every block of a batch."""
         spec, n_params, together = self._network.spec, self._network.params.size, False
-        if self._by_sample:
+        if self._shaped:
+            n_threads = 1
+        elif self._by_sample:
             n_threads = min(n_threads, blocks.strips(spec.widths[1], self._network.dtype.itemsize))
         else:
             if len(self._samples.y) * n_params < _LITTLE:
@@ -197,11 +202,16 @@ class EpochRunner:
             network.params[...] = self._finite
             yield {}
 
+    def _kernel_for(self, samples: Samples) -> str:
+        """The kernel that trains on these: for dense x and outputs that count alike the network's own, if it has one."""
+        has_own = self._shaped and samples.output_weights is None and not isinstance(samples.x, SparseRows)
+        return f"samples_of_shape.{self._shaped}" if has_own else self._kernel
+
     def _call(
         self, order: np.ndarray, lr: float, key: int = 0, outputs: np.ndarray | None = None
     ) -> tuple[str, KernelCall]:
         """The kernel that trains at this rate, and its call."""
-        kernel = self._kernel
+        kernel = self._kernel_for(self._samples)
         if self._step is not None:
             self._step.set_key(key)
             if kernel == "samples_with_memory":
@@ -263,9 +273,9 @@ def sgd_pass(
 
 
 @cache
-def _kernels(kernel: str, real: str) -> tuple[Variant, ...]:
+def _kernels(family: str, shape: str, real: str) -> tuple[Variant, ...]:
     """The kernels that train epochs."""
-    return Variant(kernel, "", real), Variant("run_epochs", "", real)
+    return Variant(family, shape, real), Variant("run_epochs", "", real)
 
 
 def _samples_together(network: Network) -> int:

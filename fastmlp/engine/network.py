@@ -8,10 +8,14 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ..base.alone import Alone
+from ..kernels import catalog
+from ..kernels.catalog import Variant
 from ..kernels.layout import aligned, parameter_places
 from ..kernels.report import level
+from ..kernels.shape import LayerShape, Shape
 from ..metrics import MetricFunction, one_hot
 from ..spec import Spec
+from .binding import fused_output
 from .engine import Engine
 from .random import unflattened
 
@@ -53,6 +57,17 @@ class Network:
         self._engine_or_none: Engine | None = None
         self._n_in, self._one_sample = spec.n_in, (1, spec.n_in)
         self._alone = Alone(_BUSY)
+        self._shape = ""
+
+    def _specialize(self) -> None:
+        """Let per-sample SGD be done by a kernel for this shape of network, which is compiled when it is first needed,
+        or by `_load_shaped`."""
+        layers = tuple(LayerShape(layer.n, layer.act.name, layer.bias) for layer in self.spec.layers)
+        self._shape = str(Shape(self._n_in, layers, self.spec.loss.name, fused_output(self.spec)))
+
+    def _load_shaped(self) -> None:
+        """Load the kernel for this shape of network; where the cache has none, compile it."""
+        catalog.load(Variant("samples_of_shape", self._shape, self.dtype.name))
 
     def _rescale(self, spec: Spec) -> None:
         """Take a spec that differs in shift and scale alone, while the network is new and nothing is bound to it."""

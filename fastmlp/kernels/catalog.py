@@ -64,6 +64,7 @@ KERNELS = {
     "samples": Kernel("samples", _OF_NETWORK),
     "samples_with_memory": Kernel("samples", _OF_NETWORK),
     "batches": Kernel("batches", _OF_NETWORK),
+    "samples_of_shape": Kernel("shaped", _OF_NETWORK),
     "run_epochs": Kernel("many_epochs", "params job numbers finite kernel epochs"),
     "run_networks": Kernel(
         "populations", "params job numbers kernel first networks ends base params_row x_row y_row result_row"
@@ -98,7 +99,8 @@ KERNELS = {
     "lane_step": Kernel("lanes", "w gradient states rows penalised penalties numbers factor:d scratch"),
     "dropout": Kernel("dropout", "a:T d whole rows stride key row row_step kept:d"),
 }
-NETWORK = tuple(name for name, kernel in KERNELS.items() if kernel.signature == _OF_NETWORK)
+SHAPED = tuple(name for name, kernel in KERNELS.items() if kernel.file == "shaped")  # one a shape of network
+NETWORK = tuple(name for name, kernel in KERNELS.items() if kernel.signature == _OF_NETWORK and name not in SHAPED)
 LANES = "lanes", "lane_softmax", "lane_softmax_backward"
 LINEAR = tuple(name for name, kernel in KERNELS.items() if kernel.file == "linear")
 
@@ -133,8 +135,10 @@ def is_ready(variant: Variant) -> bool:
 
 
 def network(name: str, dtype: str) -> store.Function:
-    """A kernel of `NETWORK`, which Python calls, for networks of that dtype."""
-    return load(Variant(name, "", dtype))
+    """A kernel of `NETWORK`, which Python calls, or one of `SHAPED` with its shape behind a dot, for networks of that
+    dtype."""
+    family, _, shape = name.partition(".")
+    return load(Variant(family, shape, dtype))
 
 
 def run_epochs(dtype: str) -> store.Function:

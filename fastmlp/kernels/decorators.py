@@ -67,6 +67,17 @@ def array_at(typingctx, address, shape, like):
 
 
 @intrinsic
+def pointer_to(typingctx, address, real):
+    """The integer address as a pointer to reals, which a function that is called by address would get."""
+    result = types.CPointer(real.dtype)
+
+    def codegen(context, builder, signature, args):
+        return builder.inttoptr(args[0], context.get_value_type(result))
+
+    return result(address, real), codegen
+
+
+@intrinsic
 def peek(typingctx, address, kind):
     """The number of NumPy scalar type ``kind`` that stands at the integer address."""
     result = kind.dtype

@@ -225,13 +225,14 @@ class Emitter:
         """1 where n is above 0, else 0."""
         return self.builder.zext(self.builder.icmp_signed(">", n, INT64(0)), INT64)
 
-    def loop_with_partial_sums(self, count, sums, step):
+    def loop_with_partial_sums(self, count, sums, step, at_least=4):
         """sums = step(i, sums) for i from 0 to count.
 
-        Few sums would wait for each other: then several steps are taken at once, into sums of their own.
+        Few sums would wait for each other: then several steps are taken at once, into sums of their own, ``at_least``
+        of them, a power of two.
         """
         builder, n = self.builder, len(sums)
-        at_once = max(1, 4 // n)
+        at_once = max(1, at_least // n)
         if at_once == 1:
             return self.loop(count, sums, step)
         whole = builder.sdiv(count, INT64(at_once))

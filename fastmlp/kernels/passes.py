@@ -253,7 +253,7 @@ def activate_layers(job, first, rows, position, with_derivatives, with_outputs, 
 
 
 @kernel_function
-def _share_right(job, layer, start, r, real):
+def share_right(job, layer, start, r, real):
     """Whether row r's answer is right, 0 or 1, or the share of its labels that are, of those that are not NaN."""
     n = layer.n_out
     a = array_at(layer.a + r * layer.out_row, n, real)
@@ -286,7 +286,7 @@ def _score_rows(job, layer, start, first, rows, totals, real):
     )  # fmt: skip
     if job.data.score_classes or job.data.score_labels:
         for r in range(first, first + rows):
-            totals.right += _share_right(job, layer, start, r, real)
+            totals.right += share_right(job, layer, start, r, real)
 
 
 @kernel_function

@@ -13,14 +13,20 @@ from .cpu import vector_bytes
 from .emitter import INT64, Emitter
 
 __all__ = [
+    "add_outer_product",
     "backward_and_update",
     "backward_and_update_by_inputs",
+    "backward_and_update_rows",
     "fetch_rows",
     "sum_of_all_rows",
     "sum_of_inner_products",
+    "sum_of_listed_rows",
     "sum_of_outer_products",
     "sum_of_weighted_rows",
 ]
+
+_AT_ONCE = 8  # sums, where nothing else hides how long a multiply-add takes
+_HELD = 4  # vectors of a row that are kept in registers beside what is summed
 
 
 @intrinsic(prefer_literal=True)
@@ -154,7 +160,27 @@ def sum_of_all_rows(typingctx, n, real, count, x, w, w_row, ahead, start, z):
     return types.void(n, real, count, x, w, w_row, ahead, start, z), codegen
 
 
-def _sum_of_rows(emit, vectors, count, row, start, z):
+@intrinsic(prefer_literal=True)
+def sum_of_listed_rows(typingctx, n, listed, real, count, x, w, w_row, index, start, z):
+    """z = start + Σ_k x[k] W[k, :] for n vectors, over the ``count`` rows k that ``index`` lists, or unless ``listed``
+    over the first ones; in another order than `sum_of_weighted_rows`."""
+    vectors, by_index = n.literal_value, listed.literal_value
+
+    def codegen(context, builder, signature, args):
+        _, _, _, count, x, w, w_row, index, start, z = args
+        emit = Emitter(context, builder, real.dtype)
+
+        def row(i):
+            k = emit.index(index, i) if by_index else i
+            return emit.offset(x, k, INT64(emit.itemsize)), emit.offset(w, k, w_row)
+
+        _sum_of_rows(emit, vectors, count, row, start, z, _AT_ONCE)
+        return context.get_dummy_value()
+
+    return types.void(n, listed, real, count, x, w, w_row, index, start, z), codegen
+
+
+def _sum_of_rows(emit, vectors, count, row, start, z, at_least=4):
     """Emit z = start + Σ_i of a number times a row of so many vectors, whose addresses are ``row(i)``."""
 
     def step(i, sums):
@@ -162,9 +188,33 @@ def _sum_of_rows(emit, vectors, count, row, start, z):
         factor = emit.broadcast(number)
         return [emit.multiply_add(factor, emit.load(place, column), sums[column]) for column in range(vectors)]
 
-    sums = emit.loop_with_partial_sums(count, [emit.load(start, column) for column in range(vectors)], step)
+    starts = [emit.load(start, column) for column in range(vectors)]
+    sums = emit.loop_with_partial_sums(count, starts, step, at_least)
     for column in range(vectors):
         emit.store(sums[column], z, column)
+
+
+@intrinsic(prefer_literal=True)
+def add_outer_product(typingctx, n, real, rows, factors, x, w, w_row):
+    """W[k, :] += factors[k] x for n vectors of ``rows`` rows."""
+    vectors = n.literal_value
+
+    def codegen(context, builder, signature, args):
+        _, _, rows, factors, x, w, w_row = args
+        emit = Emitter(context, builder, real.dtype)
+        added = [emit.load(x, column) for column in range(vectors)]
+
+        def step(k, _):
+            place = emit.offset(w, k, w_row)
+            factor = emit.broadcast(emit.offset(factors, k, INT64(emit.itemsize)))
+            for column in range(vectors):
+                emit.store(emit.multiply_add(factor, added[column], emit.load(place, column)), place, column)
+            return []
+
+        emit.loop(rows, [], step)
+        return context.get_dummy_value()
+
+    return types.void(n, real, rows, factors, x, w, w_row), codegen
 
 
 @intrinsic(prefer_literal=True)
@@ -227,3 +277,44 @@ def backward_and_update_by_inputs(typingctx, m, real, index, vectors, delta, sca
         return context.get_dummy_value()
 
     return types.void(m, real, index, vectors, delta, scaled, w, w_row, x, dx), codegen
+
+
+@intrinsic(prefer_literal=True)
+def backward_and_update_rows(typingctx, m, n, listed, real, first, index, delta, scaled, w, w_row, x, dx):
+    """`backward_and_update_by_inputs` for the m inputs from number ``first`` on of those that ``index`` lists, each
+    once, or unless ``listed`` of all. Rows have n vectors, which are read once, with their sum, and written at once."""
+    rows, vectors, by_index = m.literal_value, n.literal_value, listed.literal_value
+
+    def codegen(context, builder, signature, args):
+        _, _, _, _, first, index, delta, scaled, w, w_row, x, dx = args
+        emit = Emitter(context, builder, real.dtype)
+        numbers = [builder.add(first, INT64(r)) for r in range(rows)]
+        if by_index:
+            numbers = [emit.index(index, number) for number in numbers]
+        deltas, steps = (_row_reader(emit, address, vectors) for address in (delta, scaled))
+        sums = []
+        for number in numbers:
+            place = emit.offset(w, number, w_row)
+            factor, total = emit.broadcast(emit.offset(x, number, INT64(emit.itemsize))), emit.zero
+            for column in range(vectors):
+                old = emit.load(place, column)
+                total = emit.multiply_add(deltas(column), old, total)
+                emit.store(emit.multiply_add(factor, steps(column), old), place, column)
+            sums.append(total)
+        total = emit.sums_within(sums)
+        if by_index:
+            for r, number in enumerate(numbers):
+                target = builder.inttoptr(emit.offset(dx, number, INT64(emit.itemsize)), emit.real.as_pointer())
+                builder.store(builder.extract_element(total, INT64(r)), target, align=emit.itemsize)
+        else:
+            emit.store_first(rows, total, emit.offset(dx, first, INT64(emit.itemsize)))
+        return context.get_dummy_value()
+
+    return types.void(m, n, listed, real, first, index, delta, scaled, w, w_row, x, dx), codegen
+
+
+def _row_reader(emit, address, vectors):
+    """A function that gives vector number ``column`` of a row: from a register, where there are few, else read anew."""
+    if vectors > _HELD:
+        return lambda column: emit.load(address, column)
+    return [emit.load(address, column) for column in range(vectors)].__getitem__

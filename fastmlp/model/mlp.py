@@ -87,6 +87,8 @@ class MLP(Network):
         with the same names in the same order, and refused else; an array, which has none, is taken as it is.
     metadata : dict
         Yours: whatever JSON can hold, kept by `save`, `copy` and pickling.
+    specialized : bool
+        Whether the network came from `fastmlp.specialize`; read-only, kept by `copy` and pickling, not by `save`.
 
     Raises
     ------
@@ -129,6 +131,11 @@ class MLP(Network):
         self._online: Online | None = None
         self._names = NO_NAMES
         self.metadata: dict[str, Any] = {}
+
+    @property
+    def specialized(self) -> bool:
+        """Whether a kernel for exactly this shape of network is used: see `fastmlp.specialize`."""
+        return bool(self._shape)
 
     @property
     def class_names(self) -> tuple[str, ...] | None:
@@ -839,7 +846,7 @@ class MLP(Network):
 
         It holds tensors ``weights.1`` (n_out, n_in), ``biases.1`` (n_out,) and so on, and as metadata the spec, with
         ``shift`` and ``scale`` of the input and of the last layer, the dtype, ``class_names`` with the dtype of the
-        labels, ``feature_names`` and ``metadata``.
+        labels, ``feature_names`` and ``metadata``; not whether it is ``specialized``.
 
         Parameters
         ----------
@@ -888,12 +895,13 @@ class MLP(Network):
 
     def __repr__(self) -> str:
         layers = [str(self.spec.n_in), *(f"{layer.n} {layer.act.name}" for layer in self.spec.layers)]
-        return f"<fastmlp.MLP {' → '.join(layers)}, {self.spec.loss.name}, {self._params.size} {self.dtype} parameters>"
+        size = f"{self._params.size} {self.dtype} parameters{', specialized' if self.specialized else ''}"
+        return f"<fastmlp.MLP {' → '.join(layers)}, {self.spec.loss.name}, {size}>"
 
     def __getstate__(self) -> dict[str, Any]:
         return {
             "spec": self.spec, "dtype": self.dtype.name, "params": np.array(self._params),
-            "names": tuple(self._names), "metadata": self.metadata,
+            "names": tuple(self._names), "metadata": self.metadata, "specialized": self.specialized,
         }  # fmt: skip
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -901,6 +909,8 @@ class MLP(Network):
         self.params = state["params"]
         self._names = Names(*state["names"])
         self.metadata = state["metadata"]
+        if state.get("specialized"):
+            self._specialize()
 
 
 def restored(contents: files.Contents) -> MLP:

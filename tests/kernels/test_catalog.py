@@ -26,6 +26,7 @@ VARIANTS = {
     "prepare": [name for name, kind in OPTIMIZERS.items() if kind.rule],
     "step": [f"{name}.{kind().states}" for name, kind in OPTIMIZERS.items() if kind.rule] + ["sgd.1"],
 }
+VARIANTS["samples_of_shape"] = ["4-16.relu-3.tanh.unbiased-2.softmax/cross_entropy.softmax", "1-1.linear/mse."]
 VARIANTS |= {f"lane_{family}": VARIANTS[family] for family in ("loss", "step")}
 VARIANTS["loss_curvature"] = VARIANTS["loss"]
 NAMES = [(family, variant) for family in KERNELS for variant in VARIANTS.get(family, [""])]
@@ -51,6 +52,8 @@ def test_every_family_has_a_loader(monkeypatch):
     monkeypatch.setattr(store, "load", lambda *request: requests.append(request))
     for kernel in built_in():
         catalog.load(kernel)
+    for family in catalog.SHAPED:  # there is no end to these
+        catalog.network(f"{family}.1-1.linear/mse.", "float32")
     families = {name.partition(".")[0] for _, name, _, _ in requests}
     assert families == set(KERNELS)
     for file, name, signature, dtype in requests:
@@ -58,7 +61,7 @@ def test_every_family_has_a_loader(monkeypatch):
 
 
 def test_families_that_python_calls_take_the_same():
-    assert {KERNELS[name].signature for name in catalog.NETWORK} == {"params job numbers"}
+    assert {KERNELS[name].signature for name in (*catalog.NETWORK, *catalog.SHAPED)} == {"params job numbers"}
     assert KERNELS["run_epochs"].signature.startswith("params job numbers ")
 
 

@@ -107,6 +107,10 @@ for dtype, tolerance in (("float32", 3e-5), ("float64", 1e-10)):
             exact = reference.train(model.spec, *start, x, reference.targets(model.spec, y), 0.05, 2, batch)
             for ours, theirs in zip(model.weights + model.biases, exact[0] + exact[1]):
                 np.testing.assert_allclose(ours, theirs, rtol=tolerance, atol=tolerance)
+            if batch == 1 and density == 1.0 and hidden == [32, 5]:
+                special = fastmlp.specialize(fastmlp.MLP(spec, seed=1, dtype=dtype))
+                fastmlp.train(x, y, special, lr=0.05, epochs=2, shuffle=False)
+                np.testing.assert_allclose(special.params, model.params, rtol=tolerance, atol=tolerance)
 print("equal")
 """
 
