@@ -203,7 +203,7 @@ class EpochRunner:
             yield {}
 
     def _kernel_for(self, samples: Samples) -> str:
-        """The kernel that trains on these: for dense x and outputs that count alike the network's own, if it has one."""
+        """The kernel for these: if x is dense and outputs count alike, the network's own, where it has one."""
         has_own = self._shaped and samples.output_weights is None and not isinstance(samples.x, SparseRows)
         return f"samples_of_shape.{self._shaped}" if has_own else self._kernel
 
