@@ -19,11 +19,13 @@ from .binding import Binding, DataView, reader_of
 from .blocks import BLOCK, Modes, part_of_batch, sharers, taken_by_row
 from .call import KernelCall, TimeSlices
 from .network import Network, named_values
+from .slopes import Slopes
 from .steps import OptimizerState, Step
 from .team import Team
 
 __all__ = ["EpochRunner", "Samples", "sgd_pass", "take_step"]
 
+_TOTALS = {"loss": "loss", "accuracy": "right", "dydx_loss": "slopes"}  # of a history's columns
 _SHORT = 10  # epochs that a call has time for, from which on they are too short to be shared by threads
 _LARGE = 64 * BLOCK  # samples a batch, from which on a kernel call may be for a part of it
 _LITTLE = 1 << 25  # multiply-adds forward of an epoch, which take a millisecond: to start threads takes a tenth of that
@@ -31,15 +33,16 @@ _LITTLE = 1 << 25  # multiply-adds forward of an epoch, which take a millisecond
 
 @dataclass(frozen=True)
 class Samples:
-    """Checked x and y, and float64 weights of the samples or None."""
+    """Checked x and y, float64 weights of the samples or None, and what their derivatives are trained on, or None."""
 
     x: np.ndarray
     y: np.ndarray
     weights: np.ndarray | None = None
+    slopes: Slopes | None = None
 
     def view(self, binding: Binding, *, by_row: bool = False) -> DataView:
         """Describe them to the kernels, as `Binding.view` does."""
-        return binding.view(self.x, self.y, self.weights, by_row=by_row)
+        return binding.view(self.x, self.y, self.weights, self.slopes, by_row=by_row)
 
     def weight(self, rows: np.ndarray) -> float:
         """The weight of these rows together."""
@@ -73,37 +76,40 @@ class EpochRunner:
         n_threads: int,
     ) -> None:
         self._network, self._batch, self._metrics = network, batch, metrics
-        self._state, self._slices = state, TimeSlices(network.params.size)
-        self._by_sample = batch == 1 and state.linear
-        binding = network._engine.binding
-        self._kernel, self._block = "batches", max(2, min(batch, binding.block))  # one sample needs a second row
+        self._state, curved = state, samples.slopes is not None
+        self._by_sample, self._kernel = batch == 1 and state.linear and not curved, "batches"
         if self._by_sample:
             self._kernel = "samples" if state.plain else "samples_with_memory"
-            self._block = _samples_together(network)
-        readers = [reader_of(array, binding.real) for array in (samples.x, samples.y)[: samples.y.ndim]]
-        binding.prepare(*(Variant(name, "", binding.real) for name in (self._kernel, "run_epochs")), *readers)
+        binding = network._engine.binding
+        kernels = [self._kernel, "run_epochs", *(["slope_deltas"] if curved else [])]
+        arrays = [samples.x, *([samples.y] if samples.y.ndim == 2 else [])]
+        arrays += [samples.slopes.dydx] if samples.slopes else []
+        readers = [reader_of(array, binding.real) for array in arrays]
+        binding.prepare(*(Variant(name, "", binding.real) for name in kernels), *readers)
         self.take(samples)
+        self._slices, block = TimeSlices(self._view.rows(network.params.size)), self._view.block
         self._finite = network.params.copy()
         copied = self._kernel == "samples_with_memory"
-        self._part, together = part_of_batch(batch, binding.block), False
+        self._part, together = part_of_batch(batch, block), False
         if self._by_sample:
             n_threads = min(n_threads, blocks.strips(network.spec.widths[1], network.dtype.itemsize))
         else:
             if len(samples.y) * network.params.size < _LITTLE:
                 n_threads = 1
-            n_threads, together = sharers(batch, binding.block, network.params.size, n_threads)
+            n_threads, together = sharers(batch, block, network.params.size, n_threads)
+        if together and curved:  # tangents are rows of their samples' member alone
+            n_threads, together = 1, False
         if n_threads > 1 and (self._by_sample or together):  # who shares a block waits for all others
             n_threads = min(n_threads, usable_cores())
             together = together and n_threads > 1
         in_parts = not self._by_sample and batch > self._part
-        if n_threads == 1:
-            self._team = Team.alone(
-                binding, state.vectors, copied, self._block, by_sample=self._by_sample, in_parts=in_parts
-            )
+        rows = self._view.rows(self._block)
+        if n_threads == 1 and not curved:
+            self._team = Team.alone(binding, state.vectors, copied, rows, by_sample=self._by_sample, in_parts=in_parts)
         else:
             self._team = Team(
-                binding, state.vectors, n_threads, copied, self._block, together=together, by_sample=self._by_sample,
-                in_parts=in_parts, choosing=together or self._by_sample,
+                binding, state.vectors, n_threads, copied, rows, together=together, by_sample=self._by_sample,
+                in_parts=in_parts, curved=curved, choosing=together or self._by_sample,
             )  # fmt: skip
         self._dropout, self._step = bool(dropout), None
         simple = state.plain and (self._by_sample or batch <= self._block)
@@ -136,7 +142,8 @@ class EpochRunner:
         if not (math.isfinite(call.totals[0]) and np.isfinite(network.params).all()):
             network.params[...] = self._finite
             return {}
-        return named_values(network, call.totals, samples.y, samples.weights, order, outputs, self._metrics)
+        slopes = samples.slopes is not None
+        return named_values(network, call.totals, samples.y, samples.weights, order, outputs, self._metrics, slopes)
 
     def run_all(
         self,
@@ -173,10 +180,10 @@ class EpochRunner:
         numbers["rate"] = rates
         epochs = self._team.run_epochs(kernel, self._view, call, numbers, self._finite)
         weights = orders.shape[1] if samples.weights is None else samples.weights[orders[:epochs]].sum(axis=1)
-        totals = [numbers["totals"][name][:epochs] for name in ("loss", "right")]
-        names = named_values(network, np.zeros(2), samples.y, None, orders[0], None, {})
+        slopes = samples.slopes is not None
+        names = named_values(network, np.zeros(3), samples.y, None, orders[0], None, {}, slopes)
         if epochs:
-            yield dict(zip(names, (np.array(totals) / weights).tolist(), strict=False))
+            yield {name: (numbers["totals"][_TOTALS[name]][:epochs] / weights).tolist() for name in names}
         if epochs < len(rates):
             network.params[...] = self._finite
             yield {}
@@ -199,7 +206,11 @@ class EpochRunner:
     def take(self, samples: Samples) -> None:
         """Train on these from now on."""
         self._samples = samples
-        self._view = samples.view(self._network._engine.binding, by_row=self._state.optimizer.lazy)
+        self._view = view = samples.view(self._network._engine.binding, by_row=self._state.optimizer.lazy)
+        if self._by_sample:
+            self._block = _samples_together(self._network)
+        else:  # one sample needs a second row, or has some
+            self._block = max(1 if view.tangents else 2, min(self._batch, view.block))
         self._together = 1 if self._by_sample and taken_by_row(samples.x) else self._block
 
     def __enter__(self) -> EpochRunner:

@@ -187,7 +187,7 @@ class Team:
         several threads needed more than so many seconds."""
         work = partial(self._binding.run, kernel=kernel, view=view, call=call, start=start, count=count)
         self._shared["taken"] = 0
-        self._run_together(n_threads, work, self._is_long(kernel, call, count), seconds)
+        self._run_together(n_threads, work, self._is_long(kernel, view, call, count), seconds)
         return int(self._shared["taken"][0]) if n_threads > 1 and self._by_sample else count
 
     def _set_size(self, n_threads: int) -> None:
@@ -258,13 +258,13 @@ class Team:
             self._others, self._process = ThreadPoolExecutor(self.n_threads + 1, "fastmlp"), os.getpid()
         return self._others
 
-    def _is_long(self, kernel: str, call: KernelCall, count: int) -> bool:
+    def _is_long(self, kernel: str, view: DataView, call: KernelCall, count: int) -> bool:
         """Whether a call may last longer than people wait for Ctrl-C.
 
         What takes samples one by one reads the parameters from memory for each, ten times the time of multiplying with
         them; calls for these are cut to 20 ms, but never within a block.
         """
-        work = count * self._binding.params.size
+        work = count * self._binding.params.size * (1 + view.tangents)
         if kernel.startswith("samples"):
             work = 10 * min(count, call.block) * self._binding.params.size
         elif kernel == "jacobian":
