@@ -218,12 +218,17 @@ def check_slopes(dydx: Any, dydx_weight: Any, x: Any, spec: Spec, dtype: np.dtyp
         raise ValueError("dydx needs derivatives by every input, and x is sparse; give x as a dense array: x.toarray()")
     array = _native(_numeric(dydx, "dydx"), dtype)
     shape = len(x), spec.n_out, spec.n_in
-    if array.shape != shape and array.shape != tuple(n for i, n in enumerate(shape) if i == 0 or n > 1):
+    if array.shape != shape and (array.ndim > 2 or _long_axes(array.shape) != _long_axes(shape)):
         hint = "; give dydx.transpose(0, 2, 1)" if array.shape == (shape[0], shape[2], shape[1]) else ""
         raise ValueError(f"dydx must have shape {shape}, (n_samples, n_out, n_in), got {array.shape}{hint}")
     array = array.reshape(shape)
     _check_known(array, dtype, "dydx")
     return Slopes(array, _slope_weights(dydx_weight, len(x)))
+
+
+def _long_axes(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """A shape without the axes of length 1 but the first."""
+    return *shape[:1], *(n for n in shape[1:] if n > 1)
 
 
 def _slope_weights(dydx_weight: Any, n: int) -> np.ndarray:

@@ -68,7 +68,8 @@ def test_an_axis_of_length_one_may_be_left_out():
     assert train(dydx=DYDX[:, 0], epochs=2).model == train(epochs=2).model
     line = [{"n": 1, "act": None}, {"n": 4, "act": "tanh"}, {"n": 1, "act": "linear"}]
     x, dydx = X[:, :1], np.cos(X[:, 0])
-    assert train(x, spec=line, dydx=dydx).model == train(x, spec=line, dydx=dydx[:, None, None]).model
+    whole = train(x, spec=line, dydx=dydx[:, None, None]).model
+    assert train(x, spec=line, dydx=dydx).model == whole == train(x, spec=line, dydx=dydx[:, None]).model
 
 
 def test_units_are_the_networks():
