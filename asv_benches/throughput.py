@@ -197,6 +197,28 @@ class ThreadsBySample:
     track_share_of_two_threads.unit = "of one thread's time"
 
 
+class Slopes:
+    """Microseconds a sample of training 2-32-32-1 on y and its derivatives by both inputs, by batch."""
+
+    pretty_name = "Training 2-32-32-1 on derivatives too, µs a sample"
+    params = ([1, 32, 256], ["sgd", "adam"])
+    param_names = ("batch", "optimizer")
+
+    def setup(self, batch: int, optimizer: str) -> None:
+        require_option("dydx")
+        x = np.random.default_rng(0).uniform(-1, 1, (4096, 2)).astype(np.float32)
+        self.x, self.y = x, np.sin(2 * x[:, :1]) * x[:, 1:]
+        self.dydx = np.stack([2 * np.cos(2 * x[:, 0]) * x[:, 1], np.sin(2 * x[:, 0])], axis=1)[:, None]
+        layers = [{"n": 32, "act": "tanh"}, {"n": 32, "act": "tanh"}, {"n": 1, "act": "linear"}]
+        self.model = fastmlp.MLP([{"n": 2, "act": None}, *layers], seed=0)
+        self.track_microseconds(batch, optimizer)
+
+    def track_microseconds(self, batch: int, optimizer: str) -> float:
+        return microseconds(self.x, self.y, self.model, dydx=self.dydx, batch_size=batch, optimizer=optimizer)
+
+    track_microseconds.unit = "µs a sample"
+
+
 class LeastSquares:
     """Milliseconds a step of Levenberg-Marquardt, on 500 samples in float64, by size."""
 

@@ -15,7 +15,8 @@ from .activations import ACTIVATIONS, Activation
 from .spec import Spec
 
 __all__ = [
-    "forward", "gradient", "hessian_product", "jacobian", "loss", "output_delta", "predict", "targets", "train",
+    "forward", "gradient", "hessian_product", "jacobian", "loss", "output_delta", "predict", "sobolev_gradient",
+    "targets", "train",
 ]  # fmt: skip
 
 Arrays = list[np.ndarray]
@@ -207,6 +208,57 @@ def hessian_product(
             da, dda = delta @ weights[i], moved @ weights[i] + delta @ along[0][i]
             delta, moved = through(act, z, a, da), delta_tangent(act, z, a, dzs[i - 1], da, dda)
     return dws, dbs
+
+
+def sobolev_gradient(
+    spec: Spec,
+    weights: Sequence[np.ndarray],
+    biases: Sequence[np.ndarray],
+    x: Any,
+    y: np.ndarray,
+    dydx: np.ndarray,
+    dydx_weight: Any = 1.0,
+) -> tuple[float, float, Arrays, Arrays]:
+    """The mean loss that training on derivatives has, with its part ½ w Σ (∂ŷ/∂x - dydx)², and its gradient.
+
+    dydx is (n_samples, n_out, n_in) in the user's units, NaN where it is not known; w is a number or (n_samples,). Both
+    derivatives are in the network's units in the square. The tangents of all inputs go forward beside the samples; then
+    the way back is differentiated along them (Czarnecki et al., "Sobolev Training for Neural Networks", 2017,
+    arXiv:1706.04859; the R-operator is that of `hessian_product`)."""
+    zs, activations = forward(spec, weights, biases, x)
+    n, acts = len(activations[0]), [layer.act for layer in spec.layers]
+    units = 1.0 if spec.output_affine is None else np.reshape(spec.output_affine[1], (-1, 1))
+    goals = np.asarray(dydx, np.float64) / units / (1.0 if spec.input_affine is None else spec.input_affine[1])
+    delta = output_delta(spec, zs[-1], activations[-1], y)
+    dzs: list[Arrays] = []
+    das: list[Arrays] = []
+    seeds: Arrays = []
+    slopes = 0.0
+    for k in range(spec.n_in):
+        tangents: Arrays = [np.tile(np.eye(spec.n_in)[k], (n, 1))]
+        dzs.append([])
+        for act, w, z, a in zip(acts, weights, zs, activations[1:], strict=True):
+            dzs[k].append(tangents[-1] @ np.asarray(w, np.float64).T)
+            tangents.append(through(act, z, a, dzs[k][-1]))
+        das.append(tangents)
+        residual = np.where(np.isnan(goals[:, :, k]), 0.0, tangents[-1] - goals[:, :, k])
+        seeds.append(np.broadcast_to(dydx_weight, n)[:, None] * residual)
+        slopes += float(np.sum(seeds[k] * residual)) / 2 / n
+    dws: Arrays = []
+    dbs: Arrays = []
+    for i in range(len(weights) - 1, -1, -1):
+        act, z, a = acts[i], zs[i], activations[i + 1]
+        for dz, seed in zip(dzs, seeds, strict=True):
+            delta = delta + delta_tangent(act, z, a, dz[i], seed, np.zeros_like(seed))
+        deltas = [through(act, z, a, seed) for seed in seeds]
+        pairs = zip([delta, *deltas], [activations[i], *(tangents[i] for tangents in das)], strict=True)
+        dws.insert(0, sum((d.T @ inputs for d, inputs in pairs), np.zeros(np.shape(weights[i]))) / n)
+        dbs.insert(0, delta.sum(axis=0) / n)
+        if i > 0:
+            seeds = [d @ weights[i] for d in deltas]
+            delta = through(acts[i - 1], zs[i - 1], activations[i], delta @ weights[i])
+    value = float(np.mean(loss(spec, zs[-1], activations[-1], y)))
+    return value + slopes, slopes, dws, dbs
 
 
 def jacobian(

@@ -176,8 +176,8 @@ def train(
         spec, lr=lr, epochs=epochs, batch_size=batch_size, optimizer=optimizer, loss=loss, metrics=metrics,
         shuffle=shuffle, standardize=standardize, class_names=class_names, seed=seed, init=init, dtype=dtype,
         validation_data=validation_data, validation_fraction=0.0, early_stopping=early_stopping,
-        sample_weight=sample_weight, class_weight=class_weight, output_weight=output_weight, l1=l1, l2=l2,
-        dropout=dropout, clip_norm=clip_norm, max_norm=max_norm, callbacks=callbacks, progress=progress,
+        sample_weight=sample_weight, class_weight=class_weight, output_weight=output_weight, dydx=None, dydx_weight=1.0,
+        l1=l1, l2=l2, dropout=dropout, clip_norm=clip_norm, max_norm=max_norm, callbacks=callbacks, progress=progress,
         checkpoint=checkpoint, n_threads=n_threads,
     )  # fmt: skip
     _refuse(options, sync)

@@ -20,7 +20,9 @@ from ..optimizers import Optimizer
 from ..spec import Affine, Spec
 from .blocks import taken_by_row, wide_block
 from .call import KernelCall
+from .jacobians import derivatives
 from .memory import Functions, Parameters, Workspace, address, fields, record_of, words
+from .slopes import Slopes, slope_units
 
 __all__ = [
     "Binding", "DataView", "address_of", "fused_output", "loss_flags", "pin", "prepare_kernels", "reader_of",
@@ -32,7 +34,9 @@ class DataView(NamedTuple):
     """x, y, the weights of samples and of outputs, and the input's shift and scale as kernels see them.
 
     It holds the arrays, because the record has only addresses. ``words`` is the memory of a DATA record. While ``pins``
-    live, nobody can resize the arrays that own the memory of x, y and weights.
+    live, nobody can resize the arrays that own the memory of x, y, weights and slopes.
+
+    ``block`` is how many samples of a batch are taken together. Each has ``tangents`` rows of derivatives more.
     """
 
     words: np.ndarray
@@ -40,8 +44,17 @@ class DataView(NamedTuple):
     y: np.ndarray | None
     weights: np.ndarray | None
     output_weights: np.ndarray | None
+    slopes: Slopes | None
     affine: tuple[np.ndarray, np.ndarray] | None
+    units: tuple[np.ndarray, np.ndarray] | None
     pins: list[ref[np.ndarray]]
+    block: int
+    tangents: int
+
+    def rows(self, samples: int) -> int:
+        """How many rows the matrices of a workspace need for so many samples: with derivatives, and what these should
+        be."""
+        return samples * (1 + 2 * self.tangents)
 
 
 class Binding:
@@ -97,13 +110,14 @@ class Binding:
         x: np.ndarray | SparseRows,
         y: np.ndarray | None = None,
         weights: np.ndarray | None = None,
+        slopes: Slopes | None = None,
         *,
         output_weights: np.ndarray | None = None,
         by_row: bool = False,
         curved: bool = False,
     ) -> DataView:
-        """Describe checked x and y (model/data.py) and contiguous float64 weights to the kernels. Nothing is copied but
-        output_weights (n_out,), without which all outputs count alike and y has no NaN.
+        """Describe checked x and y (model/data.py), contiguous float64 weights and slopes to the kernels. Nothing is
+        copied but output_weights (n_out,), without which all outputs count alike and y has no NaN.
 
         With ``by_row`` the rows of a sparse x are taken one by one, however many values they have. Where it is
         ``curved`` the loss has its second derivative, or the ValueError that it has none.
@@ -122,9 +136,15 @@ class Binding:
         if output_weights is not None:
             output_weights = output_weights.astype(self._dtype)
             record["output_weights"] = output_weights.ctypes.data
-        arrays = (x.data, x.indptr, x.indices) if isinstance(x, SparseRows) else (x,)
+        arrays: list[Any] = [x.data, x.indptr, x.indices] if isinstance(x, SparseRows) else [x]
+        block, tangents, units = self.block, 0, None
+        if slopes is not None:
+            tangents, units = derivatives(self.spec, by_inputs=True), self._units_of_slopes
+            block = max(1, block // (1 + tangents))
+            self._describe_slopes(record, slopes, tangents)
+            arrays += [slopes.dydx, slopes.weights]
         pins = [pin(array) for array in (*arrays, y, weights) if array is not None]
-        return DataView(data, x, y, weights, output_weights, self.affine, pins)
+        return DataView(data, x, y, weights, output_weights, slopes, self.affine, units, pins, block, tangents)
 
     def _describe_x(self, record: np.ndarray, x: np.ndarray | SparseRows) -> None:
         """Write the fields of a DATA record that begin with ``x``; ValueError where sparse rows would be shifted."""
@@ -154,6 +174,33 @@ class Binding:
         if y.ndim == 2:
             record["y_row"], record["y_column"] = y.strides
             record["y_reader"] = self._reader(y)
+
+    def _describe_slopes(self, record: np.ndarray, slopes: Slopes, tangents: int) -> None:
+        """Write the fields of a DATA record for the derivatives that are trained: by as few rows a sample as make them
+        all, one for each output, or for each input where these are fewer."""
+        of_sample, of_output, of_input = slopes.dydx.strides
+        along, across = (of_input, of_output) if self.spec.n_in < self.spec.n_out else (of_output, of_input)
+        record["slopes"], record["slopes_row"] = slopes.dydx.ctypes.data, of_sample
+        record["slopes_tangent"], record["slopes_column"] = along, across
+        record["slopes_reader"] = self._reader(slopes.dydx)
+        record["slope_weights"], (record["slope_weights_row"],) = slopes.weights.ctypes.data, slopes.weights.strides
+        record["tangents"], record["slope_deltas"] = tangents, _address(catalog.slope_deltas, self.real)
+        if self._units_of_slopes is not None:
+            zeros, scales = self._units_of_slopes
+            record["slopes_shift"], record["slopes_scale"] = zeros.ctypes.data, scales.ctypes.data
+            record["slopes_scale_row"] = scales.strides[0]
+
+    @cached_property
+    def _units_of_slopes(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """`slope_units` as readers take them: zeros, and a row of factors for each row of a sample."""
+        factors = slope_units(self.spec)
+        if factors is None:
+            return None
+        factors = factors.T if self.spec.n_in < self.spec.n_out else factors
+        n, width = len(factors), padded(factors.shape[1], self._dtype.itemsize)
+        scales = aligned(n * width, self._dtype).reshape(n, width)
+        scales[:, : factors.shape[1]] = factors
+        return aligned(width, self._dtype), scales
 
     def prepare(self, *variants: Variant) -> None:
         """Compile, side by side, what has to be compiled of these kernels."""
@@ -187,7 +234,7 @@ class Binding:
         numbers: np.ndarray,
         finite: np.ndarray,
     ) -> int:
-        """Run a training kernel once for each of the NUMBERS records, (epochs, 3) float64, every epoch over its own
+        """Run a training kernel once for each of the NUMBERS records, float64 rows, every epoch over its own
         equal share of ``call.order``. Returns how many epochs stayed finite; ``finite`` gets the parameters of the last
         of them."""
         epochs = len(numbers)

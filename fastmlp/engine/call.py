@@ -46,10 +46,10 @@ class KernelCall:
 
     Attributes
     ----------
-    numbers : ndarray of float64, (3,)
+    numbers : ndarray of float64, (4,)
         A NUMBERS record: ``number``, then the totals.
-    totals : ndarray of float64, (2,)
-        The sums of losses and of right answers so far.
+    totals : ndarray of float64, (3,)
+        The sums of losses, of right answers, and of what the losses have of derivatives, so far.
     step : ndarray of int64
         The STEP record's words.
     """
@@ -74,7 +74,7 @@ class KernelCall:
     ) -> None:
         self.order, self.block, self.batch, self.by_inputs = order, block, batch, by_inputs
         self._alive = outputs, gradient, along, rows, squares, step
-        self.numbers = np.array([number, 0.0, 0.0])  # a NUMBERS record
+        self.numbers = np.array([number, 0.0, 0.0, 0.0])  # a NUMBERS record
         self.totals = self.numbers[1:]
         self.step = _NO_STEP if step is None else step.words
         self._words = np.zeros(CALL.itemsize // 8, np.int64)

@@ -166,12 +166,11 @@ class Engine:
         team: Team | None = None,
         outputs: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The sums of losses and of right answers over the samples in ``order``, of that weight together, and the
-        gradient (n_params,) of their mean loss."""
+        """The totals over the samples in ``order``, as a `KernelCall` has them, and the gradient (n_params,) of their
+        mean loss; ``weight`` is theirs together."""
         gradient, n = aligned(self.binding.params.size, self.binding.params.dtype), len(order)
-        block = self.binding.block
-        part = part_of_batch(n, block)
-        call = KernelCall(order, block, 1 / weight, batch=n, part=part, outputs=outputs, gradient=gradient)
+        part = part_of_batch(n, view.block)
+        call = KernelCall(order, view.block, 1 / weight, batch=n, part=part, outputs=outputs, gradient=gradient)
         with nullcontext(team) if team else self._lent_team() as members:
             for start, count in TimeSlices().slices(n, members.n_threads * (AT_ONCE // part * part)):
                 call.mark(begins=start == 0, ends=start + count == n)

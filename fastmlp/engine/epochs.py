@@ -13,12 +13,14 @@ import numpy as np
 from ..base.cores import usable_cores
 from ..base.sparse import SparseRows
 from ..kernels.catalog import Variant
+from ..kernels.layout import NUMBERS
 from ..metrics import MetricFunction
 from . import blocks
 from .binding import Binding, DataView, reader_of
 from .blocks import BLOCK, Modes, part_of_batch, sharers, taken_by_row
 from .call import KernelCall, TimeSlices
 from .network import Network, named_sums, named_values
+from .slopes import Slopes
 from .steps import OptimizerState, Step
 from .team import Team
 
@@ -34,7 +36,7 @@ _LITTLE = 1 << 25  # multiply-adds forward of an epoch, which take a millisecond
 
 
 class Samples(NamedTuple):
-    """Checked x and y, and float64 weights of the samples or None.
+    """Checked x and y, float64 weights of the samples or None, and what their derivatives are trained on, or None.
 
     ``output_weights`` are how much each output counts in the loss, float64 (n_out,): None where all count alike and y
     has no NaN in rows that count.
@@ -44,11 +46,12 @@ class Samples(NamedTuple):
     y: np.ndarray
     weights: np.ndarray | None = None
     output_weights: np.ndarray | None = None
+    slopes: Slopes | None = None
 
     def view(self, binding: Binding, *, by_row: bool = False, curved: bool = False) -> DataView:
         """Describe them to the kernels, as `Binding.view` does."""
         return binding.view(
-            self.x, self.y, self.weights, output_weights=self.output_weights, by_row=by_row, curved=curved
+            self.x, self.y, self.weights, self.slopes, output_weights=self.output_weights, by_row=by_row, curved=curved
         )
 
     def weight(self, rows: np.ndarray) -> float:
@@ -83,32 +86,32 @@ class EpochRunner:
         n_threads: int,
     ) -> None:
         self._network, self._batch, self._metrics = network, batch, metrics
-        self._state, self._slices = state, TimeSlices(network.params.size)
-        is_plain = state.plain
-        self._by_sample = batch == 1 and (is_plain or state.linear)
+        self._state, is_plain, curved = state, state.plain, samples.slopes is not None
+        self._by_sample = batch == 1 and (is_plain or state.linear) and not curved
         binding = network._engine.binding
-        self._kernel, self._block = "batches", max(2, min(batch, binding.block))  # one sample needs a second row
+        self._kernel = "batches"
         if self._by_sample:
             self._kernel = "samples" if is_plain else "samples_with_memory"
-            self._block = _samples_together(network)
         self._shaped = "" if dropout or self._kernel != "samples" else network._shape
-        readers = [reader_of(array, binding.real) for array in (samples.x, samples.y)[: samples.y.ndim]]
+        arrays = [samples.x, *([samples.y] if samples.y.ndim == 2 else [])]
+        arrays += [samples.slopes.dydx] if samples.slopes else []
+        readers = [reader_of(array, binding.real) for array in arrays]
         family, _, shape = self._kernel_for(samples).partition(".")
-        binding.prepare(*_kernels(family, shape, binding.real), *readers)
+        binding.prepare(*_kernels(family, shape, binding.real, curved), *readers)
         self.take(samples)
+        self._slices, block = TimeSlices(self._view.rows(network.params.size)), self._view.block
         self._finite = np.empty_like(network.params)
         copied = self._kernel == "samples_with_memory"
-        self._part = part_of_batch(batch, binding.block)
+        self._part = part_of_batch(batch, block)
         n_threads, together = (1, False) if n_threads == 1 else self._sharers(n_threads)
         in_parts = not self._by_sample and batch > self._part
-        if n_threads == 1:
-            self._team = Team.alone(
-                binding, state.vectors, copied, self._block, by_sample=self._by_sample, in_parts=in_parts
-            )
+        rows = self._view.rows(self._block)
+        if n_threads == 1 and not curved:
+            self._team = Team.alone(binding, state.vectors, copied, rows, by_sample=self._by_sample, in_parts=in_parts)
         else:
             self._team = Team(
-                binding, state.vectors, n_threads, copied, self._block, together=together, by_sample=self._by_sample,
-                in_parts=in_parts, choosing=together or self._by_sample,
+                binding, state.vectors, n_threads, copied, rows, together=together, by_sample=self._by_sample,
+                in_parts=in_parts, curved=curved, choosing=together or self._by_sample,
             )  # fmt: skip
         self._dropout, self._step = bool(dropout), None
         simple = is_plain and (self._by_sample or batch <= self._block)
@@ -130,7 +133,9 @@ class EpochRunner:
         else:
             if len(self._samples.y) * n_params < _LITTLE:
                 n_threads = 1
-            n_threads, together = sharers(self._batch, self._network._engine.binding.block, n_params, n_threads)
+            n_threads, together = sharers(self._batch, self._view.block, n_params, n_threads)
+        if together and self._samples.slopes:  # tangents are rows of their samples' member alone
+            n_threads, together = 1, False
         if n_threads > 1 and (self._by_sample or together):  # who shares a block waits for all others
             n_threads = min(n_threads, usable_cores())
             together = together and n_threads > 1
@@ -157,7 +162,8 @@ class EpochRunner:
         if not (math.isfinite(call.totals[0]) and np.isfinite(network.params).all()):
             network.params[...] = self._finite
             return {}
-        return named_values(network, call.totals, samples.y, samples.weights, order, outputs, self._metrics)
+        slopes = samples.slopes is not None
+        return named_values(network, call.totals, samples.y, samples.weights, order, outputs, self._metrics, slopes)
 
     def run_all(
         self,
@@ -191,13 +197,14 @@ class EpochRunner:
         self._finite[...] = network.params
         kernel, call = self._call(orders.ravel(), rates[0])
         call.mark(begins=True, ends=True)
-        numbers = np.zeros((len(rates), 3))  # NUMBERS records: the rate, then the totals
+        numbers = np.zeros((len(rates), NUMBERS.itemsize // 8))  # the rate, then the totals
         numbers[:, 0] = rates
         epochs = self._team.run_epochs(kernel, self._view, call, numbers, self._finite)
         weight = orders.shape[1] if weights is None else weights[orders[:epochs]].sum(axis=1)
         if epochs:
             means = (numbers[:epochs, 1:].T / weight).tolist()
-            yield dict(zip(named_sums(network.spec), means, strict=False))
+            values = dict(zip(named_sums(network.spec), means, strict=False))
+            yield values | ({"dydx_loss": means[2]} if self._samples.slopes else {})
         if epochs < len(rates):
             network.params[...] = self._finite
             yield {}
@@ -225,7 +232,11 @@ class EpochRunner:
     def take(self, samples: Samples) -> None:
         """Train on these from now on."""
         self._samples = samples
-        self._view = samples.view(self._network._engine.binding, by_row=self._state.optimizer.lazy)
+        self._view = view = samples.view(self._network._engine.binding, by_row=self._state.optimizer.lazy)
+        if self._by_sample:
+            self._block = _samples_together(self._network)
+        else:  # one sample needs a second row, or has some
+            self._block = max(1 if view.tangents else 2, min(self._batch, view.block))
         self._together = 1 if self._by_sample and taken_by_row(samples.x) else self._block
 
     def __enter__(self) -> EpochRunner:
@@ -273,9 +284,10 @@ def sgd_pass(
 
 
 @cache
-def _kernels(family: str, shape: str, real: str) -> tuple[Variant, ...]:
+def _kernels(family: str, shape: str, real: str, curved: bool) -> tuple[Variant, ...]:
     """The kernels that train epochs."""
-    return Variant(family, shape, real), Variant("run_epochs", "", real)
+    of_slopes = (Variant("slope_deltas", "", real),) if curved else ()
+    return Variant(family, shape, real), Variant("run_epochs", "", real), *of_slopes
 
 
 def _samples_together(network: Network) -> int:

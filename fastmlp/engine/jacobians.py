@@ -5,17 +5,17 @@ from __future__ import annotations
 from ..spec import Spec
 from .blocks import BLOCK
 
-__all__ = ["jacobian_block", "jacobian_work"]
+__all__ = ["derivatives", "jacobian_block", "jacobian_work"]
 
 
-def _derivatives(spec: Spec, by_inputs: bool) -> int:
+def derivatives(spec: Spec, by_inputs: bool) -> int:
     """How many rows of derivatives a sample has: those by its inputs go forward where that makes fewer."""
     return min(spec.n_in, spec.n_out) if by_inputs else spec.n_out
 
 
 def jacobian_block(spec: Spec, by_inputs: bool) -> int:
     """How many samples are taken together: their derivatives fill the layers' ``BLOCK`` rows."""
-    return max(1, BLOCK // _derivatives(spec, by_inputs))
+    return max(1, BLOCK // derivatives(spec, by_inputs))
 
 
 def jacobian_work(spec: Spec, n_params: int, by_inputs: bool) -> int:
@@ -25,4 +25,4 @@ def jacobian_work(spec: Spec, n_params: int, by_inputs: bool) -> int:
     memory that of fifty.
     """
     numbers = spec.n_out * (spec.n_in if by_inputs else n_params)
-    return (10 + _derivatives(spec, by_inputs)) * n_params + 50 * numbers
+    return (10 + derivatives(spec, by_inputs)) * n_params + 50 * numbers

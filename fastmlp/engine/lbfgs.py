@@ -145,9 +145,12 @@ class LocalObjective(Objective):
         self._view, self._weight = samples.view(network._engine.binding), samples.weight(rows)
         self._outputs = np.empty((len(rows), network.spec.n_out), network.dtype) if metrics else None
         binding = network._engine.binding
-        n_threads, together = sharers(len(rows), binding.block, network.params.size, n_threads)
-        self._team = Team(binding, (), n_threads, together=together)
-        self._totals = np.zeros(2)
+        view, curved = self._view, samples.slopes is not None
+        n_threads, together = sharers(len(rows), view.block, network.params.size, n_threads)
+        if curved and together:
+            n_threads, together = 1, False
+        self._team = Team(binding, (), n_threads, block=view.rows(view.block), together=together, curved=curved)
+        self._totals = np.zeros(3)
 
     def _measure(self) -> tuple[float, np.ndarray]:
         self._totals, gradient = self._network._engine.gradient(
@@ -156,8 +159,8 @@ class LocalObjective(Objective):
         return float(self._totals[0]) / self._weight, gradient
 
     def _measured(self) -> dict[str, float]:
-        y, weights = self._samples.y, self._samples.weights
-        return named_values(self._network, self._totals, y, weights, self._rows, self._outputs, self._metrics)
+        y, weights, slopes = self._samples.y, self._samples.weights, self._samples.slopes is not None
+        return named_values(self._network, self._totals, y, weights, self._rows, self._outputs, self._metrics, slopes)
 
     def close(self) -> None:
         """End the threads."""

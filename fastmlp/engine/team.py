@@ -185,7 +185,7 @@ class Team:
     ) -> int:
         """Run a kernel over some of the call's samples; return how many of them it took: fewer, in whole blocks, if
         several threads needed more than so many seconds."""
-        is_long = self._is_long(kernel, call, count)
+        is_long = self._is_long(kernel, view, call, count)
         if n_threads == 1 and not is_long:
             self._set_size(1)
             self._binding.run(self.leader, kernel, view, call, start, count)
@@ -260,13 +260,13 @@ class Team:
             self._others, self._process = ThreadPoolExecutor(self.n_threads + 1, "fastmlp"), os.getpid()
         return self._others
 
-    def _is_long(self, kernel: str, call: KernelCall, count: int) -> bool:
+    def _is_long(self, kernel: str, view: DataView, call: KernelCall, count: int) -> bool:
         """Whether a call may last longer than people wait for Ctrl-C.
 
         What takes samples one by one reads the parameters from memory for each, ten times the time of multiplying with
         them; calls for these are cut to 20 ms, but never within a block.
         """
-        work = count * self._binding.params.size
+        work = count * self._binding.params.size * (1 + view.tangents)
         if kernel.startswith("samples"):
             work = 10 * min(count, call.block) * self._binding.params.size
         elif kernel == "jacobian":

@@ -104,11 +104,20 @@ def _add_scores(job, rows, totals):
 
 
 @kernel_function
+def _slope_deltas(job, start, rows, n_columns, totals):
+    """Write the deltas of a block whose derivatives by the inputs are trained, and add to the totals."""
+    address = peek(job.team.jobs + 8 * job.team.member, np.int64)
+    loss = call_kernel("slope_deltas", job.data.slope_deltas, (address, start, rows, n_columns))
+    totals.loss += loss
+    totals.slopes += loss
+
+
+@kernel_function
 def _block_deltas(job, start, rows, totals, real):
     """Read a block of samples, write the deltas of all layers, add to the totals, where the workspace has no scores of
     groups; return n_columns. A call that is told to stop writes no deltas.
 
-    Where the team shares the block, this is done to the member's rows.
+    Where the team shares the block, this is done to the member's rows; it shares none whose slopes are trained.
     In a checked call the total of losses becomes NaN where a sample is not finite: an activation may hide it.
     """
     n_columns = read_block(job, start, rows)
@@ -128,7 +137,11 @@ def _block_deltas(job, start, rows, totals, real):
         else:
             score_to_delta(job, start, begin, end - begin, totals, real)
     if not told_to_stop(job):
-        all_deltas(job, begin, end - begin, real)
+        if not job.data.tangents:
+            all_deltas(job, begin, end - begin, real)
+        else:
+            _slope_deltas(job, start, rows, n_columns, totals)
+            n_columns = layer.n_in
     return n_columns
 
 
@@ -192,7 +205,7 @@ def _scale_deltas(job, start, rows, rate, real):
     begin, end = share_of_rows(job, rows)
     factor = real(-rate / _weight(job, start, rows))
     for i in range(job.workspace.n_layers):
-        scale(layer_at(job, i), begin, end - begin, factor, real)
+        scale(layer_at(job, i), begin, (end - begin) * (1 + job.data.tangents), factor, real)
 
 
 @inlined_source
@@ -329,6 +342,7 @@ def _add_gradient(job, start, size, totals, real):
         first = 0 if team.together else (group * team.size + team.member) * call.part
         mine.totals.loss = 0.0
         mine.totals.right = 0.0
+        mine.totals.slopes = 0.0
         mine.weight = 0.0
         if first < size:
             begins = first == 0 and call.begins  # the first part needs no adding
@@ -344,6 +358,7 @@ def _add_gradient(job, start, size, totals, real):
             if team.member == 0:
                 totals.loss += theirs.totals.loss
                 totals.right += theirs.totals.right
+                totals.slopes += theirs.totals.slopes
             if not (call.begins and group == 0 and member == 0):
                 other = their_job.team.part_gradient
                 if skips:
@@ -451,7 +466,7 @@ def _all_batches(job, params, numbers, real):
     """What `_batches` does and returns."""
     call, rate, leads = job.call, real(numbers.rate), job.team.member == 0
     is_small = not call.gradient and not job.step.rule
-    if job.step.rule and call.batch == 1:
+    if job.step.rule and call.batch == 1 and not job.data.tangents:
         is_small = record_at(job.step.options, OPTIONS).clip_norm == 0
     if leads:
         pack_all(job, params, real)

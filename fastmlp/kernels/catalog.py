@@ -36,6 +36,7 @@ __all__ = [
     "prepare",
     "run_epochs",
     "run_networks",
+    "slope_deltas",
     "softmax_backward",
     "softmax_tangent",
     "step",
@@ -91,6 +92,7 @@ KERNELS = {
     "softmax_tangent": Kernel("activations", "a moved da delta rows n stride"),
     "loss": Kernel("losses", "z:T a:T y:T delta:T weights rows n stride"),
     "loss_curvature": Kernel("losses", "a:T y:T weights rows n stride"),
+    "slope_deltas": Kernel("slopes", "job start rows n_columns"),
     "prepare": Kernel("steps", "numbers:D options constants:D lr:d"),
     "step": Kernel("steps", "w x g states:I rows n for_weights options numbers:D factor:d"),
     "lane_softmax": Kernel("lanes", "z a n scratch"),
@@ -179,6 +181,11 @@ def loss(name: str, output: str, dtype: str) -> store.Function:
 def loss_curvature(name: str, output: str, dtype: str) -> store.Function:
     """What writes the second derivative of a `loss`."""
     return load(Variant("loss_curvature", f"{name}.{output}", dtype))
+
+
+def slope_deltas(dtype: str) -> store.Function:
+    """The way back of blocks whose derivatives by the inputs are trained (slopes.py)."""
+    return load(Variant("slope_deltas", "", dtype))
 
 
 def prepare(optimizer: str) -> store.Function:

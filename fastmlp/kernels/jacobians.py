@@ -90,13 +90,17 @@ def _back(job, layer, rows, out, real):
 
 
 @inlined_source
-def _ahead(job, layer, below, rows, real):
-    """Write the derivatives of a layer's z, from those of the outputs of the layer below."""
-    delta, zeros, w, w_row, out_row = below.delta, job.workspace.zeros, layer.w, layer.w_row, layer.out_row
-    if layer.by_inputs:
-        times(job, delta, layer.in_row, w, w_row, zeros, 0, rows, layer.n_in, layer.delta, out_row, real)
+def ahead(job, layer, x, z, rows, real):
+    """Write the derivatives of a layer's z to the address ``z``, from those of its inputs at the address ``x``."""
+    zeros, w, w_row, in_row, out_row = job.workspace.zeros, layer.w, layer.w_row, layer.in_row, layer.out_row
+    if layer.by_inputs and rows == 1:
+        identity = job.workspace.identity
+        arguments = (layer.n_in, x, identity, w, w_row, identity, zeros, z, out_row // VECTOR_BYTES)
+        call_kernel("weighted_rows", job.linear.weighted_rows, arguments)
+    elif layer.by_inputs:
+        times(job, x, in_row, w, w_row, zeros, 0, rows, layer.n_in, z, out_row, real)
     else:
-        times_transposed(job, delta, layer.in_row, w, w_row, zeros, rows, layer.n_out, layer.delta, out_row)
+        times_transposed(job, x, in_row, w, w_row, zeros, rows, layer.n_out, z, out_row)
 
 
 @kernel_function
@@ -264,7 +268,7 @@ def _forward(job, samples, start, each, out, real):
         if told_to_stop(job):
             return True
         if i > 0:
-            _ahead(job, layer, layer_at(job, i - 1), samples * each, real)
+            ahead(job, layer, layer_at(job, i - 1).delta, layer.delta, samples * each, real)
         _through_activation(layer, samples, each, real)
     delta = array_at(last.delta, (samples * each, last.out_row // size_of(real)), real)
     out = array_at(out, (samples, last.n_out, n_in), real)

@@ -82,6 +82,18 @@ DATA = np.dtype(
         ("y_classes", "i8"),  # whether y is int64 class indices, one a sample
         ("weights", "i8"),  # float64 sample weights, or 0
         ("output_weights", "i8"),  # how much each output counts, of the network's dtype; 0: once each, and y has no NaN
+        ("tangents", "i8"),  # how many rows a sample has beside its own, where its derivatives are trained (slopes.py),
+        ("slope_deltas", "i8"),  # and the function that does so; what these rows should be:
+        ("slopes", "i8"),  # the numbers, and their strides in bytes
+        ("slopes_row", "i8"),  # from sample to sample,
+        ("slopes_tangent", "i8"),  # from row to row of a sample,
+        ("slopes_column", "i8"),  # and in a row;
+        ("slopes_reader", "i8"),  # the function that reads their dtype,
+        ("slopes_shift", "i8"),  # zeros, or 0 where the network's units are the user's,
+        ("slopes_scale", "i8"),  # a vector for each row of a sample,
+        ("slopes_scale_row", "i8"),  # and the stride of these
+        ("slope_weights", "i8"),  # float64 weights of the samples' derivatives,
+        ("slope_weights_row", "i8"),  # and their stride
         ("out_shift", "i8"),  # vectors of the network's dtype, or 0: it predicts shift + scale · a
         ("out_scale", "i8"),
         ("loss", "i8"),  # the function of the loss
@@ -220,8 +232,8 @@ JOB = np.dtype(
     align=True,
 )
 
-# What a kernel adds to: the losses, and the right answers.
-TOTALS = np.dtype([("loss", "f8"), ("right", "f8")], align=True)
+# What a kernel adds to: the losses, the right answers, and what the losses have of derivatives by the inputs.
+TOTALS = np.dtype([("loss", "f8"), ("right", "f8"), ("slopes", "f8")], align=True)
 
 # A call's numbers: the learning rate, or the factor of a gradient; and its totals.
 NUMBERS = np.dtype([("rate", "f8"), ("totals", TOTALS)], align=True)
@@ -305,7 +317,7 @@ MEMBER = np.dtype(
     {
         "names": ["totals", "weight", "batch_weight"],  # of its part of a batch; the weight of the batch so far
         "formats": [TOTALS, "f8", "f8"],
-        "offsets": [0, 16, 24],
+        "offsets": [0, 24, 32],
         "itemsize": _APART,
     },
     align=True,

@@ -409,9 +409,10 @@ def update(job, i, start, distance, deltas, rows, n_columns, writes, real):
     all of the first layer's, where n_columns is -1.
 
     ``deltas`` is the address of rows like the layer's delta, ``start`` the number in the call of the block's first
-    sample. A member takes its share of the rows of w.
+    sample. A member takes its share of the rows of w. Rows of tangents (slopes.py) add to the weights alone.
     """
-    update_weights(job, i, start, distance, deltas, rows, n_columns, writes, real)
+    all_rows = rows * (1 + job.data.tangents)
+    update_weights(job, i, start, distance, deltas, all_rows, n_columns, writes, real)
     update_sums(job, i, distance, deltas, rows, writes, real)
 
 
@@ -428,21 +429,27 @@ def update_sums(job, i, distance, deltas, rows, writes, real):
 
 
 @kernel_function
-def _backward(job, layer, below, first, rows, real):
-    """delta_below = delta w, which is dL/da of the layer below."""
-    delta, below_delta = layer.delta + first * layer.out_row, below.delta + first * layer.in_row
-    workspace = job.workspace
+def backward_of_rows(job, layer, out, first, rows, real):
+    """Write delta w, which is dL/da of the layer below, to rows at the address ``out``."""
+    delta, workspace = layer.delta + first * layer.out_row, job.workspace
     if layer.by_inputs:
         call_kernel(
             "inner_products", job.linear.inner_products,
-            (delta, layer.out_row, layer.w, layer.w_row, workspace.zeros, below_delta, layer.in_row, rows, layer.n_in,
+            (delta, layer.out_row, layer.w, layer.w_row, workspace.zeros, out, layer.in_row, rows, layer.n_in,
              layer.out_row // VECTOR_BYTES),
+        )  # fmt: skip
+    elif rows == 1:
+        identity = workspace.identity
+        call_kernel(
+            "weighted_rows", job.linear.weighted_rows,
+            (layer.n_out, delta, identity, layer.w, layer.w_row, identity, workspace.zeros, out,
+             layer.in_row // VECTOR_BYTES),
         )  # fmt: skip
     else:
         call_kernel(
             "product", job.linear.product,
             (delta, layer.out_row, size_of(real), layer.w, layer.w_row, workspace.identity, workspace.zeros, 0,
-             below_delta, layer.in_row, workspace.identity, rows, layer.in_row // VECTOR_BYTES, layer.n_out,
+             out, layer.in_row, workspace.identity, rows, layer.in_row // VECTOR_BYTES, layer.n_out,
              workspace.room),
         )  # fmt: skip
 
@@ -489,7 +496,8 @@ def all_deltas(job, first, rows, real):
     """Go back from the last layer's delta to the first one's: every delta gets dL/dz."""
     for i in range(job.workspace.n_layers - 1, 0, -1):
         below = layer_at(job, i - 1)
-        _backward(job, layer_at(job, i), below, first, rows, real)
+        layer = layer_at(job, i)
+        backward_of_rows(job, layer, below.delta + first * layer.in_row, first, rows, real)
         through_activation(below, job.step.dropout != 0, first, rows, real)
 
 

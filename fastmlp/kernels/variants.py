@@ -25,6 +25,7 @@ def built_in() -> Iterator[Variant]:
             "draws",
             *LINEAR,
             "dropout",
+            "slope_deltas",
             "softmax_backward",
             "softmax_tangent",
             *LANES,

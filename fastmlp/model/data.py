@@ -18,13 +18,14 @@ from ..base.missing import is_missing
 from ..base.sparse import SparseRows
 from ..engine.epochs import Samples
 from ..engine.network import is_plain
+from ..engine.slopes import Slopes
 from ..optimizers import Optimizer
 from ..spec import Spec
 from .names import NO_NAMES, Names, class_place, indices_of, labels_of
 
 __all__ = [
-    "balanced_weights", "check_direction", "check_lazy", "check_output_weight", "check_samples", "check_weights",
-    "check_x", "check_y", "class_indices", "counted_rows", "plain_targets",
+    "balanced_weights", "check_direction", "check_lazy", "check_output_weight", "check_samples", "check_slopes",
+    "check_weights", "check_x", "check_y", "class_indices", "counted_rows", "plain_targets",
 ]  # fmt: skip
 
 _TOGETHER = 1 << 20  # elements looked at in one go, so that checking costs no memory to speak of
@@ -254,6 +255,37 @@ def _missing(y: np.ndarray) -> np.ndarray | None:
     return missing if missing.any() else None
 
 
+def check_slopes(dydx: Any, dydx_weight: Any, x: Any, spec: Spec, dtype: np.dtype) -> Slopes | None:
+    """Target derivatives as an array (n_samples, n_out, n_in) of numbers or NaN, not copied where it is one, with the
+    samples' weights, for a checked x; None where none are given."""
+    if dydx is None:
+        if np.ndim(dydx_weight) or dydx_weight != 1.0:
+            raise ValueError("dydx_weight is given, but no dydx: give the derivatives that it weighs")
+        return None
+    if isinstance(x, SparseRows):
+        raise ValueError("dydx needs derivatives by every input, and x is sparse; give x as a dense array: x.toarray()")
+    array = _native(_numeric(dydx, "dydx"), dtype)
+    shape = len(x), spec.n_out, spec.n_in
+    if array.shape != shape and (array.ndim > 2 or _long_axes(array.shape) != _long_axes(shape)):
+        hint = "; give dydx.transpose(0, 2, 1)" if array.shape == (shape[0], shape[2], shape[1]) else ""
+        raise ValueError(f"dydx must have shape {shape}, (n_samples, n_out, n_in), got {array.shape}{hint}")
+    array = array.reshape(shape)
+    _check_known(array, dtype, "dydx")
+    return Slopes(array, _slope_weights(dydx_weight, len(x)))
+
+
+def _long_axes(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """A shape without the axes of length 1 but the first."""
+    return *shape[:1], *(n for n in shape[1:] if n > 1)
+
+
+def _slope_weights(dydx_weight: Any, n: int) -> np.ndarray:
+    """Each sample's weight of its derivatives, (n_samples,) float64; of one number, without any memory for each."""
+    if not np.ndim(dydx_weight):
+        return np.broadcast_to(np.float64(check_number(dydx_weight, "dydx_weight", 0.0)), n)
+    return _checked_weights(dydx_weight, n, "dydx_weight")
+
+
 def counted_rows(samples: Samples) -> np.ndarray:
     """The indices of the samples that count, int64, ascending: all but those of weight 0."""
     return np.arange(len(samples.x)) if samples.weights is None else np.flatnonzero(samples.weights)
@@ -278,14 +310,7 @@ def check_weights(
     n = len(y)
     weights = np.ones(n)
     if sample_weight is not None:
-        numbers = _numeric(only_column(sample_weight), name)
-        if numbers.shape != (n,):
-            raise ValueError(f"{name} must have shape ({n},), one number a sample, got {numbers.shape}")
-        weights = np.array(numbers, np.float64)
-        bad = ~((weights >= 0) & np.isfinite(weights))
-        if bad.any():
-            first = int(np.argmax(bad))
-            raise ValueError(f"{name} must be finite and at least 0, {name}[{first}] is {weights[first]}")
+        weights = _checked_weights(sample_weight, n, name)
     if not (weights.any() or of_many):
         raise ValueError(f"{name}: the weights of all samples are zero, so that none is left")
     if unmeasured.any():
@@ -300,6 +325,19 @@ def check_weights(
     with np.errstate(over="ignore"):
         if not np.isfinite(weights.sum()):
             raise ValueError(f"{name} is too large: its sum is infinite")
+    return weights
+
+
+def _checked_weights(given: Any, n: int, name: str) -> np.ndarray:
+    """A copy of one number a sample, finite and at least 0, as float64."""
+    numbers = _numeric(only_column(given), name)
+    if numbers.shape != (n,):
+        raise ValueError(f"{name} must have shape ({n},), one number a sample, got {numbers.shape}")
+    weights = np.array(numbers, np.float64)
+    bad = ~((weights >= 0) & np.isfinite(weights))
+    if bad.any():
+        first = int(np.argmax(bad))
+        raise ValueError(f"{name} must be finite and at least 0, {name}[{first}] is {weights[first]}")
     return weights
 
 
@@ -490,6 +528,23 @@ def _check_finite(
         label = "" if columns is None else f" (column {columns[column]!r})"
         remedy = f"; {_FILL_ARRAY if columns is None else _FILL}" if np.isnan(value) else ""
         raise ValueError(f"{name} must be finite, {name}[{start + row}, {first + column}]{label} is {trouble}{remedy}")
+
+
+def _check_known(array: np.ndarray, dtype: np.dtype, name: str) -> None:
+    """Refuse infinity, and what the network's dtype cannot hold, in an array of three axes where NaN has a meaning."""
+    if array.dtype.kind != "f":
+        return
+    limit = np.finfo(dtype).max
+    n_rows = max(1, _TOGETHER // array[:1].size)
+    for start in range(0, len(array), n_rows):
+        values = array[start : start + n_rows]
+        bad = np.abs(values) > limit
+        if bad.any():
+            row, k, i = np.argwhere(bad)[0]
+            value = values[row, k, i]
+            trouble = f"{value}, which {dtype} cannot hold" if np.isfinite(value) else str(value)
+            remedy = "NaN says that one is not known"
+            raise ValueError(f"{name} must be finite, {name}[{start + row}, {k}, {i}] is {trouble}; {remedy}")
 
 
 def _check_classes(y: np.ndarray, n_out: int, name: str) -> np.ndarray:

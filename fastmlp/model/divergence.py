@@ -9,6 +9,7 @@ import numpy as np
 from ..base.sparse import SparseRows
 from ..engine.epochs import Samples
 from ..engine.network import Network
+from ..engine.slopes import Slopes, slope_units
 
 __all__ = ["remedy"]
 
@@ -42,6 +43,10 @@ def remedy(network: Network, samples: Samples, lr: float | None, batch: int, fir
         target = _largest_target(network, samples.y)
         advice = "scale the target: standardize=True, or shift and scale of the last layer"
         suspects.append((target / _USUAL, f"targets up to {target:.2g} ({advice})"))
+    if samples.slopes is not None:
+        slope = _largest_slope(network, samples.slopes)
+        advice = "standardize=True, or a smaller dydx_weight"
+        suspects.append((slope / _USUAL, f"slopes up to {slope:.2g} ({advice})"))
     if samples.weights is not None and batch == 1:
         weight = float(samples.weights.max())
         advice = f"sample weights up to {weight:.2g}, by which steps are longer (divide them by their mean)"
@@ -74,6 +79,13 @@ def _largest_target(network: Network, y: np.ndarray) -> float:
     """The largest magnitude among the targets (n_samples, n_out) as the network's loss sees them."""
     ends, affine = np.array([np.fmin.reduce(y), np.fmax.reduce(y)], np.float64), network.spec.target_affine
     return float(np.fmax.reduce(np.abs(ends if affine is None else (ends - affine[0]) * affine[1]), axis=None))
+
+
+def _largest_slope(network: Network, slopes: Slopes) -> float:
+    """The largest magnitude among the known derivatives as the network's loss sees them; 0 where none is known."""
+    units = slope_units(network.spec)
+    ends = np.array([np.fmin.reduce(slopes.dydx, axis=0), np.fmax.reduce(slopes.dydx, axis=0)], np.float64)
+    return float(np.nanmax(np.abs(ends if units is None else ends * units), initial=0.0))
 
 
 def _gains(network: Network) -> list[float]:

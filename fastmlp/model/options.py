@@ -29,7 +29,15 @@ from ..schedules import ReduceOnPlateau, Schedule
 from ..spec import Spec
 from .callbacks import Callback, check_callbacks
 from .checkpoints import Checkpoint, get_checkpoint
-from .data import check_lazy, check_output_weight, check_samples, check_weights, class_indices, counted_rows
+from .data import (
+    check_lazy,
+    check_output_weight,
+    check_samples,
+    check_slopes,
+    check_weights,
+    class_indices,
+    counted_rows,
+)
 from .history import History
 from .mlp import MLP
 from .names import NO_NAMES, Names, check_labels
@@ -41,7 +49,9 @@ __all__ = ["DEFAULTS", "Options", "TrainingData", "check_penalised_squares", "va
 
 DEFAULTS = {"lr": 0.01, "batch_size": 1}  # of `train`: lbfgs and lm take an option with this value as left out
 
-_COMPARED_OTHERWISE = {"spec", "model", "validation_data", "sample_weight", "class_weight", "names"}  # with the data
+_COMPARED_OTHERWISE = {  # with the data
+    "spec", "model", "validation_data", "sample_weight", "class_weight", "dydx", "dydx_weight", "names",
+}  # fmt: skip
 _ASKED_AT_ONCE = 10_000  # epochs whose rates a function gives before training begins
 _WITHOUT_EFFECT = {"epochs", "rates", "callbacks", "progress", "checkpoint", "n_threads"}  # on the bits of an epoch
 
@@ -88,7 +98,7 @@ class Options:
         Functions of y and y_hat, both (n_samples, n_out), and ``sample_weight``, by name.
     dropout : list of float
         The share of units left out, for each hidden layer; empty: none.
-    validation_data, sample_weight, class_weight
+    validation_data, sample_weight, class_weight, dydx, dydx_weight
         As they were given; `TrainingData.checked` looks at them.
     names : Names
         The model's, with those of ``class_names``, where they are given.
@@ -113,6 +123,8 @@ class Options:
     sample_weight: Any
     class_weight: Any
     output_weight: tuple[float, ...] | None
+    dydx: Any
+    dydx_weight: Any
     names: Names
     l1: float
     l2: float
@@ -131,8 +143,9 @@ class Options:
     def checked(
         cls, spec: Any, *, lr: Any, epochs: Any, batch_size: Any, optimizer: Any, loss: Any, metrics: Any, shuffle: Any,
         standardize: Any, seed: Any, init: Any, dtype: Any, validation_data: Any, validation_fraction: Any,
-        early_stopping: Any, sample_weight: Any, class_weight: Any, output_weight: Any, class_names: Any, l1: Any,
-        l2: Any, dropout: Any, clip_norm: Any, max_norm: Any, callbacks: Any, progress: Any, checkpoint: Any,
+        early_stopping: Any, sample_weight: Any, class_weight: Any, output_weight: Any, class_names: Any, dydx: Any,
+        dydx_weight: Any, l1: Any, l2: Any, dropout: Any, clip_norm: Any, max_norm: Any, callbacks: Any, progress: Any,
+        checkpoint: Any,
         n_threads: Any,
     ) -> Options:  # fmt: skip
         """Check arguments of `train`: ValueError or TypeError for the first bad one. Nothing is changed."""
@@ -157,6 +170,8 @@ class Options:
         spec, dtype = _spec_and_dtype(spec, loss, init, dtype)
         if isinstance(optimizer, LevenbergMarquardt):
             check_penalised_squares(optimizer, spec, l2)
+        if dydx is not None:
+            _check_slopes_fit(spec, optimizer, dropout)
         if standardize:
             check_standardize(spec, trained=model is not None)
         names = NO_NAMES if model is None else model._names
@@ -174,7 +189,7 @@ class Options:
             metrics=metrics, shuffle=shuffle, standardize=standardize, seed=seed, init=init, dtype=dtype,
             validation_data=validation_data,
             validation_fraction=validation_fraction, early_stopping=early_stopping, sample_weight=sample_weight,
-            class_weight=class_weight, output_weight=output_weight, names=names,
+            class_weight=class_weight, output_weight=output_weight, dydx=dydx, dydx_weight=dydx_weight, names=names,
             l1=l1, l2=l2, dropout=dropout, clip_norm=clip_norm, max_norm=max_norm,
             callbacks=callbacks, progress=progress, checkpoint=checkpoint, n_threads=n_threads,
         )  # fmt: skip
@@ -213,6 +228,7 @@ class Options:
         names = [*named_sums(self.spec), *self.metrics]
         if self.validation_data is not None or self.validation_fraction > 0:
             names += [f"val_{name}" for name in names]
+        names += ["dydx_loss"] if self.dydx is not None else []
         return names + self.optimizer.quantities
 
     def _check_monitors(self) -> None:
@@ -264,6 +280,7 @@ class TrainingData(NamedTuple):
             x, y, spec, dtype, options.sample_weight, options.class_weight, "", names, options.output_weight
         )
         check_lazy(options.optimizer, samples.x)
+        samples = samples._replace(slopes=check_slopes(options.dydx, options.dydx_weight, samples.x, spec, dtype))
         rows = counted_rows(samples)
         n_held_out = _count_held_out(options.validation_fraction, len(rows))
         strata = class_indices(samples.y, spec) if n_held_out and options.shuffle else None
@@ -275,7 +292,7 @@ class TrainingData(NamedTuple):
     def key(options: Options) -> tuple[Any, ...]:
         """Return what checked data depend on: options with equal keys can share them."""
         o = options
-        given = id(o.validation_data), id(o.sample_weight), id(o.class_weight)
+        given = id(o.validation_data), id(o.sample_weight), id(o.class_weight), id(o.dydx), id(o.dydx_weight)
         return o.spec, o.dtype, o.optimizer.lazy, o.shuffle, o.validation_fraction, o.names.key, o.output_weight, *given
 
     def split(
@@ -307,9 +324,11 @@ class TrainingData(NamedTuple):
     def arrays(self) -> dict[str, Any]:
         """Samples, weights and validation samples by name, as a checkpoint takes fingerprints of them."""
         samples, validation = self.samples, self.validation[0] if self.validation else None
+        slopes = samples.slopes
         return {
             "x": samples.x, "y": samples.y, "sample_weight times class_weight": samples.weights,
             "sample_weight of rows held out": self.sample_weight,
+            "dydx": slopes and slopes.dydx, "dydx_weight": slopes and slopes.weights,
             "validation x": validation and validation.x, "validation y": validation and validation.y,
             "validation sample_weight": validation and validation.weights,
         }  # fmt: skip
@@ -355,6 +374,16 @@ def _refuse_for_search(
     for option, value in step_options.items():
         if np.any(value):
             raise ValueError(f"{option} is {value!r}, but {name} needs a smooth loss that stays the same; leave it out")
+
+
+def _check_slopes_fit(spec: Spec, optimizer: Optimizer, dropout: Any) -> None:
+    """Raise ValueError where an activation has no second derivative, and for what derivatives cannot be trained by."""
+    for layer in spec.layers:
+        layer.act.required_second_derivative  # noqa: B018 - an error where there is none
+    if isinstance(optimizer, LevenbergMarquardt):
+        raise ValueError("optimizer is lm, whose residuals are those of y alone; for dydx give optimizer='lbfgs'")
+    if np.any(dropout):
+        raise ValueError(f"dropout is {dropout!r}, but dydx are slopes of what all units make together; leave it out")
 
 
 def check_penalised_squares(optimizer: LevenbergMarquardt, spec: Spec, l2: float) -> None:

@@ -53,6 +53,7 @@ def _no_lanes_because(options: Options, data: TrainingData) -> str:
         "standardize is given, and each network has other rows": o.standardize and data.n_held_out,
         "samples are weighted": any(part.weights is not None for part in samples),
         "outputs are weighted, or not all measured": any(part.output_weights is not None for part in samples),
+        "dydx is given": o.dydx is not None,
         "dropout is given": o.dropout,
         "clip_norm is given": o.clip_norm is not None,
         "max_norm is given": o.max_norm is not None,

@@ -71,6 +71,8 @@ def train(
     class_weight: Any = None,
     output_weight: Any = None,
     class_names: Sequence[Any] | None = None,
+    dydx: Any = None,
+    dydx_weight: Any = 1.0,
     l1: float = 0.0,
     l2: float = 0.0,
     dropout: float | Sequence[float] = 0.0,
@@ -156,6 +158,14 @@ def train(
     output_weight : array, (n_out,), optional
         How much each output counts, 0 or more: a sample's loss is the sum over the outputs, each times its weight, in
         training and validation alike, but not in metrics. Not where the outputs are classes of which one is right.
+    dydx : array, (n_samples, n_out, n_in), optional
+        What the derivatives of `predict`'s outputs by x should be, as ``model.jacobian(x, wrt="inputs")`` has them; NaN
+        where one is not known; without an axis of length 1, if you like. Like x it is neither copied nor written to.
+        Each sample's loss gains ½ w Σ (∂ŷ/∂x - dydx)², which is Sobolev training (Czarnecki et al., 2017,
+        arXiv:1706.04859); where layers have a shift and scale, both derivatives are put into the network's units first.
+        ``history["dydx_loss"]`` has that part of the loss. Validation is of y alone. See docs/how-to/derivatives.md.
+    dydx_weight : float or array, (n_samples,)
+        That w, 0 or more; ``sample_weight`` multiplies it, too.
     dropout : float or list of float, in [0, 1)
         The share of a hidden layer's units that are left out in training, drawn for each sample, while the others are
         scaled up by 1 / (1 - dropout); one for all hidden layers or one each.
@@ -216,8 +226,8 @@ def train(
         spec, lr=lr, epochs=epochs, batch_size=batch_size, optimizer=optimizer, loss=loss, metrics=metrics,
         shuffle=shuffle, standardize=standardize, seed=seed, init=init, dtype=dtype, validation_data=validation_data,
         validation_fraction=validation_fraction, early_stopping=early_stopping, sample_weight=sample_weight,
-        class_weight=class_weight, output_weight=output_weight, class_names=class_names,
-        l1=l1, l2=l2, dropout=dropout, clip_norm=clip_norm, max_norm=max_norm,
+        class_weight=class_weight, output_weight=output_weight, class_names=class_names, dydx=dydx,
+        dydx_weight=dydx_weight, l1=l1, l2=l2, dropout=dropout, clip_norm=clip_norm, max_norm=max_norm,
         callbacks=callbacks, progress=progress, checkpoint=checkpoint, n_threads=n_threads,
     )  # fmt: skip
     run = TrainingRun(options, TrainingData.checked(x, y, options))
