@@ -47,7 +47,9 @@ class Network:
         """Make the parameters, all zero. Kernels are compiled, or loaded, when the engine is first asked for."""
         spec.check_range(dtype)
         self._spec, self._dtype = spec, dtype
-        self._places, n_params = parameter_places(spec.widths, [layer.bias for layer in spec.layers])
+        layers = spec.layers
+        biases, trainable = [layer.bias for layer in layers], [layer.trainable for layer in layers]
+        self._places, n_params = parameter_places(spec.widths, biases, trainable)
         self._params = aligned(n_params, dtype)
         self._weights, self._biases = self.unflatten(self._params)
         self._engine_or_none: Engine | None = None
@@ -90,6 +92,15 @@ class Network:
         if values.shape != self._params.shape:
             raise ValueError(f"params must have shape {self._params.shape}, got {values.shape}")
         self._params[...] = values
+
+    @property
+    def free(self) -> slice | np.ndarray:
+        """The indices of the parameters that training moves: those of layers that are not frozen."""
+        if all(place.trainable for place in self._places):
+            return slice(None)
+        ends = [*(place.w for place in self._places[1:]), self._params.size]
+        moving = [np.arange(place.w, end) for place, end in zip(self._places, ends, strict=True) if place.trainable]
+        return np.concatenate(moving) if moving else np.zeros(0, np.int64)
 
     @property
     def _engine(self) -> Engine:
