@@ -146,7 +146,7 @@ def test_gradients_of_frozen_layers_are_zero(pattern):
 
 @pytest.mark.parametrize("pattern", PATTERNS, ids=str)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("optimizer", ["lbfgs", "lm"])
+@pytest.mark.parametrize("optimizer", [optimizers.LBFGS(gtol=1e-7, ftol=1e-14), "lm"], ids=["lbfgs", "lm"])
 def test_methods_of_all_samples(optimizer, dtype, pattern):
     """They end where the loss is flat along all that moves."""
     x, y = data()
