@@ -139,12 +139,16 @@ def gradient(
     y: np.ndarray,
     output_weight: Any = None,
 ) -> tuple[float, Arrays, Arrays]:
-    """The mean loss over the samples that count and its derivatives by every W and b. y is as `targets` has it."""
+    """The mean loss over the samples that count and its derivatives by every W and b, which are 0 for frozen layers. y
+    is as `targets` has it."""
     zs, activations = forward(spec, weights, biases, x)
     n = int(measured(y).sum())
     value = float(np.sum(loss(spec, zs[-1], activations[-1], y, output_weight))) / n
     delta = output_delta(spec, zs[-1], activations[-1], y, output_weight)
     dws, dbs = backward(spec, weights, zs, activations, delta)
+    for layer, dw, db in zip(spec.layers, dws, dbs, strict=True):
+        dw *= layer.trainable
+        db *= layer.trainable
     return value, [dw / n for dw in dws], [db / n for db in dbs]
 
 

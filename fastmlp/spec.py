@@ -24,10 +24,11 @@ _ELSEWHERE = {  # keys that layers have in other libraries
     "activation": "act",
     "loss": "cost",
     "use_bias": "bias",
+    "requires_grad": "trainable",
 }
 _KEYS = {
     "input": ("n", "act", "shift", "scale"),
-    "layer": ("n", "act", *_SETTINGS, "bias", "cost", "shift", "scale"),
+    "layer": ("n", "act", *_SETTINGS, "bias", "trainable", "cost", "shift", "scale"),
 }
 
 Affine = tuple[np.ndarray, np.ndarray]
@@ -38,6 +39,7 @@ class Layer:
     """One layer that computes: ``a = act(W a_below + b)``, with n outputs.
 
     The last one may have ``shift`` and ``scale``, one number or n: then the network predicts ``shift + scale * a``.
+    Training leaves W and b of one that is not ``trainable`` as they are.
     """
 
     n: int
@@ -45,6 +47,7 @@ class Layer:
     bias: bool = True
     shift: tuple[float, ...] | None = None
     scale: tuple[float, ...] | None = None
+    trainable: bool = True
 
 
 @dataclass(frozen=True, init=False, repr=False)
@@ -57,7 +60,8 @@ class Spec:
         First the input: ``{"n": n_in, "act": None}``, optionally with ``shift`` and ``scale`` (scalars or n_in
         numbers): the network sees ``(x - shift) * scale``. Then the layers: ``n`` outputs, ``act`` (a name, an object
         such as `fastmlp.relu`, a custom `fastmlp.Activation`; None is linear), optionally ``slope`` (of
-        leaky_relu, 0.1), ``alpha`` (of elu, 1) and ``bias: False``. The last may carry ``cost``, a name or
+        leaky_relu, 0.1), ``alpha`` (of elu, 1), ``bias: False``, and ``trainable: False``, which freezes the layer:
+        training does not move its weights and biases, whose gradients are 0. The last may carry ``cost``, a name or
         `fastmlp.Loss`; left out or None, softmax means cross_entropy, sigmoid bce (with shift or scale, mse), anything
         else mse. Where its outputs are numbers, it may also carry ``shift`` and ``scale`` (above 0; scalars or n
         numbers): with a = act(z) the network predicts ``shift + scale * a``, and its loss compares a with
@@ -198,6 +202,8 @@ class Spec:
                 entry[layer.act.traits.setting] = layer.act.slope
             if not layer.bias:
                 entry["bias"] = False
+            if not layer.trainable:
+                entry["trainable"] = False
             entries.append(entry)
         _write_affine(entries[-1], self.layers[-1])
         entries[-1]["cost"] = self.loss.name if self.loss.builtin else self.loss
@@ -240,7 +246,8 @@ class Spec:
         rows = [("layer", "activation", "weights", "biases", "parameters"), ("input", "", "", "", "")]
         for i, (layer, n_below, count) in enumerate(zip(self.layers, self.widths, self._counts(), strict=False), 1):
             biases = str(layer.n) if layer.bias else "none"
-            rows.append((str(i), layer.act.name, f"({layer.n}, {n_below})", biases, str(count)))
+            frozen = "" if layer.trainable else " (frozen)"
+            rows.append((str(i), layer.act.name + frozen, f"({layer.n}, {n_below})", biases, str(count)))
         width = [max(len(row[k]) for row in rows) for k in range(5)]
         lines = []
         for row in rows:
@@ -249,6 +256,14 @@ class Spec:
             ]
             lines.append("  ".join(cells).rstrip())
         return "\n".join([*lines, f"loss: {self.loss.name}, {self.n_params} parameters"])
+
+    def check_trainable(self) -> None:
+        """Raise ValueError where all layers are frozen, so that nothing could be learnt."""
+        if not any(layer.trainable for layer in self.layers):
+            raise ValueError(
+                "all layers are frozen, so that nothing can be learnt; leave 'trainable' out in a layer of the spec, "
+                "and give a new fastmlp.MLP of it the old one's params"
+            )
 
     def _counts(self) -> list[int]:
         return [layer.n * (n_below + layer.bias) for layer, n_below in zip(self.layers, self.widths[:-1], strict=True)]
@@ -324,11 +339,12 @@ def _parse_layer(entry: Mapping[str, Any], i: int, of_targets: bool = False) -> 
             if act.traits.setting != key:
                 raise ValueError(f"spec[{i}]: {key} belongs to {owner}, this layer is {act.name}")
             act = act.with_slope(_finite(entry[key], f"spec[{i}][{key!r}]"))
-    bias = entry.get("bias", True)
-    if not isinstance(bias, (bool, np.bool_)):
-        raise TypeError(f"spec[{i}]['bias'] must be True or False, got {bias!r}")
+    flags = {key: entry.get(key, True) for key in ("bias", "trainable")}
+    for key, flag in flags.items():
+        if not isinstance(flag, (bool, np.bool_)):
+            raise TypeError(f"spec[{i}][{key!r}] must be True or False, got {flag!r}")
     shift, scale = (_parse_affine(entry, key, n, i, of_targets) for key in ("shift", "scale"))
-    return Layer(n, act, bool(bias), shift, scale)
+    return Layer(n, act, bool(flags["bias"]), shift, scale, bool(flags["trainable"]))
 
 
 def _finite(value: Any, where: str) -> float:

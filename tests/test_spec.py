@@ -27,7 +27,7 @@ def test_spec_prints_a_table():
 
 layer = st.fixed_dictionaries(
     {"n": st.integers(1, 9), "act": st.sampled_from(["relu", "tanh", "softmax", "leaky_relu", "sine", "linear"])},
-    optional={"bias": st.booleans()},
+    optional={"bias": st.booleans(), "trainable": st.booleans()},
 )
 
 
@@ -44,6 +44,15 @@ def test_spec_round_trips(n_in, layers, shift, scale):
     assert pickle.loads(pickle.dumps(spec)) == spec == fastmlp.Spec(spec)
     assert hash(spec) == hash(fastmlp.Spec(spec.to_list()))
     assert spec.n_params == fastmlp.MLP(spec).params.size
+
+
+def test_frozen_layers_are_seen():
+    spec = fastmlp.Spec([SPEC[0], {**SPEC[1], "trainable": False}, SPEC[2]])
+    assert str(spec).splitlines()[2].split() == ["1", "leaky_relu", "(frozen)", "(5,", "7)", "5", "40"]
+    assert "'trainable': False" in repr(spec) and "trainable" not in fastmlp.Spec(SPEC).to_json()
+    assert [layer.trainable for layer in spec.layers] == [False, True]
+    with pytest.raises(TypeError, match=r"spec\[1\]\['trainable'\] must be True or False, got 'no'"):
+        fastmlp.Spec([SPEC[0], {**SPEC[1], "trainable": "no"}, SPEC[2]])
 
 
 def test_spec_is_frozen():

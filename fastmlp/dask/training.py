@@ -447,7 +447,8 @@ class ClusterRun(TrainingRun):
         sums = self._sums(task, work.average, [(*part,) for part in self._data.parts])
         if not (np.isfinite(sums.vector).all() and np.isfinite(sums.values[1])):
             return {}
-        self.model.params[...] = sums.vector
+        free = self.model.free
+        self.model.params[free] = sums.vector[free]
         return named(sums, self._quantities())
 
     def _stepped(self, epoch: int, lr: float) -> dict[str, float]:

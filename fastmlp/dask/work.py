@@ -194,8 +194,8 @@ def gradient(task: Task, number: int, x: Any, y: Any, weights: Any, rows: np.nda
     rows = counted_rows(samples) if rows is None else rows.astype(np.int64)
     network = _network(task)
     with closing(LocalObjective(network, samples, rows, job.metrics, 0.0, job.n_threads)) as objective:
-        params = network.params.astype(np.float64)
-        _, mean = objective(params)
+        params, mean = network.params[network.free].astype(np.float64), np.zeros(network.params.size)
+        _, mean[network.free] = objective(params)
         values, weight = objective.values(params), samples.weight(rows)
     return Sums((weight * mean).astype(job.dtype), _weighted(weight, values, job))
 

@@ -21,7 +21,7 @@ from ..spec import Affine, Spec
 from .blocks import taken_by_row, wide_block
 from .call import KernelCall
 from .jacobians import derivatives
-from .memory import Functions, Parameters, Workspace, address, fields, record_of, words
+from .memory import Functions, Parameters, Workspace, address, fields, free_params, record_of, words
 from .slopes import Slopes, slope_units
 
 __all__ = [
@@ -72,6 +72,8 @@ class Binding:
         Equal for networks whose workspaces and parameters look the same to kernels.
     affine : pair of ndarray, (n_in,), or None
         The input's shift and scale; kernels may read a cache line beyond them.
+    free : slice or ndarray
+        The indices of the parameters of layers that are not frozen.
     target_affine : pair of ndarray, (n_out,), or None
         What brings targets into the network's units: (y - shift) · scale.
     """
@@ -82,6 +84,7 @@ class Binding:
         self.block = wide_block(params.size, params.itemsize)
         self.real = "float32" if params.itemsize == 4 else "float64"  # which NumPy takes microseconds to say
         self._params_at = address(params)
+        self.free = free_params(places, params.size)
         prepare_kernels(spec, self.real)
         self._compiled: list[Any] = []  # users' functions, which must outlive their addresses
         self._functions = Functions(

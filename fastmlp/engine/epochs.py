@@ -87,12 +87,13 @@ class EpochRunner:
     ) -> None:
         self._network, self._batch, self._metrics = network, batch, metrics
         self._state, is_plain, curved = state, state.plain, samples.slopes is not None
-        self._by_sample = batch == 1 and (is_plain or state.linear) and not curved
+        frozen = not all(layer.trainable for layer in network.spec.layers)
+        self._by_sample = batch == 1 and (is_plain or (state.linear and not frozen)) and not curved
         binding = network._engine.binding
         self._kernel = "batches"
         if self._by_sample:
             self._kernel = "samples" if is_plain else "samples_with_memory"
-        self._shaped = "" if dropout or self._kernel != "samples" else network._shape
+        self._shaped = "" if dropout or frozen or self._kernel != "samples" else network._shape
         arrays = [samples.x, *([samples.y] if samples.y.ndim == 2 else [])]
         arrays += [samples.slopes.dydx] if samples.slopes else []
         readers = [reader_of(array, binding.real) for array in arrays]
@@ -297,8 +298,8 @@ def _samples_together(network: Network) -> int:
 def take_step(network: Network, state: OptimizerState, gradient: np.ndarray, lr: float) -> None:
     """Make the optimiser's step against a gradient (n_params,) that was made elsewhere, as the kernels make theirs:
     it is shortened to ``clip_norm``, then penalties add to it, then the rule moves the parameters, then units' weights
-    are shortened to ``max_norm``."""
-    options, optimizer, params = state.options, state.optimizer, network.params
+    are shortened to ``max_norm``. It is zero for frozen layers, which stay as they are."""
+    options, optimizer, params, free = state.options, state.optimizer, network.params, network.free
     norm = float(np.linalg.norm(gradient.astype(np.float64)))
     clip_norm, max_norm = float(options["clip_norm"]), float(options["max_norm"])
     slope = gradient * params.dtype.type(clip_norm / norm if 0 < clip_norm < norm else 1.0)
@@ -306,11 +307,14 @@ def take_step(network: Network, state: OptimizerState, gradient: np.ndarray, lr:
     for weights, of_loss in zip(network.weights, network.unflatten(slope)[0], strict=True):
         of_loss += l2 * weights + l1 * np.sign(weights)
     numbers = optimizer.prepare(lr, state.count + 1, optimizer.constants)
-    params[...], after = optimizer.rule(params, slope, tuple(state.vectors), numbers)
+    moved, after = optimizer.rule(params, slope, tuple(state.vectors), numbers)
+    params[free] = moved[free]
     for vector, values in zip(state.vectors, after, strict=False):  # SGD without momentum keeps nothing
-        vector[...] = values
+        vector[free] = values[free]
     state.set_count(state.count + 1)
     if max_norm:
-        for weights in network.weights:
+        for layer, weights in zip(network.spec.layers, network.weights, strict=True):
+            if not layer.trainable:
+                continue
             norms = np.linalg.norm(weights.astype(np.float64), axis=1, keepdims=True)
             weights *= (max_norm / np.maximum(norms, max_norm)).astype(weights.dtype)

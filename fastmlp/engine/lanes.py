@@ -29,6 +29,8 @@ def lanes_refusal(spec: Spec, optimizer: Optimizer) -> str:
     for layer in spec.layers:
         if not layer.act.builtin:
             return f"the activation {layer.act.name} is not one of the library's own"
+        if not layer.trainable:
+            return "a layer is frozen"
     if not spec.loss.builtin:
         return f"the loss {spec.loss.name} is not one of the library's own"
     if optimizer.rule is None:

@@ -43,7 +43,8 @@ def minimise(
         ``fun`` has the penalty in it.
     """
     optimize = require("scipy.optimize", "lbfgs", "the optimiser lbfgs")
-    reached = network.params.astype(np.float64)
+    free = network.free
+    reached = network.params[free].astype(np.float64)
 
     class Ended(Exception):
         """Carries the StopIteration of a user's function past SciPy, which would take it as the word to stop."""
@@ -75,12 +76,13 @@ def minimise(
     except Ended as error:
         raise error.__cause__ from None  # type: ignore[misc]
     finally:
-        network.params[...] = reached
+        network.params[free] = reached
         objective.close()
 
 
 class Objective(ABC):
-    """The penalised mean loss of a network as a function of its parameters; remembers what it saw there last.
+    """The penalised mean loss of a network as a function of its parameters but those of frozen layers; remembers what
+    it saw there last.
 
     Parameters
     ----------
@@ -90,19 +92,20 @@ class Objective(ABC):
     """
 
     def __init__(self, network: Network, l2: float) -> None:
-        self._network = network
-        self._decay = np.zeros(network.params.size)
-        for weights in network.unflatten(self._decay)[0]:
+        self._network, self._free = network, network.free
+        decay = np.zeros(network.params.size)
+        for weights in network.unflatten(decay)[0]:
             weights[...] = l2
-        self._seen = np.full(network.params.size, np.nan)
+        self._decay = decay[self._free]
+        self._seen = np.full(self._decay.size, np.nan)
         self._loss = math.nan
 
     def __call__(self, params: np.ndarray) -> tuple[float, np.ndarray]:
-        self._network.params[...] = params
+        self._network.params[self._free] = params
         self._seen[...] = params
         self._loss, gradient = self._measure()
         pull = self._decay * params
-        return self._loss + 0.5 * float(pull @ params), gradient + pull
+        return self._loss + 0.5 * float(pull @ params), gradient[self._free] + pull
 
     def values(self, params: np.ndarray) -> dict[str, float]:
         """The loss and so on with these parameters; nothing where the loss is not finite."""

@@ -83,7 +83,9 @@ class LeastSquares:
         if network.dtype != _FLOAT64:
             twin = Network()
             twin._build(spec, _FLOAT64)
+            twin.params = network.params
             network = twin
+        self.free = network.free
         self.weight = samples.weight(rows)
         self._network, self._samples, self._rows, self._metrics = network, samples, rows, metrics
         engine = network._engine
@@ -109,8 +111,9 @@ class LeastSquares:
         return y.size if of_outputs is None else int(np.count_nonzero(~np.isnan(y) & (of_outputs > 0)))
 
     def loss(self, params: np.ndarray) -> float:
-        """The mean loss with these parameters, which `squares` and `values` are of until it is called again."""
-        self._network.params[...] = params
+        """The mean loss with these parameters of the layers that are not frozen, which `squares` and `values` are of
+        until it is called again."""
+        self._network.params[self.free] = params
         if self._at_once_with_loss:
             self._multiply()
             n = self._network.params.size
@@ -126,12 +129,13 @@ class LeastSquares:
         return named_values(self._network, self._totals, y, weights, self._rows, self._outputs, self._metrics)
 
     def squares(self) -> tuple[np.ndarray, np.ndarray]:
-        """JᵀJ / W, (n_params, n_params), right in its lower triangle, and Jᵀr / W, (n_params,), with W the samples'
-        weight together: the Gauss-Newton matrix of the mean loss, and its gradient."""
+        """JᵀJ / W, (n, n), right in its lower triangle, and Jᵀr / W, (n,), with W the samples' weight together: the
+        Gauss-Newton matrix of the mean loss, and its gradient, by the n parameters of layers that are not frozen."""
         if not self._at_once_with_loss:
             self._multiply()
         n = self._network.params.size
-        return self._squares[:n, :n] / self.weight, self._squares[n, :n] / self.weight
+        gram, slope = self._squares[:n, :n][self.free][:, self.free], self._squares[n, :n][self.free]
+        return gram / self.weight, slope / self.weight
 
     def _multiply(self) -> None:
         """Make (J r)ᵀ (J r), which is right in its lower triangle."""
@@ -195,18 +199,23 @@ def minimise_squares(
 
 
 def covariance(squares: LeastSquares, params: np.ndarray) -> np.ndarray | None:
-    """The covariance of the parameters at a minimum, s² (JᵀJ)⁻¹ with s² = Σ w r² / (n - n_params); None where the n
-    residuals do not determine all of them. ``squares`` is closed."""
+    """The covariance of the parameters at a minimum, s² (JᵀJ)⁻¹ with s² = Σ w r² / (n - n_params), where those of
+    frozen layers do not count and are certain; None where the n residuals do not determine all others. ``squares`` is
+    closed."""
+    whole = np.zeros((params.size, params.size))
+    free = np.arange(params.size)[squares.free]
+    params = params[free]
     try:
         errors = 2 * squares.loss(params.astype(np.float64))  # all sums here are divided by the samples' weight
         gram, _ = squares.squares()
     finally:
         squares.close()
-    free = squares.n_residuals - params.size
+    more = squares.n_residuals - params.size
     eigenvalues, vectors = np.linalg.eigh(gram)
-    if free <= 0 or eigenvalues[0] <= eigenvalues[-1] * params.size * np.finfo(np.float64).eps:
+    if more <= 0 or eigenvalues[0] <= eigenvalues[-1] * params.size * np.finfo(np.float64).eps:
         return None
-    return errors / free * (vectors / eigenvalues) @ vectors.T
+    whole[np.ix_(free, free)] = errors / more * (vectors / eigenvalues) @ vectors.T
+    return whole
 
 
 class _Descent:
@@ -221,12 +230,13 @@ class _Descent:
         begin: Damping | None,
     ) -> None:
         self._settings, self._network, self._squares = settings, network, squares
-        self._decay = np.zeros(network.params.size)
+        decay = np.zeros(network.params.size)
         if settings.regularisation is None:
-            for weights in network.unflatten(self._decay)[0]:
+            for weights in network.unflatten(decay)[0]:
                 weights[...] = l2
+        self._decay = decay[network.free]
         self._penalised = bool(l2) or settings.regularisation is not None
-        self._above = ~np.tri(network.params.size, dtype=bool)
+        self._above = ~np.tri(len(self._decay), dtype=bool)
         self._damping, self._is_new = 0.0, begin is None
         if begin is not None:
             self._damping = begin.damping
@@ -236,7 +246,7 @@ class _Descent:
     def run(self, steps: int, after: Callable[[dict[str, float]], bool]) -> str:
         """Make the steps; return by which setting it has converged, or ""."""
         network, squares = self._network, self._squares
-        params, reason = network.params.astype(np.float64), ""
+        params, reason = network.params[network.free].astype(np.float64), ""
         loss = squares.loss(params)
         if not math.isfinite(loss):
             after({})
@@ -252,7 +262,7 @@ class _Descent:
                     squares.loss(params)
                     after(self._values())
                 break
-            network.params[...] = params = reached
+            network.params[network.free] = params = reached
             if after(self._values()):
                 return ""
             if reason:

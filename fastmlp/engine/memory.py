@@ -174,6 +174,7 @@ class Workspace:
             WORKSPACE,
             n_layers=len(places),
             layers=self.layers.ctypes.data,
+            lowest=next((i for i, place in enumerate(places) if place.trainable), len(places)),
             block=block,
             n_params=n_params,
             in_place=parameters.in_place,
@@ -253,6 +254,7 @@ def _layer_fields(
             place,
             functions,
             i,
+            trainable=place.trainable,
             by_inputs=place.by_inputs,
             in_row=row[place.n_in] * item,
             out_row=row[place.n_out] * item,
@@ -335,3 +337,12 @@ def words(record: np.ndarray) -> np.ndarray:
 def record_of(words: np.ndarray, layout: np.dtype) -> np.ndarray:
     """The record, (), whose memory these int64 numbers are."""
     return np.ndarray((), layout, words)
+
+
+def free_params(places: Sequence[Place], n_params: int) -> slice | np.ndarray:
+    """The indices of the parameters of layers that are not frozen."""
+    if all(place.trainable for place in places):
+        return slice(None)
+    ends = [*(place.w for place in places[1:]), n_params]
+    moving = [np.arange(place.w, end) for place, end in zip(places, ends, strict=True) if place.trainable]
+    return np.concatenate(moving) if moving else np.zeros(0, np.int64)

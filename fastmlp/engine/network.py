@@ -17,6 +17,7 @@ from ..metrics import MetricFunction, one_hot
 from ..spec import Spec
 from .binding import fused_output
 from .engine import Engine
+from .memory import free_params
 from .random import unflattened
 
 __all__ = ["Network", "evaluate_rows", "is_plain", "kernels_level", "mean_values", "named_sums", "named_values"]
@@ -51,7 +52,9 @@ class Network:
         """Make the parameters, all zero. Kernels are compiled, or loaded, when the engine is first asked for."""
         spec.check_range(dtype)
         self._spec, self._dtype = spec, dtype
-        self._places, n_params = parameter_places(spec.widths, [layer.bias for layer in spec.layers])
+        layers = spec.layers
+        biases, trainable = [layer.bias for layer in layers], [layer.trainable for layer in layers]
+        self._places, n_params = parameter_places(spec.widths, biases, trainable)
         self._params = aligned(n_params, dtype)
         self._weights, self._biases = self.unflatten(self._params)
         self._engine_or_none: Engine | None = None
@@ -105,6 +108,11 @@ class Network:
         if values.shape != self._params.shape:
             raise ValueError(f"params must have shape {self._params.shape}, got {values.shape}")
         self._params[...] = values
+
+    @property
+    def free(self) -> slice | np.ndarray:
+        """The indices of the parameters that training moves: those of layers that are not frozen."""
+        return free_params(self._places, self._params.size)
 
     @property
     def _engine(self) -> Engine:

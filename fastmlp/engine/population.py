@@ -33,7 +33,9 @@ class Population:
     """
 
     def __init__(self, spec: Spec, dtype: np.dtype) -> None:
-        places, n_params = parameter_places(spec.widths, [layer.bias for layer in spec.layers])
+        layers = spec.layers
+        biases, trainable = [layer.bias for layer in layers], [layer.trainable for layer in layers]
+        places, n_params = parameter_places(spec.widths, biases, trainable)
         self._last = aligned(n_params, dtype)  # kernels may read a line behind a row; behind the last may be nothing
         self._last_at = self._last.ctypes.data
         self.binding = Binding(spec, places, self._last)

@@ -20,7 +20,7 @@ from .call import KernelCall
 from .jacobians import jacobian_block
 from .memory import Workspace
 from .steps import OptimizerState, Step
-from .tangents import product_block, product_team
+from .tangents import product_block, product_team, where_free
 from .team import Team
 
 __all__ = ["GradientOfFew", "JacobianOfFew", "LearnFew", "PredictFew", "PredictOne", "ProductOfFew", "ScoreFew"]
@@ -169,7 +169,8 @@ class ProductOfFew(_FewSamples):
 
     def __init__(self, binding: Binding, most: int, limit: int, y_classes: bool) -> None:
         self._direction, self._product = (aligned(binding.params.size, binding.params.dtype) for _ in range(2))
-        self._team = product_team(binding, self._direction)
+        self._team, self._free = product_team(binding, self._direction), binding.free
+        self._direction[:] = 0
         call = KernelCall(np.arange(limit), product_block(binding), gradient=self._product, checked=True)
         call.mark(begins=True, ends=True)
         super().__init__(binding, "hvp", call, self._team.leader, most, y_classes, curved=True)
@@ -178,10 +179,10 @@ class ProductOfFew(_FewSamples):
         """The product (n_params,) with v (n_params,); None where a sample is not finite."""
         numbers = self._call.numbers
         self._take(x, y)
-        self._direction[:] = v
+        self._direction[self._free] = v[self._free]
         numbers[0] = 1 / len(x)
         numbers[1] = 0.0
-        return None if self._run() or not math.isfinite(numbers[1]) else self._product.copy()
+        return None if self._run() or not math.isfinite(numbers[1]) else where_free(self._product, self._free)
 
 
 class JacobianOfFew(_FewSamples):

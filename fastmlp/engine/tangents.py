@@ -13,7 +13,7 @@ from .blocks import BLOCK
 from .call import KernelCall, TimeSlices
 from .team import Team
 
-__all__ = ["Tangents", "product_block", "product_team"]
+__all__ = ["Tangents", "product_block", "product_team", "where_free"]
 
 _AT_ONCE = 16  # blocks of a call, at least
 
@@ -65,24 +65,25 @@ class Tangents:
 
     def hvp(self, view: DataView, order: np.ndarray, weight: float, v: np.ndarray) -> np.ndarray:
         """The Hessian of the mean loss of the samples in ``order``, of that weight together, times v (n_params,)."""
-        product = aligned(self._direction.size, self._direction.dtype)
-        self._direction[:] = v
+        product, free = aligned(self._direction.size, self._direction.dtype), self._binding.free
+        self._direction[:] = 0
+        self._direction[free] = v[free]
         self._run("hvp", view, KernelCall(order, product_block(self._binding), 1 / weight, gradient=product))
-        return product
+        return where_free(product, free)
 
     def hessian(self, view: DataView, order: np.ndarray, weight: float) -> np.ndarray:
         """The Hessian of the mean loss, (n_params, n_params): its products with all unit vectors."""
         direction, n = self._direction, self._direction.size
         check_memory(n * n * direction.itemsize, f"a Hessian of {n:,}² parameters")
-        hessian, row = np.empty((n, n), direction.dtype), aligned(n, direction.dtype)
+        hessian, row, free = np.zeros((n, n), direction.dtype), aligned(n, direction.dtype), self._binding.free
         call = KernelCall(order, product_block(self._binding), 1 / weight, gradient=row)
         slices = TimeSlices()
         direction[:] = 0
-        for i in range(n):
+        for i in np.arange(n)[free]:
             direction[i] = 1
             self._run("hvp", view, call, slices)
             direction[i] = 0
-            hessian[i] = row
+            hessian[i, free] = row[free]
         return _mirrored(hessian)
 
     def input_hessians(self, view: DataView) -> np.ndarray:
@@ -103,6 +104,13 @@ class Tangents:
         for start, count in (slices or TimeSlices()).slices(n, step or _AT_ONCE * call.block):
             call.mark(begins=start == 0, ends=start + count == n)
             self._team.run(kernel, view, call, start, count)
+
+
+def where_free(product: np.ndarray, free: slice | np.ndarray) -> np.ndarray:
+    """A copy of a vector of parameters, with zeros for those of frozen layers."""
+    result = np.zeros_like(product)
+    result[free] = product[free]
+    return result
 
 
 def _mirrored(hessians: np.ndarray) -> np.ndarray:

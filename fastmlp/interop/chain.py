@@ -38,6 +38,7 @@ class _Layer:
     factor: np.ndarray | None = None  # of its outputs, behind the activation
     offset: np.ndarray | None = None  # added to them then
     behind: str = ""  # what an error calls the step that did so
+    trainable: bool = True
 
     @property
     def scaled(self) -> bool:
@@ -142,8 +143,8 @@ class Chain:
             raise ValueError(f"{where} has shape {values.shape}; a number, or a number an {each}{n}, was expected")
         return values.reshape(()) if values.size == 1 else values.ravel()
 
-    def dense(self, weights: Any, biases: Any, where: str) -> None:
-        """Append a layer: weights (n_out, n_in), and biases (n_out,) or None."""
+    def dense(self, weights: Any, biases: Any, where: str, trainable: bool = True) -> None:
+        """Append a layer: weights (n_out, n_in), and biases (n_out,) or None; frozen where it is not trainable."""
         weights = np.asarray(weights)
         biases = None if biases is None else np.asarray(biases)
         for values in (weights,) if biases is None else (weights, biases):
@@ -160,7 +161,8 @@ class Chain:
         if self.begun and weights.shape[1] != self.width:
             raise ValueError(f"{where} takes {weights.shape[1]} inputs, the layer before it has {self.width} outputs")
         self._dtype = weights.dtype
-        self._layers.append(_Layer(*(self._behind_outputs if self.begun else self._of_columns)(weights, biases)))
+        parameters = (self._behind_outputs if self.begun else self._of_columns)(weights, biases)
+        self._layers.append(_Layer(*parameters, trainable=trainable))
 
     def _behind_outputs(self, weights: np.ndarray, biases: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
         """Return a layer's parameters with what was done to the outputs of the layer before it."""
@@ -261,6 +263,8 @@ class Chain:
                     entry[layer.activation.traits.setting] = layer.activation.slope
             if layer.biases is None:
                 entry["bias"] = False
+            if not layer.trainable:
+                entry["trainable"] = False
             entries.append(entry)
         last = self._layers[-1]
         if last.offset is not None and last.shifted:
@@ -271,13 +275,14 @@ class Chain:
 
 
 def _rounded(entries: list[dict[str, Any]], dtype: np.dtype) -> list[dict[str, Any]]:
-    """Return a spec's list without its loss, and shift and scale that change nothing, all numbers rounded."""
+    """Return a spec's list without its loss and what is frozen, and shift and scale that change nothing, all numbers
+    rounded."""
     idle = {"shift": 0, "scale": 1}
     return [
         {
             key: np.asarray(value, dtype).tolist() if key in ("shift", "scale", "slope", "alpha") else value
             for key, value in entry.items()
-            if key != "cost" and (key not in idle or np.any(np.asarray(value, dtype) != idle[key]))
+            if key not in ("cost", "trainable") and (key not in idle or np.any(np.asarray(value, dtype) != idle[key]))
         }
         for entry in entries
     ]

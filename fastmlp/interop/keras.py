@@ -90,9 +90,9 @@ def to_keras(model: MLP) -> keras.Sequential:
     Parameters
     ----------
     model : MLP
-        Shift and scale, of the input and of the last layer, become Rescaling layers. Sine, step and gelu_tanh are
-        layers of this file, registered with Keras: a saved model that has one is loaded where
-        ``fastmlp.interop.keras`` is imported.
+        Shift and scale, of the input and of the last layer, become Rescaling layers; frozen layers are not trainable.
+        Sine, step and gelu_tanh are layers of this file, registered with Keras: a saved model that has one is loaded
+        where ``fastmlp.interop.keras`` is imported.
 
     Returns
     -------
@@ -130,6 +130,7 @@ def to_keras(model: MLP) -> keras.Sequential:
             form if isinstance(form, str) else None,
             use_bias=layer.bias,
             kernel_initializer="zeros",
+            trainable=layer.trainable,
             dtype=dtype,
         )
         net.add(dense)
@@ -151,7 +152,7 @@ def from_keras(net: keras.Model, *, loss: str | Loss | None = None) -> MLP:
         Dense layers, activations within them or as layers, and other such models. Rescaling, Normalization and
         BatchNormalization become part of the weights beside them, in front shift and scale of the input, at the end
         those of the last layer. A log_softmax at the end is read as softmax. Flatten, dropout and noise are left out:
-        they change nothing in a trained network.
+        they change nothing in a trained network. Dense layers that are not trainable are frozen.
     loss : str or Loss, optional
         The loss for further training; when left out, the default of the output activation.
 
@@ -208,7 +209,7 @@ def _dense(chain: Chain, layer: Any, where: str, is_last: bool) -> None:
         how = layer.quantization_mode or layer.compute_dtype
         raise ValueError(f"{where} computes in {how}; float32 or float64 is wanted")
     biases = ops.convert_to_numpy(layer.bias) if layer.use_bias else None
-    chain.dense(ops.convert_to_numpy(layer.kernel).T, biases, where)
+    chain.dense(ops.convert_to_numpy(layer.kernel).T, biases, where, layer.trainable)
     chain.activate(_of_function(layer.activation, where, is_last), where)
 
 

@@ -108,8 +108,8 @@ def to_torch(model: MLP) -> nn.Sequential:
     Returns
     -------
     torch.nn.Sequential
-        A network of the model's dtype, on the CPU. The last layer's activation is in it, softmax too: for training with
-        ``CrossEntropyLoss``, which wants logits, leave the last module off.
+        A network of the model's dtype, on the CPU, whose frozen layers want no gradients. The last layer's activation
+        is in it, softmax too: for training with ``CrossEntropyLoss``, which wants logits, leave the last module off.
 
     Raises
     ------
@@ -142,6 +142,7 @@ def to_torch(model: MLP) -> nn.Sequential:
             linear.weight.copy_(torch.tensor(weights))
             if layer.bias:
                 linear.bias.copy_(torch.tensor(biases))
+        linear.requires_grad_(layer.trainable)
         modules += [linear] if layer.act.name == "linear" else [linear, make(layer.act.slope)]
     return nn.Sequential(*modules, *_scaling(ScaleShift, spec.layers[-1], dtype))
 
@@ -165,7 +166,7 @@ def from_torch(net: nn.Module, *, loss: str | Loss | None = None) -> MLP:
         out: they change nothing in a trained network. A ``BatchNorm1d`` becomes part of the weights beside it, in front
         the shift and scale of the input, at the end those of the last layer. A classifier that was trained on logits
         gives logits here too; for probabilities append ``torch.nn.Softmax(dim=1)``. A ``LogSoftmax`` at the end is read
-        as softmax.
+        as softmax. A layer none of whose parameters wants a gradient is frozen.
     loss : str or Loss, optional
         The loss for further training; when left out, the default of the output activation.
 
@@ -193,9 +194,9 @@ def from_torch(net: nn.Module, *, loss: str | Loss | None = None) -> MLP:
                 raise ValueError(f"{where}: {setting} is {getattr(module, setting)!r}, only {values[0]!r} is supported")
         if kind is nn.Linear:
             assert isinstance(module, nn.Linear)
-            chain.dense(
-                _array(module.weight, where), None if module.bias is None else _array(module.bias, where), where
-            )
+            biases = None if module.bias is None else _array(module.bias, where)
+            trainable = any(parameter.requires_grad for parameter in module.parameters())
+            chain.dense(_array(module.weight, where), biases, where, trainable)
         elif kind is ShiftScale:
             assert isinstance(module, ShiftScale)
             chain.add(-_array(module.shift, where), where)

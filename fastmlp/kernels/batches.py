@@ -23,6 +23,7 @@ from .packing import (
     add_biases,
     add_met,
     clear,
+    clear_biases,
     clear_met,
     layer_at,
     met_row,
@@ -189,7 +190,7 @@ def _stays_finite(job, rows, n_columns, real):
     No weight changes by more than |scaled| |x|, over all rows (Cauchy–Schwarz). Where that is at most 1e30, it is less
     than half of the distance between float32's largest numbers.
     """
-    for i in range(job.workspace.n_layers):
+    for i in range(job.workspace.lowest, job.workspace.n_layers):
         layer = layer_at(job, i)
         scaled = _squares(job, rows, layer.scaled, layer.out_row, layer.n_out, real)
         n_inputs = layer.n_in if i > 0 else n_columns
@@ -204,7 +205,7 @@ def _scale_deltas(job, start, rows, rate, real):
     """Write every layer's ``scaled``: what a step of plain SGD at that rate multiplies with the layer's input."""
     begin, end = share_of_rows(job, rows)
     factor = real(-rate / _weight(job, start, rows))
-    for i in range(job.workspace.n_layers):
+    for i in range(job.workspace.lowest, job.workspace.n_layers):
         scale(layer_at(job, i), begin, (end - begin) * (1 + job.data.tangents), factor, real)
 
 
@@ -215,7 +216,8 @@ def _plain_step(job, start, rows, n_columns, real):
     if job.call.checked and not _stays_finite(job, rows, n_columns, real):
         return True
     for i in range(job.workspace.n_layers - 1, -1, -1):
-        update(job, i, start, 0, layer_at(job, i).scaled, rows, n_columns, False, real)
+        if layer_at(job, i).trainable:
+            update(job, i, start, 0, layer_at(job, i).scaled, rows, n_columns, False, real)
     return wait_for_block(job)
 
 
@@ -262,6 +264,8 @@ def _sample_step(job, start, n_columns, rate, real):
     factor, options = 1 / _weight(job, start, 1), record_at(job.step.options, OPTIONS)
     for i in range(job.workspace.n_layers):
         layer = layer_at(job, i)
+        if not layer.trainable:
+            continue
         if i > 0:
             step_of_sample(job, layer, layer.input, factor, real)
         elif _skips(job):
@@ -317,7 +321,8 @@ def _part_gradient(job, start, size, distance, mine, real):
             return True
         mine.weight += _weight(job, first, rows)
         for i in range(job.workspace.n_layers - 1, -1, -1):
-            update(job, i, first, distance, layer_at(job, i).delta, rows, n_columns, j == 0, real)
+            if layer_at(job, i).trainable:
+                update(job, i, first, distance, layer_at(job, i).delta, rows, n_columns, j == 0, real)
         if wait_for_block(job):
             return True
     return False
@@ -372,13 +377,15 @@ def _add_gradient(job, start, size, totals, real):
 
 @kernel_function
 def _squared_norm(job, real):
-    """The squared norm of the whole gradient."""
+    """The squared norm of the whole gradient, of all layers that are trainable."""
     total, gradient, skips = 0.0, job.workspace.gradient, _skips(job)
-    if skips:
+    if skips and layer_at(job, 0).trainable:
         for k in range(job.workspace.n_met):
             total += squares(met_row(job, k) + gradient, layer_at(job, 0).w_row // size_of(real), real)
     for i in range(job.workspace.n_layers):
         layer = layer_at(job, i)
+        if not layer.trainable:
+            continue
         if i > 0 or not skips:
             total += squares(layer.w + gradient, layer.w_rows * layer.w_row // size_of(real), real)
         if layer.has_biases:
@@ -424,19 +431,22 @@ def _step(job, real):
         norm = factor * square_root(_squared_norm(job, real))
         factor *= min(1.0, options.clip_norm / max(norm, options.clip_norm))
     skips = _skips(job)
-    if skips:
-        step_of_met(job, team.member, team.size, factor, real)
     for i in range(n_layers):
-        if i > 0 or not skips:
-            step(job, layer_at(job, i), team.member, team.size, factor, real)
-        step_of_biases(job, layer_at(job, i), team.member, factor)
+        layer = layer_at(job, i)
+        if not layer.trainable:
+            continue
+        if i == 0 and skips:
+            step_of_met(job, team.member, team.size, factor, real)
+        else:
+            step(job, layer, team.member, team.size, factor, real)
+        step_of_biases(job, layer, team.member, factor)
     if wait(job):
         return True
     if team.member == 0:  # the others look at these only after the next barrier
         options.steps += 1
     if options.max_norm > 0:
         for i in range(n_layers):
-            if i % team.size == team.member:
+            if i % team.size == team.member and layer_at(job, i).trainable:
                 _limit_norms(layer_at(job, i), options.max_norm, real)
         return wait(job)
     return False
@@ -444,12 +454,16 @@ def _step(job, real):
 
 @inlined_source
 def _write_back(job, params, rate, real):
-    """Write the parameters back, or the gradient times ``rate`` once it is complete."""
+    """Write the parameters back, or the gradient times ``rate`` once it is complete: 0 for layers that are frozen."""
     if not job.call.gradient:
         unpack_all(job, params, real)
     elif job.call.ends:
         for i in range(job.workspace.n_layers):
-            scale_gradient(layer_at(job, i), job.workspace.gradient, rate, real)
+            layer = layer_at(job, i)
+            if not layer.trainable:
+                clear(layer, job.workspace.gradient, 0, 1, real)
+                clear_biases(layer, job.workspace.gradient, real)
+            scale_gradient(layer, job.workspace.gradient, rate, real)
         unpack(job, job.call.gradient, job.workspace.gradient, real)
 
 

@@ -33,6 +33,7 @@ LAYER = np.dtype(
         ("n_in", "i8"),
         ("n_out", "i8"),
         ("has_biases", "i8"),
+        ("trainable", "i8"),  # whether its parameters may move
         ("by_inputs", "i8"),  # whether the weights are stored (n_in, n_out)
         ("in_row", "i8"),  # stride of its inputs, and of the layer below's d and delta
         ("out_row", "i8"),  # stride of z, a, d, delta and scaled
@@ -121,6 +122,7 @@ WORKSPACE = np.dtype(
     [
         ("n_layers", "i8"),
         ("layers", "i8"),  # address of the LAYER records
+        ("lowest", "i8"),  # the first layer that is trainable: deltas below it are not needed
         ("block", "i8"),  # how many rows the layers' matrices have
         ("n_params", "i8"),
         ("in_place", "i8"),  # whether the flat parameters are used in place
@@ -441,6 +443,7 @@ class Place(NamedTuple):
     b: int
     has_biases: bool
     by_inputs: bool
+    trainable: bool = True
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -448,14 +451,18 @@ class Place(NamedTuple):
         return (self.n_in, self.n_out) if self.by_inputs else (self.n_out, self.n_in)
 
 
-def parameter_places(widths: Sequence[int], biases: Sequence[bool]) -> tuple[list[Place], int]:
-    """The places of all layers, and the number of parameters. ``widths`` runs from the input to the output."""
+def parameter_places(
+    widths: Sequence[int], biases: Sequence[bool], trainable: Sequence[bool] = ()
+) -> tuple[list[Place], int]:
+    """The places of all layers, and the number of parameters. ``widths`` runs from the input to the output; who trains
+    them also says which layers are ``trainable``."""
     places: list[Place] = []
     used = 0
-    for n_in, n_out, has_biases in zip(widths[:-1], widths[1:], biases, strict=True):
+    layers = zip(widths[:-1], widths[1:], biases, trainable or [True] * len(biases), strict=True)
+    for n_in, n_out, has_biases, moves in layers:
         by_inputs = not places or n_out == padded(
             n_out, 4
         )  # lines of float32, so that the order is the same in float64
-        places.append(Place(n_in, n_out, used, used + n_in * n_out, has_biases, by_inputs))
+        places.append(Place(n_in, n_out, used, used + n_in * n_out, has_biases, by_inputs, moves))
         used += n_out * (n_in + has_biases)
     return places, used

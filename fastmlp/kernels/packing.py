@@ -128,6 +128,15 @@ def clear(layer, distance, member, team, real):
         w[k] = 0
 
 
+@kernel_function
+def clear_biases(layer, distance, real):
+    """Write zeros behind a layer's biases."""
+    if layer.has_biases:
+        b = array_at(layer.b + distance, layer.n_out, real)
+        for k in range(layer.n_out):
+            b[k] = 0
+
+
 @inlined_source
 def share_of_met(job, member, team):
     """Begin and end of one member's share of the list of inputs that a batch has."""

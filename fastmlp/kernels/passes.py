@@ -493,8 +493,8 @@ def score_to_delta(job, start, first, rows, totals, real):
 
 @inlined_source
 def all_deltas(job, first, rows, real):
-    """Go back from the last layer's delta to the first one's: every delta gets dL/dz."""
-    for i in range(job.workspace.n_layers - 1, 0, -1):
+    """Go back from the last layer's delta to that of the lowest trainable one: every delta gets dL/dz."""
+    for i in range(job.workspace.n_layers - 1, job.workspace.lowest, -1):
         below = layer_at(job, i - 1)
         layer = layer_at(job, i)
         backward_of_rows(job, layer, below.delta + first * layer.in_row, first, rows, real)
@@ -503,13 +503,17 @@ def all_deltas(job, first, rows, real):
 
 @inlined_source
 def all_deltas_and_updates(job, first, factor, real):
-    """`all_deltas` of one sample; the deeper layers' parameters get factor times their gradients on the way."""
-    for i in range(job.workspace.n_layers - 1, 0, -1):
+    """`all_deltas` of one sample; the deeper layers' parameters get factor times their gradients on the way, unless
+    they are frozen."""
+    for i in range(job.workspace.n_layers - 1, max(job.workspace.lowest - 1, 0), -1):
         layer, below = layer_at(job, i), layer_at(job, i - 1)
-        skip = first * layer.out_row
-        scale(layer, first, 1, factor, real)
-        backward_and_update(job, layer, 0, layer.delta + skip, below.delta + first * layer.in_row, first, real)
-        update_biases(layer, 0, first, 1, real)
+        if layer.trainable:
+            skip = first * layer.out_row
+            scale(layer, first, 1, factor, real)
+            backward_and_update(job, layer, 0, layer.delta + skip, below.delta + first * layer.in_row, first, real)
+            update_biases(layer, 0, first, 1, real)
+        else:
+            _backward(job, layer, below, first, 1, real)
         through_activation(below, job.step.dropout != 0, first, 1, real)
 
 

@@ -97,7 +97,7 @@ def _read_block(job, i, with_biases, real):
     workspace, team, rows = job.workspace, job.team, _rows_of_block(job.call, i)
     _take_buffer(job, i)
     n_columns = read_inputs(job, i * job.call.block, rows)
-    if team.member == team.size - 1:
+    if team.member == team.size - 1 and layer_at(job, 0).trainable:
         one = with_biases and layer_at(job, 0).has_biases
         _gram(job, rows, n_columns, workspace.ones if one else workspace.zeros, real)
     return n_columns
@@ -195,13 +195,15 @@ def _learn(job, start, rows, numbers, real):
     for t in range(rows):
         if told_to_stop(job):
             break
-        if t > 0:
+        if t > 0 and first.trainable:
             _correct(job, first, t)
         forward_to_loss(job, start, t, 1, numbers.totals, real)
         all_deltas_and_updates(job, t, -rate, real)
-        scale(first, t, 1, -rate, real)
+        if first.trainable:
+            scale(first, t, 1, -rate, real)
         learnt += 1
-    update_biases(first, 0, 0, learnt, real)
+    if first.trainable:
+        update_biases(first, 0, 0, learnt, real)
     if job.call.outputs:
         copy_outputs(job, learnt, start, real)
     return learnt
@@ -209,9 +211,10 @@ def _learn(job, start, rows, numbers, real):
 
 @kernel_function
 def _update(job, rows, columns, n_columns, real):
-    """w += xᵀ scaled in columns of the first layer."""
+    """w += xᵀ scaled in columns of the first layer, unless that is frozen."""
     first = layer_at(job, 0)
-    update_first_weights(job, first, 0, first.scaled, rows, columns, n_columns, real)
+    if first.trainable:
+        update_first_weights(job, first, 0, first.scaled, rows, columns, n_columns, real)
 
 
 def _samples(real):
@@ -495,7 +498,7 @@ def _update_modes(job, rows, columns, n_columns, real):
 
 def _samples_with_memory(real):
     """Make a step of SGD with momentum, l2 or clipping, linear in the clipped gradients, for each sample; the call's
-    outputs, where wanted, get those of each as it was seen.
+    outputs, where wanted, get those of each as it was seen. No layer may be frozen: modes are scaled all together.
 
     The weights and their velocity are kept as the two modes of a step (docs/blocked-sgd.md), divided by their scales:
     then what the gradients add is all that changes. They stay so, in the copy of the parameters that only this kernel

@@ -54,8 +54,8 @@ class GradientCheck:
 def check_gradients(
     model: MLP, x: Any, y: Any, eps: float = 1e-6, tolerance: float = 1e-5, *, order: int = 1
 ) -> GradientCheck:
-    """Compare `MLP.gradient` with central differences of the loss, layer by layer, in float64; or `MLP.hessian` with
-    those of the gradient.
+    """Compare `MLP.gradient` with central differences of the loss, layer by layer but the frozen ones, in float64; or
+    `MLP.hessian` with those of the gradient.
 
     Parameters
     ----------
@@ -123,8 +123,9 @@ def check_gradients(
 
 
 def _steps(model: MLP, eps: float) -> Iterator[tuple[int, float]]:
-    """Move each parameter up and down, and back in the end; (number, step) at each side."""
-    for i, value in enumerate(model.params.copy()):
+    """Move each parameter that is not frozen up and down, and back in the end; (number, step) at each side."""
+    for i in np.arange(model.params.size)[model.free]:
+        value = model.params[i]
         step = eps * max(1.0, abs(value))
         for side in (step, -step):
             model.params[i] = value + side
@@ -134,10 +135,10 @@ def _steps(model: MLP, eps: float) -> Iterator[tuple[int, float]]:
 
 def _differences(model: MLP, eps: float, function: Callable[[], Any]) -> np.ndarray:
     """The derivatives of a function's value by each parameter, (n_params, …), by central differences."""
-    sums: list[Any] = [0.0] * model.params.size
+    sums = np.zeros((model.params.size, *np.shape(function())))
     for i, side in _steps(model, eps):
-        sums[i] = sums[i] + function() / (2 * side)
-    return np.array(sums)
+        sums[i] += function() / (2 * side)
+    return sums
 
 
 def _away_from_kinks(model: MLP, x: Any, y: np.ndarray, eps: float) -> np.ndarray:

@@ -539,7 +539,7 @@ class MLP(Network):
         -------
         loss : float
         gradient : ndarray, (n_params,)
-            In the order of ``params``; `unflatten` takes it apart.
+            In the order of ``params``; `unflatten` takes it apart. It is 0 for parameters of frozen layers.
         """
         if output_weight is None and self._are_few(x):
             targets = plain_targets(y, self.spec, len(x))
@@ -803,7 +803,8 @@ class MLP(Network):
         Returns
         -------
         ndarray of float64, (n_params, n_params)
-            In the order of ``params``. Infinite, with a warning, where the samples do not determine all parameters.
+            In the order of ``params``; 0 for those of frozen layers. Infinite, with a warning, where the samples do not
+            determine all others.
 
         Raises
         ------

@@ -27,6 +27,7 @@ class Online:
     """A network that is being trained piece by piece (`MLP.partial_fit`)."""
 
     def __init__(self, network: Network) -> None:
+        network.spec.check_trainable()
         self._network, self._spec = network, network.spec
         self._state = OptimizerState.begin(get_optimizer("sgd"), network.params)
         self._runner: EpochRunner | None = None

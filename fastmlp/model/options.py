@@ -168,6 +168,7 @@ class Options:
             _refuse_for_search(optimizer, lr, batch_size, checkpoint, step_options)
         model = spec if isinstance(spec, MLP) else None
         spec, dtype = _spec_and_dtype(spec, loss, init, dtype)
+        spec.check_trainable()
         if isinstance(optimizer, LevenbergMarquardt):
             check_penalised_squares(optimizer, spec, l2)
         if dydx is not None:

@@ -115,6 +115,39 @@ def test_gradients_of_partitions_are_those_of_one_machine(client, arrays, option
         np.testing.assert_allclose(history[name], values, atol=1e-10)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [{"lr": 0.05}, {"lr": 0.05, "optimizer": "adamw", "batch_size": 300, "max_norm": 0.5}, {"optimizer": "lbfgs"}],
+    ids=lambda options: "-".join(options),
+)
+def test_missing_targets_weights_of_outputs_and_frozen_layers(client, arrays, options):
+    """One chunk has no target at all, and a column of another has none."""
+    x, _, y, _ = arrays
+    y = 10 + np.where(np.random.default_rng(0).random(y.shape) < 0.3, np.nan, y)
+    y[:300], y[300:600, 1] = np.nan, np.nan
+    spec = [NUMBERS[0], {"n": 8, "act": "tanh", "trainable": False}, *NUMBERS[1:]]
+    options = {"epochs": 3, "seed": 3, "dtype": "float64", "standardize": True, "output_weight": [1, 3], **options}
+    parts = [da.from_array(array, chunks=(300, *array.shape[1:])) for array in (x, y)]
+    model, history = fastmlp.dask.train(*parts, spec, metrics=["mse"], client=client, **options)
+    if "optimizer" not in options:
+        options["batch_size"] = "full"
+    expected, expected_history = fastmlp.train(x, y, spec, metrics=["mse"], **options)
+    np.testing.assert_allclose(model.params, expected.params, atol=1e-8, rtol=0)
+    for name, values in expected_history.items():
+        np.testing.assert_allclose(history[name], values, rtol=1e-7)
+    np.testing.assert_array_equal(model.weights[0], fastmlp.MLP(spec, seed=3, dtype="float64").weights[0])
+
+
+def test_copies_of_frozen_layers_are_not_averaged(client, arrays):
+    x, y, *_ = arrays
+    spec = [CLASSES[0], {"n": 8, "act": "tanh", "trainable": False}, *CLASSES[1:]]
+    parts = [da.from_array(array, chunks=(350, *array.shape[1:])) for array in (x, y)]
+    model, _ = fastmlp.dask.train(*parts, spec, sync="average", epochs=2, seed=0, client=client)
+    begin = fastmlp.MLP(spec, seed=0)
+    np.testing.assert_array_equal(model.weights[0], begin.weights[0])
+    assert not np.array_equal(model.weights[-1], begin.weights[-1])
+
+
 @pytest.mark.parametrize("last", [{"act": "linear"}, {"act": "relu"}, {"act": "linear", "cost": "poisson"}])
 def test_standardised_by_all_partitions(client, arrays, last):
     """Columns far from 0, one of them constant, and targets in units of their own."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import fastmlp
 from fastmlp.activations import ACTIVATIONS
 from fastmlp.interop import from_keras, to_keras
 
@@ -166,3 +167,12 @@ def test_refusals(make, trouble):
 def test_what_is_no_model():
     with pytest.raises(TypeError, match=r"net must be a keras\.Model, got Dense"):
         from_keras(layers.Dense(3))
+
+
+def test_frozen_layers_are_not_trainable():
+    spec = [{"n": 3, "act": None}, {"n": 4, "act": "tanh", "trainable": False}, {"n": 2, "act": "linear"}]
+    model = fastmlp.MLP(spec, seed=0)
+    net = to_keras(model)
+    assert [layer.trainable for layer in net.layers] == [False, True]
+    assert len(net.trainable_variables) == 2
+    assert from_keras(net) == model

@@ -660,3 +660,10 @@ def test_constants_that_would_grow(tmp_path):
     nodes = [Z, node("Add", ["z", "column"], ["y"])]
     with pytest.raises(ValueError, match="constants of shape"):
         read(nodes, {**CONSTANTS, "column": big[:, None]}, tmp_path)
+
+
+def test_what_is_frozen_comes_back(tmp_path):
+    spec = [{"n": 3, "act": None}, {"n": 4, "act": "tanh", "trainable": False}, {"n": 2, "act": "linear"}]
+    model = fastmlp.MLP(spec, seed=0)
+    to_onnx(model, tmp_path / "net.onnx")
+    assert from_onnx(tmp_path / "net.onnx") == model

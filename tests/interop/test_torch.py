@@ -8,6 +8,7 @@ from collections import OrderedDict
 import numpy as np
 import pytest
 
+import fastmlp
 from fastmlp.activations import ACTIVATIONS
 from fastmlp.interop import from_torch, to_torch
 
@@ -162,3 +163,11 @@ def test_what_is_no_module():
     net.weight.data[0, 0] = float("nan")
     with pytest.raises(ValueError, match="NaN or infinite"):
         from_torch(net)
+
+
+def test_frozen_layers_want_no_gradients():
+    spec = [{"n": 3, "act": None}, {"n": 4, "act": "tanh", "trainable": False}, {"n": 2, "act": "linear"}]
+    model = fastmlp.MLP(spec, seed=0)
+    net = to_torch(model)
+    assert [parameter.requires_grad for parameter in net.parameters()] == [False, False, True, True]
+    assert from_torch(net) == model

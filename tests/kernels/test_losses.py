@@ -73,6 +73,43 @@ def registry_formulas(name):
     return lambda z, a, y: (LOSSES[name].function(a, y), LOSSES[name].derivative(a, y))
 
 
+def compute_weighted(name, output, z, a, y, delta, weights, n):
+    return catalog.loss(name, output, z.dtype.name)(
+        z.ctypes.data, a.ctypes.data, y.ctypes.data, delta.ctypes.data, weights.ctypes.data, len(z), n,
+        z.strides[0] // z.itemsize,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "output"), [case for case in CASES if not LOSSES[case[0]].rowwise and case[1] != "softmax"]
+)
+def test_outputs_that_are_weighted_or_missing(guarded, real, name, output):
+    """Each output's loss by itself, times its weight; nothing of those that are NaN."""
+    rng = np.random.default_rng(0)
+    eps = np.finfo(real).eps
+    for rows, n in ((1, 1), (3, 4), (9, 17), (64, 33)):
+        z = (3 * rng.normal(size=(rows, n))).astype(real)
+        a, weights = guarded(outputs(name, output, z), n, padding=0), rng.random(n).astype(real)
+        weights[0] = 0
+        y = targets(rng, name, rows, n).astype(real)
+        missing = rng.random(y.shape) < 0.3
+        z, y = guarded(z, n), guarded(np.where(missing, np.nan, y).astype(real), n, padding=0)
+        delta = guarded(np.full((rows, n), -7, real), n)
+        ours = compute_weighted(name, output, z, a, y, delta, weights, n)
+        total = size = 0.0
+        for r, k in np.ndindex(rows, n):
+            one = [np.array([[part[r, k]]], real) for part in (z, a, np.nan_to_num(y), np.zeros_like(delta))]
+            value, scale = naive_loss(name, output, *one, 1, 1)
+            if missing[r, k]:
+                assert delta[r, k] == 0
+                continue
+            wanted = weights[k] * one[3][0, 0]
+            assert abs(delta[r, k] - wanted) <= 8 * eps * max(1, abs(wanted))
+            total += weights[k] * value
+            size += weights[k] * scale
+        assert abs(ours - total) <= 8 * eps * max(size, 1)
+
+
 def naive_loss(name, output, z, a, y, delta, rows, n):
     """The sum of all losses, and of what their errors are measured against; delta = dL/da, or dL/dz where fused."""
     formulas = CLOSED_FORMS.get((name, output)) or registry_formulas(name)

@@ -35,6 +35,7 @@ _add_biases = njit(
         record_at(layer, LAYER), distance, other, member, real
     )
 )
+_clear_biases = njit(lambda layer, distance, real: packing.clear_biases(record_at(layer, LAYER), distance, real))
 _clear_met = njit(lambda job, distance, first, real: packing.clear_met(record_at(job, JOB), distance, first, real))
 _add_met = njit(
     lambda job, distance, other, member, team, real: packing.add_met(
@@ -169,6 +170,20 @@ def test_clear(packed, copy, team):
     for layer in layers_of(workspace):
         for member in range(team):
             _clear(layer, copy * size * flat.itemsize, member, team, flat.dtype.type)
+    np.testing.assert_array_equal(memory, expected)
+
+
+@pytest.mark.parametrize("copy", [0, 1])
+def test_clear_biases(packed, copy):
+    places, flat, memory, size, workspace = packed
+    expected = memory.copy()
+    parts = padded_parts(places, flat, expected[copy * size :])
+    for place in places:
+        next(parts)
+        if place.has_biases:
+            next(parts)[1][:, : place.n_out] = 0
+    for layer in layers_of(workspace):
+        _clear_biases(layer, copy * size * flat.itemsize, flat.dtype.type)
     np.testing.assert_array_equal(memory, expected)
 
 
