@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from time import perf_counter
+from time import perf_counter, process_time
 
 import numpy as np
 
@@ -242,3 +242,35 @@ class LeastSquares:
         return (perf_counter() - begin) / history.epochs * 1e3
 
     track_milliseconds.unit = "ms a step"
+
+
+class HessianProducts:
+    """Processor time of the Hessian times a vector, on 500 samples in float64, in gradients' time."""
+
+    pretty_name = "The Hessian times a vector on 500 samples, in gradients' time"
+    params = (["4-16-2", "8-64-64-2", "784-128-10"],)
+    param_names = ("size",)
+
+    def setup(self, size: str) -> None:
+        if not hasattr(fastmlp.MLP, "hvp"):
+            raise NotImplementedError
+        *_, n_out = widths = [int(n) for n in size.split("-")]
+        layers = [{"n": n, "act": "tanh"} for n in widths[1:-1]]
+        spec = [{"n": widths[0], "act": None}, *layers, {"n": n_out, "act": "linear"}]
+        self.model, rng = fastmlp.MLP(spec, seed=0, dtype="float64"), np.random.default_rng(0)
+        self.x, self.y = rng.normal(size=(500, widths[0])), rng.normal(size=(500, n_out))
+        self.v = rng.normal(size=self.model.params.size)
+        self.track_gradients(size)
+
+    def track_gradients(self, size: str) -> float:
+        calls = lambda: self.model.gradient(self.x, self.y), lambda: self.model.hvp(self.x, self.y, self.v)
+        best = [float("inf")] * 2
+        for _ in range(20):
+            for i, call in enumerate(calls):
+                begin = process_time()
+                for _ in range(20):
+                    call()
+                best[i] = min(best[i], process_time() - begin)
+        return best[1] / best[0]
+
+    track_gradients.unit = "gradients' time"
