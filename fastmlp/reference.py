@@ -265,8 +265,8 @@ def levenberg_marquardt(
         for parameters, own in zip(free, np.split(step, np.cumsum([p.size for p in free])[:-1]), strict=True):
             parameters += own.reshape(parameters.shape)
 
-    losses, mu, growth = [], 0.0, 2.0
-    r = residuals()
+    losses: list[float] = []
+    mu, growth, r = 0.0, 2.0, residuals()
     while len(losses) < steps:
         rows = [
             np.concatenate([derivative.ravel() for derivative in parameters_of(dws, dbs)]) / unit
