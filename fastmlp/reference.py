@@ -15,8 +15,8 @@ from .activations import ACTIVATIONS, Activation
 from .spec import Spec
 
 __all__ = [
-    "forward", "gradient", "hessian_product", "jacobian", "loss", "output_delta", "predict", "sobolev_gradient",
-    "targets", "train",
+    "forward", "gradient", "hessian_product", "jacobian", "levenberg_marquardt", "loss", "output_delta", "predict",
+    "sobolev_gradient", "targets", "train",
 ]  # fmt: skip
 
 Arrays = list[np.ndarray]
@@ -314,4 +314,61 @@ def train(
                 if layer.bias:
                     b -= lr * db
         losses.append(total / len(order))
+    return weights, biases, losses
+
+
+def levenberg_marquardt(
+    spec: Spec,
+    weights: Sequence[np.ndarray],
+    biases: Sequence[np.ndarray],
+    x: Any,
+    y: np.ndarray,
+    steps: int,
+    damping: float = 1e-2,
+) -> tuple[Arrays, Arrays, list[float]]:
+    """Steps of Levenberg and Marquardt that lower the mean loss ½ rᵀr / n, by Nielsen's rule for the damping (Madsen,
+    Nielsen and Tingleff 2004, algorithm 3.16), which begins at ``damping`` times the largest of JᵀJ's diagonal. y is as
+    `targets` has it.
+
+    Returns new weights and biases, and the loss after each step.
+    """
+    weights = [np.array(w, np.float64) for w in weights]
+    biases = [np.array(b, np.float64) for b in biases]
+
+    def parameters_of(weights: Arrays, biases: Arrays) -> Arrays:
+        return [*weights, *(b for layer, b in zip(spec.layers, biases, strict=True) if layer.bias)]
+
+    free = parameters_of(weights, biases)
+    units = np.ones(spec.n_out) if spec.output_affine is None else spec.output_affine[1]
+
+    def residuals() -> np.ndarray:
+        return (forward(spec, weights, biases, x)[1][-1] - y).ravel()
+
+    def move(step: np.ndarray) -> None:
+        for parameters, own in zip(free, np.split(step, np.cumsum([p.size for p in free])[:-1]), strict=True):
+            parameters += own.reshape(parameters.shape)
+
+    losses: list[float] = []
+    mu, growth, r = 0.0, 2.0, residuals()
+    while len(losses) < steps:
+        rows = [
+            np.concatenate([derivative.ravel() for derivative in parameters_of(dws, dbs)]) / unit
+            for sample in jacobian(spec, weights, biases, x)
+            for unit, (dws, dbs) in zip(units, sample, strict=True)
+        ]
+        j = np.array(rows)
+        gram, slope = j.T @ j / len(y), j.T @ r / len(y)
+        mu = mu or damping * float(gram.diagonal().max())
+        while True:
+            step = np.linalg.solve(gram + mu * np.eye(len(slope)), -slope)
+            move(step)
+            reached = residuals()
+            gain = 0.5 * (r @ r - reached @ reached) / len(y)
+            ratio = gain / (0.5 * step @ (mu * step - slope))
+            if ratio > 0:
+                break
+            move(-step)
+            mu, growth = mu * growth, growth * 2
+        mu, growth, r = mu * max(1 / 3, 1 - (2 * ratio - 1) ** 3), 2.0, reached
+        losses.append(float(0.5 * r @ r / len(y)))
     return weights, biases, losses

@@ -513,7 +513,7 @@ def all_deltas_and_updates(job, first, factor, real):
             backward_and_update(job, layer, 0, layer.delta + skip, below.delta + first * layer.in_row, first, real)
             update_biases(layer, 0, first, 1, real)
         else:
-            _backward(job, layer, below, first, 1, real)
+            backward_of_rows(job, layer, below.delta + first * layer.in_row, first, 1, real)
         through_activation(below, job.step.dropout != 0, first, 1, real)
 
 

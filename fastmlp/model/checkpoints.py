@@ -206,6 +206,9 @@ class CheckpointFile:
             check_finite(tensors)
             if n_epochs and not np.isfinite(history["loss"]).all():
                 raise ValueError("has a loss that is NaN or infinite")
+            for name in {"damping", "l2"}.intersection(self._quantities):  # with which Levenberg-Marquardt goes on
+                if not all(value >= 0 for value in history[name]):
+                    raise ValueError(f"has a {name} that is NaN or negative")
         lists = {name: values.tolist() for name, values in history.items()}
         return SavedRun(tensors, lists, steps, stopped, first, now, stratified, kernels)
 

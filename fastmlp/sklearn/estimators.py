@@ -513,7 +513,9 @@ class MLPClassifier(ClassifierMixin, _MLP):
         names of `fastmlp.optimizers` have that module's defaults; an object, such as ``Lion(betas=(0.95, 0.98))``, has
         its own settings.
     alpha : float
-        The penalty ½ alpha Σw² on all weights, divided by the number of a batch's samples.
+        The penalty ½ alpha Σw² on all weights, divided by the number of a batch's samples. Where the solver finds a
+        penalty itself, ``LevenbergMarquardt(regularisation="bayesian")``, there is none of alpha, and any but 0 and
+        the default is refused.
     l1 : float
         The penalty l1 Σ|w|, beside that of alpha.
     dropout : float or list of float
@@ -802,7 +804,9 @@ class MLPRegressor(RegressorMixin, _MLP):
         names of `fastmlp.optimizers` have that module's defaults; an object, such as ``Lion(betas=(0.95, 0.98))``, has
         its own settings.
     alpha : float
-        The penalty ½ alpha Σw² on all weights, divided by the number of a batch's samples.
+        The penalty ½ alpha Σw² on all weights, divided by the number of a batch's samples. Where the solver finds a
+        penalty itself, ``LevenbergMarquardt(regularisation="bayesian")``, there is none of alpha, and any but 0 and
+        the default is refused.
     l1 : float
         The penalty l1 Σ|w|, beside that of alpha.
     dropout : float or list of float

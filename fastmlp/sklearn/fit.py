@@ -30,6 +30,7 @@ from .watching import FitCallbacks
 __all__ = ["Fit", "FitState", "check_parameters", "is_stochastic", "scikit_learns_errors"]
 
 _RATES = ("constant", "invscaling", "adaptive")  # scikit-learn's names of schedules
+_ALPHA = 0.0001  # the estimators' default, which says nothing
 _NON_FINITE = (
     "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
 )
@@ -97,6 +98,10 @@ def check_parameters(e: Any) -> None:
     e._hidden_layers()
     e._loss()
     dropout_shares(e.dropout, len(e._hidden()))
+    if isinstance(optimizer, LevenbergMarquardt) and optimizer.regularisation and e.alpha not in (0.0, _ALPHA):
+        raise ValueError(
+            f"alpha is {e.alpha!r}, but regularisation='bayesian' finds the penalty itself; leave alpha out"
+        )
     if optimizer.by_search and callable(e.learning_rate):
         raise ValueError(f"{optimizer.name} finds the length of each step itself; a schedule is for the other solvers")
     if optimizer.by_search and (e.l1 or np.any(e.dropout) or e.clip_norm):
@@ -312,7 +317,7 @@ class Fit:
             return stopped
 
         bayesian = settings.regularisation is not None
-        l2 = 0.0 if bayesian else e.alpha / weight  # alpha has a default, which is no reason to refuse
+        l2 = 0.0 if bayesian else e.alpha / weight
         check_penalised_squares(settings, self._network.spec, l2)
         squares = LeastSquares(self._network, self._samples, self._rows, {}, e.n_threads)
         reason = minimise_squares(settings, self._network, squares, l2, e.max_iter, note)

@@ -189,6 +189,21 @@ def test_the_optimizer_decides_steps_left_out(csv_folder, tmp_path, command):
     assert code == 2 and "lr is 0.1, but lbfgs finds the length of each step itself" in error
 
 
+def test_levenberg_marquardt_fits_a_column_of_numbers(csv_folder, tmp_path, command):
+    x, y = sklearn_datasets.load_diabetes(return_X_y=True)
+    start = ["train", csv_folder / "diabetes.csv", "-t", "target", "--optimizer", "lm", "--hidden", 4, "--l2", 0]
+    all_rows = ["--validation", 0, "--early-stopping", 0]
+    assert command(*start, *all_rows, "--epochs", 10, "-o", tmp_path / "m")[0] == 0
+    model = fastmlp.load(tmp_path / "m")
+    expected, history = fastmlp.train(x, y, model.spec, epochs=10, optimizer="lm", seed=0)
+    np.testing.assert_allclose(model.predict(x), expected.predict(x), rtol=1e-3)
+    assert history["loss"][-1] < 0.3  # half the variance is 0.5
+    code, _, error = command(*start, "--lr", 0.1)
+    assert code == 2 and "lr is 0.1, but lm finds the length of each step itself" in error
+    code, _, error = command("train", csv_folder / "iris.csv", "-t", "target", "--optimizer", "lm")
+    assert code == 2 and "the loss is cross_entropy, but least squares are those of loss='mse'" in error
+
+
 def test_a_checkpoint_goes_on(csv_folder, tmp_path, command):
     """Stopped and taken up again, training in standardised units ends with the same model in the target's."""
     start = ("train", csv_folder / "diabetes.csv", "-t", "target", "--early-stopping", 0)

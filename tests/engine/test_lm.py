@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 from scipy import optimize, sparse
@@ -128,10 +131,75 @@ def test_a_line_is_found_at_once_and_ends(l2):
     assert again["loss"] == [pytest.approx(history["loss"][-1])]  # nothing to gain, but the history is not empty
 
 
-def test_misra1a_of_nist():
-    """NIST's StRD, of lower difficulty, as a network: y = b₁ (1 - exp(-b₂ x)), and its certified sum of squares."""
-    y = [10.07, 14.73, 17.94, 23.93, 29.61, 35.18, 40.02, 44.82, 50.76, 55.05, 61.01, 66.40, 75.47, 81.78]
-    x = np.array([77.6, 114.9, 141.1, 190.8, 239.9, 289.0, 332.8, 378.4, 434.8, 477.3, 536.8, 593.1, 689.1, 760.0])
+class Curve(NamedTuple):
+    """A problem of NIST's StRD, https://www.itl.nist.gov/div898/strd/nls/nls_main.shtml, as a network 1-1-1 without a
+    bias at its output: its data, starts, certified parameters and sum of squares, and what parameters of the network,
+    in the order of its `params`, they are."""
+
+    act: str
+    x: list[float]
+    y: list[float]
+    starts: list[list[float]]
+    certified: list[float]
+    squares: float
+    scaling: tuple[float, float, float]  # the input's shift and scale, the output's scale
+    of_network: Callable[..., list[float]]
+
+
+CURVES = {
+    # y = b₁ (1 - exp(-b₂ x)), of lower and of higher difficulty
+    "Misra1a": Curve(
+        "rise",
+        [77.6, 114.9, 141.1, 190.8, 239.9, 289.0, 332.8, 378.4, 434.8, 477.3, 536.8, 593.1, 689.1, 760.0],
+        [10.07, 14.73, 17.94, 23.93, 29.61, 35.18, 40.02, 44.82, 50.76, 55.05, 61.01, 66.40, 75.47, 81.78],
+        [[500.0, 1e-4], [250.0, 5e-4]],
+        [2.3894212918e2, 5.5015643181e-4],
+        1.2455138894e-1,
+        (0.0, 0.002, 100.0),
+        lambda b1, b2: [b2 / 0.002, b1 / 100],
+    ),
+    "BoxBOD": Curve(
+        "rise",
+        [1, 2, 3, 5, 7, 10],
+        [109, 149, 149, 191, 213, 224],
+        [[1.0, 1.0], [100.0, 0.75]],
+        [2.1380940889e2, 5.4723748542e-1],
+        1.1680088766e3,
+        (0.0, 1.0, 200.0),
+        lambda b1, b2: [b2, b1 / 200],
+    ),
+    # y = b₁ / (1 + exp(b₂ - b₃ x)), of higher difficulty
+    "Rat42": Curve(
+        "sigmoid",
+        [9, 14, 21, 28, 42, 57, 63, 70, 79],
+        [8.93, 10.8, 18.59, 22.33, 39.35, 56.11, 61.73, 64.62, 67.08],
+        [[100.0, 1.0, 0.1], [75.0, 2.5, 0.07]],
+        [7.2462237576e1, 2.6180768402, 6.7359200066e-2],
+        8.0565229338,
+        (0.0, 0.02, 100.0),
+        lambda b1, b2, b3: [b3 / 0.02, -b2, b1 / 100],
+    ),
+    # y = b₁ / b₂ · exp(-½ ((x - b₃) / b₂)²), of higher difficulty
+    "Eckerle4": Curve(
+        "bell",
+        [*np.r_[400:436:5, 436.5:464:1.5, 465:501:5]],
+        [
+            0.0001575, 0.0001699, 0.0002350, 0.0003102, 0.0004917, 0.0008710, 0.0017418, 0.0046400, 0.0065895,
+            0.0097302, 0.0149002, 0.0237310, 0.0401683, 0.0712559, 0.1264458, 0.2073413, 0.2902366, 0.3445623,
+            0.3698049, 0.3668534, 0.3106727, 0.2078154, 0.1164354, 0.0616764, 0.0337200, 0.0194023, 0.0117831,
+            0.0074357, 0.0022732, 0.0008800, 0.0004579, 0.0002345, 0.0001586, 0.0001143, 0.0000710,
+        ],
+        [[1.0, 10.0, 500.0], [1.5, 5.0, 450.0]],
+        [1.5543827178, 4.0888321754, 4.5154121844e2],
+        1.4635887487e-3,
+        (450.0, 0.1, 1.0),
+        lambda b1, b2, b3: [10 / b2, (450 - b3) / b2, b1 / b2],
+    ),
+}  # fmt: skip
+
+
+def of_numba(name):
+    """The activations that NIST's curves are made of and the library has not."""
     numba = pytest.importorskip("numba")
 
     @numba.njit
@@ -139,20 +207,56 @@ def test_misra1a_of_nist():
         return 1.0 - np.exp(-z)
 
     @numba.njit
-    def slope(z):
+    def of_rise(z):
         return np.exp(-z)
 
-    act = fastmlp.Activation("rise", rise, slope)
-    last = {"n": 1, "act": "linear", "bias": False, "scale": 100.0}
-    model = fastmlp.MLP([{"n": 1, "scale": 0.002}, {"n": 1, "act": act, "bias": False}, last], dtype="float64")
-    units = np.array([500.0, 0.01])
-    model.params = units * [1e-4, 500.0]  # NIST's first start
-    tight = LevenbergMarquardt(ftol=1e-15, xtol=1e-12, gtol=1e-12)
-    fastmlp.train(x[:, None], y, model, optimizer=tight, epochs=500)
-    np.testing.assert_allclose(model.params / units, [5.5015643181e-4, 2.3894212918e2], rtol=1e-7)
-    assert np.sum((model.predict(x[:, None])[:, 0] - y) ** 2) == pytest.approx(1.2455138894e-1, rel=1e-9)
-    errors = np.sqrt(np.diag(model.covariance(x[:, None], y)))
-    np.testing.assert_allclose(errors / units, [7.2668688436e-6, 2.7070075241], rtol=1e-6)
+    @numba.njit
+    def bell(z):
+        return np.exp(-0.5 * z * z)
+
+    @numba.njit
+    def of_bell(z):
+        return -z * np.exp(-0.5 * z * z)
+
+    return fastmlp.Activation(name, *{"rise": (rise, of_rise), "bell": (bell, of_bell)}[name])
+
+
+@pytest.mark.parametrize("start", [0, 1])
+@pytest.mark.parametrize("name", CURVES)
+def test_certified_curves_of_nist(name, start):
+    curve = CURVES[name]
+    x, y = np.array(curve.x, float)[:, None], np.array(curve.y, float)
+    shift, scale, unit = curve.scaling
+    spec = [
+        {"n": 1, "shift": shift, "scale": scale},
+        {"n": 1, "act": curve.act if curve.act == "sigmoid" else of_numba(curve.act), "bias": curve.act != "rise"},
+        {"n": 1, "act": "linear", "bias": False, "scale": unit},
+    ]
+    model = fastmlp.MLP(spec, dtype="float64")
+    model.params = curve.of_network(*curve.starts[start])
+    tight = LevenbergMarquardt(ftol=1e-15, xtol=1e-13, gtol=1e-13)
+    fastmlp.train(x, y, model, optimizer=tight, epochs=500)
+    np.testing.assert_allclose(model.params, curve.of_network(*curve.certified), rtol=1e-7)
+    assert np.sum((model.predict(x)[:, 0] - y) ** 2) == pytest.approx(curve.squares, rel=1e-9)
+    if name == "Misra1a":
+        errors = np.sqrt(np.diag(model.covariance(x, y)))
+        np.testing.assert_allclose(errors, [7.2668688436e-6 / 0.002, 2.7070075241 / 100], rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["curve", "outputs", "scaled"])
+def test_first_steps_are_the_references(kind):
+    spec = SHAPES[kind]
+    x, y = data(spec, 40)
+    model = fastmlp.MLP(spec, seed=1, dtype="float64")
+    start = model.copy()
+    _, history = fastmlp.train(x, y, model, optimizer="lm", epochs=5)
+    targets = reference.targets(model.spec, y)
+    weights, biases, losses = reference.levenberg_marquardt(
+        model.spec, start.weights, start.biases, x, targets, steps=5
+    )
+    np.testing.assert_allclose(history["loss"], losses, rtol=1e-8)
+    for found, expected in zip([*model.weights, *model.biases], [*weights, *biases], strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-8, atol=1e-10)
 
 
 def test_covariance_is_curve_fits():
@@ -234,6 +338,21 @@ def test_a_run_that_broke_ends_with_the_same_bits(tmp_path, dtype, regularisatio
     assert same == history
 
 
+@pytest.mark.parametrize(("name", "value"), [("damping", np.nan), ("damping", -1.0), ("l2", np.nan), ("l2", -1.0)])
+def test_a_checkpoint_with_a_damaged_damping_is_refused(tmp_path, resealed, name, value):
+    x, y = data(SHAPES["curve"])
+    bayesian = LevenbergMarquardt(regularisation="bayesian")
+    options = {"optimizer": bayesian, "seed": 0, "checkpoint": tmp_path / "run"}
+    fastmlp.train(x, y, SHAPES["curve"], epochs=3, **options)
+
+    def damage(document, tensors):
+        tensors[f"history.{name}"][-1] = value
+
+    resealed(tmp_path / "run", damage)
+    with pytest.raises(ValueError, match=f"has a {name} that is NaN or negative"):
+        fastmlp.train(x, y, SHAPES["curve"], epochs=5, **options)
+
+
 def test_a_run_that_converged_is_returned_at_once(tmp_path):
     x, y = data([{"n": 2}, {"n": 1, "act": "linear"}])
     spec = [{"n": 2, "act": None}, {"n": 1, "act": "linear"}]
@@ -274,6 +393,18 @@ def test_errors():
         LevenbergMarquardt(regularisation="ridge")
     with pytest.raises(ValueError, match="lm, which needs all samples"):
         fastmlp.MLP(SHAPES["curve"]).partial_fit(x, y, optimizer="lm")
+
+
+def test_estimators_refuse_an_alpha_that_has_no_place():
+    from fastmlp.sklearn import MLPRegressor
+
+    x, y = data(SHAPES["curve"])
+    bayesian = LevenbergMarquardt(regularisation="bayesian")
+    with pytest.raises(ValueError, match=r"alpha is 0\.5, but regularisation='bayesian' finds the penalty itself"):
+        MLPRegressor(solver=bayesian, alpha=0.5).fit(x, y[:, 0])
+    default = MLPRegressor(hidden_layer_sizes=4, solver=bayesian, random_state=0, max_iter=200).fit(x, y[:, 0])
+    none = MLPRegressor(hidden_layer_sizes=4, solver=bayesian, random_state=0, max_iter=200, alpha=0.0).fit(x, y[:, 0])
+    np.testing.assert_array_equal(default.coefs_[0], none.coefs_[0])
 
 
 def test_many_networks_and_estimators():
