@@ -86,12 +86,12 @@ class Loss:
 
     @property
     def required_second_derivative(self) -> Callable[..., Any]:
-        """The formula of d²L/dy_hat²; ValueError for a loss of one's own that has none."""
+        """The formula of d²L/dy_hat²; ValueError for a loss that has none."""
         if self.second_derivative is None:
-            raise ValueError(
-                f"loss {self.name!r} has no second derivative; give one: fastmlp.Loss(name, function, derivative, "
-                "second_derivative)"
-            )
+            remedy = "give one: fastmlp.Loss(name, function, derivative, second_derivative)"
+            if self.builtin:
+                remedy = "those of a mean and a variance depend on each other; take mse, or a loss of single outputs"
+            raise ValueError(f"loss {self.name!r} has no second derivative; {remedy}")
         return self.second_derivative
 
     @cached_property

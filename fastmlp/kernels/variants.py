@@ -42,7 +42,7 @@ def built_in() -> Iterator[Variant]:
                 yield Variant("curvature", name, dtype)
         for loss in LOSSES.values():
             for output in (*loss.fused, ""):
-                for family in ("loss", "loss_curvature", "lane_loss"):
+                for family in ("loss", "lane_loss", *(["loss_curvature"] if loss.second_derivative else [])):
                     yield Variant(family, f"{loss.name}.{output}", dtype)
         for optimizer in (*(kind() for kind in OPTIMIZERS.values() if kind.rule), SGD(momentum=0.9)):
             for family in ("step", "lane_step"):
