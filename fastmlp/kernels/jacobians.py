@@ -93,11 +93,7 @@ def _back(job, layer, rows, out, real):
 def ahead(job, layer, x, z, rows, real):
     """Write the derivatives of a layer's z to the address ``z``, from those of its inputs at the address ``x``."""
     zeros, w, w_row, in_row, out_row = job.workspace.zeros, layer.w, layer.w_row, layer.in_row, layer.out_row
-    if layer.by_inputs and rows == 1:
-        identity = job.workspace.identity
-        arguments = (layer.n_in, x, identity, w, w_row, identity, zeros, z, out_row // VECTOR_BYTES)
-        call_kernel("weighted_rows", job.linear.weighted_rows, arguments)
-    elif layer.by_inputs:
+    if layer.by_inputs:
         times(job, x, in_row, w, w_row, zeros, 0, rows, layer.n_in, z, out_row, real)
     else:
         times_transposed(job, x, in_row, w, w_row, zeros, rows, layer.n_out, z, out_row)

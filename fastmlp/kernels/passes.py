@@ -438,13 +438,6 @@ def backward_of_rows(job, layer, out, first, rows, real):
             (delta, layer.out_row, layer.w, layer.w_row, workspace.zeros, out, layer.in_row, rows, layer.n_in,
              layer.out_row // VECTOR_BYTES),
         )  # fmt: skip
-    elif rows == 1:
-        identity = workspace.identity
-        call_kernel(
-            "weighted_rows", job.linear.weighted_rows,
-            (layer.n_out, delta, identity, layer.w, layer.w_row, identity, workspace.zeros, out,
-             layer.in_row // VECTOR_BYTES),
-        )  # fmt: skip
     else:
         call_kernel(
             "product", job.linear.product,

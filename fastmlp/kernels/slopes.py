@@ -187,6 +187,23 @@ def _add_curvature(layer, samples, each, real):
 
 
 @kernel_function
+def _one_row(job, depth, x, layer, out, out_row):
+    """out = x W for one row of x, for which the function of single samples is quicker than a product."""
+    identity, zeros = job.workspace.identity, job.workspace.zeros
+    arguments = (depth, x, identity, layer.w, layer.w_row, identity, zeros, out, out_row // VECTOR_BYTES)
+    call_kernel("weighted_rows", job.linear.weighted_rows, arguments)
+
+
+@kernel_function
+def _back(job, layer, out, first, rows, real):
+    """`backward_of_rows`, also of one row."""
+    if rows == 1 and not layer.by_inputs:
+        _one_row(job, layer.n_out, layer.delta + first * layer.out_row, layer, out, layer.in_row)
+    else:
+        backward_of_rows(job, layer, out, first, rows, real)
+
+
+@kernel_function
 def _adjoints_back(job, samples, each, to_inputs, real):
     """Go back from the adjoints of the outputs, which stand in the last layer's delta, to the first layer's, and on to
     the inputs where these are wanted."""
@@ -195,7 +212,7 @@ def _adjoints_back(job, samples, each, to_inputs, real):
         _adjoints_through(layer, samples, each, real)
         if i > 0 or to_inputs:
             target = layer_at(job, i - 1).delta if i > 0 else layer.input
-            backward_of_rows(job, layer, target + samples * layer.in_row, samples, samples * each, real)
+            _back(job, layer, target + samples * layer.in_row, samples, samples * each, real)
 
 
 @kernel_function
@@ -206,7 +223,10 @@ def _tangents_ahead(job, samples, each, to_outputs, real):
         layer = layer_at(job, i)
         if i < last or to_outputs or layer.curvature:
             x, z = layer.input + samples * layer.in_row, layer.z + samples * layer.out_row
-            ahead(job, layer, x, z, samples * each, real)
+            if samples * each == 1 and layer.by_inputs:
+                _one_row(job, layer.n_in, x, layer, z, layer.out_row)
+            else:
+                ahead(job, layer, x, z, samples * each, real)
             _tangents_through(layer, samples, each, real)
 
 
@@ -219,7 +239,7 @@ def _deltas_back(job, samples, each, real):
             _add_curvature(layer, samples, each, real)
         if i > 0:
             below = layer_at(job, i - 1)
-            backward_of_rows(job, layer, below.delta, 0, samples, real)
+            _back(job, layer, below.delta, 0, samples, real)
             through_activation(below, False, 0, samples, real)
 
 
