@@ -151,7 +151,8 @@ def test_what_cannot_be_learnt_leaves_all_as_it_was(optimizer):
         network.partial_fit(x, y, lr=0.01, optimizer=optimizer)
     for bad_x, bad_y, error in [
         (x * np.nan, y, "x must be finite"),
-        (x, y * np.nan + np.inf, "y must be finite"),
+        (x, y * 0 + np.inf, "y must be finite"),
+        (x, y * np.nan, "y is NaN, not measured"),
         (x.astype(np.float64) * 1e300, y, "x must be finite"),
         (x, y.astype(np.float64) + 1e300, "y must be finite"),
         (x[:, :3], y, "3 features"),

@@ -152,7 +152,7 @@ def test_methods_of_all_samples(optimizer, dtype, pattern):
     x, y = data()
     model = fastmlp.MLP(spec_of(pattern), seed=1, dtype=dtype)
     before, loss = layers_of(model), model.evaluate(x, y)["loss"]
-    _, history = fastmlp.train(x, y, model, optimizer=optimizer, epochs=300, l2=1e-3)
+    _, history = fastmlp.train(x, y, model, optimizer=optimizer, epochs=3000, l2=1e-3)
     assert history["loss"][-1] < loss
     assert_frozen(model, before, pattern)
     if dtype == "float64":
