@@ -65,6 +65,15 @@ def test_second_derivative(name):
     np.testing.assert_allclose(act.second_derivative(z)[:, 0], numeric[:, 0], atol=1e-8)
 
 
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_kinks_are_where_a_derivative_jumps(name):
+    act = ACTIVATIONS[name]
+    z = np.linspace(-8.0005, 8.0005, 16_002)  # 0.001 apart; kinks lie halfway between
+    jumps = [np.abs(np.diff(values)) for values in (act(z), act.derivative(z), act.second_derivative(z))]
+    found = (z[:-1] + z[1:])[np.max(jumps, axis=0) > 0.05] / 2
+    np.testing.assert_allclose(found, act.traits.kinks, atol=1e-9)
+
+
 def test_an_activation_without_a_second_derivative_says_what_to_give():
     @numba.njit
     def cube(z):

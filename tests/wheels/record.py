@@ -153,9 +153,12 @@ def _written(name: str, arguments: list[int], real: np.dtype) -> Iterator[tuple[
     yield arguments[2], epochs * NUMBERS.itemsize // 8, 8
     if len(arguments) > 3:
         yield arguments[3], n_params, item
-    outputs = int(call["count"]) * int(layers[-1]["n_out"])
+    n_in = int(layers[0]["n_in"])
+    outputs = int(call["count"]) * (n_in if ".vjp." in name else int(layers[-1]["n_out"]))
     if ".jacobian." in name:
-        outputs *= int(layers[0]["n_in"]) if call["by_inputs"] else n_params
+        outputs *= n_in if call["by_inputs"] else n_params
+    elif ".input_hessians." in name:
+        outputs *= n_in * n_in
     yield int(call["outputs"]), outputs, item
     yield int(call["gradient"]), n_params, item
     yield int(step["options"]), OPTIONS.itemsize // 8, 8
@@ -189,11 +192,13 @@ def trainings(dtype: str) -> None:
 
     for hidden in ACTIVATIONS:
         for batch in (1, 8):
-            train(x, rows, hidden, "linear", batch_size=batch)
+            model = train(x, rows, hidden, "linear", batch_size=batch)
+        model.hvp(x, rows, np.cos(np.arange(model.params.size)))
     for loss in LOSSES.values():
         for output in ("softmax", "sigmoid", "tanh", "linear"):
             if not loss.refusal(ACTIVATIONS[output]):
-                train(x, rows, "relu", output, loss=loss.name, batch_size=4)
+                model = train(x, rows, "relu", output, loss=loss.name, batch_size=4)
+                model.hvp(x, rows, np.ones(model.params.size))
     for name, kind in OPTIMIZERS.items():
         if kind.rule:
             train(x, labels, "tanh", "softmax", optimizer=name, batch_size=6, l1=1e-4, max_norm=2.0)
@@ -216,6 +221,11 @@ def trainings(dtype: str) -> None:
     model.gradient(x, labels)
     model.jacobian(x[:4])
     model.jacobian(x[:4], wrt="inputs")
+    model.hessian(x[:2], wrt="inputs")
+    model.jvp(x, x)
+    model.jvp(x, model.params, wrt="params")
+    model.vjp(x, rows)
+    model.vjp(x, rows, wrt="params")
 
 
 def main(path: str) -> None:
