@@ -36,6 +36,16 @@ def is_plain(values: Any) -> bool:
     return type(values) is np.ndarray and values.dtype in _NATIVE
 
 
+class _MadeWhenAsked:
+    """The engine of a network, made when it is first asked for and an attribute from then on, which is looked up sooner
+    than a property. `functools.cached_property` would make it under a lock, which a fork's child might find held."""
+
+    def __get__(self, network: Network, kind: type[Network]) -> Engine:
+        engine = Engine(network.spec, network._places, network._params)
+        network.__dict__["_engine"] = engine
+        return engine
+
+
 class Network:
     """Parameters under a spec.
 
@@ -48,6 +58,8 @@ class Network:
         Views of ``params``. These and spec and dtype cannot be replaced: kernels count on them.
     """
 
+    _engine = _MadeWhenAsked()
+
     def _build(self, spec: Spec, dtype: np.dtype) -> None:
         """Make the parameters, all zero. Kernels are compiled, or loaded, when the engine is first asked for."""
         spec.check_range(dtype)
@@ -57,7 +69,6 @@ class Network:
         self._places, n_params = parameter_places(spec.widths, biases, trainable)
         self._params = aligned(n_params, dtype)
         self._weights, self._biases = self.unflatten(self._params)
-        self._engine_or_none: Engine | None = None
         self._n_in, self._one_sample = spec.n_in, (1, spec.n_in)
         self._alone = Alone(_BUSY)
         self._shape = ""
@@ -75,7 +86,8 @@ class Network:
     def _rescale(self, spec: Spec) -> None:
         """Take a spec that differs in shift and scale alone, while the network is new and nothing is bound to it."""
         spec.check_range(self._dtype)
-        self._spec, self._engine_or_none = spec, None
+        self._spec = spec
+        self.__dict__.pop("_engine", None)
 
     @property
     def spec(self) -> Spec:
@@ -113,12 +125,6 @@ class Network:
     def free(self) -> slice | np.ndarray:
         """The indices of the parameters that training moves: those of layers that are not frozen."""
         return free_params(self._places, self._params.size)
-
-    @property
-    def _engine(self) -> Engine:
-        if self._engine_or_none is None:
-            self._engine_or_none = Engine(self.spec, self._places, self._params)
-        return self._engine_or_none
 
     def _are_few(self, x: Any) -> bool:
         """Whether x is an array of few samples, of the right shape, that a kernel may be asked to look at as it is."""

@@ -88,6 +88,7 @@ class PredictOne(_FewSamples):
         self._outputs = np.zeros((1, binding.spec.n_out), binding.params.dtype)
         call = KernelCall(np.arange(1), 1, outputs=self._outputs, checked=True)
         super().__init__(binding, "forward", call, binding.workspace(1, binding.parameters()), 1)
+        self._copy_outputs = self._outputs.copy
 
     def __call__(self, x: np.ndarray) -> np.ndarray | None:
         """The outputs (1, n_out) of x (1, n_in); None where x is not finite."""
@@ -95,7 +96,7 @@ class PredictOne(_FewSamples):
             self._x[...] = x
         else:
             _copy(x, self._x, 1)
-        return None if self._run() else self._outputs.copy()
+        return None if self._run() else self._copy_outputs()
 
 
 class PredictFew(_FewSamples):
