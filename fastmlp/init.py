@@ -45,8 +45,8 @@ class Uniform:
 
 
 class Distribution(NamedTuple):
-    """What the numbers of a matrix are drawn from: [low, high) evenly, or where ``normal``, the normal distribution
-    around 0 of standard deviation ``high``.
+    """The distribution of a matrix's numbers: uniform on [low, high), or, if ``normal``, normal around 0 with standard
+    deviation ``high``.
     """
 
     normal: bool

@@ -159,9 +159,11 @@ def hessian_product(
     y: np.ndarray,
     along: tuple[Sequence[np.ndarray], Sequence[np.ndarray]],
 ) -> tuple[Arrays, Arrays]:
-    """How `gradient` changes when weights and biases move along ``along``, which has a W and a b for each layer: the
-    Hessian of the mean loss times that vector, by Pearlmutter's R-operator ("Fast exact multiplication by the Hessian",
-    Neural Computation 6, 1994). Where f or the loss has a kink, its second derivative counts as 0."""
+    """Return the Hessian of the mean loss times a vector, ``along``, which has a W and a b for each layer.
+
+    This is the change of `gradient` when weights and biases move along it, by Pearlmutter's R-operator ("Fast exact
+    multiplication by the Hessian", Neural Computation 6, 1994). The second derivative of a kink counts as 0.
+    """
     zs, activations = forward(spec, weights, biases, x)
     dzs: Arrays = []
     das: Arrays = [np.zeros_like(activations[0])]

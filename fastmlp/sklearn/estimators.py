@@ -171,8 +171,8 @@ class _MLP(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         return network
 
     def _adopt(self, network: MLP) -> None:
-        """Make this the estimator's network, with views of its parameters as ``coefs_`` and ``intercepts_``, and give it
-        the names of features and classes."""
+        """Make this the estimator's network, with views of its parameters as ``coefs_`` and ``intercepts_``, and the
+        names of features and classes."""
         network.feature_names = getattr(self, "feature_names_in_", None)
         network.class_names = self._class_names(network.spec)
         if sys.modules.get("skl2onnx") is not None:

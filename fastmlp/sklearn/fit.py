@@ -496,7 +496,7 @@ class Fit:
         return float(e._score(samples.y[rows], outputs, weights))
 
     def _should_stop(self) -> bool:
-        """Whether there was no improvement for ``n_iter_no_change`` epochs, and the learning rate is not lowered instead."""
+        """Whether there was no improvement for ``n_iter_no_change`` epochs, and the rate is not lowered instead."""
         e = self._e
         if self._fit_state.no_improvement_count <= e.n_iter_no_change:
             return False
