@@ -1,4 +1,4 @@
-"""Checks of x, y and their weights, before any work: a refusal says what is wrong, and what to write instead."""
+"""Checks of x, y and their weights before any work: errors say what is wrong, and what to write instead."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ _FEW = 1 << 12  # elements of which one bit each is sooner made than NumPy told 
 
 
 def check_x(x: Any, n_in: int, dtype: np.dtype, name: str = "x", names: Names = NO_NAMES) -> Any:
-    """x as an array, or `SparseRows`, of (n_samples, n_in) finite numbers; an array that is one comes back as it is.
+    """Return x as an array, or `SparseRows`, of (n_samples, n_in) finite numbers, without a copy if it is one already.
 
-    A frame must have the columns that ``names`` lists. One whose columns do not stand in one array is copied column by
-    column, to numbers of the network's dtype or smaller ones.
+    A frame must have the columns that ``names`` lists. If its columns are not one array, it is copied column by column,
+    to the network's dtype or a smaller one.
     """
     if is_plain(x) and x.ndim == 2 and x.shape[1] == n_in and len(x) > 0:  # nothing else to ask, which takes longer
         _check_finite(x, dtype, name)
@@ -72,7 +72,7 @@ def check_x(x: Any, n_in: int, dtype: np.dtype, name: str = "x", names: Names = 
 
 
 def check_lazy(optimizer: Optimizer, x: Any) -> None:
-    """Refuse an optimiser that steps lazily for a checked x that is not sparse."""
+    """Refuse a lazy optimiser for a checked x that is not sparse."""
     if optimizer.lazy and not isinstance(x, SparseRows):
         raise ValueError(
             f"optimizer is {optimizer}, whose lazy steps are for sparse x, got a dense one; "
@@ -83,10 +83,9 @@ def check_lazy(optimizer: Optimizer, x: Any) -> None:
 def check_y(
     y: Any, spec: Spec, n_samples: int, dtype: np.dtype, name: str = "y", names: Names = NO_NAMES
 ) -> np.ndarray:
-    """y as int64 class indices (n_samples,) or as numbers (n_samples, n_out), fit for the spec's output and loss.
+    """Return y as int64 class indices (n_samples,) or as numbers (n_samples, n_out), if it suits the spec's output.
 
-    A target of several quantiles stands once for each of them. Labels of classes become the indices of those that
-    ``names`` lists.
+    The target of several quantiles is repeated for each of them. Labels of classes become indices into ``names``.
     """
     y = only_column(y)
     labels = labels_of(y, spec)
@@ -125,14 +124,14 @@ def check_y(
 
 
 def _of_labels(spec: Spec) -> str:
-    """What to write where y has labels that the network has no classes for."""
+    """The remedy for a y with labels and a network without classes for them."""
     if spec.multilabel:
         return "; of several labels give a column of 0 and 1 for each"
     return "; labels are for classes: give the last layer a softmax, or one sigmoid"
 
 
 def _shape_hint(y: np.ndarray, spec: Spec, name: str) -> str:
-    """What to write where y has another shape."""
+    """The remedy for a y of another shape."""
     if y.ndim == 2 and y.shape[1] == 1 and spec.one_of_many:
         return f"; give {name}.ravel()"
     if y.T.shape == (len(y), spec.n_targets):
@@ -145,8 +144,9 @@ def _shape_hint(y: np.ndarray, spec: Spec, name: str) -> str:
 
 
 def plain_targets(y: Any, spec: Spec, n_samples: int) -> np.ndarray | None:
-    """Targets of a few samples, class indices (n_samples,) or numbers (n_samples, n_out), where it is seen at once that
-    they are right; numbers that are not finite pass where they make the loss so. None: `check_y` decides."""
+    """Return the targets of a few samples, class indices (n_samples,) or numbers (n_samples, n_out), if a quick look
+    shows that they are right; else None, and `check_y` must decide. Numbers that are not finite pass if they make the
+    loss not finite, too."""
     if not is_plain(y) or not y.ndim or len(y) != n_samples:
         return None
     n_out = spec.n_out
@@ -171,7 +171,7 @@ def plain_targets(y: Any, spec: Spec, n_samples: int) -> np.ndarray | None:
 
 
 def _bounds(numbers: np.ndarray) -> tuple[float, float]:
-    """The least and the largest of some numbers; NaN if one of them is."""
+    """The smallest and the largest of some numbers; NaN if one of them is NaN."""
     if numbers.size > 8:
         return numbers.min(), numbers.max()
     few = numbers.ravel().tolist()  # which is sooner read by Python
@@ -190,7 +190,7 @@ def check_samples(
 ) -> Samples:
     """Check x, y and their weights together. ``name`` comes before "x" and "y" in messages: "validation ".
 
-    y is copied, so that training sees what was checked, whatever callbacks and other threads do to the user's.
+    y is copied, so that training uses what was checked, whatever callbacks and other threads do to the user's array.
     """
     x = check_x(x, spec.n_in, dtype, f"{name}x", names)
     y = check_y(y, spec, len(x), dtype, f"{name}y", names).copy()
@@ -198,7 +198,7 @@ def check_samples(
 
 
 def counted_rows(samples: Samples) -> np.ndarray:
-    """The indices of the samples that count, int64, ascending: all but those of weight 0."""
+    """The indices of the samples whose weight is not 0, int64, ascending."""
     return np.arange(len(samples.x)) if samples.weights is None else np.flatnonzero(samples.weights)
 
 
@@ -210,7 +210,7 @@ def check_weights(
     name: str = "sample_weight",
     names: Names = NO_NAMES,
 ) -> np.ndarray | None:
-    """The weight of each sample, (n_samples,) float64, for checked y; None where neither argument is given."""
+    """The weight of each sample, (n_samples,) float64, for checked y; None if neither argument is given."""
     if sample_weight is None and class_weight is None:
         return None
     n = len(y)
@@ -237,8 +237,8 @@ def check_weights(
 
 
 def class_indices(y: np.ndarray, spec: Spec) -> np.ndarray | None:
-    """The class of each sample, (n_samples,), the likeliest where y has probabilities; None where outputs are no
-    classes: numbers, or several labels."""
+    """The class of each sample, (n_samples,), the likeliest if y has probabilities; None if the outputs are not classes
+    but numbers or several labels."""
     if spec.multilabel and spec.n_out == 1:
         return (y[:, 0] > 0.5).astype(np.int64)
     if spec.one_of_many:
@@ -249,14 +249,14 @@ def class_indices(y: np.ndarray, spec: Spec) -> np.ndarray | None:
 def balanced_weights(classes: np.ndarray, sample_weight: np.ndarray) -> np.ndarray:
     """Each sample's weight under "balanced": Σ w / (n_classes · Σ w of its class), so that weight 2 is two samples.
 
-    That is what scikit-learn's compute_class_weight makes from version 1.9 on. Classes without weight do not count.
+    scikit-learn's compute_class_weight does the same from version 1.9 on. Classes without weight do not count.
     """
     counts = np.bincount(classes, sample_weight)
     return sample_weight.sum() / (np.count_nonzero(counts) * np.where(counts > 0, counts, 1.0))[classes]
 
 
 def _class_weights(class_weight: Any, y: np.ndarray, spec: Spec, sample_weight: np.ndarray, names: Names) -> np.ndarray:
-    """Each sample's weight by its class, (n_samples,), beside its own."""
+    """Each sample's weight, (n_samples,): its own times that of its class."""
     classes, n_classes = class_indices(y, spec), max(2, spec.n_out)
     if classes is None:
         raise ValueError("class_weight needs classes; this network's outputs are labels or numbers")
@@ -277,7 +277,7 @@ def _class_weights(class_weight: Any, y: np.ndarray, spec: Spec, sample_weight: 
 
 
 def _columns_hint(frame: Any, name: str) -> str:
-    """What to write where a frame has columns too many."""
+    """The remedy for a frame with too many columns."""
     names = list(map(repr, named_columns(frame)))
     if not names:
         return ""
@@ -286,8 +286,8 @@ def _columns_hint(frame: Any, name: str) -> str:
 
 
 def _of_frame(frame: Any, dtype: np.dtype, name: str) -> Any:
-    """A frame's numbers, (n_samples, n_columns): its own array where it has one, else a copy by column; a matrix of
-    SciPy's where all columns are sparse."""
+    """A frame's numbers, (n_samples, n_columns): its own array if it has one, else a copy by columns; a SciPy matrix if
+    all columns are sparse."""
     if hasattr(frame, "sparse") and all(type(kind).__name__ == "SparseDtype" for kind in frame.dtypes):
         try:
             return frame.sparse.to_coo()
@@ -316,7 +316,7 @@ def _of_frame(frame: Any, dtype: np.dtype, name: str) -> Any:
 def _numeric(values: Any, name: str, where: str = "", text: str = "") -> np.ndarray:
     """Return the values as an array of numbers, not copied where possible; bool becomes uint8, objects float64.
 
-    ``where`` is what a message names instead, with a column's remedies, and ``text`` a remedy for text.
+    Messages name ``where`` instead of ``name``, with remedies for a column; ``text`` is a remedy for text.
     """
     who = where or name
     if hasattr(values, "toarray"):
@@ -352,7 +352,7 @@ _REMEDIES = {  # of what columns hold that is no number
 
 
 def _numbers(objects: np.ndarray, who: str, is_column: bool, text: str) -> np.ndarray:
-    """Numbers that are Python objects, as float64; TypeError for the first that is none."""
+    """Python objects as float64; a TypeError for the first that is no number."""
     for place, value in enumerate(objects.flat):
         if isinstance(value, (Real, Decimal, np.bool_)):
             continue
@@ -383,7 +383,7 @@ _FILL_ARRAY = "fill it, numpy.nan_to_num(x) for example, or leave out such rows,
 
 
 def _native(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Numbers of one of the usual dtypes: float16, longdouble and foreign byte orders become the network's."""
+    """Numbers in a usual dtype: float16, longdouble and foreign byte orders become the network's dtype."""
     if array.dtype.isnative and array.dtype.char in "bBhHiIlLqQfd":
         return array
     return array.astype(dtype if array.dtype.kind == "f" else array.dtype.newbyteorder("="))
@@ -392,8 +392,8 @@ def _native(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
 def _check_finite(
     array: np.ndarray, dtype: np.dtype, name: str, columns: Sequence[Any] | None = None, first: int = 0
 ) -> None:
-    """Refuse NaN, infinity, and what the network's dtype cannot hold. The columns, counted from ``first``, may have
-    names."""
+    """Refuse NaN, infinity, and numbers that the network's dtype cannot hold; ``columns``, counted from ``first``, are
+    the columns' names."""
     if array.dtype.kind != "f":
         return
     if array.size <= _FEW and array.dtype == dtype and np.isfinite(array).all():
@@ -435,14 +435,14 @@ def _check_classes(y: np.ndarray, n_out: int, name: str) -> np.ndarray:
 
 
 def _labels_hint(low: float, high: float, n_classes: int, name: str) -> str:
-    """What to write where y has whole numbers that are no class indices."""
+    """The remedy for a y of whole numbers that are not class indices."""
     if low == 1 and high == n_classes:
         return f"; classes count from 0: give {name} - 1"
     return f"; if these numbers are labels, give {name}.astype(str)"
 
 
 def _check_probabilities(y: np.ndarray, spec: Spec, name: str) -> None:
-    """Refuse y (n_samples, n_out) outside 0 to 1, and rows that do not sum to 1 where one class of many is right."""
+    """Refuse y (n_samples, n_out) outside 0 to 1, and, if one class of several is right, rows that do not sum to 1."""
     if y.min() < 0 or y.max() > 1:
         row, column = np.argwhere((y < 0) | (y > 1))[0]
         are_whole = spec.n_out == 1 and bool((y == np.floor(y)).all())

@@ -1,4 +1,4 @@
-"""Gradients held against differences of the loss."""
+"""Gradients compared with differences of the loss."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ __all__ = ["GradientCheck", "check_gradients"]
 
 @dataclass(frozen=True)
 class GradientCheck:
-    """What `check_gradients` found. It is true when the largest error is within the tolerance.
+    """The result of `check_gradients`, which is true if the largest error is within the tolerance.
 
     Attributes
     ----------
     error : float
         The largest relative error of a layer.
     layer : int
-        Which layer that is, counted from 1.
+        The layer with that error, counted from 1.
     errors : tuple of float
         The relative error of each layer.
     tolerance : float
-        The error that was allowed.
+        The largest error that was allowed.
     """
 
     error: float
@@ -51,16 +51,16 @@ def check_gradients(model: MLP, x: Any, y: Any, eps: float = 1e-6, tolerance: fl
     model : MLP
         A network of any dtype; a float64 copy of it is checked.
     x, y : arrays
-        A few samples: the cost is two passes over them a parameter.
+        A few samples: each parameter costs two passes over them.
     eps : float
-        Step of the differences, relative to a parameter's size where that is above one.
+        Step of the differences, relative to a parameter's size if that is above one.
     tolerance : float
         Largest relative error, |g - g'| / (|g| + |g'|) in the norm of a layer, that still counts as agreement.
 
     Returns
     -------
     GradientCheck
-        With ``error``, ``layer`` (the worst, from 1) and ``errors`` of all layers; true when they agree.
+        The result: ``error``, ``layer`` (the worst, counted from 1), ``errors`` of all layers; true if they agree.
 
     Examples
     --------

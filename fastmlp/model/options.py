@@ -1,4 +1,4 @@
-"""All that `train` is given, checked before anything begins: its options, and its data."""
+"""The arguments of `train`, checked before anything begins: its options and its data."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ _WITHOUT_EFFECT = {"epochs", "rates", "callbacks", "progress", "checkpoint", "n_
 class LearningRates:
     """The learning rate of each epoch, from a number or a function of the epoch.
 
-    A function is asked once for each of the first 10,000 epochs and its answers are checked; later epochs' rates are
-    asked for when these epochs come, so that a run that will be stopped may have any number of them.
+    A function is called once for each of the first 10,000 epochs, and its answers are checked. For later epochs it is
+    called when they begin, so that a run that will be stopped early may have any number of them.
     """
 
     def __init__(self, lr: Any, epochs: int) -> None:
@@ -64,12 +64,12 @@ class LearningRates:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Options:
-    """The arguments of `train` but x and y, checked, under its names and in its order.
+    """The checked arguments of `train` except x and y, with its names and in its order.
 
     Attributes
     ----------
     spec : Spec
-        The network's, with the loss that ``loss`` or the spec names; not yet standardised.
+        The network's spec, with the loss that ``loss`` or the spec names; not yet standardised.
     model : MLP or None
         The model whose training goes on; None for a new one.
     rates : LearningRates
@@ -77,11 +77,11 @@ class Options:
     metrics : dict of functions
         Functions of y and y_hat, both (n_samples, n_out), and ``sample_weight``, by name.
     dropout : list of float
-        The share of units left out, for each hidden layer; empty: none.
+        The share of units that are left out of each hidden layer; empty without dropout.
     validation_data, sample_weight, class_weight
-        As they were given; `TrainingData.checked` looks at them.
+        The arguments as given; `TrainingData.checked` checks them.
     names : Names
-        The model's, with those of ``class_names``, where they are given.
+        The model's names, with ``class_names`` if they are given.
     """
 
     spec: Spec
@@ -120,7 +120,8 @@ class Options:
         early_stopping: Any, sample_weight: Any, class_weight: Any, class_names: Any, l1: Any, l2: Any, dropout: Any,
         clip_norm: Any, max_norm: Any, callbacks: Any, progress: Any, checkpoint: Any, n_threads: Any,
     ) -> Options:  # fmt: skip
-        """Check arguments of `train`: ValueError or TypeError for the first bad one. Nothing is changed."""
+        """Check the arguments of `train`, without changing anything; a ValueError or TypeError for the first bad
+        one."""
         epochs = check_count(epochs, "epochs")
         progress = check_progress(progress)
         shuffle = check_flag(shuffle, "shuffle")
@@ -166,7 +167,7 @@ class Options:
         return options
 
     def with_rate(self, lr: Any) -> Options:
-        """These options with another learning rate, which is checked as `checked` does."""
+        """Return these options with another learning rate, which is checked."""
         if self.optimizer.by_search:
             _refuse_for_search(self.optimizer, lr, self.batch_size, self.checkpoint, {})
         other = object.__new__(Options)
@@ -179,11 +180,11 @@ class Options:
         return n_samples if isinstance(self.batch_size, str) else self.batch_size
 
     def rate(self, epoch: int, history: History) -> float:
-        """The learning rate of an epoch, counted from 0, which follows a history."""
+        """The learning rate of an epoch, counted from 0, after a history."""
         return self.lr.after(history) if isinstance(self.lr, ReduceOnPlateau) else self.rates(epoch)
 
     def for_checkpoint(self, n_samples: int) -> dict[str, Any]:
-        """Every option that changes the bits of an epoch, by name: a checkpoint is refused where one differs."""
+        """All options that change the bits of an epoch, by name; a checkpoint with another value is refused."""
         names = [field.name for field in fields(self) if field.name not in _COMPARED_OTHERWISE | _WITHOUT_EFFECT]
         if not self.standardize:
             names.remove("standardize")  # which older files do not have
@@ -199,7 +200,7 @@ class Options:
         return names + self.optimizer.quantities
 
     def _check_monitors(self) -> None:
-        """Refuse early stopping and a plateau's rate that look at something that will not be in the history."""
+        """Refuse early stopping and ReduceOnPlateau if they monitor a name that will not be in the history."""
         for watcher in (self.early_stopping, self.lr):
             if isinstance(watcher, (EarlyStopping, ReduceOnPlateau)) and watcher.monitor is not None:
                 name = watcher.monitor
@@ -216,19 +217,19 @@ class TrainingData:
     Attributes
     ----------
     samples : Samples
-        Their weights are ``sample_weight`` times ``class_weight``.
+        The samples, with weights ``sample_weight`` times ``class_weight``.
     rows : ndarray of int64
         Indices of the samples that count; the others have weight 0.
     n_held_out : int
         The number of rows that `split` holds out for evaluation.
     strata : ndarray of int64, (n_samples,), or None
-        The classes of which each has its share of the rows that are held out.
+        Each sample's class, if the same share of each class is to be held out.
     sample_weight : ndarray, (n_samples,), or None
-        By which rows that are held out count in evaluation: class weights are for training alone.
+        Weights of held-out rows in evaluation; class weights are only used in training.
     validation : (samples, rows) or None
-        Samples of their own for evaluation, and those of them that count.
+        Separate samples for evaluation, and the indices of those that count.
     names : Names
-        The options', and those that x and y bring.
+        The options' names, completed by x and y.
     """
 
     samples: Samples
@@ -241,7 +242,7 @@ class TrainingData:
 
     @classmethod
     def checked(cls, x: Any, y: Any, options: Options) -> TrainingData:
-        """Check x and y, and what options say of samples: ValueError or TypeError for what cannot be trained on."""
+        """Check x, y and the options that concern samples; a ValueError or TypeError for what cannot be trained on."""
         spec, dtype = options.spec, options.dtype
         names = options.names.found(x, y, spec)
         samples = check_samples(x, y, spec, dtype, options.sample_weight, options.class_weight, names=names)
@@ -255,7 +256,7 @@ class TrainingData:
 
     @staticmethod
     def key(options: Options) -> tuple[Any, ...]:
-        """Return what checked data depend on: options with equal keys can share them."""
+        """Return all that checked data depend on: options with equal keys can share them."""
         o = options
         given = id(o.validation_data), id(o.sample_weight), id(o.class_weight)
         return o.spec, o.dtype, o.optimizer.lazy, o.shuffle, o.validation_fraction, o.names.key, *given
@@ -263,19 +264,20 @@ class TrainingData:
     def split(
         self, shuffle: bool, rng: np.random.Generator, stratified: bool = True
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Rows to train on and rows held out, both ascending: drawn, where ``stratified`` of each class its share, or
-        without ``shuffle`` the last ones."""
+        """Return rows to train on and rows to hold out, both ascending: the last ones without ``shuffle``, else drawn,
+        and if ``stratified`` the same share of each class."""
         if self.n_held_out == 0:
             return self.rows, None
         return self.split_of(rng.permutation(self.rows) if shuffle else self.rows, stratified)
 
     @property
     def n_trained(self) -> int:
-        """How many rows are left to train on; of small classes more or fewer are held out than their share."""
+        """The number of rows that are left to train on; small classes may have more or fewer held out than their
+        share."""
         return len(self.split_of(self.rows)[0]) if self.n_held_out else len(self.rows)
 
     def split_of(self, rows: np.ndarray, stratified: bool = True) -> tuple[np.ndarray, np.ndarray]:
-        """`split`, of rows in the order that was drawn."""
+        """Do `split` for rows in the order that was drawn."""
         held_out = np.zeros(len(rows), bool)
         if self.strata is None or not stratified:
             held_out[-self.n_held_out :] = True
@@ -287,7 +289,7 @@ class TrainingData:
         return np.sort(rows[~held_out]), np.sort(rows[held_out])
 
     def arrays(self) -> dict[str, Any]:
-        """Samples, weights and validation samples by name, as a checkpoint takes fingerprints of them."""
+        """Samples, weights and validation samples by name, for the fingerprints of a checkpoint."""
         samples, validation = self.samples, self.validation[0] if self.validation else None
         return {
             "x": samples.x, "y": samples.y, "sample_weight times class_weight": samples.weights,
@@ -298,7 +300,7 @@ class TrainingData:
 
 
 def dropout_shares(dropout: Any, n_hidden: int) -> list[float]:
-    """The share of units left out, for each hidden layer; empty where none is."""
+    """The share of units that are left out of each hidden layer; empty if none is."""
     numbers = list(dropout) if isinstance(dropout, (list, tuple, np.ndarray)) else [dropout] * n_hidden
     if len(numbers) != n_hidden:
         raise ValueError(f"dropout has {len(numbers)} entries, the network has {n_hidden} hidden layers")
@@ -307,7 +309,7 @@ def dropout_shares(dropout: Any, n_hidden: int) -> list[float]:
 
 
 def _spec_and_dtype(spec: Any, loss: Any, init: Any, dtype: Any) -> tuple[Spec, np.dtype]:
-    """Spec and dtype of the network to train, a new one or a given MLP. ``loss`` is the cost where a list has none."""
+    """Spec and dtype of the network to train, a new one or a given MLP. ``loss`` is used if a list has no cost."""
     cost = None if loss is None else get_loss(loss, "loss")
     model = spec if isinstance(spec, MLP) else None
     if model is not None:
@@ -335,7 +337,7 @@ def _has_no_cost(layer: Any) -> bool:
 def _refuse_for_search(
     optimizer: Optimizer, lr: Any, batch_size: Any, checkpoint: Checkpoint | None, step_options: Mapping[str, Any]
 ) -> None:
-    """Refuse what has no place where an optimiser takes a smooth function of all samples, and finds the step itself."""
+    """Refuse options that make no sense for an optimiser that takes all samples and finds the step itself."""
     name = optimizer.name
     if checkpoint is not None and isinstance(optimizer, LBFGS):
         raise ValueError("lbfgs cannot go on from a checkpoint, SciPy keeps its memory to itself; leave checkpoint out")
@@ -349,7 +351,7 @@ def _refuse_for_search(
 
 
 def check_penalised_squares(optimizer: LevenbergMarquardt, spec: Spec, l2: float) -> None:
-    """Raise ValueError where a spec's loss is no sum of squares, or its penalty would have two definitions."""
+    """Raise ValueError if a spec's loss is not a sum of squares, or its penalty would be defined twice."""
     check_squares(spec)
     if optimizer.regularisation is not None and l2:
         raise ValueError(f"l2 is {l2!r}, but regularisation='bayesian' finds the penalty itself; leave l2 out")
@@ -365,7 +367,8 @@ def _check_batch_size(batch_size: Any) -> int | str:
 
 
 def _count_held_out(fraction: float, n: int) -> int:
-    """Return how many of n samples a fraction is; ValueError where one above 0 is none of them, or all."""
+    """Return the number of samples that a fraction of n is; a ValueError if a fraction above 0 is none or all of
+    them."""
     n_held_out = round(n * fraction)
     if fraction > 0 and not 0 < n_held_out < n:
         raise ValueError(f"validation_fraction {fraction:g} of {n} samples leaves nothing to train on or to hold out")
@@ -373,10 +376,11 @@ def _count_held_out(fraction: float, n: int) -> int:
 
 
 def _class_shares(counts: np.ndarray, n_held_out: int) -> np.ndarray:
-    """How many rows of each class to hold out, of ``counts`` (n_classes,): the same share of each, to a row.
+    """The number of rows of each class to hold out, from ``counts`` (n_classes,): the same share of each, to within a
+    row.
 
-    A class of at least two rows has one on each side, even where that makes more or less than ``n_held_out``; of one
-    that has a single row it is held out last.
+    A class of at least two rows has one on each side, even if the sum is then not ``n_held_out``. A class of a single
+    row is the last to be held out.
     """
     several, total = counts > 1, int(counts.sum())
     lowest, highest = several.astype(np.int64), counts - several
@@ -391,7 +395,7 @@ def _class_shares(counts: np.ndarray, n_held_out: int) -> np.ndarray:
 
 
 def validation_parts(data: Any) -> tuple[Any, Any, Any]:
-    """Return x, y and the weights, or None for them, of the ``validation_data`` argument, none of them checked."""
+    """Return x, y and the weights (or None) of the ``validation_data`` argument, without checking them."""
     if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
         got = f"{len(data)} of them" if isinstance(data, (tuple, list)) else type(data).__name__
         raise TypeError(f"validation_data must be a pair (x, y), or (x, y, sample_weight), got {got}")
@@ -400,7 +404,7 @@ def validation_parts(data: Any) -> tuple[Any, Any, Any]:
 
 
 def _check_validation_data(data: Any, spec: Spec, dtype: np.dtype, names: Names) -> tuple[Samples, np.ndarray] | None:
-    """Return the samples, and the indices of those whose weight is not 0; None where no validation data are given."""
+    """Return the samples, and the indices of those whose weight is not 0; None without validation data."""
     if data is None:
         return None
     x, y, weights = validation_parts(data)
