@@ -19,7 +19,7 @@ __all__ = ["GeluTanh", "Sine", "Step", "from_keras", "to_keras"]
 
 @keras.saving.register_keras_serializable("fastmlp")
 class Sine(layers.Layer):
-    """sin(z), which Keras has no layer for."""
+    """sin(z), for which Keras has no layer."""
 
     def call(self, z: Any) -> Any:
         return ops.sin(z)
@@ -35,7 +35,7 @@ class Step(layers.Layer):
 
 @keras.saving.register_keras_serializable("fastmlp")
 class GeluTanh(layers.Layer):
-    """gelu by a hyperbolic tangent, which Keras has no layer for."""
+    """gelu by a hyperbolic tangent, for which Keras has no layer."""
 
     def call(self, z: Any) -> Any:
         return ops.gelu(z, approximate=True)
@@ -85,26 +85,26 @@ _SKIPPED = (
 
 
 def to_keras(model: MLP) -> keras.Sequential:
-    """A network as a built ``keras.Sequential`` of its own, with copies of the parameters.
+    """Make a built ``keras.Sequential`` of a network, with copies of the parameters.
 
     Parameters
     ----------
     model : MLP
-        Shift and scale, of the input and of the last layer, become Rescaling layers. Sine, step and gelu_tanh are
-        layers of this file, registered with Keras: a saved model that has one is loaded where
-        ``fastmlp.interop.keras`` is imported.
+        The network. Shift and scale, of the input and of the last layer, become Rescaling layers. Sine, step and
+        gelu_tanh become layers of fastmlp that are registered with Keras: to load a saved model that has one, import
+        ``fastmlp.interop.keras`` first.
 
     Returns
     -------
     keras.Sequential
-        A model of the network's dtype, whatever Keras's default is; not compiled. Keras multiplies float64 numbers in
-        float32 unless its backend is TensorFlow, so that a float64 network predicts with float32's rounding there; JAX
-        makes the parameters float32 too, if it has not been told to do otherwise.
+        A model of the network's dtype, whatever Keras's default is; it is not compiled. Unless its backend is
+        TensorFlow, Keras multiplies float64 numbers in float32, so that a float64 network then predicts with float32's
+        rounding. JAX also makes the parameters float32, unless it is configured otherwise.
 
     Raises
     ------
     ValueError
-        When an activation is a user's own.
+        For a custom activation.
 
     Examples
     --------
@@ -143,22 +143,22 @@ def to_keras(model: MLP) -> keras.Sequential:
 
 
 def from_keras(net: keras.Model, *, loss: str | Loss | None = None) -> MLP:
-    """A network from a built Keras model, with copies of the parameters.
+    """Make a network from a built Keras model, with copies of the parameters.
 
     Parameters
     ----------
     net : keras.Sequential, or a functional keras.Model that is a chain
         Dense layers, activations within them or as layers, and other such models. Rescaling, Normalization and
-        BatchNormalization become part of the weights beside them, in front shift and scale of the input, at the end
-        those of the last layer. A log_softmax at the end is read as softmax. Flatten, dropout and noise are left out:
-        they change nothing in a trained network.
+        BatchNormalization become part of the weights beside them; at the beginning they become shift and scale of the
+        input, at the end those of the last layer. A log_softmax at the end is read as softmax. Flatten, dropout and
+        noise are left out, because they change nothing in a trained network.
     loss : str or Loss, optional
         The loss for further training; when left out, the default of the output activation.
 
     Raises
     ------
     ValueError
-        When a layer has no place in such a network; it is named.
+        When a layer cannot be part of such a network; the message names it.
 
     Examples
     --------
@@ -213,7 +213,7 @@ def _dense(chain: Chain, layer: Any, where: str, is_last: bool) -> None:
 
 
 def _normalise(chain: Chain, layer: Any, where: str) -> None:
-    """Fold in what a BatchNormalization does to a trained network's numbers."""
+    """Fold in what a BatchNormalization does in a trained network."""
     mean, variance = (ops.convert_to_numpy(values) for values in (layer.moving_mean, layer.moving_variance))
     chain.add(-mean, where)
     factor = 1 / np.sqrt(variance.astype(np.float64) + layer.epsilon)
@@ -258,7 +258,7 @@ def _flat(net: keras.Model) -> Iterator[Any]:
 
 
 def _chain_of(net: keras.Model) -> list[Any]:
-    """Return the layers of a functional model, which must be a chain."""
+    """Return the layers of a functional model; a ValueError if it is not a chain."""
     if len(net.inputs) != 1 or len(net.outputs) != 1:
         raise ValueError(
             f"model {net.name!r} has {len(net.inputs)} inputs and {len(net.outputs)} outputs, not one each"
