@@ -13,8 +13,8 @@ _PACKAGES = {"sklearn": "scikit-learn"}  # packages by their modules, where the 
 def require(module: str, extra: str | None, who: str) -> Any:
     """Import an optional module and return it.
 
-    If that fails, an ImportError says that ``who`` needs it, and to install ``fastmlp[extra]``, or where ``extra`` is
-    None the package itself.
+    If that fails, an ImportError says that ``who`` needs it, and how to install it: by ``fastmlp[extra]``, or as a
+    package if ``extra`` is None.
     """
     top = module.partition(".")[0]
     try:
