@@ -21,6 +21,7 @@ import numpy as np
 
 from .activations import Activation
 from .base.checks import check_number
+from .base.pages import CHOOSE_A_LOSS
 from .base.suggest import lookup
 
 __all__ = ["LOSSES", "Loss", "Quantile"]
@@ -90,7 +91,7 @@ class Loss:
         """Raise ValueError when this loss makes no sense on ``n_out`` outputs of that activation."""
         reason = self.refusal(output)
         if reason:
-            raise ValueError(f"cost: {self.name} does not fit a {output.name} output: {reason}")
+            raise ValueError(f"cost: {self.name} does not fit a {output.name} output: {reason}; {CHOOSE_A_LOSS}")
         if n_out == 1 and output.name == "softmax":
             raise ValueError("softmax of one output is always 1; use sigmoid, or n: 2")
         if n_out == 1 and self.refusal_of_one:
@@ -347,7 +348,11 @@ LOSSES: dict[str, Loss] = {
 _ALIASES = {
     "ce": "cross_entropy",
     "binary_cross_entropy": "bce",
+    "binary_crossentropy": "bce",
     "categorical_crossentropy": "cross_entropy",
+    "sparse_categorical_crossentropy": "cross_entropy",
+    "mean_squared_error": "mse",
+    "mean_absolute_error": "mae",
 }
 
 

@@ -13,17 +13,22 @@ from typing import Any
 import numpy as np
 
 from .activations import ACTIVATIONS, Activation, get_activation
+from .base.pages import DESCRIBE
 from .base.suggest import unknown_name
 from .losses import LOSSES, Loss, default_loss, get_loss
 
 __all__ = ["Layer", "Spec"]
 
 _SETTINGS = {act.traits.setting: act.name for act in ACTIVATIONS.values() if act.traits.setting}
-_ELSEWHERE = {  # keys that layers have in other libraries
-    **dict.fromkeys(("units", "size", "neurons", "nodes", "width"), "n"),
-    "activation": "act",
-    "loss": "cost",
-    "use_bias": "bias",
+_ELSEWHERE = {  # keys that layers have in other libraries, and what to write
+    **dict.fromkeys(("units", "size", "neurons", "nodes", "width", "out_features"), "'n'"),
+    **dict.fromkeys(("input_dim", "input_shape", "in_features"), "'n' in the first layer: {'n': n_in, 'act': None}"),
+    **dict.fromkeys(("dropout", "rate"), "dropout for train: fastmlp.train(x, y, spec, dropout=…)"),
+    **dict.fromkeys(("kernel_regularizer", "regularizer", "l2"), "l2 for train: fastmlp.train(x, y, spec, l2=…)"),
+    **dict.fromkeys(("kernel_initializer", "init"), "init for train: fastmlp.train(x, y, spec, init=…)"),
+    "activation": "'act'",
+    "loss": "'cost'",
+    "use_bias": "'bias'",
 }
 _KEYS = {
     "input": ("n", "act", "shift", "scale"),
@@ -263,7 +268,7 @@ def _parse(layers: Any) -> dict[str, Any]:
         allowed = _KEYS["layer" if i else "input"]
         for key in entry:
             if key in _ELSEWHERE:
-                raise ValueError(f"spec[{i}]: unknown key {key!r}; write {_ELSEWHERE[key]!r}")
+                raise ValueError(f"spec[{i}]: unknown key {key!r}; write {_ELSEWHERE[key]}; {DESCRIBE}")
             if key not in allowed:
                 raise unknown_name(str(key), allowed, f"spec[{i}]", "key")
         if entry.get("cost") is not None and i < len(layers) - 1:

@@ -15,6 +15,7 @@ import numpy as np
 from ..base.checks import check_number
 from ..base.frames import cells_of, columns_of, is_frame, named_columns, only_column
 from ..base.missing import is_missing
+from ..base.pages import DATA, FRAMES, TABLES, TARGETS
 from ..base.sparse import SparseRows
 from ..engine.epochs import Samples
 from ..engine.network import is_plain
@@ -45,7 +46,8 @@ def check_x(x: Any, n_in: int, dtype: np.dtype, name: str = "x", names: Names = 
         names.check_columns(x, name)
         columns = named_columns(x)
         if len(columns) != n_in:
-            raise ValueError(f"{name} has {len(columns)} features, the network takes {n_in}{_columns_hint(x, name)}")
+            hint = _columns_hint(x, name)
+            raise ValueError(f"{name} has {len(columns)} features, the network takes {n_in}{hint}; {FRAMES}")
         x = _of_frame(x, dtype, name)
     if hasattr(x, "tocsr"):
         x = SparseRows.of(x, name)
@@ -58,9 +60,11 @@ def check_x(x: Any, n_in: int, dtype: np.dtype, name: str = "x", names: Names = 
             hint = hint if n_in == 1 or len(x) != n_in else "; one sample is x.reshape(1, -1)"
         elif x.ndim > 2:
             hint = f"; flatten the samples: {name}.reshape(len({name}), -1)"
-        raise ValueError(f"{name} must be two-dimensional, (n_samples, {n_in}), got shape {x.shape}{hint}")
+        raise ValueError(f"{name} must be two-dimensional, (n_samples, {n_in}), got shape {x.shape}{hint}; {DATA}")
     if x.shape[1] != n_in:
-        hint = f"; samples are rows: give {name}.T" if x.shape[0] == n_in else ""
+        hint = f'; give the first layer {{"n": {x.shape[1]}}}, or other columns'
+        if x.shape[0] == n_in:
+            hint = f"; samples are rows: give {name}.T"
         raise ValueError(f"{name} has {x.shape[1]} features, the network takes {n_in}{hint}")
     if len(x) == 0:
         raise ValueError(f"{name} is empty: it has no samples")
@@ -108,7 +112,7 @@ def check_y(
             shapes += f" or class indices ({n_samples},)"
         elif spec.n_targets == 1:
             shapes += f" or ({n_samples},)"
-        raise ValueError(f"{name} must have shape {shapes}, got {y.shape}{_shape_hint(y, spec, name)}")
+        raise ValueError(f"{name} must have shape {shapes}, got {y.shape}{_shape_hint(y, spec, name)}; {TARGETS}")
     _check_finite(y, dtype, name)
     if spec.loss.classification:
         _check_probabilities(y, spec, name)
@@ -127,7 +131,7 @@ def _of_labels(spec: Spec) -> str:
     """The remedy for a y with labels and a network without classes for them."""
     if spec.multilabel:
         return "; of several labels give a column of 0 and 1 for each"
-    return "; labels are for classes: give the last layer a softmax, or one sigmoid"
+    return f"; labels are for classes: give the last layer a softmax, or one sigmoid; {TARGETS}"
 
 
 def _shape_hint(y: np.ndarray, spec: Spec, name: str) -> str:
@@ -342,10 +346,10 @@ def _numeric(values: Any, name: str, where: str = "", text: str = "") -> np.ndar
     return array.view(np.uint8) if array.dtype.kind == "b" else array
 
 
-_TEXT = "; encode it, by pandas.get_dummies(x) for example, or leave it out (fastmlp.tables.fit takes text as it is)"
+_TEXT = "; encode it, by pandas.get_dummies(x) for example, or leave it out; fastmlp.tables.fit takes text as it is"
 _REMEDIES = {  # of what columns hold that is no number
-    "U": _TEXT,
-    "T": _TEXT,
+    "U": f"{_TEXT}; {TABLES}",
+    "T": f"{_TEXT}; {TABLES}",
     "M": "; make numbers of the dates, (t - t.min()) / numpy.timedelta64(1, 'D') for example, or leave them out",
     "m": "; make numbers of the durations: t / numpy.timedelta64(1, 's')",
 }
@@ -357,14 +361,14 @@ def _numbers(objects: np.ndarray, who: str, is_column: bool, text: str) -> np.nd
         if isinstance(value, (Real, Decimal, np.bool_)):
             continue
         if is_column and is_missing(value):
-            raise ValueError(f"{who} has no number in row {place}, it is {value!r}; {_FILL}")
+            raise ValueError(f"{who} has no number in row {place}, it is {value!r}; {_FILL}; {TABLES}")
         at = f"row {place}" if objects.ndim == 1 else str(tuple(map(int, np.unravel_index(place, objects.shape))))
         remedy = text if isinstance(value, str) else ""
         if is_column:
             dates = type(value).__name__ in ("date", "datetime", "Timestamp")
             remedy = "; make numbers of it, or leave it out"
             if dates or isinstance(value, str):
-                remedy = _REMEDIES["M"] if dates else _NUMBERS if _is_number(value) else _TEXT
+                remedy = _REMEDIES["M"] if dates else _NUMBERS if _is_number(value) else _REMEDIES["U"]
         raise TypeError(f"{who} must be numeric, got dtype object, {at} holds {value!r}{remedy}")
     return objects.astype(np.float64)
 
@@ -378,8 +382,11 @@ def _is_number(text: str) -> bool:
 
 
 _NUMBERS = "; make numbers of the text: x.astype(float)"
-_FILL = "fill it, x.fillna(x.median()) for example, or leave out such rows"
-_FILL_ARRAY = "fill it, numpy.nan_to_num(x) for example, or leave out such rows, of x and y"
+_FILL = "fill it, x.fillna(x.median()) for example, or leave out such rows; fastmlp.tables.fit fills what is missing"
+_FILL_ARRAY = (
+    "fill it, numpy.nan_to_num(x) for example, or leave out such rows, of x and y; "
+    "fastmlp.tables.fit fills what is missing"
+)
 
 
 def _native(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
@@ -413,7 +420,7 @@ def _check_finite(
         value = values[row, column]
         trouble = f"{value}, which {dtype} cannot hold" if np.isfinite(value) else str(value)
         label = "" if columns is None else f" (column {columns[column]!r})"
-        remedy = f"; {_FILL_ARRAY if columns is None else _FILL}" if np.isnan(value) else ""
+        remedy = f"; {_FILL_ARRAY if columns is None else _FILL}; {TABLES}" if np.isnan(value) else ""
         raise ValueError(f"{name} must be finite, {name}[{start + row}, {first + column}]{label} is {trouble}{remedy}")
 
 
@@ -425,11 +432,11 @@ def _check_classes(y: np.ndarray, n_out: int, name: str) -> np.ndarray:
             first = int(np.argmax(bad))
             remedy = '; for numbers give the last layer {"n": 1, "act": "linear"}'
             remedy = "; leave out rows without a class, of x too" if np.isnan(y[first]) else remedy
-            raise ValueError(f"{name} must hold class indices, {name}[{first}] is {y[first]}{remedy}")
+            raise ValueError(f"{name} must hold class indices, {name}[{first}] is {y[first]}{remedy}; {TARGETS}")
     low, high = y.min(), y.max()
     if low < 0 or high >= n_out:
         first = int(np.argmax((y < 0) | (y >= n_out)))
-        hint = _labels_hint(low, high, n_out, name)
+        hint = f"{_labels_hint(low, high, n_out, name)}; {TARGETS}"
         raise ValueError(f"{name} must hold class indices 0 to {n_out - 1}, {name}[{first}] is {y[first]}{hint}")
     return np.ascontiguousarray(y, dtype=np.int64)
 

@@ -13,7 +13,7 @@ from ..base.frames import is_frame
 from ..spec import Spec
 from . import files
 from .data import check_x
-from .mlp import MLP, check_classes, classes_of, labels_for
+from .mlp import MLP, check_classes, check_model, classes_of, labels_for
 from .names import Names
 
 __all__ = ["Ensemble", "check_levels", "mean_of", "quantiles_of", "votes_of"]
@@ -65,10 +65,7 @@ class Ensemble:
         if not self._models:
             raise ValueError("models is empty: an ensemble has at least one network")
         for i, model in enumerate(self._models):
-            if not isinstance(model, MLP):
-                hint = "; give its .model" if isinstance(getattr(model, "model", None), MLP) else ""
-                raise TypeError(f"models[{i}] must be a fastmlp.MLP, got {type(model).__name__}{hint}")
-            _check_agreement(model, i, self._models[0])
+            _check_agreement(check_model(model, f"models[{i}]"), i, self._models[0])
         for i, model in enumerate(self._models):
             if model.feature_names not in (None, self.feature_names):
                 raise ValueError(

@@ -16,11 +16,28 @@ import numpy as np
 
 from ..base.atomic import write_whole
 from ..base.checks import check_dtype
+from ..base.text import refusal
 from ..spec import Spec
 from .container import Shapes, Tensors, check_finite, entry, reading, to_bytes
 from .names import Names
 
 __all__ = ["Contents", "named_tensors", "read", "write", "write_ensemble"]
+
+
+_OTHERS = {  # endings of other libraries' files, and what writes and reads them
+    ".onnx": ("fastmlp.interop.to_onnx(model, path)", "fastmlp.interop.from_onnx(path)"),
+    **dict.fromkeys(
+        (".keras", ".h5"),
+        ("fastmlp.interop.to_keras(model).save(path)", "fastmlp.interop.from_keras(keras.models.load_model(path))"),
+    ),
+    **dict.fromkeys(
+        (".pt", ".pth"),
+        (
+            "torch.save(fastmlp.interop.to_torch(model), path)",
+            "fastmlp.interop.from_torch(torch.load(path))",
+        ),
+    ),
+}
 
 
 class Contents(NamedTuple):
@@ -35,11 +52,13 @@ class Contents(NamedTuple):
 
 def write(path: str | os.PathLike[str], contents: Contents) -> None:
     """Write a model's file, completely or not at all. What cannot be kept in one is a ValueError or TypeError."""
+    _check_ending(path)
     write_whole(Path(path), to_bytes("model", _document(contents), contents.tensors))
 
 
 def write_ensemble(path: str | os.PathLike[str], members: Sequence[Contents]) -> None:
     """Write an ensemble's file, as `write` does for a model; names of tensors begin with "models.1." and so on."""
+    _check_ending(path)
     documents, tensors = [], {}
     for i, contents in enumerate(members):
         try:
@@ -55,11 +74,21 @@ def read(path: str | os.PathLike[str]) -> Contents | list[Contents]:
 
     A file that is damaged or of another kind is a ValueError that names the file and the fault.
     """
+    other = _OTHERS.get(Path(path).suffix.lower())
+    if other and os.path.exists(path):
+        raise refusal(path, f"is another library's kind of file; {other[1]} reads it")
     with reading(path, "model", "ensemble") as (document, take):
         if document["kind"] == "model":
             return _members([document], [""], take)[0]
         documents = entry(document, "models", list)
         return _members(documents, [_prefix(i) for i in range(len(documents))], take)
+
+
+def _check_ending(path: str | os.PathLike[str]) -> None:
+    """Raise ValueError for a file whose name promises another library's kind of file."""
+    other = _OTHERS.get(Path(path).suffix.lower())
+    if other:
+        raise ValueError(f"{os.fspath(path)}: save writes safetensors files; {other[0]} writes this kind")
 
 
 def _prefix(i: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from ..base.pages import WHERE_TO_START
 from ..base.remedies import attribute_error
 
 __all__ = ["DivergenceError", "History"]
@@ -62,13 +63,13 @@ class DivergenceError(ArithmeticError):
     history : History
         The history up to the last finite epoch.
     remedy : str
-        The probable cause (inputs, targets, weights or lr) and what to do, which is the end of the message.
+        The probable cause (inputs, targets, weights or lr) and what to do, which are in the message.
     """
 
     def __init__(self, epoch: int, model: Any, history: History, remedy: str) -> None:  # MLP lies above this module
         super().__init__(
             f"the loss became infinite or NaN in epoch {epoch}; the model has the weights it had before that epoch. "
-            + remedy
+            f"{remedy}; {WHERE_TO_START}"
         )
         self.epoch, self.model, self.history, self.remedy = epoch, model, history, remedy
 

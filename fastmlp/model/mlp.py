@@ -605,8 +605,9 @@ def labels_for(names: Names, spec: Spec) -> np.ndarray:
     return names.labels
 
 
-def check_model(model: Any) -> MLP:
+def check_model(model: Any, name: str = "model") -> MLP:
     """Return a ``model`` argument; a TypeError for anything but an MLP."""
     if not isinstance(model, MLP):
-        raise TypeError(f"model must be a fastmlp.MLP, got {type(model).__name__}")
+        hint = "; give its .model" if isinstance(getattr(model, "model", None), MLP) else ""
+        raise TypeError(f"{name} must be a fastmlp.MLP, got {type(model).__name__}{hint}")
     return model

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..base.frames import cells_of, is_categorical, is_frame, named_columns, objects_of, only_column
 from ..base.missing import is_missing
+from ..base.pages import FRAMES
 from ..spec import Spec
 from .container import entry
 
@@ -83,7 +84,7 @@ class Names(NamedTuple):
                 else "Feature names must be in the same order as they were in fit."
             )
         if not (lacking or twice):
-            lines.append(f"Give {name.rpartition(' ')[2]}[list(model.feature_names)].")
+            lines.append(f"Give {name.rpartition(' ')[2]}[list(model.feature_names)]; {FRAMES}.")
         raise ValueError(f"{name}: " + "\n".join(lines))
 
     def described(self) -> dict[str, Any]:
