@@ -38,11 +38,11 @@ class Samples:
     weights: np.ndarray | None = None
 
     def view(self, binding: Binding, *, by_row: bool = False) -> DataView:
-        """Describe them to the kernels, as `Binding.view` does."""
+        """Describe the samples to the kernels, as `Binding.view` does."""
         return binding.view(self.x, self.y, self.weights, by_row=by_row)
 
     def weight(self, rows: np.ndarray) -> float:
-        """The weight of these rows together."""
+        """The total weight of these rows."""
         return len(rows) if self.weights is None else float(self.weights[rows].sum())
 
 
@@ -55,10 +55,10 @@ class EpochRunner:
     samples : Samples
     batch : int
     metrics : dict of functions
-        Functions of y and the outputs, each output as its sample was seen.
+        Functions of y and the outputs, which are those before each sample was learnt from.
     state : OptimizerState
     dropout : list of float
-        The share of units left out, for each hidden layer; empty: none.
+        The share of units that are left out of each hidden layer; empty without dropout.
     n_threads : int
     """
 
@@ -197,7 +197,7 @@ class EpochRunner:
         )
 
     def take(self, samples: Samples) -> None:
-        """Train on these from now on."""
+        """Train on these samples from now on."""
         self._samples = samples
         self._view = samples.view(self._network._engine.binding, by_row=self._state.optimizer.lazy)
         self._together = 1 if self._by_sample and taken_by_row(samples.x) else self._block

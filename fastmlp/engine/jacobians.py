@@ -9,7 +9,7 @@ __all__ = ["jacobian_block", "jacobian_work"]
 
 
 def _derivatives(spec: Spec, by_inputs: bool) -> int:
-    """How many rows of derivatives a sample has: those by its inputs go forward where that makes fewer."""
+    """The number of rows of derivatives of a sample; those by its inputs are taken forward if these are fewer."""
     return min(spec.n_in, spec.n_out) if by_inputs else spec.n_out
 
 
@@ -19,10 +19,10 @@ def jacobian_block(spec: Spec, by_inputs: bool) -> int:
 
 
 def jacobian_work(spec: Spec, n_params: int, by_inputs: bool) -> int:
-    """About how many multiply-adds take as long as one sample's Jacobian.
+    """The number of multiply-adds that take about as long as one sample's Jacobian.
 
-    To read a parameter from memory, which a block does once, takes the time of ten of them; to write a number to new
-    memory that of fifty.
+    To read a parameter from memory, once for each block, takes as long as ten of them; to write a number to new memory
+    as long as fifty.
     """
     numbers = spec.n_out * (spec.n_in if by_inputs else n_params)
     return (10 + _derivatives(spec, by_inputs)) * n_params + 50 * numbers

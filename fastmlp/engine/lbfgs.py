@@ -46,7 +46,7 @@ def minimise(
     reached = network.params.astype(np.float64)
 
     class Ended(Exception):
-        """Carries the StopIteration of a user's function past SciPy, which would take it as the word to stop."""
+        """Carries the StopIteration of a user's function through SciPy, for which a StopIteration means to stop."""
 
     def callback(intermediate_result: Any) -> None:
         reached[...] = intermediate_result.x
@@ -80,7 +80,7 @@ def minimise(
 
 
 class Objective(ABC):
-    """The penalised mean loss of a network as a function of its parameters; remembers what it saw there last.
+    """The penalised mean loss of a network as a function of its parameters; it keeps the last values.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ class Objective(ABC):
         """The loss and so on of the last `_measure`, by name."""
 
     def close(self) -> None:  # noqa: B027 - there may be nothing to end
-        """End what it works with."""
+        """End the threads or tasks that it uses."""
 
 
 class LocalObjective(Objective):
@@ -128,7 +128,7 @@ class LocalObjective(Objective):
     Parameters
     ----------
     rows : ndarray of int64
-        The samples that count.
+        The samples of weight above 0.
     """
 
     def __init__(

@@ -61,7 +61,7 @@ class Network:
 
     @property
     def spec(self) -> Spec:
-        """What the network is: layers, loss and input."""
+        """The network's description: layers, loss and input."""
         return self._spec
 
     @property
@@ -110,7 +110,7 @@ class Network:
 
 
 def kernels_level() -> str:
-    """What the bits of a network's numbers depend on, beside the version of fastmlp: see `fastmlp.show_kernels`."""
+    """The level of kernels, on which, with the version of fastmlp, the bits depend; see `fastmlp.show_kernels`."""
     return level()
 
 
