@@ -105,7 +105,13 @@ class Network:
         return len(shape) == 2 and shape[1] == self._n_in and 0 < shape[0] <= self._engine.few
 
     def unflatten(self, vector: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """Views of a vector shaped like ``params`` (a gradient, say): lists like ``weights`` and ``biases``."""
+        """Return views of a vector, such as a gradient, as lists like ``weights`` and ``biases``.
+
+        Parameters
+        ----------
+        vector : ndarray, (n_params,)
+            Numbers in the order of ``params``.
+        """
         return unflattened(vector, self._places)
 
 

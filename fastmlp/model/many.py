@@ -113,9 +113,9 @@ def train_many_iter(
 ) -> Iterator[Trained]:
     """Train networks as `train_many` does, and yield each as it ends.
 
-    Parameters, errors, warnings and networks are those of `train_many`. Networks come as they end, not in order:
-    ``settings`` tells which one it is. Only a few wait to be taken, and then training waits, too, so that memory is
-    needed only for the networks that you keep.
+    Parameters, errors and warnings are those of `train_many`, and the networks are the same. They come as they end, not
+    in order: ``settings`` tells which one it is. Only a few wait to be taken, and then training waits, too, so that
+    memory is needed only for the networks that you keep.
 
     Yields
     ------

@@ -185,7 +185,12 @@ class Values:
     def plain(self, decimal: str) -> np.ndarray | None:
         """Read text as numbers in Python's notation, with this decimal mark, (n_rows,); None if that fails.
 
-        That is most columns of most files, and this is ten times as fast as looking at each text.
+        Most columns of most files are like that, and this is ten times as fast as reading each text separately.
+
+        Parameters
+        ----------
+        decimal : "." or ","
+            The decimal mark.
         """
         if decimal not in self._plain:
             self._plain[decimal] = self._as_python(decimal)
