@@ -4,7 +4,7 @@ The kernels compile the scalar functions of this registry, the reference calls t
 activations.py hold here too. Losses that look at a whole row of outputs (cross_entropy on softmax, hinge) or that
 are computed from pre-activations say so by ``fused`` and ``rowwise``; their arithmetic is in kernels/losses.py
 and, independently, in reference.py. Under poisson the network's output is the logarithm of the expected count, and the
-loss half the Poisson deviance. Under quantile it is the levels that the loss has whose quantiles the outputs are.
+loss is half the Poisson deviance. Under quantile the outputs are the quantiles at the loss's ``levels``.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ class Loss:
     Parameters
     ----------
     name : str
+        The name in the spec, the printed table and the files.
     function : callable
         Loss of one output, ``L(y_hat, y)``. For a custom loss, a scalar function under ``numba.njit``.
     derivative : callable
@@ -84,7 +85,7 @@ class Loss:
 
     @cached_property
     def any_target(self) -> bool:
-        """Whether y may be any finite numbers, and the loss is not finite where y is not."""
+        """Whether y may hold any finite numbers, and a y that is not finite makes the loss so, too."""
         return self.builtin and not self.classification and self.lowest_target == -math.inf
 
     def check_output(self, output: Activation, n_out: int) -> None:
@@ -125,7 +126,7 @@ def _dd_mse(y_hat, y):
 
 
 def _flat(y_hat, y):
-    """The second derivative of what is piecewise linear in y_hat."""
+    """The second derivative of a loss that is piecewise linear in y_hat: 0."""
     return np.where(y_hat >= y, 0.0, 0.0)
 
 
@@ -244,9 +245,9 @@ def _room_for_margin(output: Activation) -> str:
 def Quantile(levels: float | Iterable[float]) -> Loss:
     """The pinball loss, by which outputs become quantiles of y: level · (y − ŷ) above, (1 − level) · (ŷ − y) below.
 
-    Half the samples lie below what is predicted at level 0.5, the median, and a tenth above what is at 0.9; so [0.1,
-    0.5, 0.9] gives a prediction, and the interval in which y is four times in five. A target has an output for each
-    level: with y (n_samples, n_targets) the last layer has n_targets · n_levels, target by target.
+    Half the samples lie below the prediction at level 0.5, the median, and a tenth of them above that at 0.9. So [0.1,
+    0.5, 0.9] gives a prediction and an interval that contains y four times in five. Each target has an output for each
+    level: with y (n_samples, n_targets) the last layer has n_targets · n_levels outputs, target by target.
 
     Koenker and Bassett, "Regression quantiles", Econometrica 46 (1978).
 
@@ -258,7 +259,7 @@ def Quantile(levels: float | Iterable[float]) -> Loss:
     Returns
     -------
     Loss
-        Its name, "quantile(0.1, 0.5, 0.9)", means the same as ``cost`` or ``loss``.
+        The loss. Its name, "quantile(0.1, 0.5, 0.9)", can be given as ``cost`` or ``loss`` instead.
 
     Raises
     ------

@@ -1,7 +1,7 @@
-"""The arithmetic of fastmlp in plain NumPy and float64: slow, short, and what the kernels are held against.
+"""The arithmetic of fastmlp in plain NumPy and float64: slow, short, and what the kernels are tested against.
 
-A network is lists of ``weights`` (n_out, n_in) and ``biases`` (n_out,), one a layer; samples are rows, as everywhere.
-Nothing here is compiled and nothing is shared with the kernels but the formulas of activations.py and losses.py.
+A network is a list of ``weights`` (n_out, n_in) and a list of ``biases`` (n_out,), one for each layer; samples are
+rows. Nothing here is compiled, and only the formulas of activations.py and losses.py are shared with the kernels.
 """
 
 from __future__ import annotations
@@ -23,8 +23,10 @@ sigmoid, softplus = ACTIVATIONS["sigmoid"], ACTIVATIONS["softplus"]
 
 
 def targets(spec: Spec, y: Any) -> np.ndarray:
-    """y as numbers (n_samples, n_out): class indices become one-hot rows, a vector becomes a column, a target of
-    several quantiles one for each; in the network's units where the last layer has a shift and scale."""
+    """Return y as numbers (n_samples, n_out), in the network's units if the last layer has a shift and scale.
+
+    Class indices become one-hot rows, a vector a column, and a target of several quantiles one column for each.
+    """
     y = np.asarray(y)
     if y.ndim == 1 and spec.n_targets > 1:
         return np.eye(spec.n_out)[y]
@@ -36,7 +38,7 @@ def targets(spec: Spec, y: Any) -> np.ndarray:
 
 
 def forward(spec: Spec, weights: Sequence[np.ndarray], biases: Sequence[np.ndarray], x: Any) -> tuple[Arrays, Arrays]:
-    """Every layer's z = W a + b, and every layer's a = f(z), the input (x - shift) · scale in front."""
+    """Return every layer's z = W a + b, and the input (x - shift) · scale followed by every layer's a = f(z)."""
     a = np.asarray(x, dtype=np.float64)
     if spec.shift is not None:
         a = a - np.array(spec.shift)
@@ -52,7 +54,7 @@ def forward(spec: Spec, weights: Sequence[np.ndarray], biases: Sequence[np.ndarr
 
 
 def predict(spec: Spec, weights: Sequence[np.ndarray], biases: Sequence[np.ndarray], x: Any) -> np.ndarray:
-    """The outputs (n_samples, n_out) in the user's units: shift + scale · a of the last layer."""
+    """Return the outputs (n_samples, n_out) in y's units: shift + scale · a of the last layer."""
     a = forward(spec, weights, biases, x)[1][-1]
     return a if spec.output_affine is None else spec.output_affine[0] + spec.output_affine[1] * a
 
@@ -64,7 +66,7 @@ def log_softmax(z: np.ndarray) -> np.ndarray:
 
 
 def loss(spec: Spec, z: np.ndarray, a: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """The loss of each sample, (n_samples,), from the last layer's z and a, and y as `targets` has it."""
+    """Return the loss of each sample, (n_samples,), from the last layer's z and a, and y as `targets` returns it."""
     pair = spec.loss.name, spec.layers[-1].act.name
     if pair == ("cross_entropy", "softmax"):
         return -np.sum(np.where(y == 0, 0, y * log_softmax(z)), axis=1)
@@ -77,7 +79,7 @@ def loss(spec: Spec, z: np.ndarray, a: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def output_delta(spec: Spec, z: np.ndarray, a: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """dL/dz of the last layer, a row a sample."""
+    """Return dL/dz of the last layer, (n_samples, n_out)."""
     pair = spec.loss.name, spec.layers[-1].act.name
     if pair == ("cross_entropy", "softmax"):
         return a * y.sum(axis=1, keepdims=True) - y
@@ -89,8 +91,10 @@ def output_delta(spec: Spec, z: np.ndarray, a: np.ndarray, y: np.ndarray) -> np.
 
 
 def through(activation: Activation, z: np.ndarray, a: np.ndarray, da: np.ndarray) -> np.ndarray:
-    """dL/dz from dL/da: times f'(z), or for softmax, whose every output depends on every z, through its Jacobian. It is
-    symmetric, so that this is also how a changes along a change of z."""
+    """Return dL/dz from dL/da: times f'(z), or for softmax, whose outputs depend on every z, times its Jacobian.
+
+    The Jacobian is symmetric, so this is also the change of a along a change of z.
+    """
     if activation.name == "softmax":
         return a * (da - np.sum(a * da, axis=1, keepdims=True))
     return da * activation.derivative(z)
@@ -99,7 +103,7 @@ def through(activation: Activation, z: np.ndarray, a: np.ndarray, da: np.ndarray
 def backward(
     spec: Spec, weights: Sequence[np.ndarray], zs: Arrays, activations: Arrays, delta: np.ndarray
 ) -> tuple[Arrays, Arrays]:
-    """Sums over the samples of dL/dW and dL/db of every layer, from the last layer's delta."""
+    """Return the sums over the samples of dL/dW and dL/db of every layer, from the last layer's delta."""
     dws: Arrays = []
     dbs: Arrays = []
     for i in range(len(weights) - 1, -1, -1):
@@ -113,7 +117,7 @@ def backward(
 def gradient(
     spec: Spec, weights: Sequence[np.ndarray], biases: Sequence[np.ndarray], x: Any, y: np.ndarray
 ) -> tuple[float, Arrays, Arrays]:
-    """The mean loss over the samples and its derivatives by every W and b. y is as `targets` has it."""
+    """Return the mean loss over the samples and its derivatives by every W and b; y is as `targets` returns it."""
     zs, activations = forward(spec, weights, biases, x)
     value = float(np.mean(loss(spec, zs[-1], activations[-1], y)))
     dws, dbs = backward(spec, weights, zs, activations, output_delta(spec, zs[-1], activations[-1], y))
@@ -124,7 +128,7 @@ def gradient(
 def delta_tangent(
     activation: Activation, z: np.ndarray, a: np.ndarray, dz: np.ndarray, da: np.ndarray, dda: np.ndarray
 ) -> np.ndarray:
-    """How dL/dz changes along dz, from dL/da and its own change dda."""
+    """Return the change of dL/dz along dz, from dL/da and its change dda."""
     if activation.name != "softmax":
         return activation.second_derivative(z) * dz * da + activation.derivative(z) * dda
     moved = through(activation, z, a, dz)
@@ -133,7 +137,7 @@ def delta_tangent(
 
 
 def output_delta_tangent(spec: Spec, z: np.ndarray, a: np.ndarray, y: np.ndarray, dz: np.ndarray) -> np.ndarray:
-    """How `output_delta` changes along dz, a row a sample."""
+    """Return the change of `output_delta` along dz, (n_samples, n_out)."""
     act = spec.layers[-1].act
     pair = spec.loss.name, act.name
     if pair == ("cross_entropy", "softmax"):
@@ -188,7 +192,8 @@ def hessian_product(
 def jacobian(
     spec: Spec, weights: Sequence[np.ndarray], biases: Sequence[np.ndarray], x: Any
 ) -> list[list[tuple[Arrays, Arrays]]]:
-    """``result[s][k]`` is (dW of every layer, db of every layer) of output k, in the user's units, for sample s."""
+    """Return derivatives of outputs: ``result[s][k]`` is (dW of every layer, db of every layer) of sample s, output
+    k."""
     units = np.ones(spec.n_out) if spec.output_affine is None else spec.output_affine[1]
     rows = []
     for sample in np.asarray(x, dtype=np.float64):
@@ -211,10 +216,10 @@ def train(
     batch_size: int = 1,
     orders: Sequence[np.ndarray] | None = None,
 ) -> tuple[Arrays, Arrays, list[float]]:
-    """SGD: for each batch, one step against the gradient of its mean loss. Sample order is natural, or as given; y is
-    as `targets` has it.
+    """Train by SGD: one step for each batch, against the gradient of its mean loss.
 
-    Returns new weights and biases, and each epoch's mean loss, every sample as it was seen.
+    Samples come in their order, or in those of ``orders``; y is as `targets` returns it. Returns new weights and
+    biases, and each epoch's mean loss, where each sample counts as it was before it was learnt from.
     """
     x = np.asarray(x, dtype=np.float64)
     weights = [np.array(w, np.float64) for w in weights]

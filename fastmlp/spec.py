@@ -1,4 +1,4 @@
-"""The description of a network: from a list of layer dicts to a frozen, checked Spec, which prints and becomes JSON."""
+"""The description of a network: a list of layer dicts becomes a frozen, checked Spec, which prints and becomes JSON."""
 
 from __future__ import annotations
 
@@ -40,9 +40,18 @@ Affine = tuple[np.ndarray, np.ndarray]
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer that computes: ``a = act(W a_below + b)``, with n outputs.
+    """A layer that computes ``a = act(W a_below + b)``.
 
-    The last one may have ``shift`` and ``scale``, one number or n: then the network predicts ``shift + scale * a``.
+    Parameters
+    ----------
+    n : int
+        The number of outputs.
+    act : Activation
+        The activation.
+    bias : bool
+        Whether it has biases b.
+    shift, scale : float or ndarray, (n,), optional
+        For the last layer: the network predicts ``shift + scale * a``.
     """
 
     n: int
@@ -62,12 +71,12 @@ class Spec:
         First the input: ``{"n": n_in, "act": None}``, optionally with ``shift`` and ``scale`` (scalars or n_in
         numbers): the network sees ``(x - shift) * scale``. Then the layers: ``n`` outputs, ``act`` (a name, an object
         such as `fastmlp.relu`, a custom `fastmlp.Activation`; None is linear), optionally ``slope`` (of
-        leaky_relu, 0.1), ``alpha`` (of elu, 1) and ``bias: False``. The last may carry ``cost``, a name or
-        `fastmlp.Loss`; left out or None, softmax means cross_entropy, sigmoid bce (with shift or scale, mse), anything
-        else mse. Where its outputs are numbers, it may also carry ``shift`` and ``scale`` (above 0; scalars or n
-        numbers): with a = act(z) the network predicts ``shift + scale * a``, and its loss compares a with
-        ``(y - shift) / scale``. Under poisson, where a prediction is the logarithm of a count, there is ``shift``
-        alone: the loss compares exp(a) with ``y / exp(shift)``.
+        leaky_relu, 0.1), ``alpha`` (of elu, 1) and ``bias: False``. The last layer may have ``cost``, a name or a
+        `fastmlp.Loss`; left out or None, it is cross_entropy for softmax, bce for sigmoid (mse with shift or scale),
+        and mse for anything else. If the outputs are numbers, the last layer may also have ``shift`` and ``scale``
+        (above 0; scalars or n numbers): with a = act(z) the network predicts ``shift + scale * a``, and its loss
+        compares a with ``(y - shift) / scale``. Under poisson, where a prediction is the logarithm of a count, only
+        ``shift`` is possible: the loss compares exp(a) with ``y / exp(shift)``.
 
     Raises
     ------
@@ -116,12 +125,12 @@ class Spec:
 
     @cached_property
     def n_targets(self) -> int:
-        """Number of columns of y: that of outputs, but under a loss of several levels, each of which has an output."""
+        """Number of columns of y: the number of outputs, divided by the number of a quantile loss's levels."""
         return self.n_out // max(1, len(self.loss.levels))
 
     @cached_property
     def widths(self) -> tuple[int, ...]:
-        """Numbers of units from the input to the output."""
+        """Numbers of units of all layers, from the input to the output."""
         return (self.n_in, *(layer.n for layer in self.layers))
 
     @cached_property
@@ -131,29 +140,30 @@ class Spec:
 
     @cached_property
     def multilabel(self) -> bool:
-        """Whether every output is a yes or no of its own (sigmoid, but not under cross_entropy, nor in other units)."""
+        """Whether each output is an independent label (sigmoid, but not under cross_entropy or with shift and
+        scale)."""
         return (
             self.layers[-1].act.name == "sigmoid" and self.loss.name != "cross_entropy" and self.output_affine is None
         )
 
     @cached_property
     def one_of_many(self) -> bool:
-        """Whether the outputs are classes of which one is right, so that y may hold class indices."""
+        """Whether each output is a class, of which one is right, so that y may hold class indices."""
         return not self.multilabel and (self.layers[-1].act.name == "softmax" or self.loss.classification)
 
     @cached_property
     def input_affine(self) -> Affine | None:
-        """Shift and scale, float64 (n_in,) each: the network sees (x - shift) · scale. None where it sees x itself."""
+        """Shift and scale, float64 (n_in,) each: the network sees (x - shift) · scale. None if it sees x."""
         return _affine(self, self.n_in)
 
     @cached_property
     def output_affine(self) -> Affine | None:
-        """Shift and scale, float64 (n_out,) each: a prediction is shift + scale · a. None where it is a itself."""
+        """Shift and scale, float64 (n_out,) each: a prediction is shift + scale · a. None if it is a."""
         return _affine(self.layers[-1], self.n_out)
 
     @cached_property
     def target_affine(self) -> Affine | None:
-        """Shift and factor, float64 (n_out,) each: the loss is of (y - shift) · factor. None: it is of y itself."""
+        """Shift and factor, float64 (n_out,) each: the loss uses (y - shift) · factor. None if it uses y."""
         if self.output_affine is None:
             return None
         shift, scale = self.output_affine
@@ -161,7 +171,7 @@ class Spec:
             return (np.zeros(self.n_out), np.exp(-shift)) if self.loss.logarithmic else (shift, 1 / scale)
 
     def with_scaling(self, of_input: Mapping[str, Any], of_output: Mapping[str, Any]) -> Spec:
-        """Return a spec with other scalings: ``shift`` and ``scale`` of its input layer, and of its last one."""
+        """Return this spec with another ``shift`` and ``scale`` of the input layer, and of the last layer."""
         first, *hidden, last = self.to_list()
         return Spec.restored([{**first, **of_input}, *hidden, {**last, **of_output}])
 
@@ -190,7 +200,8 @@ class Spec:
                 )
 
     def to_list(self) -> list[dict[str, Any]]:
-        """The list of dicts this spec can be parsed from again, names where the library knows them."""
+        """Return a list of dicts from which this spec can be made again, with names for fastmlp's own activations and
+        losses."""
         first: dict[str, Any] = {"n": self.n_in, "act": None}
         _write_affine(first, self)
         entries: list[dict[str, Any]] = []
@@ -206,7 +217,7 @@ class Spec:
         return [first, *entries]
 
     def to_json(self) -> str:
-        """The list form as JSON. A custom activation or loss cannot be written: ValueError names it."""
+        """Return the list of dicts as JSON. A custom activation or loss cannot be written: a ValueError names it."""
         functions: list[Activation | Loss] = [*(layer.act for layer in self.layers), self.loss]
         for function in functions:
             if not function.builtin:
@@ -215,12 +226,12 @@ class Spec:
 
     @classmethod
     def from_json(cls, text: str) -> Spec:
-        """Make a spec of ``text``, which `to_json` wrote."""
+        """Make a spec from ``text``, which `to_json` returned."""
         return cls.restored(json.loads(text))
 
     @classmethod
     def restored(cls, layers: Sequence[Mapping[str, Any]]) -> Spec:
-        """The spec of a list that `to_list` gave: checked like any other, but it does not warn a second time."""
+        """Make a spec from ``layers``, which `to_list` returned, without warning a second time."""
         spec = cls.__new__(cls)
         spec._set(_parse(layers))
         return spec
@@ -340,7 +351,7 @@ def _finite(value: Any, where: str) -> float:
 
 
 def _parse_affine(entry: Mapping[str, Any], key: str, n: int, i: int) -> tuple[float, ...] | None:
-    """Check and return layer i's shift or scale, one number or n; None where there is none."""
+    """Check and return layer i's shift or scale, one number or n; None if it has none."""
     if entry.get(key) is None:
         return None
     where, wanted = f"spec[{i}][{key!r}]", "a number" if n == 1 else f"a number or {n} numbers"
@@ -353,7 +364,7 @@ def _parse_affine(entry: Mapping[str, Any], key: str, n: int, i: int) -> tuple[f
 
 
 def _check_output_affine(last: Layer, loss: Loss, where: str) -> None:
-    """Refuse a shift and scale of the last layer where its outputs are no numbers with a unit."""
+    """Refuse a shift and scale of the last layer if its outputs are not numbers with a unit."""
     key = "shift" if last.shift is not None else "scale"
     if loss.classification or last.act.name == "softmax":
         what = "probabilities" if last.act.name in ("softmax", "sigmoid") else "scores of classes"
@@ -372,7 +383,7 @@ def _check_output_affine(last: Layer, loss: Loss, where: str) -> None:
 
 
 def _affine(owner: Spec | Layer, n: int) -> Affine | None:
-    """The shift and scale of the input, or of the last layer, as n numbers each; None where there is neither."""
+    """The shift and scale of the input, or of the last layer, as n numbers each; None if there is neither."""
     if owner.shift is None and owner.scale is None:
         return None
     shift, scale = (np.array(values, np.float64) for values in (owner.shift or 0.0, owner.scale or 1.0))
@@ -380,14 +391,14 @@ def _affine(owner: Spec | Layer, n: int) -> Affine | None:
 
 
 def _write_affine(entry: dict[str, Any], owner: Spec | Layer) -> None:
-    """Put the shift and scale of the input, or of the last layer, into its dict, where it has them."""
+    """Put the shift and scale of the input, or of the last layer, into its dict, if it has them."""
     for key, values in (("shift", owner.shift), ("scale", owner.scale)):
         if values is not None:
             entry[key] = values[0] if len(values) == 1 else list(values)
 
 
 def _warn_of_flat_layers(layers: tuple[Layer, ...]) -> None:
-    """Warn of the last layer whose activation has a derivative of zero, because nothing up to it trains."""
+    """Warn of the last layer whose activation has derivative zero: neither it nor any layer below it learns."""
     for i, layer in reversed(list(enumerate(layers, 1))):
         if layer.act.traits.flat:
             warnings.warn(
