@@ -1,9 +1,9 @@
 """The registry of activations: one entry is a name, a function of the pre-activation z, and its two derivatives.
 
 Everything else reads this registry: the model, the reference, the tests, and the kernels, which compile these very
-functions (kernels/activations.py). So a function here is written for both worlds: NumPy ufuncs only, constants as
-floats (an integer constant would promote float32 to float64 under Numba), correct for every finite z. What a function
-and its derivative share, an exponential or a quotient, is written alike in both: then it is computed once.
+functions (kernels/activations.py). So a function here must suit NumPy and Numba: ufuncs only, constants as floats (an
+integer constant would promote float32 to float64 under Numba), correct for every finite z. What a function and its
+derivative share, such as an exponential, is written identically in both, so that it is computed once.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Activation:
     Parameters
     ----------
     name : str
-        What the spec, the printed table and the files call it.
+        The name in the spec, the printed table and the files.
     function : callable
         ``a = f(z)``. For a custom activation, a scalar function under ``numba.njit``: one float in, one float out.
     derivative : callable
@@ -65,7 +65,7 @@ class Activation:
     >>> fastmlp.relu.derivative(np.array([-1.0, 2.0]))
     array([0., 1.])
 
-    A custom one:
+    A custom activation:
 
     >>> import numba
     >>> @numba.njit
@@ -111,7 +111,7 @@ class Activation:
 
     @property
     def builtin(self) -> bool:
-        """Whether this is one of the library's own, with any slope, and not a user's."""
+        """Whether this is one of fastmlp's activations, with any slope, not a user's."""
         return self.name in ACTIVATIONS and ACTIVATIONS[self.name].function is self.function
 
     @property
@@ -125,17 +125,17 @@ class Activation:
         return self.second_derivative_function not in (_zero, _dd_leaky_relu)
 
     def __call__(self, z: Any) -> np.ndarray:
-        """The activation of z, an array of any shape (softmax: along the last axis); integers become float64."""
+        """Return the activation of z, an array of any shape (softmax: along the last axis); integers become float64."""
         return self._apply(self.function, z)
 
     def derivative(self, z: Any) -> np.ndarray:
-        """f'(z), element by element; for softmax the diagonal of its Jacobian, a (1 - a)."""
+        """Return f'(z), element by element; for softmax the diagonal of its Jacobian, a (1 - a)."""
         return self._apply(self.derivative_function, z)
 
     def second_derivative(self, z: Any) -> np.ndarray:
-        """f''(z), element by element, 0 at a kink; for softmax ∂²a/∂z² by each output's own z.
+        """Return f''(z), element by element, 0 at a kink; for softmax ∂²a/∂z² by each output's own z.
 
-        ValueError for an activation of one's own that has none.
+        A custom activation without a second derivative is a ValueError.
         """
         return self._apply(self.required_second_derivative, z)
 
@@ -150,7 +150,8 @@ class Activation:
         return self.second_derivative_function
 
     def _apply(self, function: Callable[..., Any], z: Any) -> np.ndarray:
-        """Return the function of z in z's dtype, computed at once if it is the library's, else element by element."""
+        """Return the function of z in z's dtype: one call for fastmlp's own activations, element by element for
+        others."""
         z = np.asarray(z)
         if z.dtype.kind not in "fiub":
             raise TypeError(f"z must be numeric, got dtype {z.dtype}")
@@ -163,7 +164,7 @@ class Activation:
         return np.asarray(a, dtype=z.dtype)
 
     def with_slope(self, slope: float) -> Activation:
-        """A copy of this activation with another slope below 0: leaky_relu's slope, or elu's alpha."""
+        """Return this activation with another slope below 0: leaky_relu's slope, or elu's alpha."""
         formulas = self.function, self.derivative_function, self.second_derivative_function
         return Activation(self.name, *formulas, traits=self.traits, slope=float(slope))
 
@@ -310,7 +311,7 @@ def _dd_selu(z):
 
 
 def normal_cdf(z):
-    """Φ(z); for this and φ(z), NumPy having neither, the kernels have functions of the same names (kernels/math.py)."""
+    """Φ(z). NumPy has neither this nor φ(z); the kernels have functions of the same names (kernels/math.py)."""
     return 0.5 * _erfc(-_SQRT_HALF * z)
 
 
@@ -333,7 +334,7 @@ def _dd_gelu(z):
 
 def _gelu_tanh(z):
     """D. Hendrycks and K. Gimpel (arXiv 1606.08415): ½ z (1 + tanh(√(2/π) (z + 0.044715 z³))), by ½ (1 + tanh(w/2)) =
-    sigmoid(w). Beyond 22 the sigmoid is 0 or 1 in float64 too, and a cube of more could overflow."""
+    sigmoid(w). Beyond 22 the sigmoid is 0 or 1 even in float64, and the cube of a larger number could overflow."""
     c = np.minimum(np.maximum(z, -22.0), 22.0)
     e = np.exp(-np.abs(c * (_GELU_SLOPE + _GELU_CUBE * c * c)))
     return z * np.where(z >= 0.0, 1.0, e) * (1.0 / (1.0 + e))
@@ -355,8 +356,8 @@ def _dd_gelu_tanh(z):
 
 
 def _mish(z):
-    """D. Misra (arXiv 1908.08681): z tanh(log(1 + eᶻ)), the tangent as the quotient p / (p + q) of what e⁻ᶻ or eᶻ,
-    whichever is at most 1, makes of ((1 + eᶻ)² - 1) / ((1 + eᶻ)² + 1)."""
+    """D. Misra (arXiv 1908.08681): z tanh(log(1 + eᶻ)), where the tangent ((1 + eᶻ)² - 1) / ((1 + eᶻ)² + 1) is written
+    with e⁻ᶻ or eᶻ, whichever is at most 1, as p / (p + q)."""
     e = np.exp(-np.abs(z))
     p = np.where(z >= 0.0, 1.0 + 2.0 * e, e * (e + 2.0))
     q = np.where(z >= 0.0, 2.0 * e * e, 2.0)
@@ -404,7 +405,7 @@ def _d_relu6(z):
 
 
 def _hard_sigmoid(z):
-    """A. Howard et al., MobileNetV3 (arXiv 1905.02244): relu6(z + 3) / 6, of slope 1/6 and not the older 0.2."""
+    """A. Howard et al., MobileNetV3 (arXiv 1905.02244): relu6(z + 3) / 6, with slope 1/6, not the older 0.2."""
     return np.minimum(np.maximum(z + 3.0, 0.0), 6.0) * _SIXTH
 
 
@@ -426,7 +427,8 @@ def _dd_hard_swish(z):
 
 
 def _softsign(z):
-    """X. Glorot and Y. Bengio (2010): z / (1 + |z|); beyond 1 from the side of its limit, for 1 / |z| may underflow."""
+    """X. Glorot and Y. Bengio (2010): z / (1 + |z|); for |z| > 1 computed from its limit, since 1 / |z| may
+    underflow."""
     r = 1.0 / (1.0 + np.abs(z))
     return np.where(np.abs(z) < 1.0, z * r, np.where(z > 0.0, 1.0 - r, r - 1.0))
 

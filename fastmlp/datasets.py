@@ -1,4 +1,4 @@
-"""Data to try things on: spirals drawn here, the small handwritten digits that come with fastmlp, and MNIST."""
+"""Data to experiment with: spirals, the small handwritten digits that come with fastmlp, and MNIST."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def load_mnist(folder: str | os.PathLike[str] | None = None) -> Split:
     Parameters
     ----------
     folder : path, optional
-        Where the four ``…-ubyte.gz`` files are. Left out: the folder that FASTMLP_DATA names (or its ``mnist``
-        folder), then fastmlp's own cache, to which they are downloaded if need be.
+        Where the four ``…-ubyte.gz`` files are. When left out, they are looked for in the folder that FASTMLP_DATA
+        names (or its ``mnist`` folder), then in fastmlp's cache, to which they are downloaded if necessary.
 
     Returns
     -------
@@ -46,11 +46,11 @@ def load_mnist(folder: str | os.PathLike[str] | None = None) -> Split:
     Raises
     ------
     FileNotFoundError
-        A folder is given that lacks a file.
+        When the given folder lacks a file.
     ValueError
-        A file is not the real one (its SHA-256 differs).
+        When a file is not the original one (its SHA-256 differs).
     ConnectionError
-        The files are nowhere and cannot be downloaded; says what to do.
+        When the files are not found and cannot be downloaded; the message says what to do.
 
     Examples
     --------
@@ -65,15 +65,15 @@ def load_mnist(folder: str | os.PathLike[str] | None = None) -> Split:
 def load_digits(test_fraction: float = 0.2, seed: int = 0) -> Split:
     """1,797 handwritten digits of 8 × 8 pixels, shuffled and split.
 
-    They come with fastmlp, and are those of scikit-learn: the test set of E. Alpaydin and C. Kaynak, *Optical
+    They come with fastmlp and are scikit-learn's, too: the test set of E. Alpaydin and C. Kaynak, *Optical
     Recognition of Handwritten Digits*, UCI Machine Learning Repository, 1998, doi:10.24432/C50P49, under CC BY 4.0.
 
     Parameters
     ----------
     test_fraction : float
-        The share of them that is the test set.
+        The share that becomes the test set.
     seed : int
-        Decides their order.
+        Decides the order.
 
     Returns
     -------
@@ -83,7 +83,7 @@ def load_digits(test_fraction: float = 0.2, seed: int = 0) -> Split:
     Raises
     ------
     ValueError
-        The file is damaged (its SHA-256 differs).
+        When the file is damaged (its SHA-256 differs).
 
     Examples
     --------
@@ -107,15 +107,15 @@ def make_spirals(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw points of a plane on spirals that wind around each other, one for each class.
 
-    A point of class k is r (cos φ, sin φ) with φ = 2π (r + k / n_classes), a full turn from the centre to the unit
-    circle, where r² is uniform in [0, 1): as many points where the plane has as much room. Noise is added to both
-    coordinates.
+    A point of class k is r (cos φ, sin φ) with φ = 2π (r + k / n_classes): a full turn from the centre to the unit
+    circle. r² is uniform in [0, 1), so that points are as dense outside as inside. Noise is added to both coordinates.
 
     Parameters
     ----------
     n_samples : int
-        The number of points, as many in each class, up to one.
+        The number of points; the classes' numbers differ by one at most.
     n_classes : int
+        The number of spirals.
     noise : float
         Standard deviation of the normal noise; neighbouring spirals are 1 / n_classes apart on a ray.
     seed : int, optional
@@ -124,6 +124,7 @@ def make_spirals(
     Returns
     -------
     x : ndarray, (n_samples, 2), float32
+        The points.
     y : ndarray, (n_samples,), int64
         Classes, in random order.
 
@@ -145,7 +146,7 @@ def make_spirals(
 
 
 def _mnist_folder(folder: str | os.PathLike[str] | None) -> Path:
-    """Return the folder that holds MNIST's files, after downloading them to the cache if they are nowhere."""
+    """Return the folder with MNIST's files; if they are not found, they are downloaded to the cache first."""
     if folder is not None:
         missing = [name for name in _MNIST if not (Path(folder) / name).is_file()]
         if missing:
@@ -164,7 +165,7 @@ def _mnist_folder(folder: str | os.PathLike[str] | None) -> Path:
 
 
 def _download(name: str, digest: str, cache: Path) -> None:
-    """Put one of MNIST's files, from the first mirror that answers, into the cache."""
+    """Download one of MNIST's files to the cache, from the first mirror that answers."""
     trouble: OSError | None = None
     for mirror in _MIRRORS:
         try:
@@ -189,7 +190,7 @@ def _check(content: bytes, digest: str, where: str | Path) -> None:
 
 
 def _read_idx(path: Path) -> np.ndarray:
-    """Read the array of an idx file: four bytes of kind and rank, a big-endian int32 a dimension, then uint8 values."""
+    """Read an idx file: four bytes for kind and rank, a big-endian int32 for each dimension, then uint8 values."""
     content = path.read_bytes()
     _check(content, _MNIST[path.name], path)
     raw = gzip.decompress(content)

@@ -26,7 +26,7 @@ class Uniform:
     Parameters
     ----------
     low, high : float
-        The least number, and the one that all are below.
+        The smallest possible number, and the one that all are below.
 
     Examples
     --------
@@ -45,8 +45,8 @@ class Uniform:
 
 
 class Distribution(NamedTuple):
-    """What the numbers of a matrix are drawn from: [low, high) evenly, or where ``normal``, the normal distribution
-    around 0 of standard deviation ``high``.
+    """The distribution of a matrix's numbers: uniform on [low, high), or, if ``normal``, normal around 0 with standard
+    deviation ``high``.
     """
 
     normal: bool
@@ -106,16 +106,16 @@ _RULES: dict[str, Rule] = {
     "lecun_uniform": _uniform(_lecun),
 }
 INITS = [*_RULES, "orthogonal"]
-"""Every initialisation's name; "auto" is he_normal under rectifiers such as relu, else glorot_uniform."""
+"""Every initialisation's name; "auto" is he_normal for rectifiers such as relu, else glorot_uniform."""
 
 
 def check_init(init: Any) -> str | Uniform:
-    """Return an ``init`` argument: a `Uniform`, or a name of `INITS`."""
+    """Return a checked ``init`` argument: a `Uniform`, or a name of `INITS`."""
     return init if isinstance(init, Uniform) else check_choice(init, "init", INITS)
 
 
 def distribution(init: str | Uniform, shape: Shape, act: Activation) -> Distribution | None:
-    """What a layer's weights are drawn from; None where their numbers depend on each other."""
+    """The distribution of a layer's weights; None if they depend on each other."""
     if isinstance(init, Uniform):
         return Distribution(False, init.low, init.high)
     return _RULES[init](shape, act) if init in _RULES else None
@@ -128,7 +128,7 @@ def draw(
     weights: Sequence[np.ndarray],
     biases: Sequence[np.ndarray],
 ) -> None:
-    """Draw a network's weights, (n_out, n_in) a layer, one layer after another; with `Uniform` its biases as well."""
+    """Draw a network's weights, (n_out, n_in) a layer, one layer after another; with `Uniform` its biases, too."""
     for layer, w, b in zip(layers, weights, biases, strict=True):
         shape = w.shape[0], w.shape[1]
         drawn_from = distribution(init, shape, layer.act)

@@ -22,6 +22,7 @@ import numpy as np
 
 from .activations import Activation
 from .base.checks import check_number
+from .base.pages import CHOOSE_A_LOSS
 from .base.suggest import lookup
 
 __all__ = ["LOSSES", "Loss", "Quantile"]
@@ -36,6 +37,7 @@ class Loss:
     Parameters
     ----------
     name : str
+        The name in the spec, the printed table and the files.
     function : callable
         Loss of one output, ``L(y_hat, y)``. For a custom loss, a scalar function under ``numba.njit``.
     derivative : callable
@@ -96,7 +98,7 @@ class Loss:
 
     @cached_property
     def any_target(self) -> bool:
-        """Whether y may be any finite numbers, and the loss is not finite where y is not."""
+        """Whether y may hold any finite numbers, and a y that is not finite makes the loss so, too."""
         return self.builtin and not self.classification and self.lowest_target == -math.inf
 
     @property
@@ -114,7 +116,7 @@ class Loss:
         """Raise ValueError when this loss makes no sense on ``n_out`` outputs of that activation."""
         reason = self.refusal(output)
         if reason:
-            raise ValueError(f"cost: {self.name} does not fit a {output.name} output: {reason}")
+            raise ValueError(f"cost: {self.name} does not fit a {output.name} output: {reason}; {CHOOSE_A_LOSS}")
         if n_out == 1 and output.name == "softmax":
             raise ValueError("softmax of one output is always 1; use sigmoid, or n: 2")
         if n_out == 1 and self.refusal_of_one:
@@ -149,7 +151,7 @@ def _dd_mse(y_hat, y):
 
 
 def _flat(y_hat, y):
-    """The second derivative of what is piecewise linear in y_hat."""
+    """The second derivative of a loss that is piecewise linear in y_hat: 0."""
     return np.where(y_hat >= y, 0.0, 0.0)
 
 
@@ -311,9 +313,9 @@ def _room_for_margin(output: Activation) -> str:
 def Quantile(levels: float | Iterable[float]) -> Loss:
     """The pinball loss, by which outputs become quantiles of y: level · (y − ŷ) above, (1 − level) · (ŷ − y) below.
 
-    Half the samples lie below what is predicted at level 0.5, the median, and a tenth above what is at 0.9; so [0.1,
-    0.5, 0.9] gives a prediction, and the interval in which y is four times in five. A target has an output for each
-    level: with y (n_samples, n_targets) the last layer has n_targets · n_levels, target by target.
+    Half the samples lie below the prediction at level 0.5, the median, and a tenth of them above that at 0.9. So [0.1,
+    0.5, 0.9] gives a prediction and an interval that contains y four times in five. Each target has an output for each
+    level: with y (n_samples, n_targets) the last layer has n_targets · n_levels outputs, target by target.
 
     Koenker and Bassett, "Regression quantiles", Econometrica 46 (1978).
 
@@ -325,7 +327,7 @@ def Quantile(levels: float | Iterable[float]) -> Loss:
     Returns
     -------
     Loss
-        Its name, "quantile(0.1, 0.5, 0.9)", means the same as ``cost`` or ``loss``.
+        The loss. Its name, "quantile(0.1, 0.5, 0.9)", can be given as ``cost`` or ``loss`` instead.
 
     Raises
     ------
@@ -426,6 +428,7 @@ LOSSES: dict[str, Loss] = {
 _ALIASES = {
     "ce": "cross_entropy",
     "binary_cross_entropy": "bce",
+    "binary_crossentropy": "bce",
     "categorical_crossentropy": "cross_entropy",
     "gaussian_negative_log_likelihood": "gaussian_nll",
 }

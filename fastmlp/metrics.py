@@ -87,7 +87,7 @@ def r2(y: np.ndarray, y_hat: np.ndarray, sample_weight: Weights = None) -> float
 
 
 def accuracy(y: np.ndarray, y_hat: np.ndarray, sample_weight: Weights = None) -> float:
-    """Share of samples whose largest output is the right class; a sample with NaN among its outputs is none of them."""
+    """Share of samples whose largest output is the right class; a sample with NaN among its outputs counts as wrong."""
     right = np.argmax(y, axis=1) == np.argmax(y_hat, axis=1)
     return _mean(right & ~np.isnan(y_hat).any(axis=1), sample_weight, y)
 
@@ -123,7 +123,7 @@ def mape(y: np.ndarray, y_hat: np.ndarray, sample_weight: Weights = None) -> flo
 
 
 def log_loss(y: np.ndarray, y_hat: np.ndarray, sample_weight: Weights = None) -> float:
-    """Mean of -Σ y log y_hat over the classes, with y_hat kept as far from 0 and 1 as its dtype tells 1 from less."""
+    """Mean of -Σ y log y_hat over the classes, with y_hat kept away from 0 and 1 by the dtype's eps."""
     if y.shape[1] == 1:
         y, y_hat = np.hstack([1 - y, y]), np.hstack([1 - y_hat, y_hat])
     least = np.finfo(y_hat.dtype).eps
@@ -138,11 +138,11 @@ def precision(
     labels: bool = False,
     sample_weight: Weights = None,
 ) -> float:
-    """Share of right ones among the samples that were found to be of a class; 0 where none was.
+    """Share of right answers among the samples that were predicted to be of a class; 0 if there are none.
 
-    ``average`` is "binary" (the second of two classes), "macro" (the mean over the classes that are in y or found),
-    "weighted" (by their share of y) or "micro" (all decisions together); None: binary for two classes, else macro.
-    With ``labels`` each of several outputs is a label of its own, found above one half. NaN finds nothing.
+    ``average`` is "binary" (the second of two classes), "macro" (the mean over the classes that are in y or predicted),
+    "weighted" (by their share of y), "micro" (all decisions together), or None: binary for two classes, else macro.
+    With ``labels`` each of several outputs is a label, predicted if it is above one half. NaN predicts nothing.
     """
     hits, found, _, there = _decisions(y, y_hat, average, labels, sample_weight)
     return _averaged(_ratio(hits, found), there)
@@ -155,7 +155,8 @@ def recall(
     labels: bool = False,
     sample_weight: Weights = None,
 ) -> float:
-    """Share of a class's samples that were found to be of it; 0 where it has none. The rest as in `precision`."""
+    """Share of a class's samples that were predicted to be of it; 0 if it has none. Options are those of
+    `precision`."""
     hits, _, right, there = _decisions(y, y_hat, average, labels, sample_weight)
     return _averaged(_ratio(hits, right), there)
 
@@ -167,7 +168,7 @@ def f1(
     labels: bool = False,
     sample_weight: Weights = None,
 ) -> float:
-    """Harmonic mean of a class's precision and recall; 0 where it is neither in y nor found. See `precision`."""
+    """Harmonic mean of a class's precision and recall; 0 if it is neither in y nor predicted. See `precision`."""
     hits, found, right, there = _decisions(y, y_hat, average, labels, sample_weight)
     return _averaged(_ratio(2 * hits, found + right), there)
 
@@ -182,8 +183,8 @@ def balanced_accuracy(y: np.ndarray, y_hat: np.ndarray, sample_weight: Weights =
 
 def roc_auc(y: np.ndarray, y_hat: np.ndarray, labels: bool = False, sample_weight: Weights = None) -> float:
     """Area under the receiver operating characteristic: how often a sample of a class has a larger output than one that
-    is not of it, ties counting half. The second of two classes against the first; of more, or of ``labels``, the mean
-    over each against the rest. NaN, with a warning, where a class has no samples, or all.
+    is not of it; ties count half. Two classes: the second against the first. More classes, or ``labels``: the mean over
+    each against the rest. NaN, with a warning, if a class has no samples, or all of them.
     """
     if np.isnan(y).any():
         return _mean_over_outputs(partial(roc_auc, labels=labels), y, y_hat, sample_weight)
@@ -208,7 +209,7 @@ def roc_auc(y: np.ndarray, y_hat: np.ndarray, labels: bool = False, sample_weigh
 
 def average_precision(y: np.ndarray, y_hat: np.ndarray, labels: bool = False, sample_weight: Weights = None) -> float:
     """Σ (R_k - R_k-1) P_k, with recall R and precision P of the samples down to the k-th largest output; 0 for a class
-    without samples. The second of two classes; of more, or of ``labels``, the mean over each against the rest.
+    without samples. Two classes: the second. More classes, or ``labels``: the mean over each against the rest.
     """
     if np.isnan(y).any():
         return _mean_over_outputs(partial(average_precision, labels=labels), y, y_hat, sample_weight)
@@ -257,15 +258,15 @@ def _answers(y: np.ndarray, y_hat: np.ndarray, labels: bool) -> tuple[np.ndarray
 
 
 def _rankings(y: np.ndarray, y_hat: np.ndarray, labels: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Who is of a class, and the outputs that should tell so, (n_samples, n) each: of two classes, the second's."""
+    """Which samples are of a class, and the outputs that rank them, (n_samples, n) each; of two classes, the second."""
     right, _ = _answers(y, y_hat, labels)
     n_out = y.shape[1]
     return (right[:, 1:], y_hat[:, -1:]) if n_out == 1 or (n_out == 2 and not labels) else (right, y_hat)
 
 
 def _ranked(true: np.ndarray, score: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The weight of true samples, and of the others, with an output as large as each different one, or larger; the
-    largest output comes first."""
+    """For each different output, the largest first: the weight of the true samples, and of the others, whose output is
+    at least that."""
     order = np.argsort(-score, kind="stable")
     true, score, weights = true[order], score[order], weights[order]
     last = np.append(np.flatnonzero(score[1:] != score[:-1]), len(score) - 1)  # of those that are the same
@@ -275,8 +276,8 @@ def _ranked(true: np.ndarray, score: np.ndarray, weights: np.ndarray) -> tuple[n
 def _decisions(
     y: np.ndarray, y_hat: np.ndarray, average: str | None, labels: bool, sample_weight: Weights
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Weights of the samples that are rightly found to be of a class, that are found to be, and that are of it, and how
-    much each class counts: (n,) each, one for each class that is averaged over."""
+    """Weights of the samples that are rightly predicted to be of a class, that are predicted to be, and that are of it,
+    and how much each class counts: (n,) each, for the n classes that are averaged over."""
     y, y_hat, weights = _counted(y, y_hat, sample_weight)
     right, found = _answers(y, y_hat, labels)
     hits, n_found, n_right = (weights @ those for those in (right & found, found, right))
@@ -297,12 +298,12 @@ def _decisions(
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """part / whole, and 0 where there is nothing."""
+    """part / whole; 0 where the whole is 0."""
     return np.divide(part, whole, out=np.zeros(len(whole)), where=whole > 0)
 
 
 def _averaged(values: np.ndarray, weights: np.ndarray) -> float:
-    """Σ w v / Σ w, and 0 where there is nothing."""
+    """Σ w v / Σ w; 0 where the weights are 0."""
     return float(values @ weights / (weights.sum() or 1.0))
 
 
@@ -322,19 +323,21 @@ class Metric:
     Parameters
     ----------
     name : str
+        The name for ``metrics=``.
     function : callable
         Its value for y and y_hat, both (n_samples, n_out), and ``sample_weight``, (n_samples,) or None.
     text : str
-        What it is, in a few words.
+        A description in a few words.
     outputs : tuple of str
-        What it is for, of "classes", "two classes" (one sigmoid output), "labels" and "numbers".
+        The outputs that it is for: "classes", "two classes" (one sigmoid output), "labels", "numbers".
     higher_is_better : bool
+        Whether larger values are better.
     probabilities : bool
         Whether the outputs must be softmax or sigmoid.
     of_labels : callable, optional
-        The function where outputs are sigmoids, each a label of its own.
+        The function for sigmoid outputs that are several labels.
     is_mean : bool
-        Whether it is a mean over samples, so that values of parts add up, each times its weight.
+        Whether it is a mean over samples, so that the weighted values of parts add up.
     """
 
     name: str
@@ -350,17 +353,17 @@ class Metric:
         return self.function(y, y_hat, **options)
 
     def fits(self, spec: Spec) -> bool:
-        """Whether it says something of a network's outputs."""
+        """Whether it is for the outputs of a network with this spec."""
         probable = spec.layers[-1].act.name in ("softmax", "sigmoid")
         return _outputs(spec) in self.outputs and (probable or not self.probabilities)
 
     def function_for(self, spec: Spec) -> MetricFunction:
-        """Its function for a network's outputs, which it fits."""
+        """Return its function for the outputs of a network with this spec, for which it must be."""
         return self.of_labels if spec.multilabel and self.of_labels else self.function
 
 
 def _averages(function: MetricFunction, text: str) -> list[Metric]:
-    """The metrics that a function with the option ``average`` makes, one for each of them."""
+    """The metrics of a function with the option ``average``, one for each kind of average."""
     words = {
         "": "of the second of two classes, else as `_macro`",
         "macro": "the mean over classes or labels",
@@ -442,7 +445,7 @@ METRICS: dict[str, Metric] = {
         ),
     )
 }
-"""Every metric by its name; "top_3" and the like also name one."""
+"""Every metric by its name; "top_3" and so on are names, too."""
 
 ALIASES = {
     "mean_squared_error": "mse", "root_mean_squared_error": "rmse", "mean_absolute_error": "mae",
@@ -451,15 +454,15 @@ ALIASES = {
     "f1_score": "f1", "roc_auc_score": "roc_auc", "roc_auc_ovr": "roc_auc", "auc": "roc_auc",
     "average_precision_score": "average_precision",
 }  # fmt: skip
-"""Other names, scikit-learn's among them, and the registry's for each."""
+"""Other names, such as scikit-learn's, and the registry's name for each."""
 
 
 def named_metrics(metrics: Any, spec: Spec) -> dict[str, MetricFunction]:
     """Return the metrics that the ``metrics`` argument means, by name, as functions of (y, y_hat, *, sample_weight).
 
-    The argument is a name (also "top_3", …), a function of (y, y_hat), which also gets ``sample_weight`` (None where no
-    weights are given) if it has a parameter of that name, a list of these, or None. A result has the name that was
-    asked for. ValueError for a metric that does not fit the network, two of one name, and names that the history has.
+    The argument is a name (also "top_3", …), a function of (y, y_hat), a list of these, or None. A function with a
+    parameter ``sample_weight`` gets the weights, or None if there are none. Results have the names that were asked for.
+    A metric that does not fit the network, two of one name, and names that the history has are a ValueError.
     """
     if metrics is None:
         return {}
@@ -485,14 +488,14 @@ def named_metrics(metrics: Any, spec: Spec) -> dict[str, MetricFunction]:
 
 
 def _entry(name: str) -> tuple[Metric | None, int | None]:
-    """The registry's metric of that name, in either case, or by an alias, and k where it is "top_3" or the like."""
+    """The registry's metric of that name or alias, in upper or lower case, and k if the name is like "top_3"."""
     known = name.lower()
     match = re.fullmatch(r"top_([1-9]\d*)", known)
     return METRICS.get("top_k" if match else ALIASES.get(known, known)), int(match[1]) if match else None
 
 
 def _built_in(name: str, spec: Spec) -> MetricFunction:
-    """Return the metric of that name, if it says something of the network's outputs."""
+    """Return the metric of that name; a ValueError if it is not for the network's outputs."""
     metric, k = _entry(name)
     if metric is None:
         raise _unknown(name)
@@ -508,7 +511,7 @@ def _built_in(name: str, spec: Spec) -> MetricFunction:
 
 
 def _unknown(name: str) -> ValueError:
-    """Make the error for a name that is no metric's, with what may have been meant."""
+    """Make the error for an unknown metric, with the nearest name."""
     if name == "loss" or name.startswith("val_"):
         return ValueError(f"metrics: {name!r} is in the history by itself; leave it out")
     opposite, _ = _entry(name.removeprefix("neg_"))
@@ -556,7 +559,7 @@ def higher_is_better(name: str) -> bool:
 def improvements(history: Mapping[str, Sequence[float]], monitor: str | None, min_delta: float) -> list[bool]:
     """Return for each epoch of a history whether it was better than all before by more than ``min_delta``.
 
-    ``monitor`` is a name in the history; None means "val_loss" where there is one, else "loss".
+    ``monitor`` is a name in the history; None means "val_loss" if there is one, else "loss".
     """
     if not history:
         return []

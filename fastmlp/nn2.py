@@ -1,9 +1,9 @@
-"""The functions of the tutorial "Code NN in NumPy", by its names and in its orientation, on fastmlp's kernels.
+"""The functions of the tutorial "Code NN in NumPy", with its names and orientation, on fastmlp's kernels.
 
-Samples are columns; weights are dicts ``w[1], w[2], …`` of shape (n_out, n_in) and ``b[1], …`` of shape (n_out, 1);
-the network is the list of dicts. The tutorial's script runs with ``import fastmlp.nn2 as nn2``. Three slips of the
-tutorial are mended: `train` takes one sample at a time, as its permutation intends, not all of them each time; ``db``
-is summed over the samples; and `backward_y` takes the derivative of the output layer at z, not at f(z).
+Samples are columns; weights are dicts ``w[1], w[2], …`` of shape (n_out, n_in) and ``b[1], …`` of shape (n_out, 1); the
+network is the list of dicts. The tutorial's script runs with ``import fastmlp.nn2 as nn2``. Three slips of the tutorial
+are corrected: `train` takes one sample at a time, as its permutation intends, not all of them each time; ``db`` is
+summed over the samples; and `backward_y` takes the derivative of the output layer at z, not at f(z).
 """
 
 from __future__ import annotations
@@ -114,10 +114,10 @@ def ce_loss(y_hat: np.ndarray, y: np.ndarray) -> float:
 def train(
     x: np.ndarray, y: np.ndarray, alpha: float, iter: int, w: Arrays, b: Arrays, nn: Layers, cost: Any = None
 ) -> tuple[Arrays, Arrays, np.ndarray, np.ndarray]:
-    """Train by per-sample SGD: ``iter`` passes in random order (NumPy's global state), with a printed line each.
+    """Train by per-sample SGD: ``iter`` passes in random order (NumPy's global state), each with a printed line.
 
-    Replaces the entries of ``w`` and ``b`` and returns (w, b, acc, loss): accuracy and cross-entropy of each pass,
-    over the outputs as each sample was seen.
+    The entries of ``w`` and ``b`` are replaced. Returns (w, b, acc, loss): accuracy and cross-entropy of each pass,
+    from the outputs that each sample had before it was learnt from.
     """
     iter = check_count(iter, "iter")
     alpha = check_number(alpha, "alpha", 0.0, open_low=True)

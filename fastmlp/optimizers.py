@@ -1,21 +1,23 @@
-"""The registry of optimisers: how a gradient moves the parameters. Formulas and defaults are PyTorch's.
+"""How a gradient moves the parameters: optimisers, with PyTorch's formulas and defaults.
 
-As in activations.py, the kernels compile these very formulas (kernels/steps.py), written with NumPy's ufuncs and floats
-only. ``rule(w, g, states, numbers)`` is what happens to one parameter w with gradient g: it returns w and its states as
-they are then. ``prepare(lr, t, constants)`` makes the numbers that all parameters share in step t, counted from 1.
-There may be any number of states, which begin at zero, of constants, and of numbers.
+Give one as ``optimizer`` to `fastmlp.train`: a name, such as "adam", or an object with other settings, such as
+``Adam(betas=(0.9, 0.99))``. The learning rate is ``lr`` of `fastmlp.train`.
 
-LBFGS and LevenbergMarquardt have no rule for single parameters: engine/lbfgs.py and engine/lm.py run them.
-
-Where x is sparse, most of a batch's gradient is zero. Optimisers that rest there (`Optimizer.rests`) skip the weights
-of inputs that are zero in the whole batch; a ``lazy`` one does so too, although it would move them: TensorFlow Addons
-call that LazyAdam, PyTorch SparseAdam, and MXNet lazy_update.
+Where x is sparse, most of a batch's gradient is zero. Plain SGD and Adagrad do not move the weights of inputs that are
+zero in the whole batch, and skip them. All others would still move those weights; with ``lazy=True`` they skip them too
+(TensorFlow Addons call that LazyAdam, PyTorch SparseAdam, MXNet lazy_update).
 
 Sources: momentum, Polyak 1964; Nesterov momentum, Sutskever et al. 2013; Adam, Kingma and Ba 2015; AdamW, Loshchilov
 and Hutter 2019; AMSGrad, Reddi, Kale and Kumar 2018; NAdam, Dozat 2016; Lion, Chen et al. 2023, algorithm 2; RMSprop,
 Hinton's lecture 6e, 2012; Adagrad, Duchi et al. 2011; all but Lion in the form of torch.optim. L-BFGS-B, Byrd, Lu,
 Nocedal and Zhu 1995, as SciPy has it.
 """
+
+# The kernels compile these very formulas (kernels/steps.py), which are written with NumPy's ufuncs and floats only.
+# rule(w, g, states, numbers) is what happens to one parameter w with gradient g: it returns the new w and new states.
+# prepare(lr, t, constants) makes the numbers that all parameters share in step t, counted from 1. There may be any
+# number of states, which begin at zero, of constants, and of numbers. LBFGS and LevenbergMarquardt have no rule for
+# single parameters: engine/lbfgs.py and engine/lm.py run them.
 
 from __future__ import annotations
 
@@ -44,7 +46,7 @@ _TINY = 1e-300  # in place of 0, whose logarithm NumPy warns of
 
 
 class Optimizer:
-    """The base of all optimisers: immutable settings. Their state is kept beside the parameters that they move."""
+    """The base of all optimisers. They are immutable settings; their state is kept beside the parameters they move."""
 
     name: ClassVar[str]
     prepare: ClassVar[Any]
@@ -58,19 +60,19 @@ class Optimizer:
         return super().__new__(cls)
 
     def __repr__(self) -> str:
-        """The settings, but ``lazy`` only where it is true: checkpoints compare this, and older ones do not have it."""
+        """The settings, with ``lazy`` only if it is true: checkpoints compare this text, and older ones lack it."""
         names: list[str] = [setting.name for setting in fields(self)] if is_dataclass(self) else []
         settings = [f"{name}={getattr(self, name)!r}" for name in names if name != "lazy" or self.lazy]
         return f"{type(self).__name__}({', '.join(settings)})"
 
     @property
     def states(self) -> int:
-        """The number of vectors, shaped like the parameters, that it keeps."""
+        """The number of vectors, shaped like the parameters, that the optimiser keeps."""
         raise NotImplementedError
 
     @property
     def rests(self) -> bool:
-        """Whether a gradient of zero changes nothing, neither a parameter nor what is kept of it, but for penalties."""
+        """Whether a gradient of zero, without penalties, changes neither a parameter nor the states kept of it."""
         return False
 
     @property
@@ -80,7 +82,7 @@ class Optimizer:
 
     @property
     def quantities(self) -> list[str]:
-        """The names of what it adds to the history."""
+        """The names of the values that the optimiser adds to the history."""
         return []
 
 
@@ -102,11 +104,13 @@ class SGD(Optimizer):
     Parameters
     ----------
     momentum : float, in [0, 1)
+        The share of the last step's v that is kept in the next one.
     nesterov : bool
+        Whether to look ahead along v, as Nesterov does; needs a momentum above 0.
     lazy : bool
-        For sparse x only: weights of inputs that are zero in all samples of a batch stay as they are, and so does what
-        is kept of them. Then a step takes time for the values of the batch, not for all weights, but it is another
-        one: nothing decays, and no penalty counts, in the batches that a weight sits out.
+        For sparse x only: skip the weights of inputs that are zero in all samples of a batch, and what is kept of
+        them. A step then takes time in proportion to the batch's non-zero values, not to all weights, but it is not
+        the same step: momentum does not decay, and penalties do not act, in the batches that a weight sits out.
 
     Examples
     --------
@@ -170,13 +174,13 @@ class Adam(Optimizer):
     Parameters
     ----------
     betas : pair of float, in [0, 1)
-        Decay of the two means.
+        Decay of the two means from step to step.
     eps : float
         Added to the denominator.
     lazy : bool
-        For sparse x only: weights of inputs that are zero in all samples of a batch stay as they are, and so does what
-        is kept of them. Then a step takes time for the values of the batch, not for all weights, but it is another
-        one: nothing decays, and no penalty counts, in the batches that a weight sits out.
+        For sparse x only: skip the weights of inputs that are zero in all samples of a batch, and what is kept of
+        them. A step then takes time in proportion to the batch's non-zero values, not to all weights, but it is not
+        the same step: nothing decays, and penalties do not act, in the batches that a weight sits out.
     """
 
     betas: tuple[float, float] = (0.9, 0.999)
@@ -208,15 +212,16 @@ def _prepare_adam_hat(lr, t, constants):
 class AdamHat(Adam):
     """Adam with the ε̂ of Kingma and Ba, end of section 2, as Keras, TensorFlow and scikit-learn compute it.
 
-    There eps is added to the root of the mean square before that is corrected for its bias, so that it weighs more in
-    the first steps.
+    Here eps is added before the bias is corrected, and so weighs more in the first steps.
 
     Parameters
     ----------
     betas : pair of float, in [0, 1)
+        Decay of the two means from step to step.
     eps : float
+        Added to the root of the mean square, before that is corrected for its bias.
     lazy : bool
-        All as in `Adam`.
+        Skip the weights of inputs that are zero in a batch, as in `Adam`.
     """
 
     name = "adam_hat"
@@ -230,10 +235,13 @@ class AdamW(Adam):
     Parameters
     ----------
     betas : pair of float, in [0, 1)
+        Decay of the two means from step to step.
     eps : float
+        Added to the denominator.
     lazy : bool
-        All as in `Adam`.
+        Skip the weights of inputs that are zero in a batch, as in `Adam`.
     weight_decay : float
+        How much of each parameter a step takes away, times lr.
     """
 
     weight_decay: float = 0.01
@@ -260,14 +268,16 @@ def _amsgrad(w, g, states, numbers):
 
 @dataclass(frozen=True, repr=False)
 class AMSGrad(Adam):
-    """AMSGrad: Adam whose steps are scaled by the largest mean square so far, so that its rates never grow again.
+    """AMSGrad: Adam whose steps are scaled by the largest mean square so far, so that no parameter's rate ever grows.
 
     Parameters
     ----------
     betas : pair of float, in [0, 1)
+        Decay of the two means from step to step.
     eps : float
+        Added to the denominator.
     lazy : bool
-        All as in `Adam`.
+        Skip the weights of inputs that are zero in a batch, as in `Adam`.
     """
 
     name = "amsgrad"
@@ -300,9 +310,11 @@ class NAdam(Adam):
     Parameters
     ----------
     betas : pair of float, in [0, 1)
+        Decay of the two means from step to step.
     eps : float
+        Added to the denominator.
     lazy : bool
-        All as in `Adam`.
+        Skip the weights of inputs that are zero in a batch, as in `Adam`.
     momentum_decay : float
         The momentum of step t is betas[0] · (1 - ½ · 0.96^(t · momentum_decay)).
     """
@@ -337,16 +349,18 @@ def _lion(w, g, states, numbers):
 
 @dataclass(frozen=True, repr=False)
 class Lion(Optimizer):
-    """Lion: steps of one length, lr, by the sign of a running mean of the gradient. It wants a tenth of Adam's lr.
+    """Lion: every parameter moves by lr, along the sign of a running mean of its gradient.
+
+    A tenth of Adam's lr is a good first choice.
 
     Parameters
     ----------
     betas : pair of float, in [0, 1)
-        How the mean is weighed against the gradient in a step, and its decay from step to step.
+        The mean's weight in a step, against the gradient's; and the mean's decay from step to step.
     weight_decay : float
         Every step first multiplies the parameters by 1 - lr · weight_decay.
     lazy : bool
-        As in `Adam`.
+        Skip the weights of inputs that are zero in a batch, as in `Adam`.
     """
 
     betas: tuple[float, float] = (0.9, 0.99)
@@ -391,7 +405,7 @@ class RMSprop(Optimizer):
     eps : float
         Added to the denominator.
     lazy : bool
-        As in `Adam`.
+        Skip the weights of inputs that are zero in a batch, as in `Adam`.
     """
 
     alpha: float = 0.99
@@ -460,21 +474,21 @@ class Adagrad(Optimizer):
 
 @dataclass(frozen=True, repr=False)
 class LBFGS(Optimizer):
-    """L-BFGS, a quasi-Newton method: all samples at once, the length of each step found by a line search, so no lr.
+    """L-BFGS, a quasi-Newton method: each step takes all samples, and a line search finds its length.
 
-    One epoch is one iteration. Training ends before ``epochs`` where an iteration gains too little. It needs SciPy:
-    ``pip install 'fastmlp[lbfgs]'``. A ``dtype="float64"`` network converges further than a float32 one.
+    There is no lr. One epoch is one iteration. Training ends before ``epochs`` when an iteration gains too little. It
+    needs SciPy: ``pip install 'fastmlp[lbfgs]'``. A ``dtype="float64"`` network converges further than a float32 one.
 
     Parameters
     ----------
     memory : int
-        How many of the last steps its picture of the curvature is made of.
+        How many of the last steps the curvature is estimated from.
     gtol : float
-        It has converged when no derivative by a parameter is larger than this.
+        Stop when no derivative by a parameter is larger than this.
     ftol : float
-        Or when an iteration lowers the loss by less than this, relative to the loss where that is above 1.
+        Stop when an iteration lowers the loss by less than this, relative to the loss where that is above 1.
     max_fun : int
-        Or when the loss has been computed this many times.
+        Stop when the loss has been computed this many times.
 
     Examples
     --------
@@ -507,31 +521,32 @@ class LBFGS(Optimizer):
 class LevenbergMarquardt(Optimizer):
     """Levenberg-Marquardt: damped Gauss-Newton steps on a sum of squares, for small networks under ``mse``.
 
-    One epoch is a step that lowers the sum. Between Newton's step where the residuals are nearly linear, and a short
-    one downhill where they are not, ``history["damping"]`` decides, by Nielsen's rule (Madsen, Nielsen and Tingleff,
-    "Methods for non-linear least squares problems", 2004). Training ends before ``epochs`` where it has converged, as
-    ``scipy.optimize.least_squares(method="lm")`` defines that. All is computed in float64; the parameters of a float32
-    network are rounded after each step, and lower the sum as they are.
+    One epoch is one step that lowers the sum. The damping, which is in ``history["damping"]``, decides between Newton's
+    step (small damping, where the residuals are nearly linear) and a short step downhill (large damping, where they are
+    not). It follows Nielsen's rule (Madsen, Nielsen and Tingleff, "Methods for non-linear least squares problems",
+    2004). Training ends before ``epochs`` when it has converged, as ``scipy.optimize.least_squares(method="lm")``
+    defines that. Everything is computed in float64; the parameters of a float32 network are rounded after each step,
+    and only steps that lower the sum after rounding are taken.
 
-    A step takes about n_samples · n_out · n_params² / 2 + n_params³ / 3 multiply-adds, and 32 · n_params² bytes: some
-    thousand parameters are the most.
+    A step takes about n_samples · n_out · n_params² / 2 + n_params³ / 3 multiply-adds and 32 · n_params² bytes, so a
+    few thousand parameters are the limit.
 
     Parameters
     ----------
     damping : float
-        The first damping, as a share of the largest number on the diagonal of JᵀJ. Small ones suit parameters that are
-        nearly right.
+        The first damping, as a share of the largest number on the diagonal of JᵀJ. Small values suit parameters that
+        are nearly right.
     ftol : float
-        It has converged when a step lowers the sum by less than this share, and should by less.
+        Stop when a step lowers the sum by less than this share, and was expected to lower it by less.
     xtol : float
-        Or when a step is shorter than this share of the parameters' norm.
+        Stop when a step is shorter than this share of the parameters' norm.
     gtol : float
-        Or when no column of J and the residuals have an angle whose cosine is larger than this.
+        Stop when the cosine of the angle between the residuals and each column of J is at most this.
     regularisation : "bayesian", optional
-        Penalise all parameters, biases too, as much as the data themselves make likely, anew in each epoch (MacKay's
-        evidence; Foresee and Hagan, "Gauss-Newton approximation to Bayesian learning", 1997). Then
-        ``history["effective_params"]`` has how many parameters the data determine, and ``history["l2"]`` the penalty
-        ½ l2 Σp² on the mean loss. It takes the place of ``l2``.
+        Penalise all parameters, biases too, by the amount that the data make likely, which is found anew in each epoch
+        (MacKay's evidence; Foresee and Hagan, "Gauss-Newton approximation to Bayesian learning", 1997). It takes the
+        place of ``l2``. ``history["effective_params"]`` is then the number of parameters that the data determine, and
+        ``history["l2"]`` the penalty ½ l2 Σp² on the mean loss.
 
     Examples
     --------
@@ -590,5 +605,5 @@ def get_optimizer(optimizer: Any) -> Optimizer:
 
 @cache
 def _with_defaults(name: str) -> Optimizer:
-    """An optimiser of the registry; it is immutable, and to check its settings takes microseconds."""
+    """An optimiser of the registry, kept because to check its settings takes microseconds; it is immutable."""
     return OPTIMIZERS[name]()

@@ -1,8 +1,8 @@
 """Pictures of data, training and networks, with matplotlib: each function draws on one axes and returns it.
 
-Given no axes, it makes a figure of its own without pyplot, so nothing is shown and nothing global changes:
+Without given axes it makes a new figure, without pyplot, so nothing is shown and nothing global changes:
 ``fastmlp.plotting.curves(history).figure.savefig("curves.png")``. Colours are from the palette of Okabe and Ito, which
-colour-blind readers can tell apart, and hold on white and on black; lines and text are those of the style in use.
+colour-blind readers can tell apart, and can be seen on white and on black; lines and text follow the style in use.
 """
 
 from __future__ import annotations
@@ -35,14 +35,17 @@ def curves(history: Mapping[str, Any], names: str | Sequence[str] | None = None,
     Parameters
     ----------
     history : History, or dict of them
-        With a dict, ``{"fastmlp": history, "Keras": other}``, each one's curves have a dash of their own.
+        A dict such as ``{"fastmlp": history, "Keras": other}`` draws several histories, each with its own dashes.
     names : str or list of str, optional
-        Names of values to draw; when left out, "accuracy" and "loss" and their "val_", or all if there are none.
+        Names of the values to draw. When left out: accuracy, loss, val_accuracy and val_loss, as far as they are there;
+        if none is, all values.
     ax : matplotlib axes, optional
+        Where to draw; a new figure when left out.
 
     Returns
     -------
     matplotlib axes
+        Those drawn on.
 
     Examples
     --------
@@ -115,13 +118,16 @@ def pictures(
     shape : (height, width), optional
         The size of a picture; when left out, it is a square of n_in pixels.
     columns : int
+        The number of pictures in a row.
     cmap : str
         A matplotlib colour map.
     ax : matplotlib axes, optional
+        Where to draw; a new figure when left out.
 
     Returns
     -------
     matplotlib axes
+        Those drawn on.
 
     Examples
     --------
@@ -152,7 +158,7 @@ def pictures(
 def confusion_matrix(
     y: Any, predicted: Any, *, names: Sequence[str] | None = None, normalize: bool = False, ax: Axes | None = None
 ) -> Axes:
-    """How many samples of each class were taken for which class; a row's colours are its shares.
+    """How many samples of each true class (row) were predicted as which class (column); colours are shares of the row.
 
     Parameters
     ----------
@@ -161,12 +167,14 @@ def confusion_matrix(
     names : list of str, optional
         Names of the classes.
     normalize : bool
-        Write per cent of the row instead of counts.
+        Write each row's percentages instead of counts.
     ax : matplotlib axes, optional
+        Where to draw; a new figure when left out.
 
     Returns
     -------
     matplotlib axes
+        Those drawn on.
 
     Examples
     --------
@@ -212,20 +220,26 @@ def weights(
 ) -> Axes:
     """What each unit of the first layer looks for: its weights as a picture, blue negative, red positive.
 
-    Each picture has a scale of its own, white being 0. If there are more units than ``most``, those with the largest
+    Each picture has its own scale, in which white is 0. If there are more units than ``most``, those with the largest
     weights are drawn.
 
     Parameters
     ----------
     model : MLP
+        The network whose weights are drawn.
     shape : (height, width), optional
         The size of the input as a picture; when left out, it is a square of n_in pixels.
-    most, columns : int
+    most : int
+        The largest number of units that are drawn.
+    columns : int
+        The number of pictures in a row.
     ax : matplotlib axes, optional
+        Where to draw; a new figure when left out.
 
     Returns
     -------
     matplotlib axes
+        Those drawn on.
 
     Examples
     --------
@@ -260,16 +274,18 @@ def decision_boundary(model: MLP, x: Any, y: Any = None, *, points: int = 300, a
     model : MLP
         With two inputs and classes: one sigmoid output, or one output a class.
     x : array, (n_samples, 2)
-        Samples, which decide the part of the plane.
+        Samples: they decide which part of the plane is drawn.
     y : array of int, (n_samples,), optional
-        Their classes; a marker for each.
+        Their classes; each class has its own marker.
     points : int
         The number of points of the grid along each side.
     ax : matplotlib axes, optional
+        Where to draw; a new figure when left out.
 
     Returns
     -------
     matplotlib axes
+        Those drawn on.
 
     Examples
     --------
@@ -333,13 +349,16 @@ def network(model: MLP, *, most: int = 10, ax: Axes | None = None) -> Axes:
     Parameters
     ----------
     model : MLP
+        The network that is drawn.
     most : int
-        How many units of a layer are drawn at most; dots stand for those between the first and the last ones.
+        The largest number of units that are drawn of a layer; dots stand for those in the middle.
     ax : matplotlib axes, optional
+        Where to draw; a new figure when left out.
 
     Returns
     -------
     matplotlib axes
+        Those drawn on.
 
     Examples
     --------
@@ -424,7 +443,7 @@ def _mosaic(tiles: np.ndarray, columns: int, gap: float) -> tuple[np.ndarray, li
 
 
 def _verdict(true: Any, guess: Any) -> tuple[str, str | None]:
-    """Return the text above a picture, and its colour or None."""
+    """Return the text above a picture, and its colour, or None for the usual one."""
     if guess is None:
         return str(true), None
     if true is None:

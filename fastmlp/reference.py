@@ -1,7 +1,7 @@
-"""The arithmetic of fastmlp in plain NumPy and float64: slow, short, and what the kernels are held against.
+"""The arithmetic of fastmlp in plain NumPy and float64: slow, short, and what the kernels are tested against.
 
-A network is lists of ``weights`` (n_out, n_in) and ``biases`` (n_out,), one a layer; samples are rows, as everywhere.
-Nothing here is compiled and nothing is shared with the kernels but the formulas of activations.py and losses.py.
+A network is a list of ``weights`` (n_out, n_in) and a list of ``biases`` (n_out,), one for each layer; samples are
+rows. Nothing here is compiled, and only the formulas of activations.py and losses.py are shared with the kernels.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def targets(spec: Spec, y: Any) -> np.ndarray:
 
 
 def forward(spec: Spec, weights: Sequence[np.ndarray], biases: Sequence[np.ndarray], x: Any) -> tuple[Arrays, Arrays]:
-    """Every layer's z = W a + b, and every layer's a = f(z), the input (x - shift) · scale in front."""
+    """Return every layer's z = W a + b, and the input (x - shift) · scale followed by every layer's a = f(z)."""
     a = np.asarray(x, dtype=np.float64)
     if spec.shift is not None:
         a = a - np.array(spec.shift)
@@ -57,7 +57,7 @@ def forward(spec: Spec, weights: Sequence[np.ndarray], biases: Sequence[np.ndarr
 
 
 def predict(spec: Spec, weights: Sequence[np.ndarray], biases: Sequence[np.ndarray], x: Any) -> np.ndarray:
-    """The outputs (n_samples, n_out) in the user's units: shift + scale · a of the last layer."""
+    """Return the outputs (n_samples, n_out) in y's units: shift + scale · a of the last layer."""
     a = forward(spec, weights, biases, x)[1][-1]
     return a if spec.output_affine is None else spec.output_affine[0] + spec.output_affine[1] * a
 
@@ -110,8 +110,10 @@ def output_delta(spec: Spec, z: np.ndarray, a: np.ndarray, y: np.ndarray, output
 
 
 def through(activation: Activation, z: np.ndarray, a: np.ndarray, da: np.ndarray) -> np.ndarray:
-    """dL/dz from dL/da: times f'(z), or for softmax, whose every output depends on every z, through its Jacobian. It is
-    symmetric, so that this is also how a changes along a change of z."""
+    """Return dL/dz from dL/da: times f'(z), or for softmax, whose outputs depend on every z, times its Jacobian.
+
+    The Jacobian is symmetric, so this is also the change of a along a change of z.
+    """
     if activation.name == "softmax":
         return a * (da - np.sum(a * da, axis=1, keepdims=True))
     return da * activation.derivative(z)
@@ -120,7 +122,7 @@ def through(activation: Activation, z: np.ndarray, a: np.ndarray, da: np.ndarray
 def backward(
     spec: Spec, weights: Sequence[np.ndarray], zs: Arrays, activations: Arrays, delta: np.ndarray
 ) -> tuple[Arrays, Arrays]:
-    """Sums over the samples of dL/dW and dL/db of every layer, from the last layer's delta."""
+    """Return the sums over the samples of dL/dW and dL/db of every layer, from the last layer's delta."""
     dws: Arrays = []
     dbs: Arrays = []
     for i in range(len(weights) - 1, -1, -1):
@@ -155,7 +157,7 @@ def gradient(
 def delta_tangent(
     activation: Activation, z: np.ndarray, a: np.ndarray, dz: np.ndarray, da: np.ndarray, dda: np.ndarray
 ) -> np.ndarray:
-    """How dL/dz changes along dz, from dL/da and its own change dda."""
+    """Return the change of dL/dz along dz, from dL/da and its change dda."""
     if activation.name != "softmax":
         return activation.second_derivative(z) * dz * da + activation.derivative(z) * dda
     moved = through(activation, z, a, dz)
@@ -164,7 +166,7 @@ def delta_tangent(
 
 
 def output_delta_tangent(spec: Spec, z: np.ndarray, a: np.ndarray, y: np.ndarray, dz: np.ndarray) -> np.ndarray:
-    """How `output_delta` changes along dz, a row a sample."""
+    """Return the change of `output_delta` along dz, (n_samples, n_out)."""
     act = spec.layers[-1].act
     pair = spec.loss.name, act.name
     if pair == ("cross_entropy", "softmax"):
@@ -190,9 +192,11 @@ def hessian_product(
     y: np.ndarray,
     along: tuple[Sequence[np.ndarray], Sequence[np.ndarray]],
 ) -> tuple[Arrays, Arrays]:
-    """How `gradient` changes when weights and biases move along ``along``, which has a W and a b for each layer: the
-    Hessian of the mean loss times that vector, by Pearlmutter's R-operator ("Fast exact multiplication by the Hessian",
-    Neural Computation 6, 1994). Where f or the loss has a kink, its second derivative counts as 0."""
+    """Return the Hessian of the mean loss times a vector, ``along``, which has a W and a b for each layer.
+
+    This is the change of `gradient` when weights and biases move along it, by Pearlmutter's R-operator ("Fast exact
+    multiplication by the Hessian", Neural Computation 6, 1994). The second derivative of a kink counts as 0.
+    """
     zs, activations = forward(spec, weights, biases, x)
     dzs: Arrays = []
     das: Arrays = [np.zeros_like(activations[0])]
@@ -268,7 +272,8 @@ def sobolev_gradient(
 def jacobian(
     spec: Spec, weights: Sequence[np.ndarray], biases: Sequence[np.ndarray], x: Any
 ) -> list[list[tuple[Arrays, Arrays]]]:
-    """``result[s][k]`` is (dW of every layer, db of every layer) of output k, in the user's units, for sample s."""
+    """Return derivatives of outputs: ``result[s][k]`` is (dW of every layer, db of every layer) of sample s, output
+    k."""
     units = np.ones(spec.n_out) if spec.output_affine is None else spec.output_affine[1]
     rows = []
     for sample in np.asarray(x, dtype=np.float64):
@@ -295,7 +300,8 @@ def train(
     """SGD: for each batch, one step against the gradient of its mean loss. Sample order is natural, or as given; y is
     as `targets` has it. Samples without a measured output are left out from the beginning.
 
-    Returns new weights and biases, and each epoch's mean loss, every sample as it was seen.
+    Samples come in their order, or in those of ``orders``; y is as `targets` returns it. Returns new weights and
+    biases, and each epoch's mean loss, where each sample counts as it was before it was learnt from.
     """
     x = np.asarray(x, dtype=np.float64)
     weights = [np.array(w, np.float64) for w in weights]

@@ -1,6 +1,6 @@
 """Learning rates that change from epoch to epoch: give one as ``lr`` to `fastmlp.train`.
 
-A schedule is called with the epoch, counted from 0, like any function of the epoch.
+A schedule is called with the epoch, counted from 0, and returns its rate, as any function of the epoch may.
 `ReduceOnPlateau` alone looks at the history too.
 """
 
@@ -29,13 +29,24 @@ class Schedule:
     """The base of all schedules: settings, and a rate for every epoch."""
 
     def __call__(self, epoch: int) -> float:
-        """The learning rate of an epoch, counted from 0."""
+        """Return an epoch's learning rate.
+
+        Parameters
+        ----------
+        epoch : int
+            The number of the epoch, counted from 0.
+        """
         raise NotImplementedError
 
 
 @dataclass(frozen=True)
 class Constant(Schedule):
     """One rate for all epochs.
+
+    Parameters
+    ----------
+    lr : float
+        The rate.
 
     Examples
     --------
@@ -56,6 +67,15 @@ class Constant(Schedule):
 @dataclass(frozen=True)
 class Step(Schedule):
     """The rate lr · factor^⌊epoch / every⌋: it falls by a factor every few epochs.
+
+    Parameters
+    ----------
+    lr : float
+        The rate of the first epochs.
+    every : int
+        The number of epochs between two falls.
+    factor : float, above 0
+        What a fall multiplies the rate by.
 
     Examples
     --------
@@ -81,6 +101,13 @@ class Step(Schedule):
 class Exponential(Schedule):
     """The rate lr · factor^epoch.
 
+    Parameters
+    ----------
+    lr : float
+        The rate of the first epoch.
+    factor : float, above 0
+        What every epoch multiplies the rate by.
+
     Examples
     --------
     >>> from fastmlp import schedules
@@ -102,6 +129,13 @@ class Exponential(Schedule):
 @dataclass(frozen=True)
 class InverseScaling(Schedule):
     """The rate lr / (epoch + 1)^power, as scikit-learn's ``learning_rate="invscaling"`` but counted in epochs.
+
+    Parameters
+    ----------
+    lr : float
+        The rate of the first epoch.
+    power : float
+        0 keeps the rate, 1 makes it fall as 1 / (epoch + 1).
 
     Examples
     --------
@@ -133,9 +167,9 @@ class Cosine(Schedule):
     epochs : int
         The length of the training; later epochs have ``low``.
     warmup : int
-        The rate of epoch k < warmup is lr · (k + 1) / (warmup + 1).
+        The number of rising epochs. The rate of epoch k < warmup is lr · (k + 1) / (warmup + 1).
     low : float, optional
-        A hundredth of lr when left out.
+        The rate of the last epoch; lr / 100 when left out.
 
     Examples
     --------
@@ -177,9 +211,13 @@ class OneCycle(Schedule):
     lr : float
         The highest rate.
     epochs : int
+        The length of the training; later epochs have the lowest rate.
     rise : float, in (0, 1)
-        The share of the epochs that goes up.
-    start, end : float
+        The share of the epochs in which the rate rises.
+    start : float, at least 1
+        The first epoch's rate is lr / start.
+    end : float, at least 1
+        The last epoch's rate is lr / start / end.
 
     Examples
     --------
@@ -219,17 +257,21 @@ class ReduceOnPlateau(Schedule):
     """A rate that begins at lr, and is multiplied by ``factor`` whenever ``monitor`` has not got better for more than
     ``patience`` epochs.
 
-    Better means by more than ``min_delta``: lower for losses and functions of one's own; a named metric says
-    which way (the table of `fastmlp.metrics`).
+    Better means lower for losses and for your own functions; for a named metric the table of `fastmlp.metrics` says
+    whether it means lower or higher.
 
     Parameters
     ----------
     lr : float
+        The rate of the first epochs.
     monitor : str, optional
         A name in the history; when left out, "val_loss" where there is one, else "loss".
     factor : float, in (0, 1)
+        What the rate is multiplied by.
     patience : int
+        How many epochs without getting better are waited for.
     min_delta : float
+        How much better an epoch must be than the best one, to count.
     low : float
         The smallest rate.
 
@@ -259,7 +301,13 @@ class ReduceOnPlateau(Schedule):
         return self.lr
 
     def after(self, history: Mapping[str, Sequence[float]]) -> float:
-        """The rate of the epoch that follows a history."""
+        """Return the rate of the epoch that follows a history.
+
+        Parameters
+        ----------
+        history : History or dict of list of float
+            What was measured in each epoch so far.
+        """
         rate, waited = self.lr, 0
         for better in improvements(history, self.monitor, self.min_delta):
             waited = 0 if better else waited + 1

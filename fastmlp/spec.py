@@ -1,4 +1,4 @@
-"""The description of a network: from a list of layer dicts to a frozen, checked Spec, which prints and becomes JSON."""
+"""The description of a network: a list of layer dicts becomes a frozen, checked Spec, which prints and becomes JSON."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from .activations import ACTIVATIONS, Activation, get_activation
+from .base.pages import DESCRIBE
 from .base.suggest import unknown_name
 from .losses import LOSSES, Loss, default_loss, get_loss
 
@@ -36,7 +37,7 @@ Affine = tuple[np.ndarray, np.ndarray]
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer that computes: ``a = act(W a_below + b)``, with n outputs.
+    """A layer that computes ``a = act(W a_below + b)``.
 
     The last one may have ``shift`` and ``scale``, one number or n: then the network predicts ``shift + scale * a``.
     Training leaves W and b of one that is not ``trainable`` as they are.
@@ -121,7 +122,7 @@ class Spec:
 
     @cached_property
     def widths(self) -> tuple[int, ...]:
-        """Numbers of units from the input to the output."""
+        """Numbers of units of all layers, from the input to the output."""
         return (self.n_in, *(layer.n for layer in self.layers))
 
     @cached_property
@@ -131,29 +132,30 @@ class Spec:
 
     @cached_property
     def multilabel(self) -> bool:
-        """Whether every output is a yes or no of its own (sigmoid, but not under cross_entropy, nor in other units)."""
+        """Whether each output is an independent label (sigmoid, but not under cross_entropy or with shift and
+        scale)."""
         return (
             self.layers[-1].act.name == "sigmoid" and self.loss.name != "cross_entropy" and self.output_affine is None
         )
 
     @cached_property
     def one_of_many(self) -> bool:
-        """Whether the outputs are classes of which one is right, so that y may hold class indices."""
+        """Whether each output is a class, of which one is right, so that y may hold class indices."""
         return not self.multilabel and (self.layers[-1].act.name == "softmax" or self.loss.classification)
 
     @cached_property
     def input_affine(self) -> Affine | None:
-        """Shift and scale, float64 (n_in,) each: the network sees (x - shift) · scale. None where it sees x itself."""
+        """Shift and scale, float64 (n_in,) each: the network sees (x - shift) · scale. None if it sees x."""
         return _affine(self, self.n_in)
 
     @cached_property
     def output_affine(self) -> Affine | None:
-        """Shift and scale, float64 (n_out,) each: a prediction is shift + scale · a. None where it is a itself."""
+        """Shift and scale, float64 (n_out,) each: a prediction is shift + scale · a. None if it is a."""
         return _affine(self.layers[-1], self.n_out)
 
     @cached_property
     def target_affine(self) -> Affine | None:
-        """Shift and factor, float64 (n_out,) each: the loss is of (y - shift) · factor. None: it is of y itself."""
+        """Shift and factor, float64 (n_out,) each: the loss uses (y - shift) · factor. None if it uses y."""
         if self.output_affine is None:
             return None
         shift, scale = self.output_affine
@@ -163,7 +165,7 @@ class Spec:
             return (np.zeros(self.n_out), np.exp(-shift)) if self.loss.logarithmic else (shift, 1 / scale)
 
     def with_scaling(self, of_input: Mapping[str, Any], of_output: Mapping[str, Any]) -> Spec:
-        """Return a spec with other scalings: ``shift`` and ``scale`` of its input layer, and of its last one."""
+        """Return this spec with another ``shift`` and ``scale`` of the input layer, and of the last layer."""
         first, *hidden, last = self.to_list()
         return Spec.restored([{**first, **of_input}, *hidden, {**last, **of_output}])
 
@@ -192,7 +194,8 @@ class Spec:
                 )
 
     def to_list(self) -> list[dict[str, Any]]:
-        """The list of dicts this spec can be parsed from again, names where the library knows them."""
+        """Return a list of dicts from which this spec can be made again, with names for fastmlp's own activations and
+        losses."""
         first: dict[str, Any] = {"n": self.n_in, "act": None}
         _write_affine(first, self)
         entries: list[dict[str, Any]] = []
@@ -210,7 +213,7 @@ class Spec:
         return [first, *entries]
 
     def to_json(self) -> str:
-        """The list form as JSON. A custom activation or loss cannot be written: ValueError names it."""
+        """Return the list of dicts as JSON. A custom activation or loss cannot be written: a ValueError names it."""
         functions: list[Activation | Loss] = [*(layer.act for layer in self.layers), self.loss]
         for function in functions:
             if not function.builtin:
@@ -219,12 +222,12 @@ class Spec:
 
     @classmethod
     def from_json(cls, text: str) -> Spec:
-        """Make a spec of ``text``, which `to_json` wrote."""
+        """Make a spec from ``text``, which `to_json` returned."""
         return cls.restored(json.loads(text))
 
     @classmethod
     def restored(cls, layers: Sequence[Mapping[str, Any]]) -> Spec:
-        """The spec of a list that `to_list` gave: checked like any other, but it does not warn a second time."""
+        """Make a spec from ``layers``, which `to_list` returned, without warning a second time."""
         spec = cls.__new__(cls)
         spec._set(_parse(layers))
         return spec
@@ -281,7 +284,7 @@ def _parse(layers: Any) -> dict[str, Any]:
         allowed = _KEYS["layer" if i else "input"]
         for key in entry:
             if key in _ELSEWHERE:
-                raise ValueError(f"spec[{i}]: unknown key {key!r}; write {_ELSEWHERE[key]!r}")
+                raise ValueError(f"spec[{i}]: unknown key {key!r}; write {_ELSEWHERE[key]}; {DESCRIBE}")
             if key not in allowed:
                 raise unknown_name(str(key), allowed, f"spec[{i}]", "key")
         if entry.get("cost") is not None and i < len(layers) - 1:
@@ -374,7 +377,7 @@ def _parse_affine(
 
 
 def _check_output_affine(last: Layer, loss: Loss, where: str) -> None:
-    """Refuse a shift and scale of the last layer where its outputs are no numbers with a unit."""
+    """Refuse a shift and scale of the last layer if its outputs are not numbers with a unit."""
     key = "shift" if last.shift is not None else "scale"
     if loss.classification or last.act.name == "softmax":
         what = "probabilities" if last.act.name in ("softmax", "sigmoid") else "scores of classes"
@@ -419,7 +422,7 @@ def _scaled_as_targets(last: Layer, where: str) -> Layer:
 
 
 def _affine(owner: Spec | Layer, n: int) -> Affine | None:
-    """The shift and scale of the input, or of the last layer, as n numbers each; None where there is neither."""
+    """The shift and scale of the input, or of the last layer, as n numbers each; None if there is neither."""
     if owner.shift is None and owner.scale is None:
         return None
     shift, scale = (np.array(values, np.float64) for values in (owner.shift or 0.0, owner.scale or 1.0))
@@ -427,14 +430,14 @@ def _affine(owner: Spec | Layer, n: int) -> Affine | None:
 
 
 def _write_affine(entry: dict[str, Any], owner: Spec | Layer) -> None:
-    """Put the shift and scale of the input, or of the last layer, into its dict, where it has them."""
+    """Put the shift and scale of the input, or of the last layer, into its dict, if it has them."""
     for key, values in (("shift", owner.shift), ("scale", owner.scale)):
         if values is not None:
             entry[key] = values[0] if len(values) == 1 else list(values)
 
 
 def _warn_of_flat_layers(layers: tuple[Layer, ...]) -> None:
-    """Warn of the last layer whose activation has a derivative of zero, because nothing up to it trains."""
+    """Warn of the last layer whose activation has derivative zero: neither it nor any layer below it learns."""
     for i, layer in reversed(list(enumerate(layers, 1))):
         if layer.act.traits.flat:
             warnings.warn(

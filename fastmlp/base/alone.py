@@ -1,4 +1,4 @@
-"""One caller at a time: other threads wait, and a caller that comes again from inside is refused."""
+"""One caller at a time: other threads wait, and a call from inside another one is refused."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ __all__ = ["Alone"]
 class Alone:
     """A lock for ``with``. The same thread cannot enter twice, as a callback or a signal handler would: RuntimeError.
 
-    ``message`` says what is going on then. A thread that was inside does not exist in a fork of the process, where
-    nobody waits for it.
+    ``message`` is the text of that error. A fork of the process does not wait for a thread that was inside, because
+    that thread does not exist in it.
     """
 
     def __init__(self, message: str) -> None:

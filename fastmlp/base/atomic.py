@@ -1,4 +1,4 @@
-"""Writing files whole or not at all, whatever happens meanwhile."""
+"""Writing files completely or not at all, whatever happens meanwhile."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _TOKEN = 8  # random bytes in a temporary file's name
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Put ``content`` at ``path``: whoever reads it meanwhile, or after a crash, finds the old file or the new one.
+    """Write ``content`` to ``path``: who reads it meanwhile, or after a crash, finds the old file or the new one.
 
-    The temporary file stands in the same folder, because a rename is atomic within one file system only. It is synced
-    before the rename, else a power cut could leave an empty file under the name, and the folder after it, where the
-    system can. An older file's permissions are kept, and a link stays a link to the file that is replaced.
+    The temporary file is in the same folder, because a rename is atomic only within one file system. It is synced
+    before the rename, since a power cut could otherwise leave an empty file, and the folder after it, if the system
+    can. The permissions of an older file are kept, and a link remains a link to the file that is replaced.
     """
     import shutil
 
@@ -49,7 +49,7 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def remove_leftovers(path: Path) -> None:
-    """Remove the temporary files that killed processes left beside ``path``. Nobody may be writing to it."""
+    """Remove the temporary files that killed processes left beside ``path``, to which nobody may be writing."""
     path = Path(os.path.realpath(path))
     for leftover in path.parent.glob(f"{_literal(path.name)}.{'[0-9a-f]' * 2 * _TOKEN}.part"):
         leftover.unlink(missing_ok=True)

@@ -1,8 +1,8 @@
 """The folder for fastmlp's own files on this machine: compiled kernels, downloaded data sets.
 
-Kernels are code: whoever can write there decides what this process runs. So, as ssh and sudo do with their files, only
-folders and files are used that belong to the user or root, and that nobody else may write to; where there are none, a
-temporary folder that only the user may enter. Windows keeps its users apart by other means, and is not checked.
+Kernels are code: whoever can write there decides what this process runs. So, as ssh and sudo do with their files, a
+folder or file is used only if it belongs to the user or root and nobody else may write to it; otherwise a temporary
+folder that only the user may enter takes its place. Windows separates its users by other means and is not checked.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["cache_folder", "make_folder", "unless_unsafe", "why_unsafe"]
 def cache_folder() -> Path:
     """The folder FASTMLP_CACHE_DIR, or ``fastmlp`` in the platform's folder for caches; it may not exist yet.
 
-    Where there is none, or others may write to it, that is a warning, and a temporary folder.
+    If there is none, or others may write to it, a warning says so, and a temporary folder takes its place.
     """
     try:
         return unless_unsafe(_wanted_folder())
@@ -31,7 +31,7 @@ def cache_folder() -> Path:
 
 
 def unless_unsafe(folder: Path) -> Path:
-    """The folder, or after a warning a temporary one where others may write to it."""
+    """Return the folder, or, if others may write to it, a temporary one, with a warning."""
     try:
         trouble = why_unsafe(os.stat(folder))
     except OSError:
@@ -40,7 +40,7 @@ def unless_unsafe(folder: Path) -> Path:
 
 
 def why_unsafe(status: os.stat_result) -> str:
-    """Say why others may decide what is in a folder or file with this status; an empty text where none may."""
+    """Say why others may change a folder or file with this status; an empty text if they may not."""
     if os.name != "posix":
         return ""
     if status.st_uid not in (os.geteuid(), 0):
@@ -53,7 +53,7 @@ def why_unsafe(status: os.stat_result) -> str:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder, and those above it that there are not, for this user alone; OSError where others may write."""
+    """Make a folder, and missing ones above it, for this user alone; an OSError if others may write there."""
     for parent in (*reversed(folder.parents), folder):
         if not parent.exists():
             with contextlib.suppress(FileExistsError):  # another process was faster
@@ -63,7 +63,7 @@ def make_folder(folder: Path) -> None:
 
 
 def _wanted_folder() -> Path:
-    """Where the environment and the platform's customs want the cache; RuntimeError where the home is not known."""
+    """The cache's place by the environment and the platform's customs; a RuntimeError if the home is unknown."""
     if os.environ.get("FASTMLP_CACHE_DIR"):
         return Path(os.environ["FASTMLP_CACHE_DIR"]).expanduser()
     if sys.platform == "win32":
@@ -77,7 +77,7 @@ def _wanted_folder() -> Path:
 
 @functools.cache
 def _instead(folder: Path | None, trouble: str) -> Path:
-    """The temporary folder, after a warning that says why it is taken; once for each reason."""
+    """The temporary folder, with a warning that says why it is used, once for each reason."""
     private = _temporary_folder()
     place = "there is no folder for compiled kernels" if folder is None else f"the cache folder {folder} is not used"
     warnings.warn(

@@ -56,7 +56,7 @@ def check_count(value: Any, name: str, low: int = 1) -> int:
 
 
 def check_out(out: Any, shape: tuple[int, ...], dtype: np.dtype) -> None:
-    """Refuse what cannot take results of that shape and dtype."""
+    """Refuse an ``out`` that cannot take results of that shape and dtype."""
     if not isinstance(out, np.ndarray):
         raise TypeError(f"out must be an array, got {type(out).__name__}")
     if out.shape != shape or out.dtype != dtype or not out.flags.writeable:

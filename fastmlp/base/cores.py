@@ -1,4 +1,4 @@
-"""How many cores there are to work with."""
+"""The number of cores that can be used."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ __all__ = ["usable_cores"]
 
 
 def usable_cores() -> int:
-    """Count the processor's cores that this process may use at once: those that it may run on, or fewer where a
-    container's limit (of Linux control groups) allows less of their time."""
+    """Count the processor's cores that this process may use at once: those that it may run on, or fewer if a
+    container's limit (by Linux control groups) allows less of their time."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(cores, math.floor(min(cores, _limit(Path("/sys/fs/cgroup"), Path("/proc/self/cgroup"))))))
 
 
 def _limit(root: Path, membership: Path) -> float:
-    """How many cores' time the process's control group and those around it allow, from the files of version 2 and of
-    version 1; infinite where there is no limit, or nothing that can be read.
+    """The number of cores whose time the process's control group and its parents allow, from files of version 2 and
+    version 1; infinite if there is no limit, or no readable file.
 
     ``membership`` lists the groups as lines like 0::/a/b (version 2) or 4:cpu,cpuacct:/a/b (version 1), whose files
     stand in folders below ``root``; in a container ``root`` itself may be the group.
@@ -35,7 +35,7 @@ def _limit(root: Path, membership: Path) -> float:
 
 
 def _limit_of(folder: Path) -> float:
-    """How many cores' time one group allows."""
+    """The number of cores whose time one group allows."""
     quota = _text(folder / "cpu.max").split()
     if not quota:
         quota = [*_text(folder / "cpu.cfs_quota_us").split(), *_text(folder / "cpu.cfs_period_us").split()]
@@ -47,7 +47,7 @@ def _limit_of(folder: Path) -> float:
 
 
 def _text(file: Path) -> str:
-    """What a file says; nothing where it cannot be read."""
+    """The text of a file; empty if it cannot be read."""
     try:
         return file.read_text()
     except (OSError, UnicodeDecodeError):

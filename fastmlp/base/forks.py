@@ -1,4 +1,4 @@
-"""A lock that forks wait for: a child never finds it held by a thread that it does not have."""
+"""A lock that forks wait for, so that no child finds it held by a thread that the child does not have."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ _GIVE_WAY = 10.0
 
 
 class ForkLock:
-    """A lock for one thread at a time, which may enter again; a fork of the process waits until nobody is inside.
+    """A lock for one thread at a time, which may enter again; forks of the process wait until no thread is inside.
 
     Hooks before a fork run in reverse order of their registration, so that a fork takes this lock before those of
-    modules that were imported earlier. `logging` and `concurrent.futures` have such hooks. A fork that had their locks
-    first would wait for a thread inside that waits for one of these, as the import of Numba does: for ever. Who does
-    such things inside calls `go_first`.
+    modules that were imported earlier. `logging` and `concurrent.futures` have such hooks. A fork that took their locks
+    first could wait forever for a thread inside that waits for one of them, as the import of Numba does. Code that does
+    such things inside must call `go_first`.
 
-    Others' locks may still be held while somebody forks, so a fork does not wait for longer than five minutes. When
-    somebody is inside then, or Ctrl-C ended the waiting, or a signal handler forked in the thread that is inside,
-    entering raises RuntimeError(``message``) in the child.
+    Other locks may still be held during a fork, so a fork waits for five minutes at most. If a thread is then still
+    inside, or Ctrl-C ended the waiting, or a signal handler forked in the thread that is inside, entering raises
+    RuntimeError(``message``) in the child.
     """
 
     def __init__(self, message: str) -> None:
@@ -61,7 +61,7 @@ class ForkLock:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Wait until nobody else is inside, and be inside."""
+        """Wait until no other thread is inside, and enter."""
         if self._lost:
             raise RuntimeError(self._message)
         end = time.monotonic() + _GIVE_WAY

@@ -1,4 +1,4 @@
-"""Frames of other libraries, and their columns: pandas, polars, Arrow, and whatever gives itself to Arrow."""
+"""Frames of other libraries, and their columns: pandas, polars, Arrow, and all that Arrow can read."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _CATEGORICAL = ("CategoricalDtype", "Categorical", "Enum", "DictionaryType")  # 
 
 
 def is_frame(values: Any) -> bool:
-    """Whether it is a table with named columns: of pandas, polars or Arrow, or one that Arrow takes."""
+    """Whether an object is a table with named columns: of pandas, polars or Arrow, or one that Arrow can read."""
     kind = type(values)  # whose attributes cost nothing: a lazy frame's names are computed
     if kind is np.ndarray or kind is list:
         return False
@@ -25,7 +25,7 @@ def is_frame(values: Any) -> bool:
 
 
 def named_columns(frame: Any) -> list[Any]:
-    """The names of a frame's columns, whatever they are."""
+    """The names of a frame's columns, of whatever type."""
     if hasattr(frame, "column_names"):
         return list(frame.column_names)
     return list(frame.columns) if hasattr(frame, "columns") else list(_arrow(frame).column_names)
@@ -45,7 +45,7 @@ def columns_of(frame: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def only_column(values: Any) -> Any:
-    """The column of a frame that has one; anything else as it is."""
+    """The column of a frame with a single one; anything else unchanged."""
     if not is_frame(values) or len(named_columns(values)) != 1:
         return values
     return next(column for _, column in columns_of(values))
@@ -57,9 +57,9 @@ def is_categorical(values: Any) -> bool:
 
 
 def cells_of(values: Any) -> np.ndarray:
-    """The values of a column, or of anything that NumPy takes: numbers and moments as NumPy has them, else objects.
+    """The values of a column, or of anything that NumPy takes: numbers and moments as NumPy arrays, else objects.
 
-    Whole numbers among which some are missing become float64 with NaN; other missing values are None.
+    Whole numbers with missing ones among them become float64 with NaN; other missing values are None.
     """
     if isinstance(values, np.ndarray) or isinstance(getattr(values, "dtype", None), np.dtype):
         return np.asarray(values)
@@ -130,7 +130,7 @@ def objects_of(cells: Any) -> np.ndarray:
 
 
 def _arrow(frame: Any) -> Any:
-    """The frame as a table of Arrow's; TypeError where Arrow does not take it."""
+    """The frame as an Arrow table; a TypeError if Arrow cannot read it."""
     pa = require("pyarrow", "tables", "a frame that is neither pandas' nor polars'")
     if isinstance(frame, pa.Table):
         return frame

@@ -1,4 +1,4 @@
-"""Ctrl-C where Python's exceptions are swallowed: in callbacks that foreign code calls."""
+"""Ctrl-C where Python's exceptions are lost: in callbacks that foreign code calls."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ __all__ = ["no_interrupt_lost"]
 
 @contextlib.contextmanager
 def no_interrupt_lost() -> Iterator[None]:
-    """Raise KeyboardInterrupt after the block where Ctrl-C came within it and its exception got lost.
+    """Raise KeyboardInterrupt after the block if Ctrl-C came within it and its exception was lost.
 
-    ctypes prints what a callback raises and goes on, and LLVM calls such callbacks while Numba compiles. Python's own
-    handler goes on to raise at once, elsewhere in the block; a handler of the user's is left alone.
+    ctypes prints what a callback raises and goes on, and LLVM calls such callbacks while Numba compiles. Elsewhere in
+    the block Python's handler still raises at once; a user's handler is not changed.
     """
     on_main_thread = threading.current_thread() is threading.main_thread()
     if not on_main_thread or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:

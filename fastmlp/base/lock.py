@@ -15,10 +15,10 @@ __all__ = ["FileLock"]
 
 
 class FileLock:
-    """A lock on whatever is written to ``path``, until it is released or the process ends, however it ends.
+    """A lock on the file ``path``, until it is released or the process ends, in whatever way.
 
-    It is a file beside it, called ``path`` and ".lock", which a killed process leaves behind and the next one uses
-    again. Where such a file cannot be locked, or made, as in a folder that is read-only, there is no lock.
+    It is a file called ``path`` and ".lock", which a killed process leaves behind and the next one uses again. If such
+    a file cannot be locked or made, as in a read-only folder, there is no lock.
     """
 
     def __init__(self, path: Path) -> None:
@@ -27,7 +27,7 @@ class FileLock:
         self._file: int | None = None
 
     def acquire(self) -> bool:
-        """Take the lock; False where somebody else has it."""
+        """Take the lock; False if another run has it."""
         while fcntl is not None and self._file is None:
             try:
                 file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
@@ -57,7 +57,7 @@ class FileLock:
             self._file = None
 
     def _is_there(self, file: int) -> bool:
-        """Whether the open file is still the one under the name."""
+        """Whether the open file is still the one with that name."""
         try:
             return os.path.samestat(os.stat(self._path), os.fstat(file))
         except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""The memory that is left on this machine, so that what cannot fit is refused before it is begun."""
+"""The memory that is left on this machine, so that what does not fit is refused before it begins."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _GROUP_LIMITS = "/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit
 
 
 def available_memory() -> int | None:
-    """The bytes that new arrays can take without swapping, or all that the machine or the container has, whichever is
-    known and less; None where neither is.
+    """The bytes that new arrays can take without swapping, or those of the machine or container, whichever is known and
+    less; None if neither is known.
 
-    Windows promises no memory that it does not have: there NumPy raises MemoryError itself.
+    Windows does not promise memory that it does not have: NumPy itself raises MemoryError there.
     """
     known = [size for size in (_available_on_linux(), *map(_group_limit, _GROUP_LIMITS)) if size is not None]
     if not known and hasattr(os, "sysconf"):

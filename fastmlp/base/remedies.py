@@ -1,4 +1,4 @@
-"""The commonest slips of those who come from other libraries, each answered by what to write here."""
+"""The commonest mistakes of users of other libraries, each with what to write here."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def check_options(given: Iterable[str], known: Iterable[str], who: str, elsewher
 
 
 def attribute_error(owner: Any, name: str, remedies: Mapping[str, str]) -> AttributeError:
-    """Make the error for an attribute that an object has not; where others have it, it says what to write."""
+    """Make the error for a missing attribute, which says what to write if other libraries have it."""
     what = owner if isinstance(owner, str) else type(owner).__name__
     advice = f"; {remedies[name]}" if name in remedies else ""
     if not advice and not name.startswith("_"):

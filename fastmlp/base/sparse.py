@@ -1,4 +1,4 @@
-"""Sparse rows: SciPy's CSR matrices as the kernels read them, without SciPy and without ever becoming dense."""
+"""Sparse rows: SciPy's CSR matrices in the form that kernels read, without SciPy, and never made dense."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ __all__ = ["SparseRows"]
 
 @dataclass(frozen=True)
 class SparseRows:
-    """A matrix of which only the non-zero values are stored, row by row.
+    """A matrix whose non-zero values are stored row by row.
 
-    Row i has the values ``data[indptr[i]:indptr[i + 1]]`` in the columns ``indices[indptr[i]:indptr[i + 1]]``. A column
-    that stands twice in a row has the sum of its values, as in SciPy.
+    Row i has the values ``data[indptr[i]:indptr[i + 1]]`` in the columns ``indices[indptr[i]:indptr[i + 1]]``. If a
+    column is twice in a row, its values are added, as in SciPy.
     """
 
     data: np.ndarray
@@ -25,7 +25,7 @@ class SparseRows:
 
     @classmethod
     def of(cls, matrix: Any, name: str) -> SparseRows:
-        """Take over any SciPy sparse matrix or array; CSR is not copied. Wrong indices are a ValueError."""
+        """Convert any SciPy sparse matrix or array; CSR is not copied. Wrong indices are a ValueError."""
         csr = matrix.tocsr()
         data, indices, indptr = np.asarray(csr.data), np.asarray(csr.indices), np.asarray(csr.indptr)
         wide = np.int64 if indices.dtype.itemsize == 8 or indptr.dtype.itemsize == 8 else np.int32
@@ -47,11 +47,11 @@ class SparseRows:
 
     @property
     def n_values(self) -> int:
-        """How many values are stored in all rows."""
+        """The number of stored values in all rows."""
         return int(self.indptr[-1])
 
     def toarray(self) -> np.ndarray:
-        """The dense matrix, of this shape and the dtype of ``data``."""
+        """Return the dense matrix, with the dtype of ``data``."""
         dense = np.zeros(self.shape, self.data.dtype)
         n_values = self.n_values
         rows = np.repeat(np.arange(len(self)), np.diff(self.indptr))

@@ -1,4 +1,4 @@
-"""Names that users write: what each one means, and errors that suggest the nearest name."""
+"""Names that users write: their meaning, and errors that suggest the nearest name."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def unknown_name(name: str, names: Iterable[str], where: str, kind: str = "") ->
 
 
 def did_you_mean(name: str, names: Iterable[str], otherwise: str | None = None) -> str:
-    """Word the tail of an error message: the nearest of ``names``, or if none is near all of them, or ``otherwise``."""
+    """Word the tail of an error message: the nearest of ``names``; if none is near, ``otherwise``, or all of them."""
     import difflib
 
     names = list(names)

@@ -1,4 +1,4 @@
-"""Text out of files and where it is shown: no characters that command a terminal, and one form of errors."""
+"""Text from files: shown without characters that control a terminal, and with one form of errors."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _LONGEST = 400  # a hostile file's text is not all repeated
 
 
 def printable(text: str) -> str:
-    """The text, with every character that is no letter, sign or blank as `repr` has it: ESC as ``\\x1b``.
+    """Return the text with every unprintable character as `repr` writes it: ESC as ``\\x1b``.
 
-    So are line ends, marks that turn the direction of writing, and half characters, which cannot be encoded.
+    Line ends, marks that change the direction of writing, and lone surrogates, which cannot be encoded, are among them.
     """
     if text.isprintable():
         return text
@@ -26,6 +26,6 @@ def is_terminal(stream: Any) -> bool:
 
 
 def refusal(path: str | os.PathLike[str], trouble: object) -> ValueError:
-    """The error that a file's content is answered by: it names the file and, in one line, the trouble."""
+    """Make the error for a file's content, which names the file and, in one line, the fault."""
     text = printable(" ".join(str(trouble).split())) or type(trouble).__name__
     return ValueError(f"{os.fspath(path)}: {text if len(text) <= _LONGEST else f'{text[:_LONGEST]}…'}")

@@ -1,3 +1,3 @@
-"""The version, written once: pyproject.toml and every file that fastmlp writes take it from here."""
+"""The version, written once: pyproject.toml and all files that fastmlp writes take it from here."""
 
 __version__ = "0.1.0"

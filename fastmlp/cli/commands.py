@@ -1,7 +1,7 @@
 """The commands of ``fastmlp``, for people who write no Python: train on a table, predict, evaluate, look inside.
 
-What a table's columns mean is decided in tables/schema.py; the process around the commands is process.py's. What takes
-long to import is imported in the commands, so that ``--help`` is quick.
+tables/schema.py decides what a table's columns mean; process.py is the process around the commands. Modules that take
+long to import are imported in the commands, so that ``--help`` is quick.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ Threads = Annotated[int, _training("N", "They share batches of more than 128 row
 
 
 def run(arguments: list[str]) -> int:
-    """Run a command and return the process's exit code; trouble with the arguments is a ValueError."""
+    """Run a command and return the process's exit code; wrong arguments are a ValueError."""
     from ..tables import RefusedColumns
 
     try:
@@ -166,7 +166,7 @@ def run(arguments: list[str]) -> int:
 
 
 def _cure_of_usage(error: Any, arguments: list[str]) -> str:
-    """What to write instead of an option that there is not, or that is missing."""
+    """The remedy for an option that does not exist, or that is missing."""
     given = str(getattr(error, "option_name", "")).lstrip("-").replace("-", "_")
     cure = OF_TRAINING.get(given, "")
     if cure in (inspect.signature(train).parameters):
@@ -222,8 +222,9 @@ def train(
 ) -> int:
     """Train a network on a table, and say how good it is on rows that it has not seen.
 
-    Numbers are standardised, and a missing one is the mean; categories become inputs of 0 and 1, and a missing one is a
-    category of its own. All of it is stored with the model: predict needs its file and a table with the same columns.
+    Numbers are standardised, and a missing one is taken as the mean; categories become inputs of 0 and 1, and a missing
+    one is a separate category. All of this is stored with the model: predict needs its file and a table with the same
+    columns.
     """
     from .. import tables
     from ..tables.fitting import AUTO, TableRows, check_loss, fit_rows, training_options
@@ -295,8 +296,8 @@ def predict(
 ) -> None:
     """Predict the target of each row of a table.
 
-    The columns that the model was trained on may come in any order, and others with them. A missing number is taken as
-    the training rows' mean, and an unknown category as none of the known ones.
+    The columns that the model was trained on may come in any order, and with others among them. A missing number is
+    taken as the training rows' mean, and an unknown category as none of the known ones.
     """
     from .. import tables
     from ..tables.reading import check_writable
@@ -436,7 +437,7 @@ def export(
     """Write a model as an ONNX graph, or as one C99 file, with a header, that needs no library.
 
     The network takes the table's raw numbers and gives probabilities, or numbers in the target's units. Missing values
-    and categories are the caller's part: what each input is, is said here and in the file.
+    and categories are left to the caller: the meaning of each input is printed, and written into the file.
     """
     from .. import interop
     from ..tables import Schema
@@ -478,7 +479,7 @@ def _encoded(model: Path, data: Path) -> np.ndarray:
 
 
 def _what_was_found(source: Path) -> str:
-    """What a C file's first comment says of its errors, in lines."""
+    """The lines about errors in a C file's first comment."""
     head = source.read_text(encoding="utf-8").partition("*/")[0].splitlines()
     lines = [line.removeprefix(" * ") for line in head]
     starts = ("Checked", "Not checked", "Largest error", "that of its derivatives")
@@ -487,7 +488,7 @@ def _what_was_found(source: Path) -> str:
 
 @contextmanager
 def _named(path: Path) -> Iterator[None]:
-    """Let errors about a table's columns name its file, too."""
+    """Put the file's name into errors about a table's columns."""
     from ..tables import RefusedColumns
 
     try:
@@ -499,7 +500,7 @@ def _named(path: Path) -> Iterator[None]:
 
 
 def _with_command(reason: str, cures: list[tuple[str, str]], arguments: list[str]) -> str:
-    """An error with the command that would go on in spite of it."""
+    """Make an error that ends with the command that would work."""
     if not cures:
         return reason
     options = [
@@ -517,7 +518,7 @@ def _reading(
     encoding: str | None,
     sheet: str | None,
 ) -> Reading:
-    """How a table is read, with the options given."""
+    """Return how to read a table, changed by the options given."""
     header = reading.header and not no_header
     return replace(reading, decimal=decimal or "", header=header, separator=separator, encoding=encoding, sheet=sheet)
 
@@ -529,7 +530,7 @@ def _announce_compiling() -> None:
 
 
 def _check_order(model: Path, data: Path, command: str) -> None:
-    """Raise a ValueError where the model's file and the table's are in each other's place."""
+    """Raise a ValueError if the model's file and the table's are exchanged."""
     if data.suffix == ".safetensors" and model.suffix != ".safetensors":
         order = shlex.join(["fastmlp", command, str(data), str(model)])
         raise ValueError(f"the model comes first, then the table: {order}")

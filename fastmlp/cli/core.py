@@ -1,4 +1,4 @@
-"""The commands that need the core alone: measure, show, and compile ahead of time."""
+"""The commands that need no extra: measure, show, and compile ahead of time."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def demo(
 ) -> None:
     """Train on handwritten digits and show how fast that is; with MNIST, beside Keras where that is installed.
 
-    FOLDER is where the MNIST files are, EPOCHS a number instead of the experiment's own, PLOTS a folder for pictures:
-    curves, digits, confusions, weights.
+    FOLDER is where the MNIST files are; EPOCHS replaces the experiment's number of epochs; PLOTS is a folder for
+    pictures: curves, digits, confusions, weights.
     """
     from .demo import run
 

@@ -132,7 +132,7 @@ def _experiment(
 ) -> tuple[MLP, History]:
     """Train one hidden layer of relu units on images, print its time and accuracy, and return model and history.
 
-    Ctrl-C ends the training: what was trained is reported, and the KeyboardInterrupt goes on.
+    Ctrl-C ends the training: its result so far is reported, and the KeyboardInterrupt is raised again.
     """
     x, y = data
     spec: list[dict[str, Any]] = [
@@ -159,7 +159,7 @@ def _experiment(
 
 
 def _choose_backend() -> bool:
-    """Let Keras run on a backend that is installed, TensorFlow first, as it does itself; False where there is none."""
+    """Let Keras use a backend that is installed, TensorFlow first, as Keras does; False if there is none."""
     backends = [name for name in ("tensorflow", "torch", "jax") if importlib.util.find_spec(name)]
     if backends:
         os.environ.setdefault("KERAS_BACKEND", backends[0])

@@ -1,7 +1,7 @@
 """The process around the commands: its exit codes, and one line on standard error for what goes wrong.
 
-The commands themselves are in commands.py, with the libraries of the extra ``cli``; where these are not installed, the
-commands of core.py are what there is.
+The commands themselves are in commands.py, which needs the extra ``cli``; without it only the commands of core.py
+exist.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    """Run a command and return its exit code: with typer where it is installed, else those of `CORE` with argparse."""
+    """Run a command and return its exit code: with typer if it is installed, else one of `CORE` with argparse."""
     if arguments == ["--version"]:
         print(f"fastmlp {__version__}")
         return 0
@@ -85,7 +85,7 @@ def _reading(hint: Any) -> dict[str, Any]:
 
 
 def _open_streams() -> None:
-    """Let standard streams that are closed, so that Python has none, be empty ones."""
+    """Replace standard streams that are closed, which Python has as None, by empty ones."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - as long as the process
@@ -96,7 +96,7 @@ def _say(message: object) -> None:
 
 
 def _end_output() -> None:
-    """Write what is left of the output; if that fails, redirect it so that the interpreter is quiet at exit."""
+    """Flush the output; if that fails, redirect it so that the interpreter is quiet at exit."""
     try:
         sys.stdout.flush()
     except OSError:

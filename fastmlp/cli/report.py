@@ -23,7 +23,8 @@ _CLEARLY = 2.0  # standard errors, by which a network must be ahead of a linear 
 
 
 def show(what: str | Table) -> None:
-    """Print to standard output, in colours on a terminal only; nothing out of a file is taken as markup or control."""
+    """Print to standard output, in colours only on a terminal; text from files is not interpreted as markup or
+    control."""
     from rich.console import Console
 
     class PlainConsole(Console):
@@ -50,7 +51,7 @@ def show_columns(columns: Iterable[ColumnReport]) -> None:
 
 
 def show_training(found: TableModel, n_rows: int, options: Mapping[str, Any], seconds: float) -> None:
-    """Print what was made of the columns, how much was trained on, how long it took, and how good the model is."""
+    """Print what the columns were taken as, the size and time of the training, and how good the model is."""
     show_columns(found.columns)
     schema, history = found.schema, found.history
     show(
@@ -67,7 +68,7 @@ def show_training(found: TableModel, n_rows: int, options: Mapping[str, Any], se
 
 
 def show_scores(found: TableModel, scores: dict[str, Any], what: str, baseline: dict[str, dict[str, Any]]) -> None:
-    """Print how good predictions are, beside those of simpler models."""
+    """Print how good predictions are, next to those of simpler models."""
     constant, linear = baseline.get("constant", {}), baseline.get("linear")
     classes = found.classes
     always = f"always {max(scores['counts'], key=scores['counts'].get)!r}" if classes else "always the mean"
@@ -97,7 +98,7 @@ def show_scores(found: TableModel, scores: dict[str, Any], what: str, baseline: 
 
 
 def _show_advice(found: TableModel, scores: dict[str, Any], baseline: dict[str, dict[str, Any]]) -> None:
-    """Print what the scores ask for: a rare class that is not found, a linear model that is as good."""
+    """Print advice from the scores: about a rare class that is not found, or a linear model that is as good."""
     rare = [
         (name, recall, scores["counts"][name])
         for name, recall in scores.get("recall", {}).items()

@@ -20,24 +20,25 @@ __all__ = ["evaluate", "mean_metrics", "named", "predict", "quantities"]
 
 
 def predict(model: MLP, x: Any) -> Any:
-    """Outputs for x, lazily, chunk by chunk.
+    """Compute the outputs for x lazily, chunk by chunk.
 
     Parameters
     ----------
     model : MLP
+        The network.
     x : dask array (n_samples, n_in), or dask dataframe of n_in columns
-        Chunks of any number of samples, also unknown ones; a sample's columns must be in one chunk.
+        Samples in chunks of any number, known or not; all columns must be in one chunk.
 
     Returns
     -------
     dask array, (n_samples, n_out), or dask dataframe
-        As x is, of the network's dtype. A dataframe has the index of x, and columns called by ``model.class_names``
-        where there is one name an output, else "output_0", "output_1", ….
+        The same kind of collection as x, with the network's dtype. A dataframe has the index of x and columns named by
+        ``model.class_names``, if there is a name for each output, else "output_0", "output_1", ….
 
     Raises
     ------
     ValueError, TypeError
-        At once for a bad shape, and when it is computed for bad numbers in a chunk.
+        For a bad shape at once; for bad numbers in a chunk when that is computed.
 
     Examples
     --------
@@ -65,28 +66,30 @@ def predict(model: MLP, x: Any) -> Any:
 def evaluate(
     model: MLP, x: Any, y: Any, metrics: Any = None, *, sample_weight: Any = None, compute: bool = True
 ) -> Any:
-    """Mean loss, accuracy where the outputs are classes or labels, and the metrics asked for, by name.
+    """Measure a network on Dask collections: mean loss, for classes and labels accuracy, and metrics, by name.
 
     Parameters
     ----------
     model : MLP
+        The network.
     x, y : dask arrays or dataframes
         Of the shapes that `MLP.evaluate` takes, in the same partitions; labels are those of ``model.class_names``.
     metrics : name or list of names, optional
-        Those that are means over samples: mse, mae, mape, mbe, accuracy, top_k, log_loss and cross_entropy.
+        Metrics that are means over samples: mse, mae, mape, mbe, accuracy, top_k, log_loss and cross_entropy.
     sample_weight : dask array or series, (n_samples,), optional
-        Then all are Σ w v / Σ w.
+        Weights w: every value is then Σ w v / Σ w.
     compute : bool
-        False returns a delayed dict.
+        Whether to compute at once; if not, a delayed dict is returned.
 
     Returns
     -------
     dict of float, or dask.delayed.Delayed
+        "loss", "accuracy" and the metrics.
 
     Raises
     ------
     ValueError, TypeError
-        For bad input, in a partition's numbers when it is computed.
+        For bad input; for bad numbers in a partition when that is computed.
 
     Examples
     --------
@@ -108,7 +111,7 @@ def evaluate(
 
 
 def mean_metrics(metrics: dict[str, MetricFunction]) -> dict[str, MetricFunction]:
-    """Return the metrics, unless one is no mean over samples, which cannot be made of the partitions' values."""
+    """Return the metrics; a ValueError for one that is not a mean over samples, and so not one of partitions."""
     means = [metric for metric in METRICS.values() if metric.is_mean]
     known = {metric.function for metric in means} | {metric.of_labels for metric in means}
     for name, metric in metrics.items():
@@ -122,7 +125,7 @@ def mean_metrics(metrics: dict[str, MetricFunction]) -> dict[str, MetricFunction
 
 
 def named(sums: work.Sums, names: list[str]) -> dict[str, float]:
-    """The means that sums over partitions make, by name; ValueError where there was no sample that counts."""
+    """The means, by name, from sums over partitions; a ValueError if no sample counts."""
     weight = float(sums.values[0])
     if weight == 0:
         raise ValueError("x is empty, or all weights are zero: there is nothing to measure")
@@ -130,7 +133,7 @@ def named(sums: work.Sums, names: list[str]) -> dict[str, float]:
 
 
 def quantities(spec: Spec, metrics: dict[str, MetricFunction]) -> list[str]:
-    """The names of what a partition measures."""
+    """The names of the values that a partition measures."""
     return ["loss", *(["accuracy"] if spec.multilabel or spec.one_of_many else []), *metrics]
 
 
@@ -140,10 +143,10 @@ def _output_names(model: MLP) -> list[str]:
 
 
 def _outputs(x: Any, model: MLP) -> np.ndarray:
-    """A chunk's outputs, also of one without samples."""
+    """The outputs of a chunk, which may be empty."""
     return model.predict(x) if len(x) else np.empty((0, model.spec.n_out), model.dtype)
 
 
 def _frame_of_outputs(x: Any, model: MLP, names: list[str]) -> Any:
-    """A partition's outputs, of its index."""
+    """A partition's outputs, with its index."""
     return type(x)(_outputs(x, model), index=x.index, columns=names)

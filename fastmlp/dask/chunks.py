@@ -1,4 +1,4 @@
-"""How many networks make a task: as many as take a second or two, by what the first ones took."""
+"""How many networks a task trains: as many as take a second or two, estimated from the first ones."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ _MEMORY = 0.5  # of what was measured before, beside the last chunk
 class Chunks:
     """Cuts parts of a sweep into chunks.
 
-    The first chunks are as small as makes sense; then they take two seconds, or more on hundreds of threads, to which
-    one client and one scheduler have to hand them; and less towards the end, where long ones would let threads wait for
-    one another (docs/scaling.md has a simulation).
+    The first chunks are as small as makes sense. Later ones take two seconds, or more with hundreds of threads, which
+    one client and one scheduler must serve. Towards the end they take less, so that threads do not wait for each other
+    (docs/scaling.md has a simulation).
 
     Parameters
     ----------
     strands : iterable of Part
-        Networks of about equal cost each.
+        Networks, each part of about equal cost.
     cost : function
-        Of a combination: what one of its networks costs, in any unit.
+        The cost of one network of a combination, in any unit.
     step : function
-        Of a combination: of how many networks, or a multiple of them, a chunk should be. Combinations of one step are
-        taken to be as fast for their cost.
+        The number of networks of a combination of which a chunk should be a multiple. Combinations with the same number
+        are assumed to be equally fast for their cost.
     """
 
     def __init__(self, strands: Iterable[Part], cost: Callable[[int], float], step: Callable[[int], int]) -> None:
@@ -39,7 +39,7 @@ class Chunks:
         self._measured: dict[int, tuple[float, float]] = {}  # seconds and cost, by step
 
     def next(self, n_threads: int) -> list[Part]:
-        """The next chunk, for a cluster of so many threads; nothing where none is left."""
+        """The next chunk, for a cluster with that many threads; empty if none is left."""
         chunk: list[Part] = []
         if not self._strands:
             return chunk
@@ -67,7 +67,7 @@ class Chunks:
         return chunk
 
     def took(self, chunk: list[Part], seconds: float) -> None:
-        """Take note of what a chunk took."""
+        """Record the time that a chunk took."""
         steps = {self._step(part.combination) for part in chunk}
         if len(steps) == 1:
             (step,) = steps
@@ -76,7 +76,7 @@ class Chunks:
             self._measured[step] = before[0] * _MEMORY + new[0], before[1] * _MEMORY + new[1]
 
     def _rate(self, part: Part) -> float | None:
-        """Seconds for a unit of cost; None before one of its kind was measured."""
+        """Seconds per unit of cost; None before a part of this kind was measured."""
         seconds, cost = self._measured.get(self._step(part.combination), (0.0, 0.0))
         return seconds / cost if cost else None
 

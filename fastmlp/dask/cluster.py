@@ -1,4 +1,4 @@
-"""The cluster as training uses it: one graph of tasks after another, or many tasks, whatever becomes of workers."""
+"""The cluster as training uses it: one graph of tasks after another, or many tasks, even if workers die."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ _PATIENCE = 0.1  # seconds between two looks at what may have changed
 
 
 class Cluster:
-    """A client, and what is asked of its workers.
+    """A client, and the checks of its workers.
 
-    Which of them have another version of fastmlp, or other kernels, and so make other bits, is said in words; a cluster
-    that has none, or cannot use fastmlp, is refused.
+    Workers with another version of fastmlp, or other kernels, and so other bits, cause a warning. A cluster without
+    workers, or one that cannot use fastmlp, is refused.
 
     Parameters
     ----------
     client : distributed.Client, optional
-        The one that is current, when left out.
+        The current one when left out.
     """
 
     def __init__(self, client: Any) -> None:
@@ -53,8 +53,8 @@ class Cluster:
         self._workers = self._asked_workers()
 
     def threads(self, n_threads: int) -> int:
-        """So many threads for each task; fewer, after a warning, where a machine's workers, which run a task on each of
-        their own threads, would have more threads at work than it has cores."""
+        """Return the number of threads for each task; fewer, after a warning, if a machine's workers, which run one
+        task on each of their own threads, would otherwise use more threads than it has cores."""
         of_workers, cores, allowed = self._client.nthreads(), Counter[str](), Counter[str]()
         for address, there in self._workers.items():
             allowed[there.machine] += of_workers.get(address, 1)
@@ -71,10 +71,10 @@ class Cluster:
         return min(n_threads, most)
 
     def compute(self, task: work.Task, graph: Callable[[Any], Any]) -> Any:
-        """The result of ``graph(task)``, a delayed value, where ``task`` stands for what all workers have of it.
+        """Compute ``graph(task)``, a delayed value, in which ``task`` stands for the copy that all workers have.
 
-        What a worker that dies had done is done again elsewhere. Where all that had the task died, the step begins
-        anew, with the same numbers.
+        The work of a worker that dies is done again elsewhere. If all workers that had the task died, the step begins
+        again, with the same numbers.
         """
         for attempt in range(1, _ATTEMPTS + 1):
             future = None
@@ -101,11 +101,11 @@ class Cluster:
         next_argument: Callable[[int], Any],
         draw: Callable[[], None],
     ) -> Iterator[tuple[Any, Any]]:
-        """Arguments and their results ``function(shared, argument)``, as tasks end.
+        """Yield arguments and their results ``function(shared, argument)``, as tasks end.
 
-        ``next_argument`` is asked, with the number of the cluster's threads, when there is room for a task, and answers
-        with something false when there are no more. ``draw`` is called several times a second. Closing the iterator
-        calls all tasks back.
+        ``next_argument`` is called, with the number of the cluster's threads, when there is room for a task; it returns
+        something false when there are no more. ``draw`` is called several times a second. Closing the iterator cancels
+        all tasks.
         """
         ended: SimpleQueue[distributed.Future] = SimpleQueue()
         at_work: dict[str, _Attempt] = {}
@@ -147,13 +147,13 @@ class Cluster:
                 self._client.cancel([attempt.future for attempt in at_work.values()])
 
     def _gathered(self, futures: list[Any]) -> dict[str, Any]:
-        """The results of several tasks in one message; nothing where one of them cannot be had."""
+        """The results of several tasks in one message; empty if one of them is lost."""
         with suppress(CancelledError, OSError):
             return self._client.gather({future.key: future for future in futures if future.status == "finished"})
         return {}
 
     def _scattered(self, value: Any) -> Any:
-        """What stands for a value that all workers have."""
+        """Send a value to all workers, and return what stands for it."""
         for _ in range(_ATTEMPTS):
             try:
                 (future,) = self._client.scatter([value], broadcast=True, hash=False)
@@ -165,7 +165,7 @@ class Cluster:
         raise _deadly() from reason
 
     def _asked_workers(self) -> dict[str, work.Here]:
-        """What is to be known of each worker, by its address."""
+        """Describe each worker, by its address."""
         here, answers = work.here(), self._client.run(work.here, on_error="return")
         if not answers:
             raise ValueError("the cluster has no workers yet: wait for them with client.wait_for_workers(1)")
@@ -186,7 +186,7 @@ class Cluster:
 
 
 class _Attempt(NamedTuple):
-    """A task: what it is asked, where its result will be, and how often it was begun."""
+    """A task: its argument, its future result, and how often it was begun."""
 
     argument: Any
     future: Any = None
@@ -194,7 +194,7 @@ class _Attempt(NamedTuple):
 
 
 def _taken(ended: SimpleQueue[Any], draw: Callable[[], None]) -> Iterator[Any]:
-    """What is in the queue, at least one."""
+    """Take all that is in the queue, and wait for at least one."""
     while True:
         draw()
         with suppress(Empty):
@@ -206,7 +206,7 @@ def _taken(ended: SimpleQueue[Any], draw: Callable[[], None]) -> Iterator[Any]:
 
 
 def _in_words(error: Any) -> BaseException:
-    """What a task's error means, where that is known."""
+    """Explain a task's error, if its meaning is known."""
     if isinstance(error, KilledWorker):
         return _deadly()
     if isinstance(error, ImportError):

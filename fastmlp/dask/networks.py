@@ -1,4 +1,4 @@
-"""train_many(): many networks, in chunks that the workers of a cluster train."""
+"""`train_many`: many networks, in chunks that the workers of a cluster train."""
 
 from __future__ import annotations
 
@@ -34,50 +34,52 @@ def train_many(
 ) -> TrainedNetworks:
     """Train networks of all combinations of specs, settings and seeds on a Dask cluster.
 
-    Arguments, result, errors and warnings are those of `fastmlp.train_many`, and so are the networks, bit for bit,
-    whatever the workers, and when some of them die. x and y are sent to each worker once; then networks go in chunks
-    of a second or two, by what the first ones took.
+    Arguments, result, errors and warnings are those of `fastmlp.train_many`. So are the networks, bit for bit, with any
+    workers, even if some of them die. x and y are sent to each worker once; then networks are sent in chunks that take
+    a second or two, estimated from the first ones.
 
     Parameters
     ----------
     x, y : arrays
-        As in `fastmlp.train`, the same for all; they must fit into each worker's memory.
+        As in `fastmlp.train`, the same for all networks; they must fit into each worker's memory.
     specs : spec, or list of them
-        Each a list of dict, a Spec, or an MLP, which has the trained parameters in the end.
+        Each is a list of dict, a Spec, or an MLP, which gets the trained parameters in the end.
     client : distributed.Client, optional
-        The current one, when left out.
+        The current one when left out.
     seeds, grid, progress
         As in `fastmlp.train_many`.
     n_threads : int
-        Networks trained at a time by one task, of which a worker runs as many as it has threads; fewer, after a
-        warning, where that would be more than a machine's cores.
+        The number of networks that one task trains at a time. A worker runs as many tasks as it has threads. Fewer are
+        trained, after a warning, if that would be more than a machine's cores.
     lanes : bool, optional
         As in `fastmlp.train_many`; it is decided for all networks before they are sent.
     **options
-        Options of `fastmlp.train`, the same for all. Callbacks are called where their networks are trained.
+        Options of `fastmlp.train` that all networks share. Callbacks are called where their networks are trained.
 
     Returns
     -------
     TrainedNetworks
+        The networks, as `fastmlp.train_many` returns them.
 
     Raises
     ------
     ValueError, TypeError
-        For bad input to any of them, before any is trained.
+        For bad input to any of the networks, before one is trained.
     RuntimeError
-        When a chunk's workers die again and again, or workers lack a module.
+        When a chunk's workers die repeatedly, or workers lack a module.
 
     Warns
     -----
     RuntimeWarning
-        When some diverged.
+        When some networks diverged.
     UserWarning
-        When workers have another version of fastmlp, or kernels for another processor, because bits then depend on it.
+        When workers have another version of fastmlp, or kernels for another processor, because the bits then depend on
+        the worker.
 
     Notes
     -----
-    Ctrl-C calls all back, also from the middle of their work; those that were finished are returned, with a warning.
-    So it is when the client's process ends: nothing goes on in the cluster.
+    Ctrl-C cancels all tasks, even in the middle of their work; the networks that were finished are returned, with a
+    warning. When the client's process ends, all tasks in the cluster end, too.
 
     Examples
     --------
@@ -122,7 +124,7 @@ def train_many(
 def _chunks_done(
     cluster: Cluster, sweep: Sweep, shared: work.SharedSweep, bar: RunsProgress
 ) -> Iterator[list[tuple[Sequence[int], Alone | SideBySide]]]:
-    """Let the workers train all networks, and yield chunk by chunk what came of them."""
+    """Let the workers train all networks, and yield their outcomes, chunk by chunk."""
     chunks = Chunks(sweep.strands(), sweep.costs.__getitem__, lambda combination: _step(sweep, combination))
     for parts, done in cluster.results(work.train_networks, shared, chunks.next, bar.draw):
         chunks.took(parts, done.seconds)
@@ -137,13 +139,13 @@ def _chunks_done(
 
 
 def _step(sweep: Sweep, combination: int) -> int:
-    """How many networks one task trains at a time; a chunk should have a multiple of them."""
+    """The number of networks that one task trains at a time; chunks should be a multiple of it."""
     group = sweep.groups[combination]
     return sweep.n_threads * (1 if group is None else group.n_lanes)
 
 
 def _in_place(sweep: Sweep, numbers: Sequence[int], outcome: Alone | SideBySide) -> Alone | SideBySide:
-    """The outcome, whose parameters a model that was given now has itself."""
+    """Return the outcome, after copying its parameters to the model that was given, if any."""
     model = sweep.specs[sweep.runs[numbers[0]]["spec"]]
     if not (isinstance(model, MLP) and isinstance(outcome, Alone)):
         return outcome

@@ -1,4 +1,4 @@
-"""Dask collections as partitions: what of x, y and weights belongs together, and one partition as arrays."""
+"""Dask collections as partitions: which parts of x, y and weights belong together, and one partition as arrays."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _FAN_IN = 8  # partial sums that one task adds up: fewer tasks than by twos, and
 
 
 class Part(NamedTuple):
-    """One partition, whose arrays or frames a worker will have: x, y, and the samples' weights or None."""
+    """One partition as a worker gets it: x, y, and the samples' weights or None, as arrays or frames."""
 
     number: int
     x: Any
@@ -33,7 +33,8 @@ def is_dask(value: Any) -> bool:
 
 
 def check_columns(x: Any, n_in: int, names: Names, name: str = "x") -> Any:
-    """Return x, a Dask array or dataframe of n_in features in one chunk, of these names if it has any, or refuse it."""
+    """Return x, a Dask array or dataframe of n_in features in one chunk, with these names if there are any, or refuse
+    it."""
     if not isinstance(x, (da.Array, dd.DataFrame)):
         hint = f"; dask.array.from_array({name}, chunks=(10_000, -1)) makes one" if isinstance(x, np.ndarray) else ""
         raise TypeError(f"{name} must be a dask array or dataframe, got {type(x).__name__}{hint}")
@@ -50,10 +51,10 @@ def check_columns(x: Any, n_in: int, names: Names, name: str = "x") -> Any:
 
 
 def partitions(x: Any, y: Any, sample_weight: Any, spec: Spec, names: Names = NO_NAMES, name: str = "") -> list[Part]:
-    """Pair the partitions of x with those of y and of the weights; ``name`` comes before theirs in messages.
+    """Pair the partitions of x with those of y and of the weights; messages put ``name`` before their names.
 
-    Arrays whose chunks are known to differ from those of x are cut as x is; frames, and arrays of unknown chunks, must
-    have as many partitions as x, of the same lengths, which is looked at when they are read.
+    Arrays with known chunks other than those of x are cut like x. Frames, and arrays with unknown chunks, must have as
+    many partitions as x, of the same lengths, which is checked when they are read.
     """
     x = check_columns(x, spec.n_in, names, f"{name}x")
     columns = [_delayed(x)]
@@ -73,7 +74,7 @@ def _in_one_chunk(values: Any, name: str) -> Any:
 
 
 def _numeric(values: Any, name: str) -> Any:
-    """Return the values, unless they, or a column of them, have a dtype that is not of numbers."""
+    """Return the values; a TypeError if their dtype, or that of a column, is not numeric."""
     for what, dtype in _dtypes(values, name).items():
         if not _is_numeric(dtype):
             raise TypeError(
@@ -84,19 +85,19 @@ def _numeric(values: Any, name: str) -> Any:
 
 
 def holds_labels(y: Any) -> bool:
-    """Whether a Dask collection says of itself that it holds no numbers, but labels."""
+    """Whether the dtype of a Dask collection means that it holds labels, not numbers."""
     return any(dtype.kind not in "fiu" for dtype in _dtypes(y, "y").values())
 
 
 def _dtypes(values: Any, name: str) -> dict[str, Any]:
-    """The dtype of values, or of each column of them, by what messages call it."""
+    """The dtype of values, or of each of their columns, by its name in messages."""
     if isinstance(values, da.Array) or values.ndim == 1:
         return {name: values.dtype}
     return {f"column {column!r} of {name}": dtype for column, dtype in values.dtypes.items()}
 
 
 def _is_numeric(dtype: Any) -> bool:
-    """Whether a dtype of NumPy, or of pandas for what NumPy has a dtype for, is one of numbers."""
+    """Whether a dtype of NumPy, or a corresponding one of pandas, is numeric."""
     return getattr(dtype, "numpy_dtype", dtype).kind in "fiub"
 
 
@@ -121,7 +122,7 @@ def _aligned(values: Any, x: Any, name: str, may_be_labels: bool) -> Any:
 
 
 def _lengths(values: Any) -> tuple[int, ...] | None:
-    """How many rows each partition has; None where that is not known."""
+    """The number of rows of each partition; None if unknown."""
     if not isinstance(values, da.Array) or any(np.isnan(values.chunks[0])):
         return None
     return values.chunks[0]
@@ -132,15 +133,15 @@ def _count(values: Any) -> int:
 
 
 def _delayed(values: Any) -> list[Any]:
-    """The partitions, one by one. A frame's are not optimised, which might join those of x otherwise than those of y,
-    and have a file that both come from read twice."""
+    """The partitions, one by one. Frames are not optimised, because that might join the partitions of x differently
+    from those of y, and read a file twice that both come from."""
     if isinstance(values, da.Array):
         return list(np.ravel(values.to_delayed()))
     return values.to_delayed(optimize_graph=False)
 
 
 def sum_in_tree(parts: Sequence[Any], add: Callable[..., Any]) -> Any:
-    """Delayed sums of delayed values, up a tree that depends on nothing but how many they are."""
+    """Add delayed values in a tree that depends only on their number."""
     level = list(parts)
     adds = dask.delayed(add, pure=False)
     while len(level) > 1:

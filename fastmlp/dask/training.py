@@ -1,4 +1,4 @@
-"""train(): one network on data of many machines, by gradients that are added up or by parameters that are averaged."""
+"""`train`: one network on the data of many machines, by adding gradients or by averaging parameters."""
 
 from __future__ import annotations
 
@@ -82,38 +82,39 @@ def train(
 ) -> TrainResult:
     """Train a network on a Dask cluster, on data that need not fit into any one machine.
 
-    Every partition of x is looked at where it lies; parameters, gradients and sums travel, never samples. What
-    `dask.persist` keeps in the workers' memory stays there, and Dask moves to their disks what is too much; other
+    Every partition of x is read where it is stored; parameters, gradients and sums are sent, never samples. Collections
+    that `dask.persist` put into the workers' memory stay there (Dask moves what is too large to their disks); other
     collections are read again for each epoch, or each batch.
 
     Parameters
     ----------
     x : dask array (n_samples, n_in), or dask dataframe of n_in columns
-        Partitions of any lengths, known or not, also empty ones.
+        Samples in partitions of any lengths, known or not, which may be empty.
     y : dask array, series or dataframe
-        Of the shapes that `fastmlp.train` takes, in the same partitions. Labels of classes, which are text, booleans,
-        categories or objects, are collected from all partitions, of which each may lack some.
+        Targets of the shapes that `fastmlp.train` takes, in the same partitions. Labels of classes (text, booleans,
+        categories or objects) are collected from all partitions, so that each may lack some.
     spec : list of dict, Spec, or MLP
         A model goes on training in place.
     sync : "gradient" or "average"
         "gradient": each step is along the gradient of the mean loss over all partitions (or the batch's samples in
-        them), as in `fastmlp.train`, from which it differs by rounding alone. "average": an epoch is a round, in which
-        each partition trains a copy of the network for an epoch of its own, and the copies' parameters are averaged by
-        their samples' weight.
+        them), as in `fastmlp.train`, with differences only from rounding. "average": an epoch is a round, in which each
+        partition trains a copy of the network for an epoch, and the copies' parameters are averaged, weighted by their
+        samples.
     client : distributed.Client, optional
-        The current one, when left out.
+        The current one when left out.
     batch_size : int or "full", optional
-        "gradient": "full" when left out; a number takes the batches of `fastmlp.train`, above 1, each from all
-        partitions. "average": 1 when left out; the batch of a partition's own epoch.
+        "gradient": "full" when left out; a number above 1 takes the batches of `fastmlp.train`, each from all
+        partitions. "average": the batch size of each partition's epoch; 1 when left out.
     optimizer : str or fastmlp.optimizers.Optimizer
-        As in `fastmlp.train`. With "average" it begins anew in each round, and is none of all samples at once, lbfgs.
+        As in `fastmlp.train`. With "average" its state begins anew in each round, and lbfgs is refused.
     metrics : name or list of names, optional
-        Those that are means over samples: mse, mae, mape, mbe, accuracy, top_k, log_loss and cross_entropy.
+        Metrics that are means over samples: mse, mae, mape, mbe, accuracy, top_k, log_loss and cross_entropy.
     standardize : bool
-        As in `fastmlp.train`, by the mean and deviation of all partitions, which are read once for it.
+        As in `fastmlp.train`, by the mean and deviation of all partitions, which are read once more for that.
     validation_data : (x, y) or (x, y, sample_weight), optional
         Dask collections, or arrays, which stay with the client.
     sample_weight : dask array or series, (n_samples,), optional
+        As in `fastmlp.train`, in the same partitions as x.
     class_weight : "balanced" or dict, optional
         "balanced" counts the classes of all partitions.
     dropout : float or list of float
@@ -121,36 +122,37 @@ def train(
     lr, epochs, loss, shuffle, class_names, seed, init, dtype, output_weight, l1, l2, clip_norm, max_norm
         As in `fastmlp.train`; with "average" an epoch is a round, in which partitions make steps with these.
     early_stopping, callbacks, progress, checkpoint
-        As in `fastmlp.train`, after each epoch or round, where the client is.
+        As in `fastmlp.train`, after each epoch or round, in the client's process.
     n_threads : int
-        Threads of one task. A worker runs as many tasks at a time as it has threads, so 1 uses all of them; more are
-        for workers with a single thread and several cores. Fewer run, after a warning, where that would be more than a
-        machine's cores.
+        The number of threads of one task. A worker runs as many tasks at a time as it has threads, so 1 uses all of
+        them; more are for workers with a single thread and several cores. Fewer are used, after a warning, if that
+        would be more than a machine's cores.
 
     Returns
     -------
     TrainResult
-        ``model``, and ``history``. With "average" its values are the weighted means of what the partitions met.
+        ``model`` and ``history``, whose values are, with "average", weighted means over the partitions.
 
     Raises
     ------
     ValueError, TypeError
-        For bad input, before anything is changed; what is wrong in a partition's numbers names the partition.
+        For bad input, before anything is changed; for bad numbers the message names the partition.
     DivergenceError
         When the loss is no longer finite; the model keeps the weights of the last finite epoch.
     RuntimeError
-        When a task's workers die again and again, or workers lack a module.
+        When a task's workers die repeatedly, or workers lack a module.
 
     Warns
     -----
     UserWarning
-        When workers have another version of fastmlp, or kernels for another processor, because bits then depend on it.
+        When workers have another version of fastmlp, or kernels for another processor, because the bits then depend on
+        the worker.
 
     Notes
     -----
-    Sums go up a tree by the partitions' numbers, and whatever a partition draws comes from [seed, round, partition]:
-    the same partitions and seed make the same bits, on any number of workers, and when workers die. Ctrl-C ends
-    training and returns the model and the history so far, with a warning.
+    Sums are added in a fixed tree, and each partition draws from [seed, round, partition]. So the same partitions and
+    seed give the same bits, on any number of workers, even if workers die. Ctrl-C ends training and returns the model
+    and the history so far, with a warning.
 
     Examples
     --------
@@ -194,7 +196,7 @@ def _is_lbfgs(optimizer: Any) -> bool:
 
 
 def _refuse(options: Options, sync: str) -> None:
-    """Refuse what a way of training on partitions cannot do."""
+    """Refuse options that a way of training on partitions does not have."""
     mean_metrics(options.metrics)
     if isinstance(options.optimizer, LevenbergMarquardt):
         raise ValueError("optimizer is lm, whose matrix is made in one process; give optimizer='lbfgs'")
@@ -215,26 +217,27 @@ def _refuse(options: Options, sync: str) -> None:
 
 @dataclass(frozen=True)
 class ClusterData:
-    """Checked partitions, and what is known of them all.
+    """Checked partitions, and what is known about all of them.
 
     Attributes
     ----------
     parts : list of Part
-        Those that have samples that count.
+        The partitions that have samples of weight above 0.
     starts : ndarray of int64, (n_parts,)
-        The number that each one's first sample has among all.
+        The number of each part's first sample among all samples.
     rows : ndarray of int64, or range
-        The samples that count.
+        The samples of weight above 0.
     n_samples : int
+        The number of all samples.
     weight : float
-        Of all samples together.
+        The total weight of all samples.
     class_factors : ndarray, (n_classes,), or None
     spec : Spec
-        The network's, standardised where that is wanted.
+        The network's spec, standardised if that is wanted.
     extremes : Samples
-        The least and the greatest values, as two samples.
+        The smallest and the largest values, as two samples.
     fingerprint : str or None
-        Of all partitions, where there is a checkpoint.
+        A fingerprint of all partitions, if there is a checkpoint.
     validation : list of Part, or (Samples, rows), or None
     names : Names
         The options', and those that x and y bring.
@@ -254,7 +257,7 @@ class ClusterData:
 
     @classmethod
     def checked(cls, x: Any, y: Any, options: Options, cluster: Cluster) -> ClusterData:
-        """Look at every partition once, where it lies: ValueError or TypeError for what cannot be trained on."""
+        """Check every partition once, where it is stored; a ValueError or TypeError for what cannot be trained on."""
         spec, dtype = options.spec, options.dtype
         parts = partitions(x, y, options.sample_weight, spec, options.names)
         names = _names(cluster, options, parts, x, y)
@@ -325,7 +328,7 @@ def _names(cluster: Cluster, options: Options, parts: Sequence[Part], x: Any, y:
 def _looks(
     cluster: Cluster, job: work.Job, parts: Sequence[Part], with_fingerprints: bool, with_moments: str = ""
 ) -> list[work.Look]:
-    """Check every partition where it lies, and return what is to be known of each."""
+    """Check every partition where it is stored, and return a `Look` for each."""
     describe = dask.delayed(work.look, pure=False)
     look = partial(describe, with_fingerprints=with_fingerprints, with_moments=with_moments)
     task = work.Task(pickle.dumps(job), np.zeros(0, job.dtype))
@@ -333,7 +336,7 @@ def _looks(
 
 
 def _standardised(spec: Spec, dtype: np.dtype, found: Sequence[Mapping[int, Any]], factors: np.ndarray | None) -> Spec:
-    """The spec by the moments of all partitions, of whose classes each counts by its factor."""
+    """Standardise the spec by the moments of all partitions, with each class weighted by its factor."""
     weighed: list[tuple[Moments, Moments | None]] = []
     for group, moments in (item for of_part in found for item in of_part.items()):
         factor = 1.0 if factors is None else float(factors[group])
@@ -343,13 +346,13 @@ def _standardised(spec: Spec, dtype: np.dtype, found: Sequence[Mapping[int, Any]
 
 
 def _class_targets(spec: Spec) -> np.ndarray:
-    """One sample of each class, as y has it."""
+    """One target of each class, in the form of y."""
     classes = np.arange(max(2, spec.n_out))
     return classes[:, None].astype(np.float64) if spec.multilabel else classes
 
 
 def _extremes(found: Sequence[Any]) -> Samples:
-    """The least and the greatest x, y and weights of all partitions, as two samples."""
+    """The smallest and the largest x, y and weights of all partitions, as two samples."""
     columns = []
     for arrays in zip(*found, strict=True):
         given = [array for array in arrays if array is not None]
@@ -441,7 +444,7 @@ class ClusterRun(TrainingRun):
                 break
 
     def _averaged(self, epoch: int, lr: float) -> dict[str, float]:
-        """Train a copy in each partition, average them, and return the means of what they met; nothing where one
+        """Train a copy in each partition, average the copies, and return the means of their values; empty if one
         diverged."""
         task = work.Task(self._job, self.model.params.copy(), epoch, lr, self._data.weight)
         sums = self._sums(task, work.average, [(*part,) for part in self._data.parts])
@@ -452,7 +455,7 @@ class ClusterRun(TrainingRun):
         return named(sums, self._quantities())
 
     def _stepped(self, epoch: int, lr: float) -> dict[str, float]:
-        """Make a step for each batch, and return the means of what was met; nothing where it diverged."""
+        """Make a step for each batch, and return the mean values; empty if training diverged."""
         total, done = np.zeros(1 + len(self._quantities())), 0
         for rows in self._batches():
             sums = self._gradient(rows)
@@ -465,7 +468,7 @@ class ClusterRun(TrainingRun):
         return named(work.Sums(np.zeros(0), total), self._quantities())
 
     def _batches(self) -> list[np.ndarray | None]:
-        """The numbers of each batch's samples; None for all."""
+        """Yield the numbers of each batch's samples; None for all."""
         batch = self._options.batch(len(self._rows))
         if batch >= len(self._rows):
             return [None]
@@ -490,7 +493,7 @@ class ClusterRun(TrainingRun):
         return self._sums(task, work.gradient, arguments)
 
     def _sums(self, task: work.Task, what: Callable[..., work.Sums], arguments: Sequence[tuple[Any, ...]]) -> work.Sums:
-        """Let workers do this with each partition, and add up what they make."""
+        """Let workers do this with each partition, and add the results."""
         do = dask.delayed(what, pure=False)
         return self._cluster.compute(
             task, lambda shared: sum_in_tree([do(shared, *of_one) for of_one in arguments], work.add)

@@ -1,4 +1,4 @@
-"""What a worker does: with one partition, arrays in, arrays out, or with some networks of a sweep."""
+"""The work of a worker: on one partition, from arrays to arrays, or on some networks of a sweep."""
 
 from __future__ import annotations
 
@@ -55,18 +55,18 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Job:
-    """What is to be done with every partition, the same for the whole run.
+    """The part of the work on partitions that stays the same for the whole run.
 
     Attributes
     ----------
     class_factors : ndarray, (n_classes,), or None
-        By which a sample's weight is multiplied.
+        The factors of the samples' weights, by class.
     seed : int
-        Of the orders of samples and of dropout, with the round and the partition's number.
+        The seed for orders of samples and for dropout, together with the round and the partition's number.
     names : Names
-        Of the network's inputs and classes.
+        The names of the network's inputs and classes.
     name : str
-        Comes before "x" and "y" in messages: "validation ".
+        Put before "x" and "y" in messages, such as "validation ".
     """
 
     spec: Spec
@@ -86,8 +86,8 @@ class Job:
 
 
 class Task(NamedTuple):
-    """What the tasks of one step have in common: the job, pickled, so that a worker which cannot read it says so in its
-    task; the parameters; and of a round of averaging its number, its learning rate, and the weight of all samples."""
+    """The part that the tasks of one step share: the job, pickled, so that a worker that cannot read it says so in its
+    task; the parameters; and for a round of averaging its number, its learning rate, and the weight of all samples."""
 
     job: bytes
     params: np.ndarray
@@ -97,18 +97,17 @@ class Task(NamedTuple):
 
 
 class Sums(NamedTuple):
-    """What partitions add up: a vector (n_params,), and the weight and the weighted loss and so on, float64."""
+    """Sums over partitions: a vector (n_params,), and the weight, the weighted loss and so on, float64."""
 
     vector: np.ndarray
     values: np.ndarray
 
 
 class Look(NamedTuple):
-    """What is to be known of a partition before any work.
+    """The description of a partition that is needed before any work.
 
-    ``zeros`` are its rows of weight 0, ``extremes`` the least and the greatest of x, of numbers in y, and of weights;
-    ``moments`` those of x and of y, where they are wanted, of each class that it has where classes are to be balanced,
-    else of all under -1.
+    ``zeros`` are its rows of weight 0; ``extremes`` the smallest and the largest x, numbers in y, and weights;
+    ``moments`` those of x and y, if they are wanted: by class if classes are to be balanced, else of all rows under -1.
     """
 
     n: int
@@ -121,8 +120,8 @@ class Look(NamedTuple):
 
 
 class Here(NamedTuple):
-    """What is to be known of a process: its fastmlp, the level of its kernels, and its machine with the cores of it
-    that may be used."""
+    """The description of a process: its version of fastmlp, the level of its kernels, its machine, and the cores that
+    may be used."""
 
     version: str
     kernels: str
@@ -131,12 +130,12 @@ class Here(NamedTuple):
 
 
 def here() -> Here:
-    """What is to be known of this process."""
+    """Describe this process."""
     return Here(__version__, kernels_level(), platform.node(), usable_cores())
 
 
 def loaded(pickled: bytes, buffers: Sequence[Any] = ()) -> Any:
-    """What was pickled; RuntimeError where this process cannot import what it is made of."""
+    """Unpickle; a RuntimeError if this process lacks a module for that."""
     try:
         return pickle.loads(pickled, buffers=buffers)
     except (ImportError, AttributeError) as error:
@@ -144,7 +143,7 @@ def loaded(pickled: bytes, buffers: Sequence[Any] = ()) -> Any:
 
 
 def not_importable(error: BaseException) -> RuntimeError:
-    """The error for a worker that lacks a module, or what should be in it."""
+    """Make the error for a worker that lacks a module, or something in a module."""
     return RuntimeError(
         f"workers cannot import what this network or its data are made of: {error}; send them the module with "
         "client.upload_file(…), or install it there"
@@ -152,7 +151,7 @@ def not_importable(error: BaseException) -> RuntimeError:
 
 
 def labels(task: Task, number: int, y: Any) -> np.ndarray | None:
-    """The different labels of a partition's y, none where it is empty; None where it holds numbers."""
+    """The different labels of a partition's y; None if it holds numbers."""
     if len(y) == 0:
         return np.zeros(0, object)
     with _words_about(number):
@@ -201,7 +200,7 @@ def gradient(task: Task, number: int, x: Any, y: Any, weights: Any, rows: np.nda
 
 
 def average(task: Task, number: int, x: Any, y: Any, weights: Any) -> Sums:
-    """A partition's share of the mean of parameters after an epoch of its own, and the sums of what that met."""
+    """Train a copy for an epoch on a partition; return its share of the mean parameters, and its sums."""
     job = _job(task)
     samples = _samples(job, number, x, y, weights)
     assert samples is not None and job.optimizer is not None
@@ -232,7 +231,7 @@ def score(task: Task, number: int, x: Any, y: Any, weights: Any) -> Sums:
 
 
 def add(*parts: Sums) -> Sums:
-    """The sums of several, one after another."""
+    """Add several sums, one after another."""
     vector, values = parts[0].vector.copy(), parts[0].values.copy()
     for part in parts[1:]:
         vector += part.vector
@@ -263,7 +262,7 @@ def _network(task: Task) -> Network:
 
 
 def _samples(job: Job, number: int, x: Any, y: Any, weights: Any) -> Samples | None:
-    """Check a partition's samples, and weigh them by their classes; None where there are none."""
+    """Check a partition's samples, and weight them by class; None if there are none."""
     weights = None if weights is None else cells_of(only_column(weights))
     if len(x) == 0 and len(y) == 0:
         return None
@@ -283,7 +282,7 @@ def _samples(job: Job, number: int, x: Any, y: Any, weights: Any) -> Samples | N
 
 @contextmanager
 def _words_about(number: int) -> Iterator[None]:
-    """Have what is wrong in a partition name it."""
+    """Put the partition's number into errors."""
     try:
         yield
     except (ValueError, TypeError) as error:
@@ -291,14 +290,14 @@ def _words_about(number: int) -> Iterator[None]:
 
 
 class SharedSweep:
-    """The arguments of a sweep, pickled, which each worker gets once; and the sweep that it makes of them once.
+    """The pickled arguments of a sweep, which each worker gets once, and from which it makes the sweep once.
 
     Parameters
     ----------
     arguments : bytes
-        What `Sweep.checked` takes, so pickled that a worker which cannot read it says so in its task.
+        The arguments of `Sweep.checked`, pickled, so that a worker that cannot read them says so in its task.
     buffers : list of ndarray of bytes
-        The arrays of it.
+        The arrays in these arguments.
     """
 
     def __init__(self, arguments: bytes, buffers: list[np.ndarray]) -> None:
@@ -307,7 +306,7 @@ class SharedSweep:
 
     @classmethod
     def of(cls, sweep: Sweep, n_threads: int) -> SharedSweep:
-        """A sweep for workers, of which each thread trains so many networks at a time."""
+        """Make a sweep for workers whose threads train ``n_threads`` networks at a time."""
         buffers: list[Any] = []
         runs = sweep.runs
         arguments = (
@@ -329,8 +328,8 @@ class SharedSweep:
 
 
 class Networks(NamedTuple):
-    """What came of some networks of a sweep: their numbers and outcomes, the samples that they were trained with
-    over all epochs, and the seconds that it took."""
+    """The result of some networks of a sweep: their numbers and outcomes, the number of samples that they were trained
+    with over all epochs, and the seconds that this took."""
 
     outcomes: list[tuple[Sequence[int], Alone | SideBySide]]
     n_samples: int
@@ -338,7 +337,7 @@ class Networks(NamedTuple):
 
 
 def train_networks(shared: SharedSweep, parts: Sequence[Part]) -> Networks:
-    """Train some networks of a sweep; end early when nobody waits for them any more."""
+    """Train some networks of a sweep; end early if the task is cancelled."""
     begin = time.perf_counter()
     outcomes: list[tuple[Sequence[int], Alone | SideBySide]] = []
     bar = RunsProgress(False, sum(part.stop - part.start for part in parts))
@@ -352,7 +351,7 @@ def train_networks(shared: SharedSweep, parts: Sequence[Part]) -> Networks:
 
 
 def _stop_when_cancelled() -> Callable[[], None]:
-    """A function that raises `Stopped` when the scheduler has called back the task that this thread is at."""
+    """Return a function that raises `Stopped` if the scheduler has cancelled this thread's task."""
     worker = distributed.get_worker()
     key, tasks = worker.get_current_task(), worker.state.tasks
 

@@ -1,4 +1,4 @@
-"""Networks bound to their kernels: the one place where arrays become addresses.
+"""Networks bound to their kernels: the only place where arrays become addresses.
 
-Above it there are models, below it only memory.
+Above it are models, below it only memory.
 """

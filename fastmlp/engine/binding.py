@@ -65,7 +65,7 @@ class Binding:
     spec : Spec
     params : ndarray, (n_params,)
     block : int
-        How many samples of a batch are taken together.
+        The number of samples of a batch that are taken together.
     real : str
         The parameters' dtype by name.
     form : tuple
@@ -75,7 +75,7 @@ class Binding:
     free : slice or ndarray
         The indices of the parameters of layers that are not frozen.
     target_affine : pair of ndarray, (n_out,), or None
-        What brings targets into the network's units: (y - shift) · scale.
+        Converts targets to the network's units: (y - shift) · scale.
     """
 
     def __init__(self, spec: Spec, places: Sequence[Place], params: np.ndarray) -> None:
@@ -150,7 +150,7 @@ class Binding:
         return DataView(data, x, y, weights, output_weights, slopes, self.affine, units, pins, block, tangents)
 
     def _describe_x(self, record: np.ndarray, x: np.ndarray | SparseRows) -> None:
-        """Write the fields of a DATA record that begin with ``x``; ValueError where sparse rows would be shifted."""
+        """Write the fields of a DATA record that begin with ``x``; a ValueError if sparse rows would be shifted."""
         if isinstance(x, SparseRows):
             if self.spec.shift is not None and any(self.spec.shift):
                 raise ValueError(
@@ -167,7 +167,7 @@ class Binding:
             record["x_shift"], record["x_scale"] = (vector.ctypes.data for vector in self.affine)
 
     def _takes_as_it_is(self, x: np.ndarray | SparseRows) -> bool:
-        """Whether kernels may take rows of x for rows of their own, which have whole cache lines."""
+        """Whether kernels may use rows of x directly as their rows, which have whole cache lines."""
         if isinstance(x, SparseRows) or self.affine is not None or x.dtype != self._dtype:
             return False
         return x.shape[1] == padded(x.shape[1], x.itemsize) and x.flags.c_contiguous and x.flags.aligned
@@ -206,7 +206,7 @@ class Binding:
         return aligned(width, self._dtype), scales
 
     def prepare(self, *variants: Variant) -> None:
-        """Compile, side by side, what has to be compiled of these kernels."""
+        """Compile those of these kernels that have to be compiled, at the same time."""
         _prepare((), True, None, self.real, variants)
 
     def parameters(self, vectors: Sequence[np.ndarray] = (), copied: bool = False) -> Parameters:
@@ -246,12 +246,12 @@ class Binding:
         return int(_run_epochs(self.real)(*addresses, _address(catalog.network, kernel, self.real), epochs))
 
     def step(self, optimizer: Optimizer) -> tuple[int, int]:
-        """The addresses of what prepares an optimiser's step, and of the step."""
+        """The addresses of the functions that prepare and make an optimiser's step."""
         step = catalog.step(optimizer.name, optimizer.states, self.real)
         return address_of(catalog.prepare(optimizer.name)), address_of(step)
 
     def dropout(self) -> int:
-        """The address of the function that leaves units of a hidden layer out."""
+        """The address of the function that leaves out units of a hidden layer."""
         return address_of(catalog.dropout(self.real))
 
     @cached_property
@@ -304,17 +304,17 @@ def reader_of(array: np.ndarray | SparseRows, real: str) -> Variant:
 
 @cache
 def _dense_reader(dtype: np.dtype, real: str) -> Variant:
-    """NumPy takes microseconds to make a name."""
+    """The reader of a dtype; kept, because NumPy takes microseconds to make a dtype's name."""
     return Variant("reader", _source_of(dtype), real)
 
 
 def _source_of(dtype: np.dtype) -> str:
-    """What kernels/foreign.py calls numbers of that dtype."""
+    """The name of a dtype in kernels/foreign.py."""
     return dtype.name if dtype.isnative else f"swapped_{dtype.name}"
 
 
 def prepare_kernels(spec: Spec, real: str, *more: Variant) -> None:
-    """Compile, side by side, what has to be compiled of a spec's kernels and of these."""
+    """Compile those of a spec's kernels, and of these, that have to be compiled, at the same time."""
     names = tuple(layer.act.name for layer in spec.layers if layer.act.builtin)
     loss = f"{spec.loss.name}.{fused_output(spec)}" if spec.loss.builtin else None
     _prepare(names, all(layer.act.elementwise for layer in spec.layers), loss, real, more)
@@ -324,7 +324,7 @@ def prepare_kernels(spec: Spec, real: str, *more: Variant) -> None:
 def _prepare(
     activations: tuple[str, ...], elementwise: bool, loss: str | None, real: str, more: tuple[Variant, ...]
 ) -> None:
-    """Once for each kind of network, because it takes longer to ask than to make one."""
+    """Do this once for each kind of network, because it takes longer than to make a network."""
     variants = [*more, *(Variant(name, "", real) for name in catalog.LINEAR)]
     variants += [Variant("activation", name, real) for name in activations]
     if not elementwise:
@@ -338,13 +338,13 @@ def _prepare(
 
 
 def fused_output(spec: Spec) -> str:
-    """The output's activation, where it is computed together with the loss, else ''."""
+    """The output's activation if it is computed together with the loss, else ''."""
     output = spec.layers[-1].act
     return output.name if output.builtin and output.name in spec.loss.fused else ""
 
 
 def loss_flags(spec: Spec) -> dict[str, bool]:
-    """What kernels must know of a spec's loss, and of its right answers, by the names of a record's fields."""
+    """What kernels must know about a spec's loss and its right answers, by the names of a record's fields."""
     output = bool(fused_output(spec))
     return {
         "fused": output,
@@ -355,7 +355,7 @@ def loss_flags(spec: Spec) -> dict[str, bool]:
 
 
 def _private() -> Any:
-    """The module that compiles users' functions; its import is Numba's."""
+    """The module that compiles users' functions, which imports Numba."""
     with store.COMPILER.held():
         store.COMPILER.go_first()
         from ..kernels import private
@@ -378,7 +378,7 @@ def _address(find: Callable[..., store.Function], *arguments: Any) -> int:
 
 
 def pin(array: np.ndarray) -> ref[np.ndarray]:
-    """A weak reference to the array that owns an array's memory: NumPy resizes none that has one."""
+    """A weak reference to the array that owns an array's memory, which NumPy then does not resize."""
     while isinstance(array.base, np.ndarray):
         array = array.base
     return ref(array)
@@ -391,7 +391,7 @@ def _linear_fields(real: str) -> tuple[float, ...]:
 
 
 def vectors_of(affine: Affine | None, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray] | None:
-    """A shift and a scale of a `Spec` as kernels read them: of that dtype, with room for a cache line behind."""
+    """A shift and a scale of a `Spec` as kernels read them: of that dtype, with a cache line of room at the end."""
     if affine is None:
         return None
     shift, scale = (aligned(len(vector), dtype) for vector in affine)

@@ -27,11 +27,11 @@ _FAST = 0.1  # below, what is divided by the power of a block of 12 might overfl
 
 
 def wide_block(n_params: int, itemsize: int) -> int:
-    """How many samples of a batch are taken together.
+    """The number of samples of a batch that are taken together.
 
-    Each block reads all parameters, and reads and writes their gradient: where they do not fit into the L2 cache, large
-    blocks do so less often. The time with blocks of 128, 256 and 512, beside that with 64, on one core with 1 MiB of
-    L2: batches of 512 of 784-512-512-10 0.96, 0.95, 0.98; 784-1024-1024-1024-10 0.89, 0.87, 0.85; 4096-1024-100 0.87,
+    Each block reads all parameters, and reads and writes their gradient: if they do not fit into the L2 cache, large
+    blocks do so less often. The time with blocks of 128, 256 and 512, relative to 64, on one core with 1 MiB of L2:
+    batches of 512 of 784-512-512-10 0.96, 0.95, 0.98; 784-1024-1024-1024-10 0.89, 0.87, 0.85; 4096-1024-100 0.87,
     0.83, 0.82; 784-128-10, 0.4 MiB, 0.99, 0.99, 0.98. float64 and vectors of 256 bits prefer the same: there the three
     are 0.85 to 1.04 with 256, and up to 1.16 with 512.
     """
@@ -40,17 +40,17 @@ def wide_block(n_params: int, itemsize: int) -> int:
 
 
 def part_of_batch(batch: int, block: int) -> int:
-    """How many samples of a batch one thread takes to a gradient of its own: it depends on nothing else, so that any
-    number of threads makes the same sums.
+    """The number of a batch's samples that form a part, of which one thread makes a gradient. It depends on nothing
+    else, so that any number of threads makes the same sums.
 
-    A 16th of the batch in whole blocks, but at least two blocks, because the parts have to be added up, and at most
-    1024 samples, so that Ctrl-C is heard.
+    A part is a sixteenth of the batch in whole blocks, but at least two blocks, because parts have to be added, and at
+    most 1024 samples, so that Ctrl-C is noticed.
     """
     return block * min(_MOST_IN_PART // block, max(2, -(-batch // (16 * block))))
 
 
 def sharers(batch: int, block: int, n_params: int, n_threads: int) -> tuple[int, bool]:
-    """How many of so many threads work on a batch, and whether they share its blocks, because it is but one part."""
+    """How many of the threads work on a batch, and whether they share its blocks because it is only one part."""
     parts = -(-batch // part_of_batch(batch, block))
     if parts > 1 or n_params < GROUPED:
         return min(n_threads, parts), False
@@ -59,37 +59,38 @@ def sharers(batch: int, block: int, n_params: int, n_threads: int) -> tuple[int,
 
 
 def taken_by_row(x: Any) -> bool:
-    """Whether the first layer takes the rows of x one by one, each with its own columns: where x is sparse and the mean
-    row has values in less than a 16th of the columns.
+    """Whether the first layer takes the rows of x one by one, each with its own columns: if x is sparse and the mean
+    row has values in less than a sixteenth of the columns.
 
-    Of rows that are taken together all take the columns of each. Microseconds a sample one by one and together, of
-    784-100-10 with 3, 6 and 12 % of values at random: predict 0.39 and 1.50, 0.65 and 1.87, 1.08 and 1.95; batches of
-    32 1.2 and 2.7, 1.7 and 3.6, 2.7 and 4.4; per-sample SGD 1.3 and 2.0, 1.9 and 3.1, 2.9 and 4.5. Rows of real data
+    Rows that are taken together take the columns of all of them. Microseconds for each sample, one by one and together,
+    for 784-100-10 with 3, 6 and 12 % of values at random: predict 0.39 and 1.50, 0.65 and 1.87, 1.08 and 1.95; batches
+    of 32 1.2 and 2.7, 1.7 and 3.6, 2.7 and 4.4; per-sample SGD 1.3 and 2.0, 1.9 and 3.1, 2.9 and 4.5. Rows of real data
     share more columns than random ones, so that the limit is at half of that.
     """
     return isinstance(x, SparseRows) and _DENSE_ENOUGH * x.n_values < len(x) * x.shape[1]
 
 
 def sample_block(width: int, itemsize: int) -> int:
-    """How many samples of per-sample SGD are taken together, from the width of the first layer.
+    """The number of samples of per-sample SGD that are taken together, from the width of the first layer.
 
-    More samples make the first layer's products faster and its Gram matrix dearer, and share fewer zeros. Measured on
-    one AVX-512 core in microseconds a sample, for blocks of 1, 4, 8 and 12: dense 768-128-10 11.4, 5.3, 3.8, 3.6; MNIST
-    784-128-10 3.4, 3.0, 2.5, 2.4; MNIST 784-10-10 0.99, 0.76, 0.80, 0.81; 8-64-64-2 0.68, 0.62, 0.60, 0.63.
+    More samples make the first layer's products faster and its Gram matrix more expensive, and share fewer zeros.
+    Measured on one AVX-512 core in microseconds a sample, for blocks of 1, 4, 8 and 12: dense 768-128-10 11.4, 5.3,
+    3.8, 3.6; MNIST 784-128-10 3.4, 3.0, 2.5, 2.4; MNIST 784-10-10 0.99, 0.76, 0.80, 0.81; 8-64-64-2 0.68, 0.62, 0.60,
+    0.63.
     """
     return 4 if width * itemsize <= 64 else 12
 
 
 def strips(width: int, itemsize: int) -> int:
-    """How many threads can share per-sample SGD, from the width of the first layer: each has at least one strip of its
-    weights' columns, 64 float32 or 32 float64."""
+    """The number of threads that can share per-sample SGD, from the width of the first layer: each needs at least one
+    strip of its weights' columns, 64 float32 or 32 float64."""
     return -(-padded(width, itemsize) * itemsize // STRIP)
 
 
 class Modes:
     """A step that is linear in the gradient G by its two modes, as kernels see it (docs/blocked-sgd.md).
 
-    A step makes (W, V) to M (W, V) + g G. In the basis of M's eigenvectors, (1, e) and (q, 1), it multiplies each
+    A step turns (W, V) into M (W, V) + g G. In the basis of M's eigenvectors, (1, e) and (q, 1), it multiplies each
     coordinate with an eigenvalue and adds a multiple of G.
 
     Parameters
@@ -97,16 +98,16 @@ class Modes:
     optimizer : SGD
     lr, l2 : float
     block : int
-        The most samples that are taken together.
+        The largest number of samples that are taken together.
 
     Attributes
     ----------
     record : ndarray of MODES, ()
     coefficients : ndarray of float64, (block,)
-        What a step against a gradient leaves in the weights 0, 1, 2, … steps later.
+        How much of a step against a gradient remains in the weights 0, 1, 2, … steps later.
     apart : bool
-        Whether the coordinates are exact enough, and neither mode fades too fast to be divided by its scale. It is so
-        for momentum from 0.1 to 0.998, but for a strong l2.
+        Whether the coordinates are exact enough, and no mode decays too fast to be divided by its scale. This is true
+        for momentum from 0.1 to 0.998, unless l2 is large.
     """
 
     def __init__(self, optimizer: Optimizer, lr: float, l2: float, block: int) -> None:

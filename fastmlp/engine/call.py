@@ -1,4 +1,4 @@
-"""One piece of work for a kernel, and the time that it may take at once."""
+"""One piece of work for a kernel, and the time that one call may take."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ _NO_STEP = words(np.zeros((), STEP))
 
 
 class KernelCall:
-    """What a kernel does to which samples, whatever slices it is run in.
+    """What a kernel does to which samples, independent of the slices in which it is run.
 
     Parameters
     ----------
     order : ndarray of int64, contiguous
         The samples' numbers.
     block : int
-        How many samples are in memory at once.
+        The number of samples that are in memory at once.
     number : float
         The learning rate, or the factor of a gradient.
     batch, part : int
-        How many samples make a step, and how many of them a thread takes to a gradient of its own.
+        The number of samples in a step, and the number of them of which a thread makes a gradient.
     outputs : ndarray, contiguous, optional
-        Where outputs go, a row for each of ``order``.
+        An array for the outputs, with a row for each of ``order``.
     gradient : ndarray, (n_params,), contiguous, optional
         Where a gradient goes.
     along : ndarray, contiguous, optional
@@ -99,18 +99,18 @@ class KernelCall:
         return self._words
 
     def mark(self, begins: bool, ends: bool) -> None:
-        """Say whether what is run next has the first and the last samples of its batch."""
+        """Set whether the next run has the first and the last samples of its batch."""
         self._record["begins"], self._record["ends"] = begins, ends
 
 
 class TimeSlices:
-    """Cuts samples into slices that a kernel takes about 20 ms for, and learns from each how many that is.
+    """Cuts samples into slices for which a kernel takes about 20 ms, and learns from each how many samples that is.
 
     Parameters
     ----------
     n_params : int
-        The network's; its first slice is of so many samples that it takes a millisecond or so, but of one step at
-        least.
+        The network's number of parameters, from which the first slice is chosen to take about a millisecond; it has at
+        least one step.
     """
 
     def __init__(self, n_params: int = 0) -> None:

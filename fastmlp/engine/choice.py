@@ -1,6 +1,6 @@
-"""How many threads run, where it changes no bits: whatever is fastest just now.
+"""How many threads run, if this changes no bits: the number that is fastest at the moment.
 
-So it is in per-sample SGD and in batches whose blocks are shared. A full gradient for lbfgs is one step, of which
+This is for per-sample SGD, and for batches whose blocks are shared. A full gradient for lbfgs is one step, in which
 nothing can be tried.
 """
 
@@ -24,7 +24,7 @@ _MEMORY = 0.1  # seconds: the speed is an average over about so long
 
 
 class Piece(NamedTuple):
-    """What is to be run next: how many samples, by how many threads, for how many seconds at most."""
+    """The next piece of work: how many samples, by how many threads, for how many seconds at most."""
 
     n_samples: int
     n_threads: int
@@ -71,8 +71,8 @@ class ThreadChoice:
         return self._piece(left, self._best)
 
     def learn(self, piece: Piece, taken: int, seconds: float, ran: float = 1.0) -> None:
-        """Take note that a piece took so many samples, in so many seconds, of which its threads had a core for the
-        share ``ran``."""
+        """Record that a piece took that many samples and seconds, of which its threads had a core for the share
+        ``ran``."""
         if not piece.is_trial:
             if ran < _RAN:
                 self._crowded, self._interval = True, min(self._interval, _SHORT)
@@ -97,11 +97,11 @@ class ThreadChoice:
             self._interval = max(min(2 * self._interval, _LONG), self._lost / _LOSS)
 
     def _expected(self, count: int) -> float:
-        """The seconds that the best takes for so many samples; infinite before anything is known."""
+        """The seconds that the best number takes for that many samples; infinite before anything is known."""
         return count * self._seconds / self._samples if self._samples else math.inf
 
     def _trial_size(self, share: float, step: int) -> int:
-        """How many samples are a share of a trial, in whole steps."""
+        """The number of samples in a share of a trial, in whole steps."""
         size = max(_TRIAL_SAMPLES, _TRIAL_SECONDS * self._samples / self._seconds)
         return -(-int(share * size) // step) * step
 

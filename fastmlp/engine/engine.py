@@ -29,13 +29,13 @@ _COPIED = 1 << 15  # numbers of x and of outputs that are sooner copied than des
 
 
 class Engine:
-    """Runs the kernels of one network. Each call takes workspaces of its own, so that calls from threads do not meet.
+    """Runs the kernels of one network. Each call has separate workspaces, so that several threads may call it.
 
     Attributes
     ----------
     binding : Binding
     few : int
-        The most samples that the ``…_few`` take: a call of so many does not last.
+        The largest number of samples for the methods ``…_few``, with which a call is short.
     """
 
     def __init__(self, spec: Spec, places: Sequence[Place], params: np.ndarray) -> None:
@@ -49,7 +49,7 @@ class Engine:
         self._idle_kernels: dict[Any, list[Any]] = {}
 
     def predict_one(self, x: np.ndarray) -> np.ndarray | None:
-        """The outputs (1, n_out) of x (1, n_in), of any real dtype; None where x is not finite."""
+        """The outputs (1, n_out) of x (1, n_in), of any real dtype; None if x is not finite."""
         try:
             one = self._idle_predictors.pop()
         except IndexError:
@@ -101,11 +101,11 @@ class Engine:
         return jacobian
 
     def room(self, n: int) -> tuple[int, int]:
-        """How many samples a kernel bound for n samples copies at most, and how many it takes."""
+        """The largest number of samples that a kernel bound for n samples copies, and that it takes."""
         return self._rooms[0 if n == 1 else 1 if n <= BLOCK else 2]
 
     def _lent(self, kind: Callable[..., Any], n: int, *form: bool) -> tuple[list[Any], Any]:
-        """A kernel bound for n samples, for this caller alone, and where to put it afterwards."""
+        """A kernel bound for n samples, lent to this caller, and the place to which it is returned."""
         room = self.room(n)
         idle = self._idle_kernels.setdefault((kind, room, form), [])
         try:
@@ -229,7 +229,7 @@ class Engine:
 
     @contextmanager
     def _lent_team(self) -> Iterator[Team]:
-        """A team of one, for this caller alone."""
+        """A team of one, lent to this caller."""
         try:
             team = self._idle_teams.pop()
         except IndexError:
@@ -239,5 +239,5 @@ class Engine:
 
 
 def _slices_of_sums(n: int) -> Iterator[tuple[int, int]]:
-    """(start, count) of n samples, in slices whose losses are added up: the same for any number of threads."""
+    """(start, count) of n samples, in slices whose losses are added, which are the same for any number of threads."""
     return ((start, min(AT_ONCE, n - start)) for start in range(0, n, AT_ONCE))

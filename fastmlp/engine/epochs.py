@@ -55,7 +55,7 @@ class Samples(NamedTuple):
         )
 
     def weight(self, rows: np.ndarray) -> float:
-        """The weight of these rows together."""
+        """The total weight of these rows."""
         return len(rows) if self.weights is None else float(self.weights[rows].sum())
 
 
@@ -68,10 +68,10 @@ class EpochRunner:
     samples : Samples
     batch : int
     metrics : dict of functions
-        Functions of y and the outputs, each output as its sample was seen.
+        Functions of y and the outputs, which are those before each sample was learnt from.
     state : OptimizerState
     dropout : list of float
-        The share of units left out, for each hidden layer; empty: none.
+        The share of units that are left out of each hidden layer; empty without dropout.
     n_threads : int
     """
 
@@ -231,7 +231,7 @@ class EpochRunner:
         )
 
     def take(self, samples: Samples) -> None:
-        """Train on these from now on."""
+        """Train on these samples from now on."""
         self._samples = samples
         self._view = view = samples.view(self._network._engine.binding, by_row=self._state.optimizer.lazy)
         if self._by_sample:

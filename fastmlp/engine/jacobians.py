@@ -19,10 +19,10 @@ def jacobian_block(spec: Spec, by_inputs: bool) -> int:
 
 
 def jacobian_work(spec: Spec, n_params: int, by_inputs: bool) -> int:
-    """About how many multiply-adds take as long as one sample's Jacobian.
+    """The number of multiply-adds that take about as long as one sample's Jacobian.
 
-    To read a parameter from memory, which a block does once, takes the time of ten of them; to write a number to new
-    memory that of fifty.
+    To read a parameter from memory, once for each block, takes as long as ten of them; to write a number to new memory
+    as long as fifty.
     """
     numbers = spec.n_out * (spec.n_in if by_inputs else n_params)
     return (10 + derivatives(spec, by_inputs)) * n_params + 50 * numbers

@@ -40,7 +40,8 @@ def lanes_refusal(spec: Spec, optimizer: Optimizer) -> str:
 
 @cache
 def lanes_of(dtype: np.dtype) -> int:
-    """How many networks of that dtype lie side by side: the kernel says so when it has nothing to train."""
+    """The number of networks of that dtype that are trained side by side, which the kernel returns if it has nothing to
+    train."""
     return int(catalog.lanes(dtype.name)(np.zeros((), LANES).ctypes.data))
 
 
@@ -64,7 +65,7 @@ def _copied(values: np.ndarray, affine: Affine | None, dtype: np.dtype) -> np.nd
 class LaneRunner:
     """Trains up to ``width`` networks of one spec side by side.
 
-    It is not thread-safe; several may run in threads of their own.
+    It is not thread-safe; several of them may run in different threads.
 
     Parameters
     ----------
@@ -75,7 +76,7 @@ class LaneRunner:
     y : ndarray, (n_samples, n_out)
         C-contiguous, of that dtype, in the network's units; one-hot for classes.
     batch : int
-        Samples a step.
+        The number of samples in a step.
     optimizer : Optimizer
         Of the registry, with a rule for single parameters.
 
@@ -345,7 +346,7 @@ def _layers(
 
 
 def _prepare(spec: Spec, real: str, optimizer: Optimizer) -> None:
-    """Compile, side by side, what has to be compiled."""
+    """Compile the kernels that have to be compiled, at the same time."""
     kernels = [Variant(name, "", real) for name in catalog.LANES]
     kernels.append(Variant("lane_loss", f"{spec.loss.name}.{fused_output(spec)}", real))
     kernels.append(Variant("lane_step", f"{optimizer.name}.{optimizer.states}", real))

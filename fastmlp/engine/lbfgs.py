@@ -47,7 +47,7 @@ def minimise(
     reached = network.params[free].astype(np.float64)
 
     class Ended(Exception):
-        """Carries the StopIteration of a user's function past SciPy, which would take it as the word to stop."""
+        """Carries the StopIteration of a user's function through SciPy, for which a StopIteration means to stop."""
 
     def callback(intermediate_result: Any) -> None:
         reached[...] = intermediate_result.x
@@ -122,7 +122,7 @@ class Objective(ABC):
         """The loss and so on of the last `_measure`, by name."""
 
     def close(self) -> None:  # noqa: B027 - there may be nothing to end
-        """End what it works with."""
+        """End the threads or tasks that it uses."""
 
 
 class LocalObjective(Objective):
@@ -131,7 +131,7 @@ class LocalObjective(Objective):
     Parameters
     ----------
     rows : ndarray of int64
-        The samples that count.
+        The samples of weight above 0.
     """
 
     def __init__(

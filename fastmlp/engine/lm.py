@@ -35,14 +35,14 @@ _FLOAT64 = np.dtype(np.float64)
 
 
 class Damping(NamedTuple):
-    """What a run knows beside its parameters when a step has been made.
+    """The state of a run after a step, in addition to its parameters.
 
     Attributes
     ----------
     damping : float
         Added to the diagonal of the mean JᵀJ.
     l2 : float
-        The penalty ½ l2 Σp² that Bayesian regularisation has come to.
+        The penalty ½ l2 Σp² that Bayesian regularisation has found.
     """
 
     damping: float
@@ -59,7 +59,7 @@ class LeastSquares:
     ----------
     network : Network
     rows : ndarray of int64
-        The samples that count.
+        The samples of weight above 0.
     """
 
     def __init__(
@@ -153,7 +153,7 @@ class LeastSquares:
 
 
 def check_squares(spec: Spec) -> None:
-    """Raise ValueError where a spec's loss is no sum of squares."""
+    """Raise ValueError if a spec's loss is not a sum of squares."""
     if spec.loss != LOSSES["mse"]:
         raise ValueError(
             f"the loss is {spec.loss.name}, but least squares are those of loss='mse'; use lbfgs for others"
@@ -178,7 +178,7 @@ def minimise_squares(
     l2 : float
         ½ l2 Σw² over the weights is added to the mean loss.
     steps : int
-        The most steps: those that lowered the sum.
+        The largest number of steps that lower the sum.
     after : function
         Called after each step with its values, which are without the penalty, or with nothing where the loss is not
         finite; training ends when it says so. Where there is no step to make it is called once.
@@ -188,7 +188,7 @@ def minimise_squares(
     Returns
     -------
     str
-        By which of ``settings`` it has converged, or "" where there may be more to gain.
+        The name of the setting by which it has converged, or "" if more may be gained.
     """
     try:
         reason = _Descent(settings, network, squares, l2, begin).run(steps, after)

@@ -1,4 +1,4 @@
-"""The memory that a running kernel needs, and the records that describe it (kernels/layout.py)."""
+"""The memory of a running kernel, and the records that describe it (kernels/layout.py)."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Parameters:
     params : ndarray, (n_params,)
     states : sequence of ndarray, (n_params,) each
     copied : bool
-        Whether kernels must have a copy of their own, even where they could work on the flat vector.
+        Whether kernels must work on a copy, even if they could work on the flat vector.
 
     Attributes
     ----------
@@ -101,12 +101,12 @@ class Parameters:
         return moved
 
     def let_go(self) -> None:
-        """Keep nobody's arrays alive; `point_at` comes before the next run."""
+        """Release all arrays; `point_at` must be called before the next run."""
         self._alive = None
 
     @property
     def nbytes(self) -> int:
-        """The memory of its own."""
+        """The bytes of memory that it owns."""
         return self._memory.nbytes
 
     def extra_gradient(self) -> tuple[np.ndarray, int]:
@@ -220,7 +220,7 @@ class Workspace:
 
     @property
     def nbytes(self) -> int:
-        """The memory that it works in."""
+        """The bytes of memory in which it works."""
         return self._memory.nbytes
 
     def take(self, data: np.ndarray, call: np.ndarray, step: np.ndarray) -> None:

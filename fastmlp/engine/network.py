@@ -91,7 +91,7 @@ class Network:
 
     @property
     def spec(self) -> Spec:
-        """What the network is: layers, loss and input."""
+        """The network's description: layers, loss and input."""
         return self._spec
 
     @property
@@ -134,12 +134,18 @@ class Network:
         return len(shape) == 2 and shape[1] == self._n_in and 0 < shape[0] <= self._engine.few
 
     def unflatten(self, vector: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """Views of a vector shaped like ``params`` (a gradient, say): lists like ``weights`` and ``biases``."""
+        """Return views of a vector, such as a gradient, as lists like ``weights`` and ``biases``.
+
+        Parameters
+        ----------
+        vector : ndarray, (n_params,)
+            Numbers in the order of ``params``.
+        """
         return unflattened(vector, self._places)
 
 
 def kernels_level() -> str:
-    """What the bits of a network's numbers depend on, beside the version of fastmlp: see `fastmlp.show_kernels`."""
+    """The level of kernels, on which, with the version of fastmlp, the bits depend; see `fastmlp.show_kernels`."""
     return level()
 
 

@@ -22,7 +22,7 @@ _OUTPUTS, _GRADIENT = map(list(CALL.names or ()).index, ("outputs", "gradient"))
 
 
 class Population:
-    """Runs kernels for networks of one spec that only their parameters tell apart. These are only read.
+    """Runs kernels for networks of one spec that differ only in their parameters, which are only read.
 
     It is not thread-safe: `Populations.lent` gives each caller its own.
 
@@ -139,7 +139,7 @@ class Populations:
 
     @contextmanager
     def lent(self) -> Iterator[Population]:
-        """A population for this caller alone."""
+        """A population that is lent to this caller."""
         try:
             population = self._idle.pop()
         except IndexError:
@@ -150,7 +150,7 @@ class Populations:
 
 @lru_cache(maxsize=16)
 def populations(spec: Spec, dtype: np.dtype) -> Populations:
-    """The populations of a spec; of those that were asked for lately they are kept."""
+    """The populations of a spec; those of recent specs are kept."""
     return Populations(spec, dtype)
 
 

@@ -1,7 +1,7 @@
-"""Initial parameters and samples' orders of many networks at once: the numbers that each one's seed gives it alone.
+"""Initial parameters and orders of samples for many networks at once, equal to those that each seed gives alone.
 
-Kernels draw them (kernels/random.py) where they make NumPy's numbers, which is tried once a process; NumPy does
-elsewhere, and for what depends on a C library's last bit.
+Kernels draw them (kernels/random.py) if they reproduce NumPy's numbers, which is tried once in each process; otherwise,
+and for numbers that depend on a C library's last bit, NumPy does.
 """
 
 from __future__ import annotations

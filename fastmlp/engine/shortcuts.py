@@ -1,6 +1,6 @@
-"""The shortest ways into the kernels: everything is bound once, a call fills in its samples.
+"""The shortest ways into the kernels: everything is bound once, and a call only fills in its samples.
 
-No object is thread-safe: the engine lends each caller one of its own.
+No object is thread-safe: the engine lends each caller a separate one.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ _COUNT, _OUTPUTS = (list(CALL.names or ()).index(name) for name in ("count", "ou
 
 
 class _FewSamples:
-    """A kernel bound to memory of its own, where a call copies up to ``most`` samples; more are read where they are."""
+    """A kernel bound to separate memory, to which a call copies up to ``most`` samples; more are read without a
+    copy."""
 
     def __init__(
         self,
@@ -137,7 +138,7 @@ class ScoreFew(_FewSamples):
         super().__init__(binding, "forward", call, binding.workspace(block, binding.parameters()), most, y_classes)
 
     def __call__(self, x: np.ndarray, y: np.ndarray) -> list[float] | None:
-        """Their sums; None where x is not finite."""
+        """The sums of losses and of right answers; None if x is not finite."""
         self._take(x, y)
         self._call.totals[:] = 0.0
         return None if self._run() else self._call.totals.tolist()
@@ -236,6 +237,6 @@ class LearnFew(_FewSamples):
 
 
 def _prepared(kernel: str, binding: Binding, workspace: Workspace, call: KernelCall) -> partial[float]:
-    """A kernel with its arguments: a call of it takes no time to make them."""
+    """A kernel with its arguments, so that a call need not convert them."""
     addresses = binding.params.ctypes.data, workspace.address, call.numbers.ctypes.data
     return partial(catalog.network(kernel, binding.params.dtype.name), *map(ctypes.c_int64, addresses))

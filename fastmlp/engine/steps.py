@@ -1,4 +1,4 @@
-"""What an optimiser remembers from step to step, and how kernels are told to make a step."""
+"""An optimiser's state from step to step, and the record that tells kernels how to make a step."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class OptimizerState:
 
     @property
     def count(self) -> int:
-        """How many steps were made."""
+        """The number of steps so far."""
         return int(self.options["steps"])
 
     def set_count(self, count: int) -> None:

@@ -35,7 +35,7 @@ LONG = 10**9  # a call of more multiply-adds is long: in one pass over the param
 class Team:
     """Threads that run a kernel together: each has a workspace, all have the same parameters and optimiser's state.
 
-    It is not thread-safe: whoever calls `run` must have it alone.
+    It is not thread-safe: only one thread may call `run` at a time.
 
     Parameters
     ----------
@@ -235,8 +235,8 @@ class Team:
         self._ran = ran + sum(future.result() for future in futures)
 
     def _watch(self, ended: Event, seconds: float) -> None:
-        """Tell the members when they are late. Nobody waits for this: at worst it is the next call that is said to be
-        late, which costs a little time."""
+        """Tell the members when they are late. No thread waits for this: at worst the next call is said to be late,
+        which costs a little time."""
         if not ended.wait(seconds):
             self._shared["late"] = 1
 
@@ -290,7 +290,7 @@ class Team:
 def _idle(
     form: tuple[Any, ...], n_vectors: int, copied: bool, block: int, by_sample: bool, in_parts: bool
 ) -> list[Team]:
-    """Teams that nobody uses, of the forms that were asked for lately."""
+    """Idle teams of recent forms."""
     return []
 
 

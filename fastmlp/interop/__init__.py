@@ -1,7 +1,6 @@
-"""Doors to other libraries and languages, one file each; a door's library is imported when the door is first used.
+"""Conversion to and from other libraries and languages, one file for each, whose library is imported at first use."""
 
-Each file has one dict of what its world calls our activations.
-"""
+# Each file has one dict with the other library's names of our activations.
 
 from __future__ import annotations
 

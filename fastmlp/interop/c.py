@@ -1,4 +1,4 @@
-"""C: a network as one C99 file, with a header, that needs no heap and no library but libm."""
+"""C: a network as one C99 file with a header, which needs no heap, and no library except libm."""
 
 from __future__ import annotations
 
@@ -201,40 +201,41 @@ def to_c(
     """Write a network as one C99 file: ``void net_predict(const float *x, float *out)``, for one sample.
 
     The file allocates nothing, keeps its weights ``static const`` (in flash, on a microcontroller), has no state, so
-    that threads may share it, and needs ``-lm`` and nothing else. Its activations do not overflow. Shift and scale are
-    inside. Its head says how many bytes it takes; macros with the sizes, and the names of inputs and classes where the
-    model has them (``feature_names``, or ``metadata["columns"]``, and ``class_names``), follow. A header, ``.h``,
-    stands beside it.
+    that threads may share it, and needs only ``-lm``. Its activations do not overflow. It contains shift and scale. Its
+    first comment says how many bytes it takes. Then come macros with the sizes and, if the model has them, the names of
+    inputs (``feature_names``, or ``metadata["columns"]``) and classes (``class_names``). A header, ``.h``, is written
+    beside it.
 
     Parameters
     ----------
     model : MLP
+        The network.
     path : str or path
+        The C file.
     name : str
-        The function's name, and the beginning of all other names in the file, which are static.
+        The function's name, with which all other names in the file begin; these are static.
     dtype : {"float32", "float64", "int8"}, optional
-        Of what the function takes and gives: ``float``, ``double`` or ``int8_t``; the model's when left out.
-        "int8" computes with integers alone, and links to nothing: a number is ``scale * (q - zero)``, with macros for
-        the scales and zeros of inputs and outputs, in which shift and scale of input and outputs are. Outputs of a last
-        softmax or sigmoid that are probabilities are left as the scores that these would take. The error is in the
-        file's head.
+        The type of the function's inputs and outputs: ``float``, ``double`` or ``int8_t``; the model's when left out.
+        "int8" computes with integers only, and links to nothing: a number is ``scale * (q - zero)``, with macros for
+        the scales and zeros of inputs and outputs, which contain shift and scale. The probabilities of a last softmax
+        or sigmoid are not computed: the outputs are its inputs, the scores. The first comment states the error.
     calibrate : array, (n_samples, n_in), optional
-        For "int8": typical samples, by which the ranges of all numbers are chosen.
+        For "int8": typical samples, from which the ranges of all numbers are found.
     check : array, (n_samples, n_in), optional
-        Samples on which the file, compiled by the system's compiler, is compared with ``predict``. The largest
-        difference is written into the file's head; without a compiler "not checked", and a warning says why.
+        Samples on which the file, compiled by the system's compiler, is compared with ``predict``. The first comment
+        then has the largest difference; without a compiler it has "not checked", and a warning says why.
     jacobian : bool
         Whether the file also has ``void net_jacobian(const float *x, float *out, float *jac)``, which writes the
-        outputs and, (n_out, n_in), their derivatives by the inputs. It is called by ``name`` with "jacobian" for
-        "predict" at its end, or behind it.
+        outputs and their derivatives by the inputs, (n_out, n_in). Its name is ``name``, in which "jacobian" replaces a
+        final "predict", or is appended.
     note : str
-        What else its readers should know, such as what the inputs are: a comment at the file's beginning.
+        Further information for readers, such as what the inputs are: a comment at the beginning of the file.
 
     Raises
     ------
     ValueError
-        When the name is no identifier or is taken by C, when an activation is a user's own, when a parameter is not
-        finite, when "int8" has neither calibrate nor check.
+        When the name is not an identifier or is taken by C, for a custom activation, when a parameter is not finite,
+        and when "int8" has neither calibrate nor check.
 
     Examples
     --------
@@ -286,7 +287,7 @@ def to_c(
 
 
 def _check_name(name: Any) -> None:
-    """Raise a TypeError or ValueError for what C cannot have as a function's name."""
+    """Raise a TypeError or ValueError for a name that a C function cannot have."""
     if not isinstance(name, str):
         raise TypeError(f"name must be a string, got {type(name).__name__}")
     stem = re.sub(r"(f|l|f\d+x?)(_r)?$", "", name)
@@ -303,7 +304,7 @@ def _rows(model: MLP, x: Any, name: str) -> np.ndarray:
 
 
 def _macros(model: MLP, name: str, more: Mapping[str, str]) -> Iterator[str]:
-    """Yield definitions of sizes, of what a source adds, and of the names of inputs and classes."""
+    """Yield definitions of sizes, of a source's own macros, and of the names of inputs and classes."""
     values = {"N_IN": str(model.spec.n_in), "N_OUT": str(model.spec.n_out), **more}
     columns = model.feature_names or model.metadata.get("columns")
     if isinstance(columns, (list, tuple)) and len(columns) == model.spec.n_in:
@@ -315,7 +316,7 @@ def _macros(model: MLP, name: str, more: Mapping[str, str]) -> Iterator[str]:
 
 
 def _braces(items: Sequence[str]) -> str:
-    """Return an initialiser, in several lines that a macro may have."""
+    """Return an initialiser, in several lines, for a macro."""
     lines = [""]
     for item in items:
         if lines[-1] and len(lines[-1]) + len(item) > _WIDEST:
@@ -325,7 +326,7 @@ def _braces(items: Sequence[str]) -> str:
 
 
 def _literal(text: str) -> str:
-    """Return a string of C, in ASCII: whatever is not plain as the octal numbers of its UTF-8."""
+    """Return a C string in ASCII: other characters are written as the octal numbers of their UTF-8."""
     plain = {*range(32, 127)} - {*b'"\\?'}
     octets = printable(text).encode()
     return '"' + "".join(chr(octet) if octet in plain else f"\\{octet:03o}" for octet in octets) + '"'
@@ -341,18 +342,18 @@ def _header(name: str, file: str, macros: str, includes: str, declarations: str)
 
 
 def _comment(note: str) -> str:
-    """Return a note as a comment of C, or nothing."""
+    """Return a note as a C comment; empty for an empty note."""
     return "/* " + "\n * ".join(map(_tame, note.splitlines())) + "\n */\n\n" if note else ""
 
 
 def _tame(text: str) -> str:
-    """Put blanks into what would begin or end a comment or a trigraph, and make every character one that shows."""
+    """Put blanks into what would begin or end a comment or a trigraph, and replace unprintable characters."""
     text = printable(text)
     return re.sub(r"(?<=[*/?])(?=[*/?])", " ", text)
 
 
 class _Source:
-    """What the files of floats and of integers have in common."""
+    """The part that files of floats and of integers share."""
 
     includes = ""  # that declarations need
 
@@ -360,11 +361,11 @@ class _Source:
         self._model, self._name = model, name
 
     def functions(self) -> list[str]:
-        """Return what stands behind ``void`` in the declarations."""
+        """Return the declarations, without ``void``."""
         raise NotImplementedError
 
     def macros(self) -> dict[str, str]:
-        """Return more macros, by the ends of their names."""
+        """Return further macros, by the ends of their names."""
         return {}
 
     def code(self, declarations: str) -> str:
@@ -376,7 +377,7 @@ class _Source:
         raise NotImplementedError
 
     def compared(self, rows: np.ndarray) -> str:
-        """Compile the file, compare what it makes of rows, and say in a sentence what came out."""
+        """Compile the file, compare its results for rows with the network's, and report that in a sentence."""
         declarations = "".join(f"void {declared};\n" for declared in self.functions())
         text = "".join(_macros(self._model, self._name, self.macros())) + self.code(declarations)
         try:
@@ -449,7 +450,7 @@ class _RealSource(_Source):
         return said + f",\nthat of its derivatives{among} {difference:.2g}."
 
     def _sections(self) -> Iterator[str]:
-        """Yield the code, section by section, with @, REAL and NAME where it depends on dtype and name."""
+        """Yield the code, section by section; @, REAL and NAME stand for what depends on dtype and name."""
         acts = {layer.act.name: word(_ACTIVATIONS, layer.act, "C") for layer in self._model.spec.layers}
         for key, array in self._arrays.items():
             numbers = [
@@ -476,7 +477,7 @@ class _RealSource(_Source):
             yield self._jacobian_function()
 
     def _jacobian_function(self) -> str:
-        """Return the function that goes forward keeping derivatives, and back from each output."""
+        """Return the function that goes forward, keeping derivatives, and back from each output."""
         spec, layers = self._model.spec, self._model.spec.layers
         forward, kept = _steps_with_derivatives(self._model, self._arrays, self._dtype)
         widest = max(layer.n for layer in layers)
@@ -503,7 +504,7 @@ class _RealSource(_Source):
 
 
 class _IntegerSource(_Source):
-    """A network as C code of integers alone."""
+    """A network as C code with integers only."""
 
     includes = "#include <stdint.h>\n\n"
 
@@ -601,7 +602,7 @@ def _lines(numbers: Sequence[str] | np.ndarray) -> str:
 
 
 def _function(act: str, name: str, body: str) -> str:
-    """Return a function of z, and of the activation's setting where it has one that the body uses."""
+    """Return a function of z, and of the activation's setting if the body uses it."""
     setting = ACTIVATIONS[act].traits.setting
     setting = f", REAL {setting}" if setting else ""
     body = body if "return" in body else f"return {body}"
@@ -646,7 +647,8 @@ def _steps(model: MLP, arrays: Mapping[str, np.ndarray], dtype: np.dtype) -> tup
 def _steps_with_derivatives(
     model: MLP, arrays: Mapping[str, np.ndarray], dtype: np.dtype
 ) -> tuple[list[str], dict[str, int]]:
-    """Return statements that also leave f'(z) of layer i in ``d{i}``, or the softmax; and the lengths of these."""
+    """Return statements that also keep f'(z) of layer i, or the softmax, in ``d{i}``; and the lengths of these
+    arrays."""
     steps: list[str] = []
     kept: dict[str, int] = {}
     for i, (layer, source, target) in enumerate(_places(model, arrays, steps, {}), 1):
@@ -665,7 +667,7 @@ def _steps_with_derivatives(
 def _places(
     model: MLP, arrays: Mapping[str, np.ndarray], steps: list[str], buffers: dict[str, int]
 ) -> Iterator[tuple[Layer, str, str]]:
-    """Yield each layer with the names of what it reads and writes, amid statements that scale and shift x and out."""
+    """Yield each layer with the names of the arrays that it reads and writes; add statements that scale x and out."""
     source = "x"
 
     def free_buffer(n: int) -> str:
@@ -690,7 +692,7 @@ def _places(
 
 
 def _element(key: str, arrays: Mapping[str, np.ndarray]) -> str:
-    """Return the i-th number of a constant array, or the only one that it has."""
+    """Return the i-th number of a constant array, or its only number."""
     return f"NAME_{key}[{'i' if arrays[key].size > 1 else 0}]"
 
 
@@ -710,7 +712,7 @@ def _call(act: Activation, function: str, z: str, dtype: np.dtype) -> str:
 
 
 def _head(model: MLP, said: Sequence[str]) -> str:
-    """Return the comment at the file's beginning, with what is said of its functions."""
+    """Return the comment at the file's beginning, with the text about its functions."""
     spec = model.spec
     last = spec.layers[-1]
     scaled = [text for text, v in (("x - shift", spec.shift), ("times scale", spec.scale)) if v is not None]
@@ -729,7 +731,7 @@ def _head(model: MLP, said: Sequence[str]) -> str:
 
 
 def _outputs(model: MLP) -> str:
-    """Return a sentence that names the outputs, in ASCII, or nothing."""
+    """Return a sentence that names the outputs, in ASCII, or an empty text."""
     if model.class_names is None:
         return ""
     names = [_tame(json.dumps(name)) for name in model.class_names]

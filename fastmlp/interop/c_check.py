@@ -1,4 +1,4 @@
-"""The system's C compiler, asked whether a file that to_c is about to write computes what the network predicts."""
+"""Checks, with the system's C compiler, whether a file that to_c is about to write predicts as the network does."""
 
 from __future__ import annotations
 
@@ -34,24 +34,24 @@ int main(int AFTER_count, char **AFTER_paths)
 
 
 class NotChecked(Exception):
-    """Why there is no result: no compiler, or one that does not work here."""
+    """There is no result, because there is no compiler, or it does not work here."""
 
 
 def compiled(
     text: str, name: str, call: str, rows: np.ndarray, n_out: int, flags: Sequence[str] = ()
 ) -> tuple[np.ndarray, str]:
-    """Compile a C file with a main function behind it, run that on rows, and return what ``call`` left in out.
+    """Compile a C file with a main function at its end, run it on rows, and return what ``call`` wrote to out.
 
     Parameters
     ----------
     text : str
         The C file.
     name : str
-        An identifier of its own: those of the main function begin with it.
+        A unique identifier, with which those of the main function begin.
     call : str
         A statement that reads ``{name}_x`` and writes ``{name}_out``, n_out numbers.
     rows : ndarray, (n, n_in)
-        Of the type that the function takes and gives.
+        Samples, of the type of the function's inputs and outputs.
 
     Returns
     -------
@@ -60,7 +60,7 @@ def compiled(
     Raises
     ------
     NotChecked
-        Where no compiler is found, or it, or the program, fails.
+        When no compiler is found, or the compiler or the program fails.
     """
     path = next(filter(None, map(shutil.which, _COMPILERS)), None)
     if path is None:

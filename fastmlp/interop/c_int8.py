@@ -1,7 +1,7 @@
 """A network in integers: 8 bits for inputs, weights and activations, 32 for sums, calibrated on rows of data.
 
-A number is ``scale * (q - zero)``. A layer's sums are integers in units of a scale of each unit's own; one
-multiplication by a 32-bit number and a shift make eight bits of them, and an activation is a table of 256 numbers.
+A number is ``scale * (q - zero)``. A layer's sums are integers, with one scale for each unit; a multiplication by a
+32-bit number and a shift reduce them to eight bits, and an activation is a table of 256 numbers.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class _Layer:
     table: np.ndarray | None  # int8 (256,): the activation of -128, -127, …; None where there is none
 
     def __call__(self, q: np.ndarray) -> np.ndarray:
-        """Return what the C code computes, int64 (n, n_out), of int64 (n, n_in)."""
+        """Return what the C code computes, int64 (n, n_out), from int64 (n, n_in)."""
         sums = q @ self.weights.T.astype(np.int64) + self.biases
         halves = np.left_shift(np.int64(1), self.shifts.astype(np.int64) - 1)
         z = np.clip((sums * self.multipliers + halves) >> self.shifts.astype(np.int64), _LOWEST, _HIGHEST)
@@ -45,7 +45,7 @@ class Integers:
     layers : list of _Layer
     x_scales, x_zeros, out_scales, out_zeros : ndarray, float64, (n_in,) or (n_out,)
     error : float
-        The largest difference of an output from the network's, over all rows.
+        The largest difference between an output and the network's, over all rows.
     """
 
     def __init__(self, model: MLP, rows: np.ndarray) -> None:
@@ -93,7 +93,7 @@ class Integers:
         return np.clip(np.rint(x / self.x_scales + self.x_zeros), _LOWEST, _HIGHEST).astype(np.int8)
 
     def outputs(self, q: np.ndarray) -> np.ndarray:
-        """Return what the C function makes of integers, int8 (n, n_out)."""
+        """Return the C function's outputs for integers, int8 (n, n_out)."""
         result = q.astype(np.int64)
         for layer in self.layers:
             result = layer(result)
@@ -113,8 +113,8 @@ def _layer(
 ) -> tuple[_Layer, np.ndarray, np.ndarray]:
     """Return a layer, and the scale and the value of 0 of its outputs.
 
-    The weights are multiplied by the scale of its inputs already, the biases have what the value of their 0 adds;
-    z_scale and z_offset, (n_out,), are those of its own z.
+    The weights contain the scale of its inputs, and the biases what the zero of its inputs adds; z_scale and z_offset,
+    (n_out,), belong to the layer's z.
     """
     biases = biases - z_offset
     most = min(_HIGHEST, 2**30 // (-_LOWEST * weights.shape[1]))  # so that no sum of 32 bits overflows
@@ -142,12 +142,12 @@ def _layer(
 
 
 def gives_scores(spec: Spec) -> bool:
-    """Whether the outputs are what a last softmax or sigmoid takes, not the probabilities that it makes of that."""
+    """Whether the outputs are the inputs of a last softmax or sigmoid, not its probabilities."""
     return spec.layers[-1].act.name in ("softmax", "sigmoid") and spec.output_affine is None
 
 
 def _outputs(model: MLP, x: np.ndarray) -> np.ndarray:
-    """Return a network's outputs, those of a last softmax or sigmoid as what it takes."""
+    """Return a network's outputs; for a last softmax or sigmoid its inputs."""
     return np.asarray(model.forward(x)[0][-1] if gives_scores(model.spec) else model.predict(x), np.float64)
 
 
@@ -157,7 +157,7 @@ def _blocks(rows: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def _ranges(model: MLP, rows: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return the least and the largest number of every input, and of every unit's z, layer by layer."""
+    """Return the smallest and the largest number of every input, and of every unit's z, layer by layer."""
     ranges: list[tuple[np.ndarray, np.ndarray]] = []
     for x in _blocks(rows):
         arrays = [x, *(np.asarray(z, np.float64) for z in model.forward(x)[0])]
@@ -169,7 +169,7 @@ def _ranges(model: MLP, rows: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]
 
 
 def _where_it_bends(act: Activation, low: float, high: float) -> tuple[float, float]:
-    """Return a range of z without the ends on which an activation changes by less than half a step."""
+    """Cut off the ends of a range of z on which an activation changes by less than half a step."""
     z = np.linspace(low, high, 4096)
     values = act(z)
     half = (values.max() - values.min()) / _STEPS / 2

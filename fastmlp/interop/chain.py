@@ -1,6 +1,6 @@
-"""A network put together step by step, in the order in which another library computes it, and words for activations.
+"""Building a network step by step, in the order in which another library computes it; and names of activations.
 
-The doors read and write; this file knows what a fully connected network may consist of.
+The other files read and write; this file knows of what a fully connected network may consist.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 def word(words: Mapping[str, T], activation: Activation, world: str) -> T:
-    """Return what another world calls an activation; a ValueError names one that it lacks, or a user's own."""
+    """Return another library's name for an activation; a ValueError names one that it lacks, or a custom one."""
     if not activation.builtin:
         raise ValueError(f"the custom activation {activation.name!r} cannot be expressed in {world}")
     if activation.name not in words:
@@ -42,16 +42,16 @@ class _Layer:
 
     @property
     def scaled(self) -> bool:
-        """Whether its outputs are multiplied by other numbers than 1."""
+        """Whether its outputs are multiplied by numbers other than 1."""
         return self.factor is not None and bool(np.any(self.factor != 1))
 
     @property
     def shifted(self) -> bool:
-        """Whether other numbers than 0 are added to its outputs."""
+        """Whether numbers other than 0 are added to its outputs."""
         return self.offset is not None and bool(np.any(self.offset))
 
     def fold(self) -> None:
-        """Take what multiplies and adds to the outputs into the parameters, where there is no activation."""
+        """Move the outputs' factors and summands into the parameters, if there is no activation."""
         if self.factor is not None:
             self.weights = self.weights * self.factor.reshape(-1, 1)
             self.biases = None if self.biases is None else self.biases * self.factor
@@ -61,11 +61,11 @@ class _Layer:
 
 
 class Chain:
-    """Scalings of the input, then layers, each perhaps with biases and an activation, then scalings of the outputs.
+    """Scalings of the input, then layers with or without biases and activations, then scalings of the outputs.
 
-    What multiplies or adds to a layer's outputs becomes part of its parameters, or where an activation lies between, of
-    the next layer's: sums and products in float64, rounded once. Behind the last layer it becomes shift and scale.
-    ``where``, in every method, is what an error calls the step: "layer 2 (Linear)".
+    What multiplies a layer's outputs, or is added to them, becomes part of its parameters, or, behind an activation, of
+    the next layer's: in float64, rounded once. Behind the last layer it becomes shift and scale. ``where``, in every
+    method, is the name of the step in an error: "layer 2 (Linear)".
     """
 
     def __init__(self) -> None:
@@ -96,11 +96,11 @@ class Chain:
         return len(self._layers[-1].weights)
 
     def take(self, columns: np.ndarray, n_in: int) -> None:
-        """Let the network see these of n_in inputs, each at most once, in this order; before anything else."""
+        """Select these of n_in inputs, each at most once, in this order; only before any other step."""
         self._columns = columns, n_in
 
     def multiply(self, factor: Any, where: str) -> None:
-        """Multiply the inputs, or the last layer's outputs, by a number, or by a number each."""
+        """Multiply the inputs, or the last layer's outputs, by one number, or by one for each."""
         factor = self._number_each(factor, where)
         if not self.begun:
             if np.any(factor != 1):
@@ -112,9 +112,9 @@ class Chain:
         layer.behind = where
 
     def add(self, number: Any, where: str) -> None:
-        """Add a number, or a number each, to the inputs or the last layer's outputs: x·k + c is (x + c/k)·k.
+        """Add one number, or one for each, to the inputs or the last layer's outputs: x·k + c is (x + c/k)·k.
 
-        What is added to a product without biases is its biases.
+        After a product without biases, the numbers become its biases.
         """
         number = self._number_each(number, where)
         if self.begun:
@@ -135,7 +135,7 @@ class Chain:
         layer.behind = where
 
     def _number_each(self, values: Any, where: str) -> np.ndarray:
-        """Return a number, or a number an input or output, as a float64 array, () or (n,)."""
+        """Return one number, or one for each input or output, as a float64 array, () or (n,)."""
         values = np.asarray(values, np.float64)
         if values.size != max(values.shape, default=1) or (self.begun and values.size not in (1, self.width)):
             n = f" ({self.width})" if self.begun else ""
@@ -165,7 +165,7 @@ class Chain:
         self._layers.append(_Layer(*parameters, trainable=trainable))
 
     def _behind_outputs(self, weights: np.ndarray, biases: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
-        """Return a layer's parameters with what was done to the outputs of the layer before it."""
+        """Return a layer's parameters, with the scaling of the outputs before it folded in."""
         last = self._layers[-1]
         if last.activation is None:
             last.fold()
@@ -178,7 +178,7 @@ class Chain:
         return weights, biases
 
     def _of_columns(self, weights: np.ndarray, biases: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
-        """Return the first layer's parameters, for all inputs, of which it sees some columns."""
+        """Return the first layer's parameters for all inputs, if it uses only some of them."""
         if self._columns is None:
             return weights, biases
         columns, n_in = self._columns
@@ -206,7 +206,8 @@ class Chain:
         last.activation = activation
 
     def model(self, loss: str | Loss | None = None, spec: Spec | None = None) -> MLP:
-        """Return the network. A ``spec`` that describes this chain is used, with its loss and its unrounded numbers."""
+        """Return the network. A ``spec`` that describes this chain is used, since it has the loss and unrounded
+        numbers."""
         if not self.begun:
             raise ValueError("there is no layer with weights")
         self._close(spec.loss if loss is None and spec is not None else loss)
@@ -226,7 +227,7 @@ class Chain:
         return model
 
     def _close(self, loss: str | Loss | None) -> None:
-        """Fold into the last layer what cannot be its shift and scale; a ValueError where an activation is between."""
+        """Fold into the last layer what cannot be its shift and scale; a ValueError if it has an activation."""
         last = self._layers[-1]
         below = last.scaled and not np.all(np.asarray(last.factor) > 0)
         if last.activation is None:

@@ -19,7 +19,7 @@ __all__ = ["GeluTanh", "Sine", "Step", "from_keras", "to_keras"]
 
 @keras.saving.register_keras_serializable("fastmlp")
 class Sine(layers.Layer):
-    """sin(z), which Keras has no layer for."""
+    """sin(z), for which Keras has no layer."""
 
     def call(self, z: Any) -> Any:
         return ops.sin(z)
@@ -35,7 +35,7 @@ class Step(layers.Layer):
 
 @keras.saving.register_keras_serializable("fastmlp")
 class GeluTanh(layers.Layer):
-    """gelu by a hyperbolic tangent, which Keras has no layer for."""
+    """gelu by a hyperbolic tangent, for which Keras has no layer."""
 
     def call(self, z: Any) -> Any:
         return ops.gelu(z, approximate=True)
@@ -85,7 +85,7 @@ _SKIPPED = (
 
 
 def to_keras(model: MLP) -> keras.Sequential:
-    """A network as a built ``keras.Sequential`` of its own, with copies of the parameters.
+    """Make a built ``keras.Sequential`` of a network, with copies of the parameters.
 
     Parameters
     ----------
@@ -97,14 +97,14 @@ def to_keras(model: MLP) -> keras.Sequential:
     Returns
     -------
     keras.Sequential
-        A model of the network's dtype, whatever Keras's default is; not compiled. Keras multiplies float64 numbers in
-        float32 unless its backend is TensorFlow, so that a float64 network predicts with float32's rounding there; JAX
-        makes the parameters float32 too, if it has not been told to do otherwise.
+        A model of the network's dtype, whatever Keras's default is; it is not compiled. Unless its backend is
+        TensorFlow, Keras multiplies float64 numbers in float32, so that a float64 network then predicts with float32's
+        rounding. JAX also makes the parameters float32, unless it is configured otherwise.
 
     Raises
     ------
     ValueError
-        When an activation is a user's own.
+        For a custom activation.
 
     Examples
     --------
@@ -144,7 +144,7 @@ def to_keras(model: MLP) -> keras.Sequential:
 
 
 def from_keras(net: keras.Model, *, loss: str | Loss | None = None) -> MLP:
-    """A network from a built Keras model, with copies of the parameters.
+    """Make a network from a built Keras model, with copies of the parameters.
 
     Parameters
     ----------
@@ -159,7 +159,7 @@ def from_keras(net: keras.Model, *, loss: str | Loss | None = None) -> MLP:
     Raises
     ------
     ValueError
-        When a layer has no place in such a network; it is named.
+        When a layer cannot be part of such a network; the message names it.
 
     Examples
     --------
@@ -214,7 +214,7 @@ def _dense(chain: Chain, layer: Any, where: str, is_last: bool) -> None:
 
 
 def _normalise(chain: Chain, layer: Any, where: str) -> None:
-    """Fold in what a BatchNormalization does to a trained network's numbers."""
+    """Fold in what a BatchNormalization does in a trained network."""
     mean, variance = (ops.convert_to_numpy(values) for values in (layer.moving_mean, layer.moving_variance))
     chain.add(-mean, where)
     factor = 1 / np.sqrt(variance.astype(np.float64) + layer.epsilon)
@@ -259,7 +259,7 @@ def _flat(net: keras.Model) -> Iterator[Any]:
 
 
 def _chain_of(net: keras.Model) -> list[Any]:
-    """Return the layers of a functional model, which must be a chain."""
+    """Return the layers of a functional model; a ValueError if it is not a chain."""
     if len(net.inputs) != 1 or len(net.outputs) != 1:
         raise ValueError(
             f"model {net.name!r} has {len(net.inputs)} inputs and {len(net.outputs)} outputs, not one each"

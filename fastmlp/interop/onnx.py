@@ -1,7 +1,7 @@
-"""ONNX: to_onnx writes a Gemm and an activation a layer; from_onnx reads any graph that is a plain network.
+"""ONNX: to_onnx writes a Gemm and an activation for each layer; from_onnx reads any graph that is a plain network.
 
-What follows a layer in a file may be one node or a formula of ten. It is recognised by its values, not by its shape:
-it is computed at some hundred points and compared with every activation of the registry.
+The activation of a layer in a file may be one node or a formula of ten. It is recognised by its values, not by its
+form: it is computed at a few hundred points and compared with every activation of the registry.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _METADATA = "fastmlp"  # the key under which a file has the spec, for its loss a
 
 
 class Graph:
-    """Nodes and constants as they are added: ``graph.Relu(z)`` adds a node and is its output's name."""
+    """Nodes and constants of a graph: ``graph.Relu(z)`` adds a node and returns the name of its output."""
 
     def __init__(self, dtype: np.dtype) -> None:
         self.dtype = dtype
@@ -52,7 +52,7 @@ class Graph:
         return name
 
     def output(self, name: str, tensor: str, shape: Sequence[int], kind: int | None = None) -> onnx.ValueInfoProto:
-        """Name what a node made an output of the graph, (batch, *shape), of the graph's dtype or of another one."""
+        """Declare a tensor to be an output of the graph, (batch, *shape), of the graph's dtype or another one."""
         if self.nodes[-1].output[0] == tensor:
             self.nodes[-1].output[0] = name
         else:
@@ -127,7 +127,7 @@ def _logit_of_gelu_tanh(g: Graph, z: str) -> str:
 
 
 def _tanh_of_softplus(g: Graph, z: str) -> str:
-    """Add tanh(log(1 + eᶻ)) as a quotient of what e⁻ᶻ or eᶻ makes of it, whichever is at most 1."""
+    """Add tanh(log(1 + eᶻ)) as a quotient in e⁻ᶻ or eᶻ, whichever is at most 1."""
     e, positive = g.Exp(g.Neg(g.Abs(z))), g.GreaterOrEqual(z, 0.0)
     p = g.Where(positive, g.Add(g.Mul(e, 2.0), 1.0), g.Mul(e, g.Add(e, 2.0)))
     q = g.Where(positive, g.Mul(g.Mul(e, e), 2.0), 2.0)
@@ -165,7 +165,7 @@ def _erfc_polynomial() -> np.ndarray:
 
 
 def to_onnx(model: Any, path: str | os.PathLike[str], *, note: str = "", zipmap: bool | None = None) -> None:
-    """Write a network, or a fitted estimator, as an ONNX file, for onnxruntime and whatever else reads ONNX.
+    """Write a network, or a fitted estimator, as an ONNX file, for onnxruntime and other programs that read ONNX.
 
     A network's graph has one input ``x``, (batch, n_in), and one output ``y``, (batch, n_out), with any number of
     samples; both have the model's dtype (for ``uint8`` data give ``x.astype("float32")``). Shift and scale are in the
@@ -174,21 +174,21 @@ def to_onnx(model: Any, path: str | os.PathLike[str], *, note: str = "", zipmap:
     Parameters
     ----------
     model : MLP, or an estimator
-        Whatever `from_sklearn` takes is written as skl2onnx would: the input is ``X``; a classifier's outputs are
-        ``output_label``, (batch,), with the labels that it was fitted to, and ``output_probability``; a regressor's is
-        ``variable``, (batch, n_out), what its ``predict`` gives.
+        Estimators that `from_sklearn` takes are written as skl2onnx would: the input is ``X``; a classifier's outputs
+        are ``output_label``, (batch,), with the labels that it was fitted to, and ``output_probability``; a regressor's
+        output is ``variable``, (batch, n_out), the result of its ``predict``.
     path : str or path
+        The file.
     note : str
-        What readers of the file should know, such as what the inputs are: its ``doc_string``.
+        Information for readers of the file, such as what the inputs are: its ``doc_string``.
     zipmap : bool, optional
-        Of a classifier: whether its probabilities are a dict a sample, by label, as skl2onnx makes them when it is not
-        told otherwise, or a tensor, (batch, n_classes). True when left out.
+        For a classifier: whether the probabilities are a dict for each sample, by label, as by skl2onnx's default, or a
+        tensor, (batch, n_classes). True when left out.
 
     Raises
     ------
     ValueError
-        When an activation is a user's own, when an estimator has what a network has not, when zipmap is given and
-        there are no classes.
+        For a custom activation, for an estimator that is no network, and for zipmap without classes.
 
     Examples
     --------
@@ -234,7 +234,7 @@ def to_onnx(model: Any, path: str | os.PathLike[str], *, note: str = "", zipmap:
 
 
 def _network(g: Graph, model: MLP, a: str) -> str:
-    """Add a network's nodes behind the input ``a``; return the name of its outputs."""
+    """Add a network's nodes after the input ``a``; return the name of its outputs."""
     if model.spec.shift is not None:
         a = g.Sub(a, g.constant(model.spec.shift))
     if model.spec.scale is not None:
@@ -252,13 +252,13 @@ def _network(g: Graph, model: MLP, a: str) -> str:
 
 
 def of_regressor(g: Graph, model: MLP, begin: str) -> str:
-    """Add a network and what makes a regressor's predictions of its outputs; return their name."""
+    """Add a network and the nodes that turn its outputs into a regressor's predictions; return their name."""
     outputs = _network(g, model, begin)
     return g.Exp(outputs) if model.spec.loss.name == "poisson" else outputs
 
 
 def labels_of(classes: np.ndarray) -> list[str] | list[int]:
-    """Return a classifier's labels as ONNX can have them: integers, or else text."""
+    """Return a classifier's labels in a form that ONNX has: integers, or else text."""
     if classes.dtype.kind in "fb" and np.all(classes == classes.astype(np.int64)):
         classes = classes.astype(np.int64)
     if classes.dtype.kind in "iu":
@@ -267,7 +267,7 @@ def labels_of(classes: np.ndarray) -> list[str] | list[int]:
 
 
 def of_classifier(g: Graph, model: MLP, begin: str, labels: list[str] | list[int]) -> tuple[str, str]:
-    """Add a network and what makes labels and probabilities, or scores, of its outputs; return their names."""
+    """Add a network and the nodes for labels and probabilities, or scores; return their names."""
     outputs = _network(g, model, begin)
     if _has_many_labels(model):
         return g.Cast(g.Greater(outputs, 0.5), to=TensorProto.INT64), outputs
@@ -279,7 +279,7 @@ def of_classifier(g: Graph, model: MLP, begin: str, labels: list[str] | list[int
 
 
 def zip_map(g: Graph, outputs: str, name: str, labels: list[str] | list[int]) -> None:
-    """Add a node that makes a dict a sample, by label, of probabilities."""
+    """Add a node that turns probabilities into a dict for each sample, by label."""
     if g.dtype != np.float32:
         outputs = g.Cast(outputs, to=TensorProto.FLOAT)  # a ZipMap takes nothing else
     keys = {"classlabels_strings" if _kind(labels) == TensorProto.STRING else "classlabels_int64s": labels}
@@ -328,29 +328,30 @@ _POINTS = np.concatenate([np.linspace(-30, 30, 121), [-1e3, -0.1, -1e-3, 1e-3, 0
 
 
 def from_onnx(path: str | os.PathLike[str], *, loss: str | Loss | None = None) -> MLP:
-    """Read a network from an ONNX file: what `to_onnx` wrote, or what another exporter made of a plain network.
+    """Read a network from an ONNX file that `to_onnx` wrote, or another exporter of plain networks.
 
-    The graph must be a chain: perhaps a shift and scale of the input, and of the outputs; products with weights (Gemm,
-    MatMul) and sums with biases; between them the activations of fastmlp, as nodes or as formulas, which are recognised
-    by their values. BatchNormalization, and whatever else adds and multiplies, is folded into the weights, or behind
-    the last layer becomes its shift and scale. Casts, Dropout, Flatten, Identity, Reshape and Squeeze are passed over
-    where they change no number.
+    The graph must be a chain: optionally a shift and scale of the input and of the outputs; products with weights
+    (Gemm, MatMul) and sums with biases; between them fastmlp's activations, as nodes or as formulas, which are
+    recognised by their values. BatchNormalization, and other additions and multiplications, are folded into the
+    weights, or become shift and scale of the last layer. Casts, Dropout, Flatten, Identity, Reshape and Squeeze are
+    left out if they change no number.
 
-    Of several outputs the one that is a tensor of floats is read, or what a ZipMap makes dicts of; of 1 - p and p
-    beside each other, p. A LogSoftmax at the end is read as softmax. An Exp at the end is left out: the network
+    If there are several outputs, the one that is a tensor of floats is read, or the input of a ZipMap; of two columns
+    1 - p and p, p is read. A LogSoftmax at the end is read as softmax. An Exp at the end is left out: the network then
     predicts the logarithm of a count, under the loss "poisson".
 
     Parameters
     ----------
     path : str or path
+        The file.
     loss : str or Loss, optional
         The loss for further training; when left out, what `to_onnx` stored, else the default of the output activation.
 
     Raises
     ------
     ValueError
-        Naming the file, and the node that has no place in such a network, or what else is wrong. The file is only data:
-        nothing in it is run but arithmetic on arrays as large as those it holds.
+        For any other graph; the message names the file and the node, or what else is wrong. The file is only data:
+        nothing is run except arithmetic on arrays of the sizes that it contains.
     """
     proto = _read(Path(path))
     try:
@@ -373,7 +374,7 @@ def from_onnx(path: str | os.PathLike[str], *, loss: str | Loss | None = None) -
 
 
 def _read(path: Path) -> onnx.ModelProto:
-    """Read a file with the data that it keeps in others; a ValueError where it is no valid ONNX."""
+    """Read a file, with data that it keeps in other files; a ValueError if it is not valid ONNX."""
     content = path.read_bytes()
     try:
         proto = onnx.load_model_from_string(content)
@@ -385,7 +386,7 @@ def _read(path: Path) -> onnx.ModelProto:
 
 
 def _metadata(proto: onnx.ModelProto) -> tuple[Spec | None, dict[str, Any]]:
-    """Return the spec that `to_onnx` stored, or None, and the document that it stands in, with the names."""
+    """Return the spec that `to_onnx` stored, or None, and the document that contains it and the names."""
     for entry in proto.metadata_props:
         if entry.key == _METADATA:
             try:
@@ -443,10 +444,10 @@ class _Reader:
         return self._chain
 
     def _output(self) -> tuple[str, bool]:
-        """Return the name of the tensor that is a network's output, and whether the graph gives 1 minus it, too.
+        """Return the name of the tensor that is a network's output, and whether the graph also outputs 1 minus it.
 
-        Of several outputs that is the one tensor of floats, or what a ZipMap makes dicts of; of two columns, 1 - p and
-        p, that is p; and what a last LogSoftmax takes the logarithm of.
+        If there are several outputs, that is the one tensor of floats, or the input of a ZipMap; of two columns, 1 - p
+        and p, it is p; before a last LogSoftmax, it is the softmax.
         """
         values = self._graph.output
         names = [value.name for value in values if value.type.tensor_type.elem_type in _REAL]
@@ -470,7 +471,7 @@ class _Reader:
         return names[0], False
 
     def _stated(self, name: str) -> np.ndarray | None:
-        """Return the value of an initializer or a Constant node, None where it is neither."""
+        """Return the value of an initializer or a Constant node; None for other tensors."""
         if name in self._initializers:
             return _array(self._initializers[name])
         node = self._maker.get(name)
@@ -480,7 +481,7 @@ class _Reader:
         return _array(attributes["value"]) if "value" in attributes else np.array(attributes.get("value_float", np.nan))
 
     def class_names(self) -> np.ndarray | None:
-        """Return the classes that a ZipMap, or what picks the label, tells apart; None where neither does."""
+        """Return the classes of a ZipMap, or of the node that picks the label; None without both."""
         for node in self._nodes:
             attributes = _attributes(node)
             if node.op_type == "ZipMap":
@@ -493,14 +494,14 @@ class _Reader:
         return None
 
     def _picks_a_label(self, node: onnx.NodeProto) -> bool:
-        """Whether a node takes from a constant what stands at the place of the largest output."""
+        """Whether a node picks from a constant the entry at the place of the largest output."""
         maker = self._maker.get(node.input[1])
         return node.input[0] in self._initializers and maker is not None and maker.op_type == "ArgMax"
 
     def _needed(self, output: str) -> list[onnx.NodeProto]:
         """Return the nodes that the output depends on, in their order.
 
-        A last LogSoftmax becomes Softmax, and a last Exp nothing, for networks of counts predict the logarithm.
+        A last LogSoftmax becomes Softmax. A last Exp is left out, because networks of counts predict the logarithm.
         """
         names, nodes = {output}, []
         for node in reversed(self._graph.node):
@@ -514,7 +515,7 @@ class _Reader:
         return nodes[::-1]
 
     def _parts(self, node: onnx.NodeProto) -> list[onnx.NodeProto]:
-        """Return a node as simpler ones that make the same of it: what they add and multiply can be folded."""
+        """Return simpler nodes that are equivalent to a node, whose additions and multiplications can be folded."""
         attributes, where = _attributes(node), _where(node)
         if node.domain not in ("", "ai.onnx"):
             return [node]
@@ -559,7 +560,7 @@ class _Reader:
         return self._steps(node, steps)
 
     def _bounds(self, node: onnx.NodeProto) -> tuple[float | None, float | None]:
-        """Return what a Clip clips to, in either way to write it; None for what it lacks or is no constant."""
+        """Return the bounds of a Clip, in both ways to write it; None for a bound that is missing or not constant."""
         attributes = _attributes(node)
         bounds = [attributes.get(key) for key in ("min", "max")]
         for i, name in enumerate(node.input[1:3]):
@@ -568,7 +569,7 @@ class _Reader:
         return bounds[0], bounds[1]
 
     def _steps(self, node: onnx.NodeProto, steps: Sequence[tuple[Any, ...]]) -> list[onnx.NodeProto]:
-        """Return nodes, one behind the other: (operator, its constant or its attributes)."""
+        """Return nodes, one after another, for these steps: (operator, its constant or its attributes)."""
         name, nodes, dtype = node.input[0], [], self._dtype
         idle = {"Add": 0, "Sub": 0, "Mul": 1, "Div": 1}
         steps = [(op, value) for op, value in steps if isinstance(value, dict) or np.any(value != idle.get(op))]
@@ -584,14 +585,14 @@ class _Reader:
 
     @property
     def _dtype(self) -> np.dtype:
-        """The dtype of the numbers that flow."""
+        """The dtype of the graph's floats."""
         if self._chain.begun:
             return self._chain.dtype
         kind = self._input.type.tensor_type.elem_type
         return np.dtype(np.float64 if kind == TensorProto.DOUBLE else np.float32)
 
     def _read(self, node: onnx.NodeProto) -> None:
-        """Take the next node into the constants, the chain, or the formula of the next activation."""
+        """Add the next node to the constants, the chain, or the formula of the next activation."""
         where = _where(node)
         if node.op_type not in _KNOWN or node.domain not in ("", "ai.onnx", *_ML.get(node.op_type, ())):
             raise ValueError(f"{where} has no place in a fully connected network")
@@ -613,7 +614,7 @@ class _Reader:
             self._formula[node.output[0]] = node
 
     def _fold(self, node: onnx.NodeProto, inputs: Sequence[str], where: str) -> None:
-        """Compute a node of constants, and remember it as a constant."""
+        """Compute a node whose inputs are constants, and keep the result as a constant."""
         is_small = sum(self._constants[name].size for name in inputs if name) <= _SMALL
         if node.op_type not in _FOLDED and not (is_small and node.op_type in _FOLDED_SMALL):
             raise ValueError(f"{where} computes with constants alone; simplify the file first")
@@ -664,13 +665,13 @@ class _Reader:
         return True
 
     def _row(self, values: np.ndarray, n: int, where: str) -> np.ndarray:
-        """Return constants that broadcast to rows of n numbers as one row, (n,)."""
+        """Return a constant that broadcasts to rows of n numbers as one row, (n,)."""
         if values.size not in (1, n) or values.size != max(values.shape[-1:], default=1):
             raise ValueError(f"{where} has constants of shape {values.shape}, where {n} outputs are")
         return np.broadcast_to(values.ravel(), n)
 
     def _arithmetic(self, node: onnx.NodeProto, inputs: Sequence[str], where: str) -> bool:
-        """Read a shift or scale of the inputs; False behind the first layer, and for other formulas."""
+        """Read a shift or scale of the inputs; False after the first layer, and for other formulas."""
         if self._chain.begun or self._base not in inputs:
             return False
         step = self._affine(_renamed(node, inputs))
@@ -681,7 +682,8 @@ class _Reader:
         return True
 
     def _affine(self, node: onnx.NodeProto) -> tuple[str, list[tuple[str, np.ndarray]]] | None:
-        """Return what a node adds to one tensor or multiplies it by, with that tensor's name; None for other nodes."""
+        """Return the summand or factor that a node applies to one tensor, and the tensor's name; None for other
+        nodes."""
         if node.op_type == "Neg":
             return node.input[0], [("multiply", np.array(-1.0))]
         if node.op_type not in ("Add", "Sub", "Mul", "Div") or len(node.input) != 2:
@@ -706,7 +708,7 @@ class _Reader:
             getattr(self._chain, method)(values, where)
 
     def _scaler(self, node: onnx.NodeProto, inputs: Sequence[str], where: str) -> bool:
-        """Read what skl2onnx makes of a StandardScaler as shift and scale; False elsewhere than on the inputs."""
+        """Read skl2onnx's form of a StandardScaler as shift and scale; False if it is not on the inputs."""
         if inputs[0] != self._base:
             return False
         attributes = _attributes(node)
@@ -716,7 +718,7 @@ class _Reader:
         return True
 
     def _passed(self, node: onnx.NodeProto, inputs: Sequence[str], where: str) -> bool:
-        """Skip a node that changes no number of a network's rows; False for any other."""
+        """Skip a node that changes no number in a network's rows; False for any other node."""
         constants = [self._constants.get(name) for name in inputs[1:]]
         if node.op_type == "Cast" and not (_attributes(node)["to"] in _REAL and self._is_real(inputs[0])):
             return False
@@ -728,12 +730,12 @@ class _Reader:
         return True
 
     def _is_real(self, name: str) -> bool:
-        """Whether a tensor on the way holds floats, and not truth values or integers."""
+        """Whether a tensor holds floats, not truth values or integers."""
         node = self._formula.get(name)
         return node is None or node.op_type not in {"Cast", *_LOGICAL.split()}
 
     def _shape(self, node: onnx.NodeProto, inputs: Sequence[str], where: str) -> bool:
-        """Read the shape of the rows as a constant, 0 for their number: so Reshape writes it."""
+        """Read the shape of the rows as a constant, with 0 for their number, as in Reshape."""
         if len(self._input.type.tensor_type.shape.dim) > 2 and not self._flat:
             rest = [dim.dim_value for dim in self._input.type.tensor_type.shape.dim[1:]]
         else:
@@ -745,7 +747,7 @@ class _Reader:
         return True
 
     def _keeps_rows(self, node: onnx.NodeProto, constant: np.ndarray | None) -> bool:
-        """Whether a node that changes shapes leaves a row a sample, or makes one number a sample of rows of one."""
+        """Whether a node that changes shapes keeps one row for each sample, or one number of rows of one."""
         width = self._chain.width if self._chain.begun else self._n_declared
         attributes = _attributes(node)
         if node.op_type == "Flatten":
@@ -772,11 +774,11 @@ class _Reader:
         return True
 
     def _close(self, end: str) -> None:
-        """Give the last layer the activation that the formula up to ``end`` computes, and what it adds and multiplies.
+        """Give the last layer the activation that the formula up to ``end`` computes, with its additions and products.
 
-        The whole formula may be an activation. If not, or if it is the same one without them, the steps at its
-        beginning and end that add or multiply are folded into the weights of this layer and the next, or are the
-        last layer's shift and scale.
+        The whole formula may be an activation. If it is not, or if it is the same activation without them, the steps
+        at its beginning and end that add or multiply are folded into the weights of this layer and the next one, or
+        become the last layer's shift and scale.
         """
         if end == self._base:
             return
@@ -810,7 +812,7 @@ class _Reader:
             self._fold_in(step, _where(node))
 
     def _peel(self, nodes: list[onnx.NodeProto], base: str, end: str) -> tuple[list[Any], list[Any]]:
-        """Return the steps at a formula's beginning and, from the last one on, at its end that only add or multiply."""
+        """Return the steps that only add or multiply at a formula's beginning, and, last first, at its end."""
         uses = Counter(name for node in nodes for name in node.input)
         before: list[Any] = []
         for node in nodes[:_MOST_STEPS]:
@@ -829,7 +831,7 @@ class _Reader:
         return before, after
 
     def _recognised(self, nodes: list[onnx.NodeProto], begin: str, where: str) -> tuple[Activation, float] | None:
-        """Return the activation f, and k, where the nodes compute f(k z) / k of z, the tensor where they begin."""
+        """Return f and k such that the nodes compute f(k z) / k of the tensor z where they begin."""
         if not nodes:
             return ACTIVATIONS["linear"], 1.0
         width = self._chain.width
@@ -853,13 +855,13 @@ class _Reader:
 
     @property
     def _n_samples(self) -> int:
-        """The number of samples that the graph declares; -1 when it does not say."""
+        """The number of samples that the graph declares; -1 if it declares none."""
         dims = self._input.type.tensor_type.shape.dim[:1]
         return dims[0].dim_value if dims and dims[0].dim_value else -1
 
     @property
     def _n_declared(self) -> int | None:
-        """The number of inputs that the graph declares; None when it does not say."""
+        """The number of inputs that the graph declares; None if it declares none."""
         dims = self._input.type.tensor_type.shape.dim[1:]
         return math.prod(dim.dim_value for dim in dims) if dims and all(dim.dim_value for dim in dims) else None
 
@@ -883,7 +885,8 @@ _KNOWN = {*_READERS, *_FOLDED, *_FOLDED_SMALL, *_ELEMENTWISE.split()}
 
 
 def _candidates(at: Callable[[float], float]) -> Iterator[tuple[Activation, float]]:
-    """Yield every activation that may have the values ``at`` some points, and a k: f(k z) / k is compared."""
+    """Yield every activation f that may have the values ``at`` some points, and a k: f(k z) / k is compared with
+    them."""
     for activation in ACTIVATIONS.values():
         if activation.slope is not None:
             unit = activation.with_slope(1.0)
@@ -916,7 +919,7 @@ def _copy(node: onnx.NodeProto, op: str) -> onnx.NodeProto:
 
 
 def _renamed(node: onnx.NodeProto, inputs: Sequence[str]) -> onnx.NodeProto:
-    """Return a copy of a node that takes inputs of other names."""
+    """Return a copy of a node with inputs of other names."""
     copy = _copy(node, node.op_type)
     del copy.input[:]
     copy.input.extend(inputs)

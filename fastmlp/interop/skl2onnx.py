@@ -1,7 +1,8 @@
-"""skl2onnx: what its converters ask about fastmlp.sklearn's estimators, in pipelines and searches too.
+"""skl2onnx: its converters for fastmlp.sklearn's estimators, in pipelines and searches, too.
 
-An estimator that is fitted or loaded while skl2onnx is there is registered with it, as its own ones are. Of one that is
-older skl2onnx asks the methods ``onnx_parser``, ``onnx_shape_calculator`` and ``onnx_converter``, which lead here.
+An estimator that is fitted or loaded after skl2onnx was imported is registered with it, as skl2onnx's own are. For
+older ones skl2onnx calls their methods ``onnx_parser``, ``onnx_shape_calculator`` and ``onnx_converter``, which lead
+here.
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ _OPTIONS = {"zipmap": [True, False, "columns"], "output_class_labels": [False, T
 
 
 def register(kind: type) -> None:
-    """Let skl2onnx know a class of estimators, with the options that it has for its own MLPs.
+    """Register a class of estimators with skl2onnx, with the options that it has for scikit-learn's MLPs.
 
-    What a user registered for the class stays.
+    If a user has registered something for the class, that stays.
     """
     try:
         get_model_alias(kind)
@@ -44,8 +45,8 @@ def register(kind: type) -> None:
 def declare(estimator: Any, scope: Any, inputs: Any) -> list[Any] | None:
     """Declare the outputs of an estimator whose class skl2onnx did not know when it began to convert.
 
-    The class is registered, the operator without a name that skl2onnx declared in the meantime is taken back, and its
-    outputs are those that skl2onnx declares now. None for a class that it knows: then it goes on by itself.
+    The class is registered, the operator without a name that skl2onnx has declared meanwhile is removed, and its
+    outputs are declared again. Returns None for a class that skl2onnx knows: it then goes on itself.
     """
     if type(estimator) in scope.registered_models["aliases"]:
         return None
@@ -68,7 +69,7 @@ def infer_shapes(operator: Any) -> None:
 
 
 def convert(scope: Any, operator: Any, container: Any) -> None:
-    """Add the nodes and constants of an operator's estimator to what skl2onnx writes."""
+    """Add the nodes and constants of an operator's estimator to skl2onnx's graph."""
     estimator, [begin] = operator.raw_operator, operator.inputs
     dtype = np.dtype(np.float64 if isinstance(begin.type, DoubleTensorType) else np.float32)
     g, model = Graph(dtype), from_sklearn(estimator)

@@ -1,4 +1,4 @@
-"""scikit-learn: fitted MLPClassifier and MLPRegressor, alone or in whatever scales their inputs and targets."""
+"""scikit-learn: fitted MLPClassifier and MLPRegressor, alone or with scalers of their inputs and targets."""
 
 from __future__ import annotations
 
@@ -44,30 +44,30 @@ _SCALERS: dict[type, Callable[[Any], tuple[_Step, _Step]]] = {
 
 
 def from_sklearn(estimator: Any) -> MLP:
-    """A network from a fitted ``MLPClassifier`` or ``MLPRegressor``, with copies of the parameters.
+    """Make a network from a fitted ``MLPClassifier`` or ``MLPRegressor``, with copies of the parameters.
 
     Parameters
     ----------
-    estimator : MLPClassifier, MLPRegressor, or what has one of them
-        scikit-learn's own, or those of `fastmlp.sklearn`. A Pipeline with one of these at its end becomes one network,
-        its scalers (StandardScaler, MinMaxScaler, MaxAbsScaler, RobustScaler; a ColumnTransformer of them) the shift
-        and scale of the input. Such a scaler in a TransformedTargetRegressor becomes the shift and scale of the last
-        layer, so that the network trains on in the units in which it was trained. Of a fitted search (GridSearchCV and
-        others) ``best_estimator_`` is taken.
+    estimator : MLPClassifier, MLPRegressor, or an estimator that contains one of them
+        scikit-learn's estimators, or those of `fastmlp.sklearn`. A Pipeline that ends in one becomes one network: its
+        scalers (StandardScaler, MinMaxScaler, MaxAbsScaler, RobustScaler; a ColumnTransformer of them) become shift and
+        scale of the input. Such a scaler in a TransformedTargetRegressor becomes shift and scale of the last layer, so
+        that further training goes on in the same units. From a fitted search (GridSearchCV and others)
+        ``best_estimator_`` is taken.
 
     Returns
     -------
     MLP
-        A network of the parameters' dtype, which is that of the data they were fitted to. ``predict`` is
-        ``predict_proba`` where there are more than two classes or several labels, and its second column, the
-        probability of ``classes_[1]``, where there are two; of a regressor it is ``predict``, as (n_samples, n_out),
-        and under the loss "poisson" its logarithm. ``predict_class`` counts in ``classes_``, whose names are
-        ``class_names``; the columns' names, of a frame, are its ``feature_names``.
+        A network of the parameters' dtype, which is that of the data they were fitted to. For a classifier, its
+        ``predict`` gives the estimator's ``predict_proba``, or, for two classes, its second column, the probability of
+        ``classes_[1]``; for a regressor ``predict``, as (n_samples, n_out), or, under the loss "poisson", the logarithm
+        of that. ``predict_class`` returns indices into ``classes_``, which become ``class_names``. The column names of
+        a frame become ``feature_names``.
 
     Raises
     ------
     ValueError
-        When it is not fitted, or when a step has no place here; it is named.
+        When it is not fitted, or when a step cannot be part of a network; the message names it.
 
     Examples
     --------
@@ -116,7 +116,7 @@ def from_sklearn(estimator: Any) -> MLP:
 
 
 def _opened(estimator: Any) -> tuple[list[_Named], list[_Named], Any]:
-    """Return the steps in front of the network, what transforms its targets, the outermost first, and the network."""
+    """Return the steps before the network, the transformers of its targets, the outermost first, and the network."""
     steps: list[_Named] = []
     targets: list[_Named] = []
     while True:
@@ -136,7 +136,7 @@ def _opened(estimator: Any) -> tuple[list[_Named], list[_Named], Any]:
 
 
 def _scaling(step: Any, where: str) -> list[_Step]:
-    """Return what a scaler, or a Pipeline of scalers, multiplies by and adds, in that order."""
+    """Return the factors and the summands of a scaler, or of a Pipeline of scalers."""
     if step is None or step == "passthrough" or (isinstance(step, FunctionTransformer) and step.func is None):
         return []
     if isinstance(step, Pipeline):
@@ -151,14 +151,14 @@ def _scaling(step: Any, where: str) -> list[_Step]:
 
 @dataclass
 class _Inputs:
-    """What a network sees of x: (x[:, columns] - shift) · scale, all float64 but the columns, (n,)."""
+    """A network's input as a function of x: (x[:, columns] - shift) · scale; all (n,), shift and scale float64."""
 
     columns: np.ndarray
     shift: np.ndarray
     scale: np.ndarray
 
     def through(self, step: Any, where: str) -> _Inputs:
-        """Return what a step makes of these."""
+        """Return these inputs after a step."""
         if isinstance(step, ColumnTransformer):
             return self._through_columns(step, where)
         shift, scale = self.shift, self.scale
@@ -190,7 +190,7 @@ class _Inputs:
 
 
 def _positions(columns: Any, step: ColumnTransformer) -> np.ndarray:
-    """Return the positions of a fitted ColumnTransformer's columns, whichever way they are given."""
+    """Return the positions of a fitted ColumnTransformer's columns, in whatever way they are given."""
     places = np.arange(step.n_features_in_)
     names = {name: i for i, name in enumerate(getattr(step, "feature_names_in_", ()))}
     if isinstance(columns, slice):
@@ -205,7 +205,7 @@ def _positions(columns: Any, step: ColumnTransformer) -> np.ndarray:
 
 
 def _read_inputs(chain: Chain, steps: list[_Named]) -> None:
-    """Begin a chain with what the steps make of x."""
+    """Begin a chain with the inputs that the steps make of x."""
     fitted = [step for _, step in steps if hasattr(step, "n_features_in_")]
     if not fitted:
         for where, step in steps:

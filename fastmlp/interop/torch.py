@@ -18,7 +18,7 @@ __all__ = ["ScaleShift", "ShiftScale", "Sine", "Step", "from_torch", "to_torch"]
 
 
 class Sine(nn.Module):
-    """sin(z), which PyTorch has no module for."""
+    """sin(z), for which PyTorch has no module."""
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
         return torch.sin(z)
@@ -32,7 +32,7 @@ class Step(nn.Module):
 
 
 class _Scaling(nn.Module):
-    """What has a shift and a scale, which are not trained."""
+    """A module with a shift and a scale, which are not trained."""
 
     shift: torch.Tensor
     scale: torch.Tensor
@@ -97,13 +97,13 @@ _ACTIVATION_OF[nn.PReLU] = ACTIVATIONS["leaky_relu"]
 
 
 def to_torch(model: MLP) -> nn.Sequential:
-    """A network as a ``torch.nn.Sequential`` of its own, with copies of the parameters.
+    """Make a ``torch.nn.Sequential`` of a network, with copies of the parameters.
 
     Parameters
     ----------
     model : MLP
-        Shift and scale of the input become a module in front, with buffers, those of the last layer one at the end;
-        these, sine and step are modules of this file, so that a pickled network that has one needs fastmlp to be read.
+        The network. Shift and scale of the input become a first module, those of the last layer a last one, both with
+        buffers. These, sine and step are modules of fastmlp, so that fastmlp is needed to unpickle a network with one.
 
     Returns
     -------
@@ -114,7 +114,7 @@ def to_torch(model: MLP) -> nn.Sequential:
     Raises
     ------
     ValueError
-        When an activation is a user's own.
+        For a custom activation.
 
     Examples
     --------
@@ -150,14 +150,14 @@ def to_torch(model: MLP) -> nn.Sequential:
 def _scaling(
     kind: type[ShiftScale] | type[ScaleShift], owner: Spec | Layer, dtype: torch.dtype
 ) -> list[ShiftScale | ScaleShift]:
-    """The module for shift and scale of the input or of the last layer, where there is one."""
+    """Return the module for shift and scale of the input or of the last layer, if it has any."""
     if owner.shift is None and owner.scale is None:
         return []
     return [kind(*(torch.tensor(v, dtype=dtype) for v in (owner.shift or (0.0,), owner.scale or (1.0,))))]
 
 
 def from_torch(net: nn.Module, *, loss: str | Loss | None = None) -> MLP:
-    """A network from a ``torch.nn.Sequential``, with copies of the parameters.
+    """Make a network from a ``torch.nn.Sequential``, with copies of the parameters.
 
     Parameters
     ----------
@@ -173,7 +173,7 @@ def from_torch(net: nn.Module, *, loss: str | Loss | None = None) -> MLP:
     Raises
     ------
     ValueError
-        When a module has no place in such a network; it is named, and where it is.
+        When a module cannot be part of such a network; the message names it and its place.
 
     Examples
     --------
@@ -220,7 +220,7 @@ def from_torch(net: nn.Module, *, loss: str | Loss | None = None) -> MLP:
 
 
 def _normalise(chain: Chain, module: nn.BatchNorm1d, where: str) -> None:
-    """Fold in what a BatchNorm1d does to a trained network's numbers."""
+    """Fold in what a BatchNorm1d does in a trained network."""
     if module.running_mean is None or module.running_var is None:
         raise ValueError(f"{where} normalises by each batch's own mean and variance: track_running_stats is False")
     chain.add(-_array(module.running_mean, where), where)

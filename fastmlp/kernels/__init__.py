@@ -1,1 +1,1 @@
-"""The compiled arithmetic: addresses and integers, nothing of models or specs. README.md is the way in."""
+"""The compiled arithmetic, which knows addresses and integers but no models or specs. Begin with README.md."""

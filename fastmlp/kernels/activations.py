@@ -1,9 +1,8 @@
 """The activations' rows functions: they write f(z) and f'(z), or f''(z), of rows of z, by the formulas of
 ../activations.py.
 
-Each is compiled on its own when a network first needs it, so a network pays only for what it uses, and a user's own
-function enters by the same door as a built-in one. z, a and d are (rows, stride), of which n columns are numbers and
-the others padding.
+Each is compiled separately when a network first needs it, so that only what is used is compiled, and a user's function
+is treated like a built-in one. z, a and d are (rows, stride), of which n columns are numbers and the others padding.
 """
 
 from __future__ import annotations
@@ -199,7 +198,7 @@ def exp_without_padding(real):
 
 
 def sharing_rows(real):
-    """Of how many numbers rows may be that share vectors, and how many of them share one."""
+    """The largest length of rows that share vectors, and how many of them share one."""
     lanes = vector_bytes() // real(0).itemsize
     width = min(4, lanes // 2)
     return width, lanes // width
@@ -251,7 +250,8 @@ _OF_SOFTMAX = {"softmax_backward": _softmax_backward, "softmax_tangent": _softma
 
 
 def softmax_of(real):
-    """Write softmax of a row's first n numbers to a, zeros behind; return the largest z and the sum of exp(z - it)."""
+    """Write softmax of a row's first n numbers to a, then zeros; return the largest z and the sum of exp(z -
+    largest)."""
     np = functions(real)
     lanes = vector_bytes() // real(0).itemsize
 

@@ -1,8 +1,8 @@
-"""Object files of all kernels for processors other than this one: what build.py runs, in processes of their own.
+"""Object files of all kernels for processors other than this one; build.py runs this in separate processes.
 
-Numba makes the LLVM code, and nothing more; it is then optimised and made machine code for each target. Numba's own
-way would optimise for this processor, and generate code for every inner function that nobody calls. What is used here
-of Numba is private: pyproject.toml's group build-kernels pins the version that it was written for.
+Numba only makes the LLVM code, which is then optimised and turned into machine code for each target. Numba alone would
+optimise for this processor, and generate code for every inner function that is never called. This uses private parts of
+Numba: pyproject.toml's group build-kernels pins the version for which it was written.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class _Codegen(codegen.AOTCPUCodegen):
 
 
 def _without_code_generation() -> None:
-    """Let Numba make LLVM code only, from now on: this process can run nothing that Numba compiles."""
+    """Let Numba make only LLVM code from now on, so that this process cannot run what Numba compiles."""
     registry.cpu_target.target_context._internal_codegen = _Codegen("fastmlp")
 
 

@@ -1,10 +1,10 @@
 """Mini-batches: gradients, every optimiser's steps, and the threads that share them.
 
-A batch is taken in parts, a part in blocks. Each thread (a member of the team) makes the gradients of parts of its own,
-in a workspace of its own; then all add them up, in the parts' order, each member its share of every layer. Where a
-batch is but one part, the team shares its blocks: each member takes some rows of a block forward and back, in matrices
-that all have together, and then makes some rows of each layer's gradient, from all of the block. Either way the numbers
-do not depend on how many threads there are, and little moves between the cores.
+A batch is cut into parts, a part into blocks. Each thread (a member of the team) makes the gradients of some parts, in
+its own workspace; then all add them, in the parts' order, each member its share of every layer. If a batch is only one
+part, the team shares its blocks: each member takes some rows of a block forward and back, in common matrices, and then
+makes some rows of each layer's gradient, from the whole block. In both cases the numbers do not depend on the number of
+threads, and little data moves between cores.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def _scores_at(job, group):
 
 @inlined_source
 def _groups(rows):
-    """How many groups a block's rows make: of SHARED_ROWS each, but the last one has what is left over, too."""
+    """The number of groups of a block's rows, of SHARED_ROWS each; the last one also has the remainder."""
     return max(1, rows // SHARED_ROWS)
 
 
@@ -97,7 +97,7 @@ def _score_groups(job, start, rows, begin, end, real):
 
 @inlined_source
 def _add_scores(job, rows, totals):
-    """Add what the groups of a block were scored to the totals."""
+    """Add the scores of a block's groups to the totals."""
     for group in range(_groups(rows)):
         scores = _scores_at(job, group)
         totals.loss += scores.loss
@@ -161,7 +161,7 @@ def _complete_block(job, start, rows, totals, real):
 
 @kernel_function
 def _weight(job, start, rows):
-    """The weight of these samples together."""
+    """The total weight of these samples."""
     if not job.data.weights:
         return float(rows)
     total = 0.0
@@ -223,7 +223,7 @@ def _plain_step(job, start, rows, n_columns, real):
 
 @inlined_source
 def _skips(job):
-    """Whether the optimiser's step leaves the weights of inputs alone that are zero in all samples of its batch."""
+    """Whether the optimiser's step skips the weights of inputs that are zero in all samples of its batch."""
     if job.step.rule == 0 or job.data.x_by_row == 0:
         return False
     options = record_at(job.step.options, OPTIONS)
@@ -477,7 +477,7 @@ def _end_early(job, params, real):
 
 @inlined_source
 def _all_batches(job, params, numbers, real):
-    """What `_batches` does and returns."""
+    """Do and return what `_batches` says."""
     call, rate, leads = job.call, real(numbers.rate), job.team.member == 0
     is_small = not call.gradient and not job.step.rule
     if job.step.rule and call.batch == 1 and not job.data.tangents:

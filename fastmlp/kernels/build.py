@@ -1,8 +1,8 @@
 """Build the kernels ahead of time: ``python -m fastmlp.kernels.build [TARGET …]``, this machine's or those named.
 
-Each target becomes a shared library in ``fastmlp/kernels/libraries/``, and a manifest says of which sources they are
-(prebuilt.py reads both). Any machine can build all targets: LLVM makes code for all of them, and zig (ziglang, from
-PyPI) links it, against a C library that is old enough. ``pip install --group build-kernels`` brings the tools.
+Each target becomes a shared library in ``fastmlp/kernels/libraries/``, and a manifest says from which sources they were
+built (prebuilt.py reads both). Any machine can build all targets: LLVM makes code for all of them, and zig (ziglang,
+from PyPI) links it, against a C library that is old enough. ``pip install --group build-kernels`` brings the tools.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _TOOLS = ("numba", "llvmlite", "numpy", "ziglang")
 
 
 def build(names: Sequence[str]) -> dict[str, Path]:
-    """Build libraries for these of `TARGETS` and renew the manifest; others in it stay if they are of the same sources.
+    """Build libraries for these of `TARGETS` and renew the manifest; others in it stay if their sources are the same.
 
     Returns
     -------
@@ -45,7 +45,7 @@ def build(names: Sequence[str]) -> dict[str, Path]:
     Raises
     ------
     RuntimeError
-        When a kernel could raise or allocate, or a tool fails: with what it printed.
+        When a kernel could raise or allocate, or when a tool fails, with its output.
     """
     require("ziglang", None, "linking kernels")
     classes: dict[tuple[int, bool], list[str]] = {}

@@ -1,7 +1,7 @@
 """The one list of kernels: the file of each, and its arguments.
 
 Importing this does not import Numba: a kernel that an earlier process compiled is loaded from its object file
-(store.py). A signature (signature.py) is held against its function when that is compiled, and against every call from
+(store.py). A signature (signature.py) is compared with its function when that is compiled, and with every call from
 another kernel (decorators.call_kernel).
 """
 
@@ -45,7 +45,7 @@ __all__ = [
 
 
 class Kernel(NamedTuple):
-    """Where a family of kernels stands, and what each of them takes; all return a float64."""
+    """The file of a family of kernels, and their arguments; all return a float64."""
 
     file: str
     signature: str
@@ -108,7 +108,7 @@ LINEAR = tuple(name for name, kernel in KERNELS.items() if kernel.file == "linea
 
 
 class Variant(NamedTuple):
-    """One kernel of a family: which of its activations, losses, readers, … (or "" where there is but one)."""
+    """One kernel of a family: which of its activations, losses, readers, … (or "" if there is only one)."""
 
     family: str
     variant: str
@@ -116,12 +116,12 @@ class Variant(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What the family's ``build`` calls it."""
+        """Its name for the family's ``build``."""
         return f"{self.family}.{self.variant}" if self.variant else self.family
 
     @property
     def symbol(self) -> str:
-        """What object files and libraries call it."""
+        """Its name in object files and libraries."""
         return store.symbol_of(KERNELS[self.family].file, self.name, self.dtype)
 
 
@@ -189,7 +189,7 @@ def slope_deltas(dtype: str) -> store.Function:
 
 
 def prepare(optimizer: str) -> store.Function:
-    """What makes the numbers of a step of an optimiser of the registry; they are float64 for networks of any dtype."""
+    """The function that makes the numbers of an optimiser's step, which are float64 for networks of any dtype."""
     return load(Variant("prepare", optimizer, "float64"))
 
 
@@ -199,22 +199,22 @@ def step(optimizer: str, states: int, dtype: str) -> store.Function:
 
 
 def dropout(dtype: str) -> store.Function:
-    """The function that leaves units of a hidden layer out."""
+    """The function that leaves out units of a hidden layer."""
     return load(Variant("dropout", "", dtype))
 
 
 def streams() -> store.Function:
-    """What begins streams of random numbers; they are the same for networks of any dtype."""
+    """The kernel that begins streams of random numbers, which are the same for networks of any dtype."""
     return load(Variant("streams", "", "float64"))
 
 
 def orders() -> store.Function:
-    """What draws permutations from streams."""
+    """The kernel that draws permutations from streams."""
     return load(Variant("orders", "", "float64"))
 
 
 def draws(dtype: str) -> store.Function:
-    """What draws initial parameters from streams."""
+    """The kernel that draws initial parameters from streams."""
     return load(Variant("draws", "", dtype))
 
 

@@ -1,8 +1,9 @@
-"""The checked build, for finding errors in kernels: FASTMLP_CHECKED=ends or begins. Slow, and other in the last bits.
+"""The checked build, for finding errors in kernels: FASTMLP_CHECKED=ends or begins. It is slow, and its last bits
+differ.
 
 Kernels are compiled with bounds checks of all arrays, and memory that they are given ends, or begins, at a page that
-nobody may touch. So an access outside, by a vector or by a number, ends the process: by SIGABRT with the kernel's name,
-or by SIGSEGV. Ends and begins differ in which pages those are, not in code.
+may not be accessed. So an access outside, by a vector or by a number, ends the process: by SIGABRT with the kernel's
+name, or by SIGSEGV. Ends and begins differ in which pages those are, not in code.
 """
 
 from __future__ import annotations
@@ -28,12 +29,12 @@ def checked() -> str:
 
 
 def fenced(sizes: Sequence[int], copies: int = 1) -> tuple[np.ndarray, list[int]]:
-    """Memory for pieces of so many bytes, each with a page on either side that nobody may touch.
+    """Memory for pieces of these sizes, each with a page on either side that may not be accessed.
 
     Returns
     -------
     memory : ndarray of uint8
-        ``copies`` times the same layout, of which only the pieces may be touched. They are zero.
+        ``copies`` times the same layout, of which only the pieces may be accessed. They are zero.
     places : list of int
         Where the pieces begin in the first copy.
     """

@@ -1,4 +1,4 @@
-"""From a Python function to machine code, by Numba: the options of all kernels, and the refusal of what is no kernel.
+"""From a Python function to machine code, by Numba: the options of all kernels, and the refusal of other functions.
 
 A kernel takes pointers and numbers and neither allocates nor raises, so its machine code needs nothing of Numba at run
 time. store.py imports this only when a kernel has to be compiled.
@@ -87,7 +87,7 @@ def no_collection() -> Iterator[None]:
 
 
 def c_function(function: Any, signature: str, dtype: str, **options: Any) -> Any:
-    """Numba's C function; RuntimeError where the function's arguments have other names than the signature's."""
+    """Numba's C function; a RuntimeError if the function's arguments have other names than the signature's."""
     real = getattr(types, dtype)
     arguments, names = parameters(signature), list(inspect.signature(function).parameters)
     declared = [name for name, _ in arguments]
@@ -132,10 +132,10 @@ def object_code(symbol: str, code: str, machine: Any) -> bytes:
 
 
 def hide_all_but(module: Any, symbol: str) -> None:
-    """Keep what a module defines, but for the kernel, from other object files.
+    """Hide all that a module defines, except the kernel, from other object files.
 
-    Numba tells functions of equal names apart by a count of its process, and where object files of two processes are
-    loaded, one would call the other's.
+    Numba distinguishes functions of equal names by a counter of its process, so that of object files from two processes
+    one could call the other's functions.
     """
     for part in (*module.functions, *module.global_variables):
         if not part.is_declaration and part.name != symbol:
@@ -151,9 +151,9 @@ def _bury(declaration: re.Match[str]) -> str:
 
 
 def _aborting(code: str, symbol: str) -> str:
-    """The code of a checked kernel that says so and aborts where an index is out of bounds.
+    """The code of a checked kernel that prints its name and aborts if an index is out of bounds.
 
-    Numba's C wrapper calls the same helper before all else when a kernel raised, which only an index can make it do.
+    Numba's C wrapper first calls the same helper when a kernel raised, which only an index can cause.
     """
     text = f"fastmlp: an index is out of bounds in {symbol}\n".encode()
     escaped = "".join(f"\\{byte:02x}" for byte in text)

@@ -32,7 +32,7 @@ COMPRESS = "llvm.experimental.vector.compress"
 
 
 def cpu_name() -> str:
-    """What LLVM calls the processor: "znver4", "skylake-avx512", …."""
+    """LLVM's name for the processor: "znver4", "skylake-avx512", …."""
     import llvmlite.binding as llvm
 
     return llvm.get_host_cpu_name()
@@ -45,7 +45,7 @@ def widest_vector_bytes() -> int:
 
 
 def x86_levels() -> list[str]:
-    """The levels of x86-64 all of whose features this processor has, the highest first."""
+    """The levels of x86-64 whose features this processor has, the highest first."""
     from numpy._core._multiarray_umath import __cpu_features__ as by_numpy
 
     if "X86_V2" in by_numpy:
@@ -64,14 +64,14 @@ _built_for: Target | None = None
 
 
 def build_for(target: Target) -> None:
-    """Compile for vectors and registers like another processor's from now on, in a process that builds for it alone."""
+    """Compile for another processor's vectors and registers from now on, in a process that only builds for it."""
     global _built_for
     _built_for = target
 
 
 @functools.cache
 def vector_bytes() -> int:
-    """Bytes of the vectors that the register tiles use: the CPU's, or fewer where FASTMLP_VECTOR_BITS says so."""
+    """Bytes of the vectors that the register tiles use: the CPU's, or fewer if FASTMLP_VECTOR_BITS says so."""
     if _built_for:
         return _built_for.vector_bytes
     features = _host_features()
@@ -79,7 +79,7 @@ def vector_bytes() -> int:
 
 
 def architecture() -> str:
-    """The processor's family, which LLVM's names for its instructions begin with: "arm", "x86", or "" for any other."""
+    """The processor's family, with which LLVM's names for its instructions begin: "arm", "x86", or "" for others."""
     machine = _built_for.triple.partition("-")[0] if _built_for else platform.machine().lower()
     return "arm" if machine in _ARM else "x86" if machine in ("x86_64", "amd64") else ""
 

@@ -1,4 +1,4 @@
-"""The decorators and the few intrinsics that every kernel file uses.
+"""The decorators and the few intrinsics that all kernel files use.
 
 ``real`` is the NumPy scalar type of a network's numbers, here and in all kernel files: np.float32 or np.float64.
 """

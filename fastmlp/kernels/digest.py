@@ -1,4 +1,4 @@
-"""What decides a kernel's machine code, as two digests: the sources that it is compiled from, and the machine.
+"""Two digests of what decides a kernel's machine code: the sources from which it is compiled, and the machine.
 
 Every process that uses a kernel computes both, so neither imports Numba or a kernel: 1.5 ms in all.
 """
@@ -28,7 +28,7 @@ def code_digest() -> str:
 
 @functools.cache
 def machine_digest() -> str:
-    """SHA-256 of what compiles the sources, and for which processor: versions, its name and features."""
+    """SHA-256 of the compiler's versions and the processor's name and features."""
     import llvmlite
     import llvmlite.binding as llvm
 

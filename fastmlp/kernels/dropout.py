@@ -1,4 +1,4 @@
-"""Which units are left out of a hidden layer, and what happens to the others."""
+"""Dropout: which units of a hidden layer are left out, and how the others are scaled."""
 
 from __future__ import annotations
 

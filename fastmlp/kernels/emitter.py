@@ -22,7 +22,7 @@ def llvm_function(builder, name, result, arguments):
 
 
 def _short_name(item):
-    """What LLVM calls a type of numbers in the names of its intrinsics."""
+    """LLVM's name for a type of numbers in the names of its intrinsics."""
     return {"float": "f32", "double": "f64"}.get(str(item), str(item))
 
 
@@ -69,7 +69,7 @@ class Emitter:
             self.builder.call(function, [place, INT32(int(to_write)), INT32(3), INT32(1)])  # to all caches, data
 
     def load_first(self, count, address):
-        """A vector of the ``count`` numbers at the address; what stands behind them in it means nothing."""
+        """A vector of the ``count`` numbers at the address; the rest of it is undefined."""
         kind = ir.VectorType(self.real, count)
         part = self.builder.load(self.builder.inttoptr(address, kind.as_pointer()), align=self.itemsize)
         return self.shuffle(part, part, [min(i, count - 1) for i in range(self.lanes)])
@@ -126,7 +126,7 @@ class Emitter:
         return self.builder.bitcast(permuted, value.type)
 
     def positions(self, mask, first):
-        """The lanes whose mask is set, counted from ``first``, int64; what stands behind them means nothing."""
+        """The lanes whose mask is set, counted from ``first``, int64; the rest is undefined."""
         wide = ir.VectorType(INT64, self.lanes)
         if compressor() == COMPRESS:
             lanes = ir.VectorType(INT32, self.lanes)(list(range(self.lanes)))

@@ -1,5 +1,5 @@
-"""Numbers of user data one by one, as they lie in memory: also half precision and long double, which not every machine
-computes with, and numbers whose bytes stand in the other order.
+"""Single numbers of user data, as they are in memory: also half precision and long double, with which not every machine
+computes, and numbers in the other byte order.
 
 A source is called by its dtype's name, such as "float16"; "swapped_int32" has its bytes in the other order. Machines
 are little-endian here.

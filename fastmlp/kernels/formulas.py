@@ -31,7 +31,7 @@ def tuple_of(count, item):
 
 
 def for_each(count, action):
-    """A compiled function of any arguments that does action(0, …), action(1, …), …, ``count`` of them."""
+    """A compiled function of any arguments that calls action(0, …), action(1, …), …, ``count`` of them."""
     if count == 0:
         return force_inlined(lambda *arguments: None)
     before, last = for_each(count - 1, action), count - 1

@@ -1,12 +1,12 @@
-"""Training many small networks of one shape side by side: in each lane of the vectors there is one.
+"""Training many small networks of one shape side by side, one in each lane of the vectors.
 
-Every row of memory has one number of each network, LANES of them: parameters are (n_params, LANES), so is whatever else
+Every row of memory has one number of each network, LANES of them: parameters are (n_params, LANES), and so is all that
 kernels.layout calls rows. Each lane takes its own samples in its own order, with its own learning rate and penalties,
-and ends on its own: what a lane computes never depends on its neighbours, so a lane whose numbers are no longer finite
-goes on computing nonsense that nobody looks at.
+and ends independently. A lane never depends on its neighbours, so a lane whose numbers are no longer finite can go on
+with numbers that are not used.
 
-Activations are the rows functions of activations.py, which do not care what the columns of their rows are; what sums
-over a network's outputs (softmax, losses, right answers) is written here, lane by lane.
+Activations are the rows functions of activations.py, for which the meaning of columns does not matter; sums over a
+network's outputs (softmax, losses, right answers) are written here, lane by lane.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _LAYER_BYTES = LANE_LAYER.itemsize
 
 
 def lanes_of(itemsize: int) -> int:
-    """How many networks lie side by side."""
+    """The number of networks that are trained side by side."""
     return VECTORS * vector_bytes() // itemsize
 
 

@@ -1,4 +1,4 @@
-"""Where everything lies in memory: the records that Python writes and kernels read (README.md has a drawing).
+"""The layout of memory: the records that Python writes and kernels read (README.md has a drawing).
 
 Parameters are one flat vector, layer after layer, weights then biases, without gaps. The weights of the first layer,
 and of others with a multiple of 16 outputs, are stored by inputs, (n_in, n_out): then the weights of an input that is
@@ -435,7 +435,7 @@ def _fenced(size: int, dtype: np.dtype) -> np.ndarray:
 
 
 class Place(NamedTuple):
-    """Where a layer's parameters stand in the flat vector: ``w`` and ``b`` count numbers."""
+    """The place of a layer's parameters in the flat vector: ``w`` and ``b`` count numbers."""
 
     n_in: int
     n_out: int

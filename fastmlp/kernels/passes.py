@@ -1,6 +1,6 @@
 """Passes over the layers of a block of rows: read it, go forward, score it, go back, update the parameters.
 
-What the kernels of outputs.py, samples.py and batches.py are made of. A pass works on ``rows`` rows of the block from
+The kernels of outputs.py, samples.py and batches.py consist of these. A pass works on ``rows`` rows of the block from
 row ``first`` on; all that it reads and writes is in the records of layout.py, where z, a, d, delta and scaled of a
 layer are (block, padded n_out). ``x`` and its columns are those that are left of the first layer's input: ``n_columns``
 of them, whose numbers `read_inputs` lists. What is done to every single sample is inlined at source level: calls cost

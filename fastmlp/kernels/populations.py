@@ -25,7 +25,7 @@ def build(name: str, dtype: str):
 
 @kernel_function
 def move_parameters(job, distance):
-    """Let layers whose parameters are used in place be about those that stand so many bytes on."""
+    """Let layers whose parameters are used in place use those that are ``distance`` bytes further on."""
     for i in range(job.workspace.n_layers):
         layer = layer_at(job, i)
         layer.w += distance

@@ -1,8 +1,8 @@
-"""Kernels that a wheel brings compiled: one shared library for each level of processor, loaded with ctypes alone.
+"""Compiled kernels in a wheel: one shared library for each level of processor, loaded with ctypes alone.
 
-build.py makes the libraries and their manifest. A library is used where all of this holds: the processor has every
-feature that it was compiled for, its kernels' sources are those that stand beside it, and it is whole, by SHA-256. What
-does not fit is as if it were not there (store.py): kernels then come from the user's cache, or are compiled.
+build.py makes the libraries and their manifest. A library is used if the processor has every feature for which it was
+compiled, if its kernels' sources are those beside it, and if its SHA-256 is right. Other libraries are ignored
+(store.py): kernels then come from the user's cache, or are compiled.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def in_use() -> Prebuilt:
 
 @functools.cache
 def _load() -> Prebuilt | str:
-    """The library, or why there is none: once for a process."""
+    """The library, or why there is none; found once in a process."""
     if os.environ.get("FASTMLP_PREBUILT") == "0":
         return "FASTMLP_PREBUILT=0 turns them off"
     if checked():

@@ -1,4 +1,4 @@
-"""What kernels a process uses: prebuilt ones of which level, those of the user's cache, or compiled ones."""
+"""Which kernels a process uses: prebuilt ones and their level, those of the user's cache, or compiled ones."""
 
 from __future__ import annotations
 

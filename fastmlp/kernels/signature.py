@@ -1,4 +1,4 @@
-"""What a kernel takes, as one line of text: "z:T a:T d rows n stride slope:d".
+"""The arguments of a kernel, as one line of text: "z:T a:T d rows n stride slope:d".
 
 An argument is a name, and behind a colon its type: d a float64; T a pointer to the network's reals, I and D pointers to
 int64 and float64; none an int64, which often is an address that may be null.

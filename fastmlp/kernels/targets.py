@@ -1,4 +1,4 @@
-"""The processors that kernels are built for ahead of time: one shared library each, named by its target.
+"""The processors for which kernels are built ahead of time: one shared library each, named by its target.
 
 A level of x86-64 is LLVM's set of features, and NumPy's of the same name: https://gitlab.com/x86-psABIs/x86-64-ABI.
 """
@@ -11,7 +11,7 @@ __all__ = ["TARGETS", "Target"]
 
 
 class Target(NamedTuple):
-    """What LLVM, the linker and pip call a processor and its system."""
+    """The names of a processor and its system for LLVM, the linker and pip."""
 
     triple: str
     cpu: str

@@ -1,4 +1,4 @@
-"""What the members of a team of threads say to each other: atomic numbers, and a barrier made of them."""
+"""Communication in a team of threads: atomic numbers, and a barrier made of them."""
 
 from __future__ import annotations
 
@@ -67,9 +67,9 @@ def is_late(job):
 
 @kernel_function
 def wait(job):
-    """Wait until the whole team is here; true when it should give up.
+    """Wait until the whole team is here; true if it should give up.
 
-    Who waits looks all the time at first, then lets others run between two looks, then sleeps between them.
+    A waiting thread first polls all the time, then lets others run between two polls, then sleeps between them.
     """
     team = job.team
     if team.size == 1:

@@ -1,4 +1,4 @@
-"""``python -m fastmlp warmup``: compile every kernel ahead of time, for images, clusters and impatient people."""
+"""``python -m fastmlp warmup``: compile every kernel ahead of time, for images and clusters."""
 
 from __future__ import annotations
 

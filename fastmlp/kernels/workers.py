@@ -1,4 +1,4 @@
-"""Compiling kernels side by side, in processes of this interpreter that leave them in the user's cache.
+"""Compiling kernels at the same time, in processes of this interpreter that store them in the user's cache.
 
 Not multiprocessing: that runs a script again that has no ``if __name__ == "__main__"``, and refuses daemonic processes.
 """
@@ -43,7 +43,7 @@ def prepare(variants: Iterable[Variant]) -> None:
 
 
 def serve() -> None:
-    """Compile what each line of the standard input names, and answer when it is in the cache: a worker's life."""
+    """The loop of a worker: compile the kernel that each line of standard input names, and answer when it is stored."""
     for line in sys.stdin:
         load(Variant(*line.rstrip("\n").split("\t")))
         print("ready", flush=True)

@@ -23,7 +23,7 @@ class TrainingState:
     model : MLP
         The network in training; look at it, do not train it.
     history : History
-        Up to and with this epoch.
+        The history so far, with this epoch.
     stopped : bool
         Whether `stop` was called.
     """
@@ -34,7 +34,7 @@ class TrainingState:
     stopped: bool = False
 
     def stop(self) -> None:
-        """Let this epoch be the last."""
+        """End training after this epoch."""
         self.stopped = True
 
 

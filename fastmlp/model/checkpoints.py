@@ -1,4 +1,4 @@
-"""Checkpoints: what a file keeps of a training run, whether it belongs to the run at hand, and how that goes on."""
+"""Checkpoints: files that keep a training run, from which the same run can go on."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ _MOST_STEPS = 1 << 53  # that a float64 counts
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Keep a training run in a file: where the file is there already, training goes on from it.
+    """Keep a training run in a file: if the file exists already, training goes on from it.
 
     Parameters
     ----------
     path : str or path
-        The file; its folder must be there.
+        The file; its folder must exist.
     every : int
         The file is written before the first epoch, after every ``every`` epochs, and after the last one.
 
@@ -84,7 +84,7 @@ class RunState:
     stopped : bool
         Whether early stopping or a callback has ended the run.
     stratified : bool
-        Whether rows held out are drawn from each class; not in a run that a version began which did not do that.
+        Whether held-out rows are drawn from each class; False in a run that an older version began without that.
     """
 
     network: Network
@@ -105,7 +105,7 @@ class RunState:
         return vectors
 
     def restore(self, saved: SavedRun) -> None:
-        """Take over what was saved, random state included."""
+        """Restore everything that was saved, with the random state."""
         for name, vector in self.vectors().items():
             vector[...] = saved.vectors[name]
         self.optimizer.set_count(saved.steps)
@@ -127,7 +127,7 @@ class SavedRun(NamedTuple):
     kernels: str  # what made it so far, "" where a version wrote the file that did not say
 
     def first_rng(self) -> np.random.Generator:
-        """A generator that draws what the run drew first, in the process that began it: the rows to hold out."""
+        """A generator that again draws what the run drew first when it began: the rows to hold out."""
         rng = np.random.default_rng()
         rng.bit_generator.state = self.first_random_state
         return rng
@@ -136,7 +136,7 @@ class SavedRun(NamedTuple):
 class CheckpointFile:
     """Reads and writes the checkpoint of one run. Nothing is read or written before a method is called.
 
-    From `read` to `close` no other run, in this process or another, may have the same file.
+    From `read` to `close` no other run, in this process or another, may use the same file.
 
     Parameters
     ----------
@@ -144,14 +144,14 @@ class CheckpointFile:
     epochs : int
         The number of epochs of the whole run.
     terms : dict
-        The run's definition (`terms`); a file with other ones is refused.
+        The run's definition (`terms`); a file with another one is refused.
     quantities : list of str
-        The names that its history has in every epoch; callbacks may add others.
+        The names that the history has in every epoch; callbacks may add others.
 
     Attributes
     ----------
     kernels : str
-        What decides the bits of the epochs that this process makes.
+        What decides the bits of the epochs that this process trains.
     """
 
     def __init__(
@@ -168,9 +168,10 @@ class CheckpointFile:
         self._writing: Future[None] | None = None
 
     def read(self, state: RunState) -> SavedRun | None:
-        """Read a file for `RunState.restore` to take; None where there is none.
+        """Read the file for `RunState.restore`; None if there is none.
 
-        ``state`` only says which vectors there must be. ValueError for a file that is damaged or another run's.
+        ``state`` only tells which vectors the file must have. A file that is damaged, or of another run, is a
+        ValueError.
         """
         if not self._lock.acquire():
             raise ValueError(f"{self._path}: another run is writing it now (give another file's name?)")
@@ -180,7 +181,7 @@ class CheckpointFile:
         return saved
 
     def _saved(self, state: RunState) -> SavedRun:
-        """Read the file that there is."""
+        """Read the file, which exists."""
         with reading(self._path, "checkpoint") as (document, take):
             if differences := list(_differences(self._terms, document)):
                 raise ValueError(f"is another run's checkpoint (give another file's name?): {'; '.join(differences)}")
@@ -213,8 +214,8 @@ class CheckpointFile:
         return SavedRun(tensors, lists, steps, stopped, first, now, stratified, kernels)
 
     def begin(self, state: RunState) -> None:
-        """Write the first file, unless one was read, and wait for it: a file that cannot be written is an error before
-        any training."""
+        """Write the first file, unless one was read, and wait for it, so that a file that cannot be written is an error
+        before any training."""
         if not self._found:
             self._write(state)
             self._wait()
@@ -226,7 +227,7 @@ class CheckpointFile:
             self._write(state)
 
     def close(self) -> None:
-        """Wait for the file to be on the disk, and leave it to others."""
+        """Wait until the file is on the disk, and let other runs use it."""
         try:
             self._wait()
         finally:
@@ -234,7 +235,7 @@ class CheckpointFile:
             self._lock.release()
 
     def _write(self, state: RunState) -> None:
-        """Begin to write the file, which holds the state as it is now."""
+        """Begin to write the file with the present state."""
         history = {name: np.asarray(values, np.float64) for name, values in state.history.items()}
         document = {
             **self._terms,
@@ -259,7 +260,7 @@ class CheckpointFile:
 def terms(spec: Spec, options: Mapping[str, Any], data: Mapping[str, str | None]) -> dict[str, Any]:
     """Define a run, in JSON: by its spec, its options, and the fingerprints of its data.
 
-    Functions cannot be compared with those of another process: only their name counts, or that there is one.
+    Functions cannot be compared across processes, so only their names count, or that there is one.
     """
     return {
         "spec": json.loads(json.dumps(spec.to_list(), default=repr)),
@@ -293,7 +294,7 @@ def _described(value: Any) -> Any:
 
 
 def _differences(terms: Mapping[str, Any], document: Mapping[str, Any]) -> Iterator[str]:
-    """Yield in words each difference between a run's terms and those in a file's document."""
+    """Yield, in words, each difference between a run's terms and those of a file."""
     layers, file_layers = terms["spec"], entry(document, "spec", list)
     if len(layers) != len(file_layers):
         yield f"the spec has {len(layers)} layers, there it has {len(file_layers)}"
@@ -316,7 +317,7 @@ def _short(value: Any) -> str:
 
 
 def _check_random_state(state: Any) -> dict[str, Any]:
-    """Return the random state, unless it is not one of the generator that runs draw from, PCG64: ValueError."""
+    """Return the random state; a ValueError if it is not one of PCG64, the generator that runs use."""
     generator = np.random.PCG64()
     try:
         generator.state = state

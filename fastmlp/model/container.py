@@ -1,8 +1,8 @@
 """The container that models and checkpoints share: a safetensors file with a JSON document in its metadata.
 
 The tensors are arrays that any tool can read; the metadata has one entry, "fastmlp": a JSON object that says what the
-file is. Reading trusts nothing: what is declared is held against the file's size before memory is taken for it, and a
-SHA-256 over everything against what was written. No code is run.
+file is. Reading trusts nothing: what a file declares is compared with its size before memory is allocated for it, and a
+SHA-256 over everything is compared with the one that was written. No code is run.
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ def to_bytes(kind: str, document: Mapping[str, Any], tensors: Tensors) -> bytes:
 
 @contextmanager
 def reading(path: str | os.PathLike[str], *kinds: str) -> Iterator[tuple[dict[str, Any], Callable[[Shapes], Tensors]]]:
-    """Open a file that is of one of the kinds and yield its JSON document, with a function that reads tensors of the
-    dtypes and shapes given to it.
+    """Open a file of one of the kinds, and yield its JSON document and a function that reads tensors of given dtypes
+    and shapes.
 
-    Trouble with the content, in here or in the ``with`` statement, becomes a ValueError that names the file.
+    Every error of the content, here or in the ``with`` statement, becomes a ValueError that names the file.
     """
     safetensors = require("safetensors", "files", "reading a file")
     path = Path(path)
@@ -67,7 +67,7 @@ def reading(path: str | os.PathLike[str], *kinds: str) -> Iterator[tuple[dict[st
 
 
 def entry(document: Mapping[str, Any], name: str, kind: type) -> Any:
-    """Return the document's value of that name; ValueError where it is not of that JSON type."""
+    """Return the document's value of that name; a ValueError if it is not of that JSON type."""
     value = document.get(name)
     if type(value) is not kind:
         raise ValueError(f"{name!r} must be a {kind.__name__}, got {type(value).__name__}")
@@ -75,7 +75,7 @@ def entry(document: Mapping[str, Any], name: str, kind: type) -> Any:
 
 
 def _header(path: Path) -> bytes:
-    """Read the bytes that describe the tensors, if the file is as long as it says."""
+    """Read the bytes that describe the tensors, after a check that the file is as long as it says."""
     info = os.stat(path)
     if not stat.S_ISREG(info.st_mode):
         raise ValueError("is a folder, not a file" if stat.S_ISDIR(info.st_mode) else "is not a regular file")
@@ -91,7 +91,7 @@ def _header(path: Path) -> bytes:
 
 
 def check_finite(tensors: Tensors) -> None:
-    """Refuse parameters, and what goes with them, that no training leaves behind."""
+    """Refuse parameters and optimiser states that are not finite, which no training leaves behind."""
     for name, values in tensors.items():
         if not np.isfinite(values).all():
             raise ValueError(f"{name} holds NaN or infinity; such a network is not kept in a file")
@@ -116,7 +116,7 @@ def _document(metadata: Mapping[str, str] | None, kinds: Sequence[str]) -> dict[
 
 
 def _take(file: Any, document: Mapping[str, Any], shapes: Shapes) -> Tensors:
-    """Read the tensors of an open file, which must be these and no others, and hold all against its SHA-256."""
+    """Read the tensors of an open file, which must be exactly these, and compare them with its SHA-256."""
     names = set(file.keys())
     if missing_names := shapes.keys() - names:
         raise ValueError(f"lacks the tensor {min(missing_names)}")
@@ -136,7 +136,7 @@ def _take(file: Any, document: Mapping[str, Any], shapes: Shapes) -> Tensors:
 
 
 def _digest(document: Mapping[str, Any], tensors: Tensors) -> str:
-    """SHA-256 over the JSON and then, by name, each tensor's name, dtype, shape and bytes, as they are stored."""
+    """SHA-256 over the JSON and, in the order of names, each tensor's name, dtype, shape and stored bytes."""
     digest = hashlib.sha256(json.dumps(document).encode())
     for name, values in sorted(tensors.items()):
         digest.update(f"\n{name} {values.dtype.name} {values.shape}\n".encode())
@@ -145,7 +145,7 @@ def _digest(document: Mapping[str, Any], tensors: Tensors) -> str:
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Make a JSON object of these pairs, unless a name comes twice."""
+    """Make a JSON object of these pairs; a ValueError if a name comes twice."""
     result: dict[str, Any] = {}
     for name, value in pairs:
         if name in result:

@@ -1,4 +1,4 @@
-"""Threads that train networks, one piece of work after another, while the kernels leave Python alone."""
+"""Threads that train networks, one piece of work after another; the kernels run without Python's lock."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from .trained import Alone, SideBySide, trained
 __all__ = ["Crew", "Deliver", "Deliveries", "Work"]
 
 Deliver = Callable[[Sequence[int], Alone | SideBySide], None]
-"""Takes the numbers of some runs, and what came of them. It may wait, or raise `Stopped`."""
+"""A function that takes the numbers of some runs and their outcome. It may wait, or raise `Stopped`."""
 
 _PATIENCE = 0.1  # seconds between two looks at what may have changed
 _WAITING = 2  # deliveries a thread that may wait to be taken
 
 
 class Work(Protocol):
-    """What one thread does: the training of one network, or of some side by side."""
+    """The work of one thread: to train one network, or several side by side."""
 
     @property
     def numbers(self) -> Sequence[int]:
@@ -31,20 +31,20 @@ class Work(Protocol):
 
     @property
     def n_networks(self) -> int:
-        """How many networks are trained together; 0 where they change."""
+        """The number of networks that are trained together; 0 if it changes."""
 
     def train(self, report: RunReport, deliver: Deliver) -> None:
-        """Do it, and hand over what came of it; `Stopped` when the report says so."""
+        """Train, and deliver the outcome; raise `Stopped` when the report says so."""
 
 
 class Crew:
-    """Threads at work, as a context: they begin with it, and end with it, done or not.
+    """Threads at work, as a context manager: they start with it and end with it, whether all is done or not.
 
     Parameters
     ----------
     runs : Runs
     works : iterator of Work
-        Taken in their order.
+        The works, which are done in this order.
     n_threads : int
     bar : RunsProgress
     deliver : Deliver
@@ -55,7 +55,7 @@ class Crew:
     Attributes
     ----------
     n_diverged : int
-        How many networks did so far.
+        The number of networks that diverged so far.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Crew:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """Stop the threads; raise what one of them raised."""
+        """Stop the threads, and raise what one of them raised."""
         self._bar.stop()
         for thread in self._threads:
             if thread.ident is not None and not sys.is_finalizing():  # then nothing but the caller's thread goes on
@@ -105,7 +105,7 @@ class Crew:
         self._bar.draw()
 
     def _run(self) -> None:
-        """Do works until none is left."""
+        """Do one work after another until none is left."""
         try:
             while (work := self._next()) is not None and self._do(work):
                 pass
@@ -119,7 +119,7 @@ class Crew:
             return next(self._works, None)
 
     def _do(self, work: Work) -> bool:
-        """Do a work; return whether to go on."""
+        """Do one work; return whether to go on."""
         report = self._bar.begin_run(work.n_networks)
         try:
             work.train(report, partial(self._hand_over, report))
@@ -148,7 +148,7 @@ class Crew:
 
 
 class Deliveries:
-    """What a crew hands over, to be taken as it comes: a few works at most wait for that, and then their threads."""
+    """A queue of what a crew delivers. When a few works wait in it, the threads wait, too."""
 
     def __init__(self, n_threads: int) -> None:
         self._queue: SimpleQueue[tuple[Sequence[int], Alone | SideBySide] | None] = SimpleQueue()
@@ -156,7 +156,7 @@ class Deliveries:
         self._at_work, self._closed = n_threads, False
 
     def put(self, numbers: Sequence[int], outcome: Alone | SideBySide) -> None:
-        """Hand over; wait while there is no room for more."""
+        """Put an outcome into the queue; wait while it is full."""
         self._queue.put((numbers, outcome))
         while not self._room.acquire(timeout=_PATIENCE):
             if self._closed:
@@ -167,7 +167,7 @@ class Deliveries:
         self._queue.put(None)
 
     def taken(self, draw: Callable[[], None]) -> Iterator[tuple[Sequence[int], Alone | SideBySide]]:
-        """What is handed over, until all threads have ended. ``draw`` is called now and then."""
+        """Yield what is delivered, until all threads have ended. ``draw`` is called now and then."""
         while self._at_work:
             draw()
             try:
@@ -181,5 +181,5 @@ class Deliveries:
                 self._room.release()
 
     def close(self) -> None:
-        """Let nobody wait any more."""
+        """Let no thread wait any more."""
         self._closed = True

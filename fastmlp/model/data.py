@@ -1,4 +1,4 @@
-"""Checks of x, y and their weights, before any work: a refusal says what is wrong, and what to write instead."""
+"""Checks of x, y and their weights before any work: errors say what is wrong, and what to write instead."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import numpy as np
 from ..base.checks import check_number
 from ..base.frames import cells_of, columns_of, is_frame, named_columns, only_column
 from ..base.missing import is_missing
+from ..base.pages import DATA, FRAMES, TABLES, TARGETS
 from ..base.sparse import SparseRows
 from ..engine.epochs import Samples
 from ..engine.network import is_plain
@@ -33,10 +34,10 @@ _FEW = 1 << 12  # elements whose squares are sooner summed than NumPy told to ig
 
 
 def check_x(x: Any, n_in: int, dtype: np.dtype, name: str = "x", names: Names = NO_NAMES) -> Any:
-    """x as an array, or `SparseRows`, of (n_samples, n_in) finite numbers; an array that is one comes back as it is.
+    """Return x as an array, or `SparseRows`, of (n_samples, n_in) finite numbers, without a copy if it is one already.
 
-    A frame must have the columns that ``names`` lists. One whose columns do not stand in one array is copied column by
-    column, to numbers of the network's dtype or smaller ones.
+    A frame must have the columns that ``names`` lists. If its columns are not one array, it is copied column by column,
+    to the network's dtype or a smaller one.
     """
     if is_plain(x) and x.ndim == 2 and x.shape[1] == n_in and len(x) > 0:  # nothing else to ask, which takes longer
         _check_finite(x, dtype, name)
@@ -46,7 +47,8 @@ def check_x(x: Any, n_in: int, dtype: np.dtype, name: str = "x", names: Names = 
         names.check_columns(x, name)
         columns = named_columns(x)
         if len(columns) != n_in:
-            raise ValueError(f"{name} has {len(columns)} features, the network takes {n_in}{_columns_hint(x, name)}")
+            hint = _columns_hint(x, name)
+            raise ValueError(f"{name} has {len(columns)} features, the network takes {n_in}{hint}; {FRAMES}")
         x = _of_frame(x, dtype, name)
     if hasattr(x, "tocsr"):
         x = SparseRows.of(x, name)
@@ -59,9 +61,11 @@ def check_x(x: Any, n_in: int, dtype: np.dtype, name: str = "x", names: Names = 
             hint = hint if n_in == 1 or len(x) != n_in else "; one sample is x.reshape(1, -1)"
         elif x.ndim > 2:
             hint = f"; flatten the samples: {name}.reshape(len({name}), -1)"
-        raise ValueError(f"{name} must be two-dimensional, (n_samples, {n_in}), got shape {x.shape}{hint}")
+        raise ValueError(f"{name} must be two-dimensional, (n_samples, {n_in}), got shape {x.shape}{hint}; {DATA}")
     if x.shape[1] != n_in:
-        hint = f"; samples are rows: give {name}.T" if x.shape[0] == n_in else ""
+        hint = f'; give the first layer {{"n": {x.shape[1]}}}, or other columns'
+        if x.shape[0] == n_in:
+            hint = f"; samples are rows: give {name}.T"
         raise ValueError(f"{name} has {x.shape[1]} features, the network takes {n_in}{hint}")
     if len(x) == 0:
         raise ValueError(f"{name} is empty: it has no samples")
@@ -82,7 +86,7 @@ def check_direction(v: Any, shape: tuple[int, ...], dtype: np.dtype, name: str) 
 
 
 def check_lazy(optimizer: Optimizer, x: Any) -> None:
-    """Refuse an optimiser that steps lazily for a checked x that is not sparse."""
+    """Refuse a lazy optimiser for a checked x that is not sparse."""
     if optimizer.lazy and not isinstance(x, SparseRows):
         raise ValueError(
             f"optimizer is {optimizer}, whose lazy steps are for sparse x, got a dense one; "
@@ -100,7 +104,7 @@ def check_y(
     *,
     may_be_missing: bool = False,
 ) -> np.ndarray:
-    """y as int64 class indices (n_samples,) or as numbers (n_samples, n_out), fit for the spec's output and loss.
+    """Return y as int64 class indices (n_samples,) or as numbers (n_samples, n_out), if it suits the spec's output.
 
     A target that has several outputs stands once for each of them. Labels of classes become the indices of those that
     ``names`` lists. Numbers and labels of several outputs ``may_be_missing``: NaN stands for what was not measured.
@@ -144,14 +148,14 @@ def check_y(
 
 
 def _of_labels(spec: Spec) -> str:
-    """What to write where y has labels that the network has no classes for."""
+    """The remedy for a y with labels and a network without classes for them."""
     if spec.multilabel:
         return "; of several labels give a column of 0 and 1 for each"
-    return "; labels are for classes: give the last layer a softmax, or one sigmoid"
+    return f"; labels are for classes: give the last layer a softmax, or one sigmoid; {TARGETS}"
 
 
 def _shape_hint(y: np.ndarray, spec: Spec, name: str) -> str:
-    """What to write where y has another shape."""
+    """The remedy for a y of another shape."""
     if y.ndim == 2 and y.shape[1] == 1 and spec.one_of_many:
         return f"; give {name}.ravel()"
     if y.T.shape == (len(y), spec.n_targets):
@@ -164,8 +168,9 @@ def _shape_hint(y: np.ndarray, spec: Spec, name: str) -> str:
 
 
 def plain_targets(y: Any, spec: Spec, n_samples: int) -> np.ndarray | None:
-    """Targets of a few samples, class indices (n_samples,) or numbers (n_samples, n_out), where it is seen at once that
-    they are right; numbers that are not finite pass where they make the loss so. None: `check_y` decides."""
+    """Return the targets of a few samples, class indices (n_samples,) or numbers (n_samples, n_out), if a quick look
+    shows that they are right; else None, and `check_y` must decide. Numbers that are not finite pass if they make the
+    loss not finite, too."""
     if not is_plain(y) or not y.ndim or len(y) != n_samples:
         return None
     n_out = spec.n_out
@@ -190,7 +195,7 @@ def plain_targets(y: Any, spec: Spec, n_samples: int) -> np.ndarray | None:
 
 
 def _bounds(numbers: np.ndarray) -> tuple[float, float]:
-    """The least and the largest of some numbers; NaN if one of them is."""
+    """The smallest and the largest of some numbers; NaN if one of them is NaN."""
     if numbers.size > 8:
         return numbers.min(), numbers.max()
     few = numbers.ravel().tolist()  # which is sooner read by Python
@@ -287,7 +292,7 @@ def _slope_weights(dydx_weight: Any, n: int) -> np.ndarray:
 
 
 def counted_rows(samples: Samples) -> np.ndarray:
-    """The indices of the samples that count, int64, ascending: all but those of weight 0."""
+    """The indices of the samples whose weight is not 0, int64, ascending."""
     return np.arange(len(samples.x)) if samples.weights is None else np.flatnonzero(samples.weights)
 
 
@@ -342,8 +347,8 @@ def _checked_weights(given: Any, n: int, name: str) -> np.ndarray:
 
 
 def class_indices(y: np.ndarray, spec: Spec) -> np.ndarray | None:
-    """The class of each sample, (n_samples,), the likeliest where y has probabilities; None where outputs are no
-    classes: numbers, or several labels."""
+    """The class of each sample, (n_samples,), the likeliest if y has probabilities; None if the outputs are not classes
+    but numbers or several labels."""
     if spec.multilabel and spec.n_out == 1:
         return (y[:, 0] > 0.5).astype(np.int64)
     if spec.one_of_many:
@@ -354,14 +359,14 @@ def class_indices(y: np.ndarray, spec: Spec) -> np.ndarray | None:
 def balanced_weights(classes: np.ndarray, sample_weight: np.ndarray) -> np.ndarray:
     """Each sample's weight under "balanced": Σ w / (n_classes · Σ w of its class), so that weight 2 is two samples.
 
-    That is what scikit-learn's compute_class_weight makes from version 1.9 on. Classes without weight do not count.
+    scikit-learn's compute_class_weight does the same from version 1.9 on. Classes without weight do not count.
     """
     counts = np.bincount(classes, sample_weight)
     return sample_weight.sum() / (np.count_nonzero(counts) * np.where(counts > 0, counts, 1.0))[classes]
 
 
 def _class_weights(class_weight: Any, y: np.ndarray, spec: Spec, sample_weight: np.ndarray, names: Names) -> np.ndarray:
-    """Each sample's weight by its class, (n_samples,), beside its own."""
+    """Each sample's weight, (n_samples,): its own times that of its class."""
     classes, n_classes = class_indices(y, spec), max(2, spec.n_out)
     if classes is None:
         raise ValueError("class_weight needs classes; this network's outputs are labels or numbers")
@@ -382,7 +387,7 @@ def _class_weights(class_weight: Any, y: np.ndarray, spec: Spec, sample_weight: 
 
 
 def _columns_hint(frame: Any, name: str) -> str:
-    """What to write where a frame has columns too many."""
+    """The remedy for a frame with too many columns."""
     names = list(map(repr, named_columns(frame)))
     if not names:
         return ""
@@ -421,7 +426,7 @@ def _of_frame(frame: Any, dtype: np.dtype, name: str, may_be_missing: bool = Fal
 def _numeric(values: Any, name: str, where: str = "", text: str = "") -> np.ndarray:
     """Return the values as an array of numbers, not copied where possible; bool becomes uint8, objects float64.
 
-    ``where`` is what a message names instead, with a column's remedies, and ``text`` a remedy for text.
+    Messages name ``where`` instead of ``name``, with remedies for a column; ``text`` is a remedy for text.
     """
     who = where or name
     if hasattr(values, "toarray"):
@@ -447,29 +452,29 @@ def _numeric(values: Any, name: str, where: str = "", text: str = "") -> np.ndar
     return array.view(np.uint8) if array.dtype.kind == "b" else array
 
 
-_TEXT = "; encode it, by pandas.get_dummies(x) for example, or leave it out (fastmlp.tables.fit takes text as it is)"
+_TEXT = "; encode it, by pandas.get_dummies(x) for example, or leave it out; fastmlp.tables.fit takes text as it is"
 _REMEDIES = {  # of what columns hold that is no number
-    "U": _TEXT,
-    "T": _TEXT,
+    "U": f"{_TEXT}; {TABLES}",
+    "T": f"{_TEXT}; {TABLES}",
     "M": "; make numbers of the dates, (t - t.min()) / numpy.timedelta64(1, 'D') for example, or leave them out",
     "m": "; make numbers of the durations: t / numpy.timedelta64(1, 's')",
 }
 
 
 def _numbers(objects: np.ndarray, who: str, is_column: bool, text: str) -> np.ndarray:
-    """Numbers that are Python objects, as float64; TypeError for the first that is none."""
+    """Python objects as float64; a TypeError for the first that is no number."""
     for place, value in enumerate(objects.flat):
         if isinstance(value, (Real, Decimal, np.bool_)):
             continue
         if is_column and is_missing(value):
-            raise ValueError(f"{who} has no number in row {place}, it is {value!r}; {_FILL}")
+            raise ValueError(f"{who} has no number in row {place}, it is {value!r}; {_FILL}; {TABLES}")
         at = f"row {place}" if objects.ndim == 1 else str(tuple(map(int, np.unravel_index(place, objects.shape))))
         remedy = text if isinstance(value, str) else ""
         if is_column:
             dates = type(value).__name__ in ("date", "datetime", "Timestamp")
             remedy = "; make numbers of it, or leave it out"
             if dates or isinstance(value, str):
-                remedy = _REMEDIES["M"] if dates else _NUMBERS if _is_number(value) else _TEXT
+                remedy = _REMEDIES["M"] if dates else _NUMBERS if _is_number(value) else _REMEDIES["U"]
         raise TypeError(f"{who} must be numeric, got dtype object, {at} holds {value!r}{remedy}")
     return objects.astype(np.float64)
 
@@ -483,12 +488,15 @@ def _is_number(text: str) -> bool:
 
 
 _NUMBERS = "; make numbers of the text: x.astype(float)"
-_FILL = "fill it, x.fillna(x.median()) for example, or leave out such rows"
-_FILL_ARRAY = "fill it, numpy.nan_to_num(x) for example, or leave out such rows, of x and y"
+_FILL = "fill it, x.fillna(x.median()) for example, or leave out such rows; fastmlp.tables.fit fills what is missing"
+_FILL_ARRAY = (
+    "fill it, numpy.nan_to_num(x) for example, or leave out such rows, of x and y; "
+    "fastmlp.tables.fit fills what is missing"
+)
 
 
 def _native(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Numbers of one of the usual dtypes: float16, longdouble and foreign byte orders become the network's."""
+    """Numbers in a usual dtype: float16, longdouble and foreign byte orders become the network's dtype."""
     if array.dtype.isnative and array.dtype.char in "bBhHiIlLqQfd":
         return array
     return array.astype(dtype if array.dtype.kind == "f" else array.dtype.newbyteorder("="))
@@ -526,7 +534,7 @@ def _check_finite(
         value = values[row, column]
         trouble = f"{value}, which {dtype} cannot hold" if np.isfinite(value) else str(value)
         label = "" if columns is None else f" (column {columns[column]!r})"
-        remedy = f"; {_FILL_ARRAY if columns is None else _FILL}" if np.isnan(value) else ""
+        remedy = f"; {_FILL_ARRAY if columns is None else _FILL}; {TABLES}" if np.isnan(value) else ""
         raise ValueError(f"{name} must be finite, {name}[{start + row}, {first + column}]{label} is {trouble}{remedy}")
 
 
@@ -565,7 +573,7 @@ def _check_classes(y: np.ndarray, n_out: int, name: str) -> np.ndarray:
 
 
 def _labels_hint(low: float, high: float, n_classes: int, name: str) -> str:
-    """What to write where y has whole numbers that are no class indices."""
+    """The remedy for a y of whole numbers that are not class indices."""
     if low == 1 and high == n_classes:
         return f"; classes count from 0: give {name} - 1"
     return f"; if these numbers are labels, give {name}.astype(str)"

@@ -1,4 +1,4 @@
-"""Why a training diverged: which of its numbers are far from what training goes well with."""
+"""Why a training diverged: which of its numbers are far from usual ones."""
 
 from __future__ import annotations
 
@@ -19,18 +19,20 @@ _USUAL_LR = 1.0
 
 
 def remedy(network: Network, samples: Samples, lr: float | None, batch: int, first: bool = False) -> str:
-    """Say what looks at fault, worst first, and what to do about it.
+    """Say which numbers are probably the cause, the most unusual first, and what to do.
 
     Parameters
     ----------
     network : Network
-        With the parameters of before the epoch that diverged.
+        The network, with the parameters from before the epoch that diverged.
     samples : Samples
+        Those that it was trained on.
     lr : float or None
-        The epoch's learning rate; None where the optimiser finds the steps itself.
+        The epoch's learning rate; None if the optimiser finds the steps itself.
     batch : int
+        The number of samples in a batch.
     first : bool
-        Whether that was a new training's first epoch: later, large parameters are a consequence.
+        Whether that was a new training's first epoch; later, large parameters are a consequence, not the cause.
     """
     if lr is not None and not np.isfinite(network.params).all():
         return "The parameters were infinite or NaN before training: begin with finite ones"
@@ -65,7 +67,7 @@ def remedy(network: Network, samples: Samples, lr: float | None, batch: int, fir
 
 
 def _largest_input(network: Network, samples: Samples) -> float:
-    """The largest magnitude among the inputs as the network sees them; NaN or infinite where one is."""
+    """The largest magnitude of the inputs, shifted and scaled; NaN or infinite if one of them is."""
     x, affine = samples.x, network._engine.binding.affine
     if isinstance(x, SparseRows):
         values = x.data[: int(x.indptr[-1])]
@@ -89,5 +91,5 @@ def _largest_slope(network: Network, slopes: Slopes) -> float:
 
 
 def _gains(network: Network) -> list[float]:
-    """Each layer's root mean square of weights times √n_in: by how much it widens what comes in."""
+    """Each layer's root mean square of weights times √n_in: the factor by which it enlarges its input."""
     return [math.sqrt(float(np.mean(w.astype(np.float64) ** 2)) * w.shape[1]) for w in network.weights]

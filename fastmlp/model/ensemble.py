@@ -1,4 +1,4 @@
-"""Ensemble: several networks that answer one question, held as one object."""
+"""Ensemble: several networks for the same task, in one object."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..base.frames import is_frame
 from ..spec import Spec
 from . import files
 from .data import check_x
-from .mlp import MLP, check_classes, classes_of, labels_for
+from .mlp import MLP, check_classes, check_model, classes_of, labels_for
 from .names import Names
 
 __all__ = ["Ensemble", "check_levels", "mean_of", "quantiles_of", "votes_of"]
@@ -22,28 +22,29 @@ _OF_NUMBERS = ("mse", "mae", "mbe", "huber")  # losses whose outputs are the tar
 
 
 class Ensemble:
-    """Networks whose outputs mean the same: their mean predicts better than each one, their spread says how surely.
+    """Networks for the same task: their mean usually predicts better than each one, their spread shows the doubt.
 
     Deep ensembles (Lakshminarayanan, Pritzel and Blundell, "Simple and scalable predictive uncertainty estimation using
-    deep ensembles", 2017) are networks that differ in nothing but their seeds; `fastmlp.train_many` trains them.
+    deep ensembles", 2017) are networks that differ only in their seeds; `fastmlp.train_many` trains them.
 
     Parameters
     ----------
     models : iterable of MLP
-        At least one. Hidden layers, losses of one kind and dtypes may differ; the numbers of inputs and outputs, the
-        activation of the last layer, what its outputs are (classes, labels, numbers, logarithms of counts) and the
-        class names must not, nor the feature names of those that have some. They are not copied.
+        At least one network. They are not copied. They must agree in the numbers of inputs and outputs, the activation
+        of the last layer, the kind of its outputs (classes, labels, numbers, logarithms of counts), the class names,
+        and the feature names, if they have some. Hidden layers, losses of one kind and dtypes may differ.
 
     Attributes
     ----------
     models : tuple of MLP
+        The networks.
     class_names, feature_names : tuple of str, optional
-        Those of the models.
+        The models' names of classes and inputs.
 
     Raises
     ------
     TypeError, ValueError
-        For models that are none, or do not agree, naming the first at fault.
+        For objects that are not models, and for models that do not agree; the message names the first of them.
 
     Examples
     --------
@@ -64,10 +65,7 @@ class Ensemble:
         if not self._models:
             raise ValueError("models is empty: an ensemble has at least one network")
         for i, model in enumerate(self._models):
-            if not isinstance(model, MLP):
-                hint = "; give its .model" if isinstance(getattr(model, "model", None), MLP) else ""
-                raise TypeError(f"models[{i}] must be a fastmlp.MLP, got {type(model).__name__}{hint}")
-            _check_agreement(model, i, self._models[0])
+            _check_agreement(check_model(model, f"models[{i}]"), i, self._models[0])
         for i, model in enumerate(self._models):
             if model.feature_names not in (None, self.feature_names):
                 raise ValueError(
@@ -82,12 +80,12 @@ class Ensemble:
 
     @property
     def class_names(self) -> tuple[str, ...] | None:
-        """What the classes or labels are called, in the order of the outputs."""
+        """The names of the classes or labels, in the order of the outputs."""
         return self._names.classes
 
     @property
     def feature_names(self) -> tuple[str, ...] | None:
-        """What the columns of x are called, in their order."""
+        """The names of the columns of x, in their order."""
         return self._names.features
 
     def predict_each(self, x: Any, *, n_threads: int = 1) -> np.ndarray:
@@ -103,6 +101,7 @@ class Ensemble:
         Returns
         -------
         ndarray, (n_models, n_samples, n_out)
+            Each network's outputs.
         """
         if is_frame(x):  # which is made an array once for all
             widest = max((model.dtype for model in self._models), key=lambda dtype: dtype.itemsize)
@@ -112,23 +111,24 @@ class Ensemble:
     def predict(
         self, x: Any, return_std: bool = False, *, n_threads: int = 1
     ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
-        """Mean of the networks' outputs for x (n_samples, n_in), and how far they spread.
+        """Return the mean of the networks' outputs, and how far they spread.
 
         Parameters
         ----------
         x : array, (n_samples, n_in)
             Samples in rows.
         return_std : bool, default False
-            Whether to return the spread beside the mean.
+            Whether to return the spread, too.
         n_threads : int, default 1
             As in `MLP.predict`.
 
         Returns
         -------
         mean : ndarray, (n_samples, n_out)
+            The mean over the networks.
         std : ndarray, (n_samples, n_out)
-            With ``return_std``: the standard deviation over the networks, √(Σ (output − mean)² / n_models). It is how
-            much they disagree, in the output's units. The noise of y is not in it.
+            With ``return_std``: the standard deviation over the networks, √(Σ (output − mean)² / n_models), in the
+            output's units. It shows how much they disagree, and does not contain the noise of y.
 
         Raises
         ------
@@ -139,14 +139,14 @@ class Ensemble:
         return mean_of(self.predict_each(x, n_threads=n_threads), return_std)
 
     def quantiles(self, x: Any, q: Any, *, n_threads: int = 1) -> np.ndarray:
-        """Quantiles over the networks' outputs for x (n_samples, n_in), interpolated linearly as `numpy.quantile` does.
+        """Return quantiles of the networks' outputs, interpolated linearly as by `numpy.quantile`.
 
         Parameters
         ----------
         x : array, (n_samples, n_in)
             Samples in rows.
         q : float, or list of them
-            From 0, the least output, over 0.5, the median, to 1, the largest.
+            0 is the smallest output, 0.5 the median, 1 the largest.
         n_threads : int, default 1
             As in `MLP.predict`.
 
@@ -172,7 +172,7 @@ class Ensemble:
         return quantiles_of(self.predict_each(x, n_threads=n_threads), levels)
 
     def votes(self, x: Any, *, n_threads: int = 1) -> np.ndarray:
-        """Count the networks that are for each class, of all `len` of them.
+        """Count the networks that vote for each class.
 
         Parameters
         ----------
@@ -184,9 +184,8 @@ class Ensemble:
         Returns
         -------
         ndarray of int64
-            (n_samples, n_classes), in the order of ``class_names``; one sigmoid output has two classes, 0 and 1.
-            Where every output is a label,
-            (n_samples, n_out): how many say yes to it.
+            (n_samples, n_classes), in the order of ``class_names``; one sigmoid output has two classes, 0 and 1. If
+            every output is a label: (n_samples, n_out), the number of networks that say yes to it.
 
         Raises
         ------
@@ -205,7 +204,7 @@ class Ensemble:
         return votes_of(self.predict_each(x, n_threads=n_threads), self._spec)
 
     def predict_class(self, x: Any, *, n_threads: int = 1) -> np.ndarray:
-        """Predict the class of each sample, as an index, by the mean of the outputs.
+        """Predict the index of each sample's class, from the mean of the outputs.
 
         Parameters
         ----------
@@ -223,7 +222,7 @@ class Ensemble:
         return classes_of(mean_of(self.predict_each(x, n_threads=n_threads)), self._spec)
 
     def predict_label(self, x: Any, *, n_threads: int = 1) -> np.ndarray:
-        """Predict the class of each sample, by its name.
+        """Predict the name of each sample's class.
 
         Parameters
         ----------
@@ -235,26 +234,26 @@ class Ensemble:
         Returns
         -------
         ndarray, (n_samples,)
-            As of `MLP.predict_label`.
+            As `MLP.predict_label` returns them.
         """
         labels = labels_for(self._names, self._spec)
         return labels[self.predict_class(x, n_threads=n_threads)]
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write all networks to one file, which `fastmlp.load` reads: a safetensors file, whole or not at all.
+        """Write all networks to one safetensors file, completely or not at all; `fastmlp.load` reads it.
 
-        It is a file as of `MLP.save`, whose tensors are called ``models.1.weights.1`` and so on. Each network has its
-        own spec, dtype, class names and metadata.
+        It is like a file of `MLP.save`, but its tensors are called ``models.1.weights.1`` and so on. Each network has
+        its own spec, dtype, class names and metadata.
 
         Parameters
         ----------
         path : str or path
-            A file of that name is replaced.
+            The file; if it exists, it is replaced.
 
         Raises
         ------
         ValueError, TypeError, FileNotFoundError, OSError, ImportError
-            As `MLP.save`, naming the network at fault.
+            As `MLP.save`; the message names the network.
 
         Examples
         --------
@@ -277,7 +276,7 @@ class Ensemble:
 
     @property
     def _spec(self) -> Spec:
-        """A spec whose numbers of inputs and outputs, and whose last layer's meaning, are those of all."""
+        """A spec that shares with all models the numbers of inputs and outputs and the last layer's meaning."""
         return self._models[0].spec
 
     def __len__(self) -> int:
@@ -315,12 +314,12 @@ def mean_of(each: np.ndarray, return_std: bool = False) -> np.ndarray | tuple[np
 
 
 def quantiles_of(each: np.ndarray, levels: np.ndarray) -> np.ndarray:
-    """The quantiles over the first axis, at levels as of `check_levels`."""
+    """The quantiles over the first axis, at levels that `check_levels` returned."""
     return np.quantile(each, levels, axis=0).astype(each.dtype)
 
 
 def votes_of(each: np.ndarray, spec: Spec) -> np.ndarray:
-    """Votes as `Ensemble.votes` counts them, for outputs (n_models, n_samples, n_out) under the spec."""
+    """Count votes as `Ensemble.votes` does, from outputs (n_models, n_samples, n_out) of networks with that spec."""
     rows = np.arange(each.shape[1])
     votes = np.zeros((len(rows), max(2, spec.n_out)), np.int64)
     for outputs in each:
@@ -333,7 +332,7 @@ def votes_of(each: np.ndarray, spec: Spec) -> np.ndarray:
 
 
 def _check_agreement(model: MLP, i: int, first: MLP) -> None:
-    """Raise ValueError where the outputs of network i do not mean what those of the first do."""
+    """Raise ValueError if the outputs of network i do not mean the same as those of the first."""
     trouble = ""
     if model.spec.n_in != first.spec.n_in:
         trouble = f"takes {model.spec.n_in} features, models[0] takes {first.spec.n_in}"
@@ -348,7 +347,7 @@ def _check_agreement(model: MLP, i: int, first: MLP) -> None:
 
 
 def _meaning(spec: Spec) -> str:
-    """What the outputs are: their activation, and classes, labels, numbers, or what a loss of its own makes of them."""
+    """The meaning of outputs: their activation, and classes, labels, numbers, or what a special loss makes them."""
     act, loss = spec.layers[-1].act, spec.loss
     what = "labels" if spec.multilabel else "classes" if spec.one_of_many else "numbers"
     if what == "numbers" and not (loss.builtin and loss.name in _OF_NUMBERS):

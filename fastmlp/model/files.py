@@ -1,7 +1,7 @@
 """Files of models and ensembles: spec, parameters, names and metadata of each network, written and read.
 
-loading.py makes the networks. The tensors that a file declares are held against its specs, as in container.py against
-the file's size, before a network is built.
+loading.py makes the networks. Before one is built, the tensors that a file declares are compared with its specs, as
+container.py compares them with the file's size.
 """
 
 from __future__ import annotations
@@ -16,11 +16,28 @@ import numpy as np
 
 from ..base.atomic import write_whole
 from ..base.checks import check_dtype
+from ..base.text import refusal
 from ..spec import Spec
 from .container import Shapes, Tensors, check_finite, entry, reading, to_bytes
 from .names import Names
 
 __all__ = ["Contents", "named_tensors", "read", "write", "write_ensemble"]
+
+
+_OTHERS = {  # endings of other libraries' files, and what writes and reads them
+    ".onnx": ("fastmlp.interop.to_onnx(model, path)", "fastmlp.interop.from_onnx(path)"),
+    **dict.fromkeys(
+        (".keras", ".h5"),
+        ("fastmlp.interop.to_keras(model).save(path)", "fastmlp.interop.from_keras(keras.models.load_model(path))"),
+    ),
+    **dict.fromkeys(
+        (".pt", ".pth"),
+        (
+            "torch.save(fastmlp.interop.to_torch(model), path)",
+            "fastmlp.interop.from_torch(torch.load(path))",
+        ),
+    ),
+}
 
 
 class Contents(NamedTuple):
@@ -34,12 +51,14 @@ class Contents(NamedTuple):
 
 
 def write(path: str | os.PathLike[str], contents: Contents) -> None:
-    """Write a model's file, whole or not at all. ValueError or TypeError before that for what cannot be kept in one."""
+    """Write a model's file, completely or not at all. What cannot be kept in one is a ValueError or TypeError."""
+    _check_ending(path)
     write_whole(Path(path), to_bytes("model", _document(contents), contents.tensors))
 
 
 def write_ensemble(path: str | os.PathLike[str], members: Sequence[Contents]) -> None:
-    """Write the file of an ensemble, as `write` does that of a model: the names of tensors begin with "models.1."."""
+    """Write an ensemble's file, as `write` does for a model; names of tensors begin with "models.1." and so on."""
+    _check_ending(path)
     documents, tensors = [], {}
     for i, contents in enumerate(members):
         try:
@@ -53,8 +72,11 @@ def write_ensemble(path: str | os.PathLike[str], members: Sequence[Contents]) ->
 def read(path: str | os.PathLike[str]) -> Contents | list[Contents]:
     """Read a model's file, or the networks of an ensemble's.
 
-    ValueError for whatever is not a whole and sound one, naming the file and the trouble.
+    A file that is damaged or of another kind is a ValueError that names the file and the fault.
     """
+    other = _OTHERS.get(Path(path).suffix.lower())
+    if other and os.path.exists(path):
+        raise refusal(path, f"is another library's kind of file; {other[1]} reads it")
     with reading(path, "model", "ensemble") as (document, take):
         if document["kind"] == "model":
             return _members([document], [""], take)[0]
@@ -62,13 +84,20 @@ def read(path: str | os.PathLike[str]) -> Contents | list[Contents]:
         return _members(documents, [_prefix(i) for i in range(len(documents))], take)
 
 
+def _check_ending(path: str | os.PathLike[str]) -> None:
+    """Raise ValueError for a file whose name promises another library's kind of file."""
+    other = _OTHERS.get(Path(path).suffix.lower())
+    if other:
+        raise ValueError(f"{os.fspath(path)}: save writes safetensors files; {other[0]} writes this kind")
+
+
 def _prefix(i: int) -> str:
-    """What the names of the tensors of an ensemble's network i, counted from 0, begin with."""
+    """The prefix of the names of tensors of an ensemble's network i, counted from 0."""
     return f"models.{i + 1}."
 
 
 def _members(documents: list[Any], prefixes: list[str], take: Callable[[Shapes], Tensors]) -> list[Contents]:
-    """Check the networks that the documents describe, and take their tensors, whose names begin with the prefixes."""
+    """Check the networks that the documents describe, and read their tensors, whose names begin with the prefixes."""
     kinds = [_spec_and_dtype(document) for document in documents]
     shapes: dict[str, tuple[str, tuple[int, ...]]] = {}
     for prefix, kind in zip(prefixes, kinds, strict=True):
@@ -95,7 +124,7 @@ def _spec_and_dtype(document: Any) -> tuple[Spec, np.dtype]:
 
 
 def _document(contents: Contents) -> dict[str, Any]:
-    """Describe a network in JSON; ValueError or TypeError for one that cannot be kept in a file."""
+    """Describe a network in JSON; a ValueError or TypeError if it cannot be kept in a file."""
     check_finite(contents.tensors)
     return {
         "dtype": contents.dtype.name,
@@ -126,7 +155,7 @@ def _shapes(spec: Spec, dtype: np.dtype) -> Shapes:
 
 
 def _check_json(metadata: Any) -> dict[str, Any]:
-    """Refuse metadata that JSON would not give back as it is."""
+    """Refuse metadata that would come back from JSON changed."""
     if not isinstance(metadata, dict):
         raise TypeError(f"metadata must be a dict, got {type(metadata).__name__}")
     try:

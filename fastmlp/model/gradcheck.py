@@ -20,14 +20,14 @@ __all__ = ["GradientCheck", "check_gradients"]
 
 @dataclass(frozen=True)
 class GradientCheck:
-    """What `check_gradients` found. It is true when the largest error is within the tolerance.
+    """The result of `check_gradients`, which is true if the largest error is within the tolerance.
 
     Attributes
     ----------
     error : float
         The largest relative error of a layer.
     layer : int
-        Which layer that is, counted from 1.
+        The layer with that error, counted from 1.
     errors : tuple of float
         The relative error of each layer.
     tolerance : float
@@ -62,9 +62,9 @@ def check_gradients(
     model : MLP
         A network of any dtype; a float64 copy of it is checked.
     x, y : arrays
-        A few samples: the cost is two passes over them a parameter.
+        A few samples: each parameter costs two passes over them.
     eps : float
-        Step of the differences, relative to a parameter's size where that is above one.
+        Step of the differences, relative to a parameter's size if that is above one.
     tolerance : float
         Largest relative error, |g - g'| / (|g| + |g'|) in the norm of a layer, that still counts as agreement.
     order : 1 or 2

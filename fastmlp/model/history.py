@@ -1,10 +1,11 @@
-"""The history of a training, a number an epoch for each quantity, and the error when the loss is no longer finite."""
+"""The history of a training, and the error when its loss is no longer finite."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from ..base.pages import WHERE_TO_START
 from ..base.remedies import attribute_error
 
 __all__ = ["DivergenceError", "History"]
@@ -17,9 +18,10 @@ _ELSEWHERE = {
 
 
 class History(dict[str, list[float]]):
-    """One list a quantity, one number an epoch: "loss", "accuracy" for classes and labels, "val_loss", ….
+    """A dict of lists with one number for each epoch: "loss", "accuracy" for classes and labels, "val_loss", ….
 
-    Training values are means over the epoch's samples, each as it was seen. ``interrupted`` is True after Ctrl-C.
+    Values of training are means over the epoch's samples, each measured before it was learnt from. ``interrupted`` is
+    True after Ctrl-C.
     """
 
     interrupted: bool = False
@@ -35,7 +37,7 @@ class History(dict[str, list[float]]):
 
     @property
     def epochs(self) -> int:
-        """The number of epochs that are in it."""
+        """The number of epochs in the history."""
         return len(self.get("loss", ()))
 
     def _append(self, values: Mapping[str, float]) -> None:
@@ -44,29 +46,30 @@ class History(dict[str, list[float]]):
             self.setdefault(name, []).append(value)
 
     def _extend(self, values: Mapping[str, list[float]]) -> None:
-        """Add the values of several epochs, a list a quantity."""
+        """Add the values of several epochs, a list for each quantity."""
         for name, column in values.items():
             self.setdefault(name, []).extend(column)
 
 
 class DivergenceError(ArithmeticError):
-    """Training met a non-finite loss. The model has the weights of the last finite epoch.
+    """The loss became infinite or NaN. The model has the weights of the last finite epoch.
 
     Attributes
     ----------
     epoch : int
         The epoch in which it happened, counted from 1.
     model : MLP
+        The model that was trained.
     history : History
-        Up to the last finite epoch.
+        The history up to the last finite epoch.
     remedy : str
-        What looks at fault, target, inputs, weights or lr, and what to do about it; the last sentence of the message.
+        The probable cause (inputs, targets, weights or lr) and what to do, which are in the message.
     """
 
     def __init__(self, epoch: int, model: Any, history: History, remedy: str) -> None:  # MLP lies above this module
         super().__init__(
             f"the loss became infinite or NaN in epoch {epoch}; the model has the weights it had before that epoch. "
-            + remedy
+            f"{remedy}; {WHERE_TO_START}"
         )
         self.epoch, self.model, self.history, self.remedy = epoch, model, history, remedy
 

@@ -1,5 +1,5 @@
-"""What a thread does to train networks of `train_many` side by side: a piece of them from beginning to end, or a relay
-in which a network that ends gives its lane to the next."""
+"""What a thread does to train networks of `train_many` side by side: a piece of them from beginning to end, or a relay,
+in which a network that ends gives its lane to the next one."""
 
 from __future__ import annotations
 
@@ -30,20 +30,21 @@ _OLD = 256  # epochs that a log may keep longer than needed
 
 
 class Bench:
-    """What the works of one group share, until the last of them is gone: samples, and what trains with them.
+    """The samples and runners that the works of one group share.
 
     Parameters
     ----------
     options : Options
-        In which the group's networks agree, but for seeds, rates and penalties.
+        The options of the group's networks, which may differ in seeds, rates and penalties only.
     data : TrainingData
+        The checked samples.
 
     Attributes
     ----------
     spec : Spec
-        What the networks are, standardised where that is wanted.
+        The networks' spec, standardised if that is wanted.
     n_samples : int
-        How many a network is trained with.
+        The number of samples that a network is trained with.
     """
 
     def __init__(self, options: Options, data: TrainingData) -> None:
@@ -56,7 +57,7 @@ class Bench:
 
     @contextmanager
     def runner(self) -> Iterator[LaneRunner]:
-        """A runner that nobody else uses meanwhile."""
+        """Lend a runner that no other thread uses meanwhile."""
         o = self.options
         try:
             runner = self._idle.pop()
@@ -73,14 +74,14 @@ class Bench:
 
     @cached_property
     def validation_arrays(self) -> tuple[np.ndarray, np.ndarray]:
-        """x and y, as a runner takes them, among which the samples for evaluation are."""
+        """The x and y, as a runner takes them, that contain the samples for evaluation."""
         if self.data.validation is None:
             return self._arrays
         samples, _ = self.data.validation
         return lanes_samples(self.spec, self.options.dtype, samples.x, samples.y)
 
     def advice(self, options: Options, params: np.ndarray, epoch: int) -> str:
-        """What to do about a network that diverged in an epoch, counted from 0, with the parameters of before it."""
+        """The remedy for a network that diverged in an epoch, counted from 0, with the parameters from before it."""
         model, samples = MLP.__new__(MLP), self.data.samples
         model._build(self.spec, options.dtype)
         model.params = params
@@ -95,13 +96,13 @@ class Piece:
     ----------
     bench : Bench
     numbers : list of int
-        Their numbers among the runs.
+        The networks' numbers among the runs.
     options : list of Options
-        Each one's.
+        The options of each network.
     params : ndarray, (n_networks, n_params)
-        Before training.
+        The parameters before training.
     orders : Orders or None
-        Their samples' orders, or None without shuffling.
+        The orders of samples; None without shuffling.
     """
 
     bench: Bench
@@ -112,11 +113,11 @@ class Piece:
 
     @property
     def n_networks(self) -> int:
-        """How many there are."""
+        """The number of networks."""
         return len(self.numbers)
 
     def train(self, report: RunReport, deliver: Deliver) -> None:
-        """Train all side by side."""
+        """Train all networks side by side, and deliver them."""
         deliver(self.numbers, self._outcome(report))
 
     def _outcome(self, report: RunReport) -> SideBySide:
@@ -146,7 +147,7 @@ class Piece:
         return SideBySide(self.bench.spec, self.bench.data.names, params, named, advice)
 
     def _orders(self, runner: LaneRunner, epochs: int) -> np.ndarray:
-        """The orders of the next epochs, as a runner takes them."""
+        """The orders of samples in the next epochs, as a runner takes them."""
         if self.orders is None:
             return np.broadcast_to(self.bench.data.rows, (1, epochs, self.bench.n_samples))
         orders = runner.orders(epochs, self.bench.n_samples)
@@ -169,8 +170,8 @@ def _rates(options: Sequence[Options], start: int, epochs: int) -> np.ndarray:
 class Newcomer(NamedTuple):
     """A network that waits for a lane.
 
-    ``orders`` are those of several networks, of which it is number ``place``; None without shuffling. ``rows`` are the
-    samples that it is trained with, and ``held_out`` those that it is evaluated with.
+    ``orders`` are the orders of samples of several networks, of which this one is number ``place``; None without
+    shuffling. ``rows`` are the samples that it is trained with, ``held_out`` those that it is evaluated with.
     """
 
     number: int
@@ -183,22 +184,21 @@ class Newcomer(NamedTuple):
 
 
 class Supply:
-    """The networks that wait for a lane, for several threads."""
+    """The networks that wait for a lane; several threads may take them."""
 
     def __init__(self, newcomers: Iterator[Newcomer]) -> None:
         self._newcomers, self._lock = newcomers, Lock()
 
     def take(self, most: int) -> list[Newcomer]:
-        """The next ones; fewer where no more are left."""
+        """Return the next networks, at most ``most`` of them."""
         with self._lock:
             return list(islice(self._newcomers, most))
 
 
 class Relay:
-    """Networks that are looked at after each epoch, because they are evaluated or may be stopped early: each has a lane
-    until it ends, and then the next one has it.
+    """Networks that are evaluated or may be stopped after each epoch: each has a lane until it ends, then the next one.
 
-    It does for all lanes at once what `TrainingRun` and `StoppingWatch` do for one network.
+    It does for all lanes together what `TrainingRun` and `StoppingWatch` do for one network.
     """
 
     n_networks = 0
@@ -220,7 +220,7 @@ class Relay:
         return [newcomer.number for newcomer in self._here if newcomer is not None]
 
     def train(self, report: RunReport, deliver: Deliver) -> None:
-        """Train until no network waits any more."""
+        """Train until no network is left."""
         report.begin(self._bench.options.epochs, self._bench.n_samples)
         with self._bench.runner() as runner:
             self._begin(runner)
@@ -241,7 +241,7 @@ class Relay:
                 self._log.forget(min(self._starts.tolist()))
 
     def _begin(self, runner: LaneRunner) -> None:
-        """Give lanes to the first networks. Where they are fewer than lanes, no others will come."""
+        """Give lanes to the first networks. If they are fewer than the lanes, no others wait."""
         first = self._supply.take(runner.width)
         n = len(first)
         if n == 0:
@@ -277,7 +277,7 @@ class Relay:
             runner.keep(new)
 
     def _run_epoch(self, runner: LaneRunner, heard: Callable[[int], None]) -> np.ndarray:
-        """Train all for an epoch, and evaluate them: their values, (n_quantities, n_lanes)."""
+        """Train all for an epoch, evaluate them, and return their values, (n_quantities, n_lanes)."""
         count, n_val = self._bench.n_samples, self._held_out.shape[-1]
         if self._orders is None:
             orders = self._rows.reshape(1, 1, count)
@@ -295,7 +295,7 @@ class Relay:
         return np.array(sums)
 
     def _judge(self, runner: LaneRunner, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Which lanes are alive after an epoch with these values, and which have ended; (n_lanes,) each."""
+        """Which lanes have not diverged after an epoch with these values, and which have ended; (n_lanes,) each."""
         rule, alive = self._bench.options.early_stopping, ~np.isnan(values[0])
         self._epochs += 1
         ended = ~alive | (self._epochs == self._bench.options.epochs)
@@ -310,7 +310,7 @@ class Relay:
         return alive, ended
 
     def _outcome(self, runner: LaneRunner, lane: int, newcomer: Newcomer, alive: bool) -> SideBySide:
-        """What came of the network in a lane."""
+        """The outcome of the network in a lane."""
         o, start = self._bench.options, int(self._starts[lane])
         columns = self._log.column(lane, start)
         epochs, advice = columns.shape[1] - (not alive), {}
@@ -324,7 +324,7 @@ class Relay:
 
 
 class _Log:
-    """The values of all lanes after each epoch, as far back as somebody may ask."""
+    """The values of all lanes after each epoch, as far back as a lane may need them."""
 
     def __init__(self) -> None:
         self._values: list[np.ndarray] = []  # (n_quantities, n_lanes) each
@@ -332,19 +332,19 @@ class _Log:
 
     @property
     def end(self) -> int:
-        """How many epochs there were."""
+        """The number of epochs so far."""
         return self._forgotten + len(self._values)
 
     def append(self, values: np.ndarray) -> None:
-        """Add an epoch's."""
+        """Add the values of an epoch."""
         self._values.append(values)
 
     def column(self, lane: int, start: int) -> np.ndarray:
-        """What a lane has had since an epoch, (n_quantities, epochs)."""
+        """The values of a lane since an epoch, (n_quantities, epochs)."""
         return np.array([values[:, lane] for values in self._values[start - self._forgotten :]]).T
 
     def forget(self, before: int) -> None:
-        """Drop what was before an epoch, now and then."""
+        """Allow the log to drop what was before an epoch."""
         if before - self._forgotten > _OLD:
             del self._values[: before - self._forgotten]
             self._forgotten = before

@@ -23,16 +23,17 @@ def load(path: str | os.PathLike[str]) -> MLP | Ensemble:
     Returns
     -------
     MLP or Ensemble
-        What was saved, bit for bit, with ``class_names`` and ``metadata``.
+        The model that was saved, bit for bit, with ``class_names`` and ``metadata``.
 
     Raises
     ------
     FileNotFoundError
+        When there is no such file.
     ValueError
-        For whatever is not a whole and sound file, naming the file and the trouble. Nothing in a file is executed, and
-        what it declares takes no memory before it is known to be there.
+        For a file that is damaged or of another kind; the message names the file and the fault. Nothing in a file is
+        executed, and no memory is allocated for what it only claims to have.
     ImportError
-        safetensors is missing: ``pip install 'fastmlp[files]'``.
+        When safetensors is missing: ``pip install 'fastmlp[files]'``.
 
     Examples
     --------
@@ -54,7 +55,7 @@ def load(path: str | os.PathLike[str]) -> MLP | Ensemble:
 
 
 def load_model(path: str | os.PathLike[str]) -> MLP:
-    """Read the file of a single model; ValueError for an ensemble's, and as `load`."""
+    """Read the file of a single model; a ValueError for an ensemble's, else as `load`."""
     model = load(path)
     if isinstance(model, Ensemble):
         raise refusal(path, "is an ensemble, not a model")

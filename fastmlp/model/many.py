@@ -1,4 +1,4 @@
-"""Many networks at once: side by side in the lanes of vectors, or each by train(), on threads."""
+"""Many networks at once: side by side in the lanes of vectors, or each by `train`, on threads."""
 
 from __future__ import annotations
 
@@ -27,52 +27,52 @@ def train_many(
     """Train networks of all combinations of specs, settings and seeds, many at a time.
 
     Small networks of one shape are trained side by side, one in each lane of the processor's vectors: 32 of float32
-    with AVX-512. Each has the numbers that `train` alone would give it but for rounding, whatever its neighbours and
-    their number, and the number of threads; other networks, and all with ``lanes=False``, have its very bits.
+    with AVX-512. Such a network's numbers differ from those of `train` only by rounding, and do not depend on its
+    neighbours or on the number of threads. Other networks, and all with ``lanes=False``, have the bits of `train`.
 
     Parameters
     ----------
     x, y : arrays
         As in `train`, the same for all.
     specs : spec, or list of them
-        Each a list of dict, a Spec, or an MLP, whose training goes on in place.
+        Each is a list of dict, a Spec, or an MLP, whose training goes on in place.
     seeds : list of int, optional
         ``range(10)`` trains every combination ten times.
     grid : dict of lists, optional
-        For options of `train` the values to try, in all combinations, like scikit-learn's ``ParameterGrid``:
+        The values to try for options of `train`, in all combinations, like scikit-learn's ``ParameterGrid``:
         ``{"lr": [0.1, 0.01], "batch_size": [1, 32]}``.
     n_threads : int, optional
-        Networks trained at a time: the processor's cores that this process may use, when left out.
+        The number of networks trained at a time; when left out, the number of cores that this process may use.
     progress : bool, optional
-        As in `train`; True prints a line a network where there is no terminal.
+        As in `train`; without a terminal, True prints a line for each network.
     lanes : bool, optional
-        Whether networks are trained side by side. When left out, those are that gain by it: with few parameters and not
-        too many samples (docs/how-to/many-networks.md has the numbers), and without what looks at single networks
-        meanwhile (callbacks, metrics, weights of samples, dropout, limits), but for validation and early stopping.
-        True refuses networks that cannot be, False trains each as `train` does.
+        Whether networks are trained side by side. When left out, this is done where it is faster: with few parameters
+        and not too many samples (the how-to page "Many networks at once" has the numbers). Callbacks, metrics, weights
+        of samples, dropout and limits prevent it; validation and early stopping do not. True refuses networks for
+        which it is impossible, False trains each as `train` does.
     **options
-        Options of `train`, the same for all.
+        Options of `train` that all networks share.
 
     Returns
     -------
     TrainedNetworks
-        A sequence of `Trained`, with ``model``, ``history``, ``settings`` and ``error``. The specs in their order; for
-        each the combinations of the grid, its last option changing first; for each of those the seeds.
+        A sequence of `Trained`, with ``model``, ``history``, ``settings`` and ``error``. The order: by spec; for each
+        spec by combination of the grid, whose last option changes first; for each combination by seed.
 
     Raises
     ------
     ValueError, TypeError
-        For bad input to any of them, before any is trained.
+        For bad input to any of the networks, before one is trained.
 
     Warns
     -----
     RuntimeWarning
-        When some diverged. The others are not touched, and these have the weights of their last finite epoch.
+        When some networks diverged. They have the weights of their last finite epoch; the others are not affected.
 
     Notes
     -----
-    Ctrl-C ends all at once; those that were finished are returned, with a warning. A network that was trained side by
-    side takes its parameters and 16 bytes an epoch; where these are too many, `train_many_iter` keeps none.
+    Ctrl-C ends all training; the networks that were finished are returned, with a warning. A network that was trained
+    side by side takes the memory of its parameters and 16 bytes for each epoch; `train_many_iter` keeps no network.
 
     Examples
     --------
@@ -113,18 +113,19 @@ def train_many_iter(
 ) -> Iterator[Trained]:
     """Train networks as `train_many` does, and yield each as it ends.
 
-    Parameters, errors and warnings are those of `train_many`, and so are the networks. They come as they end, not in
-    order: ``settings`` tells which one it is. Few are kept, so that any number of networks takes no more memory than
-    what you keep of them; training waits while nobody takes them.
+    Parameters, errors and warnings are those of `train_many`, and the networks are the same. They come as they end, not
+    in order: ``settings`` tells which one it is. Only a few wait to be taken, and then training waits, too, so that
+    memory is needed only for the networks that you keep.
 
     Yields
     ------
     Trained
+        A trained network.
 
     Notes
     -----
-    Closing the iterator, or leaving the loop so that nobody has it any more, stops the work. So does Ctrl-C, while the
-    loop waits for a network: it ends with a warning that counts those that it was given.
+    Closing the iterator, or leaving the loop, stops the work. So does Ctrl-C while the loop waits for a network: the
+    loop ends, with a warning that says how many networks it was given.
 
     Examples
     --------

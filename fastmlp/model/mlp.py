@@ -1,4 +1,4 @@
-"""MLP: what users hold, a network that can be asked, saved and loaded. Training is in training.py."""
+"""MLP: a network that predicts, and can be saved and loaded. Training is in training.py."""
 
 from __future__ import annotations
 
@@ -66,25 +66,25 @@ class MLP(Network):
     spec : list of dict, or Spec
         The layers, as `Spec` describes them.
     init : str or fastmlp.init.Uniform, default "auto"
-        How the weights begin: "auto" is he_normal below the relu family and glorot_uniform elsewhere.
+        The initial weights: "auto" is he_normal for the relu family and glorot_uniform for other activations.
     seed : int, optional
-        Makes the initial weights reproducible.
+        The same seed gives the same initial weights.
     dtype : "float32" or "float64"
-        Of the parameters, of all that is computed, and of what is returned.
+        The dtype of parameters, computations and results.
 
     Attributes
     ----------
     params : ndarray, (n_params,)
-        All weights and biases in one aligned vector; write to it freely.
+        All weights and biases in one vector, which may be written to.
     weights, biases : list of ndarray
         Views of ``params``: ``weights[i]`` is (n_out, n_in), ``biases[i]`` (n_out,). A layer without biases has
         read-only zeros, which are no part of ``params``.
     class_names : tuple of str, optional
-        What the classes or labels are called: one name an output, or two (for 0 and 1) where there is one sigmoid.
-        Training on labels sets them, and so may you; `predict_label` answers in them.
+        The names of the classes or labels: one for each output, or two (for 0 and 1) for a single sigmoid. Training on
+        labels sets them, and you may set them, too; `predict_label` returns them.
     feature_names : tuple of str, optional
-        The names of the columns of x, from the frame that the network was trained on, or yours. A frame is then taken
-        with the same names in the same order, and refused else; an array, which has none, is taken as it is.
+        The names of the columns of x, from the frame that the network was trained on, or set by you. Frames must then
+        have these names in this order; arrays have no names and are taken as they are.
     metadata : dict
         Yours: whatever JSON can hold, kept by `save`, `copy` and pickling.
     specialized : bool
@@ -95,7 +95,7 @@ class MLP(Network):
     TypeError, ValueError
         For a bad spec or option.
     MemoryError
-        Before anything is drawn, for a network that takes more memory than is available.
+        For a network that needs more memory than is available, before weights are drawn.
 
     Examples
     --------
@@ -126,7 +126,7 @@ class MLP(Network):
         draw(init, rng, self.spec.layers, self.weights, self.biases)
 
     def _build(self, spec: Spec, dtype: np.dtype) -> None:
-        """Make the network, all its parameters zero, without names and metadata."""
+        """Make the network with all parameters zero, without names and metadata."""
         super()._build(spec, dtype)
         self._online: Online | None = None
         self._names = NO_NAMES
@@ -139,7 +139,7 @@ class MLP(Network):
 
     @property
     def class_names(self) -> tuple[str, ...] | None:
-        """What the classes or labels are called, in the order of the outputs."""
+        """The names of the classes or labels, in the order of the outputs."""
         return self._names.classes
 
     @class_names.setter
@@ -148,7 +148,7 @@ class MLP(Network):
 
     @property
     def feature_names(self) -> tuple[str, ...] | None:
-        """What the columns of x are called, in their order."""
+        """The names of the columns of x, in their order."""
         return self._names.features
 
     @feature_names.setter
@@ -158,16 +158,16 @@ class MLP(Network):
     def predict(self, x: Any, *, out: np.ndarray | None = None, n_threads: int = 1) -> np.ndarray:
         """Predict the outputs for samples: probabilities under softmax and sigmoid, else numbers.
 
-        Where the last layer has shift and scale, they are shift + scale · a: numbers in y's own units.
+        If the last layer has shift and scale, the outputs are shift + scale · a, in the units of y.
 
         Parameters
         ----------
         x : array or frame, (n_samples, n_in)
             Samples in rows.
         out : ndarray, (n_samples, n_out), optional
-            An array of the network's dtype into which the outputs are written. Where x is bad, nothing is written.
+            An array of the network's dtype that the outputs are written to, unless x is refused.
         n_threads : int
-            Threads that share what is more than 1024 samples.
+            The number of threads, which share more than 1024 samples.
 
         Returns
         -------
@@ -177,12 +177,12 @@ class MLP(Network):
         Raises
         ------
         TypeError, ValueError
-            For an x or out of another kind or shape, and for numbers in x that are not finite.
+            For x or out of a wrong kind or shape, and for numbers in x that are not finite.
 
         Notes
         -----
-        A sample's outputs may differ in the last bit, 1e-16 of them in float64 and 1e-7 in float32, with the samples
-        beside it: sums are made in another order for one row than for a block of them.
+        A sample's outputs may differ in the last bits (1e-16 of their size in float64, 1e-7 in float32) if it is
+        predicted together with other samples, because sums are then taken in another order.
 
         Examples
         --------
@@ -319,7 +319,7 @@ class MLP(Network):
         return np.sort(values, axis=2) if sort else values
 
     def predict_class(self, x: Any) -> np.ndarray:
-        """Predict the class of each sample, as an index.
+        """Predict the index of each sample's class.
 
         Parameters
         ----------
@@ -329,13 +329,13 @@ class MLP(Network):
         Returns
         -------
         ndarray of int64
-            (n_samples,); where every output is a label, a matrix (n_samples, n_out) of 0 and 1. One sigmoid output
-            gives 0 or 1 a sample.
+            (n_samples,), with 0 or 1 for a single sigmoid output. If every output is a label: (n_samples, n_out), of 0
+            and 1.
 
         Raises
         ------
         ValueError
-            For a single output that is no sigmoid, and for samples whose outputs are NaN: they have no class.
+            For a network whose single output is not a sigmoid, and for samples whose outputs are NaN.
 
         Examples
         --------
@@ -348,7 +348,7 @@ class MLP(Network):
         return classes_of(self.predict(x), self.spec)
 
     def predict_label(self, x: Any) -> np.ndarray:
-        """Predict the class of each sample, by its name.
+        """Predict the name of each sample's class.
 
         Parameters
         ----------
@@ -358,7 +358,7 @@ class MLP(Network):
         Returns
         -------
         ndarray, (n_samples,)
-            In the dtype of the labels that the network was trained on; text where ``class_names`` were given as text.
+            Labels of the dtype that the network was trained on; text if ``class_names`` were given as text.
 
         Raises
         ------
@@ -390,10 +390,9 @@ class MLP(Network):
         Returns
         -------
         zs : list of ndarray
-            One a layer, (n_samples, n_out).
+            One for each layer, (n_samples, n_out).
         activations : list of ndarray
-            The input as the network sees it (shifted and scaled), then one a layer; the last, too, as the network has
-            it, before its shift and scale.
+            The shifted and scaled input, then one for each layer; that of the last layer without its shift and scale.
         """
         x = check_x(x, self.spec.n_in, self.dtype, names=self._names)
         return self._engine.layers(self._engine.binding.view(x))
@@ -408,10 +407,10 @@ class MLP(Network):
         output_weight: Any = None,
         n_threads: int = 1,
     ) -> dict[str, float]:
-        """Measure the network on samples whose answers are known.
+        """Measure the network on samples whose targets are known.
 
-        Where the last layer has shift and scale, the loss is in the network's units, as in training, and metrics are in
-        y's.
+        If the last layer has shift and scale, the loss is in the network's units, as in training; metrics are in those
+        of y.
 
         Parameters
         ----------
@@ -420,19 +419,19 @@ class MLP(Network):
         y : array
             Classes, labels or numbers, as in `fastmlp.train`.
         metrics : str, function, or a list of them, optional
-            What else to measure, as in `fastmlp.train`.
+            Further measures, as in `fastmlp.train`.
         sample_weight : array, (n_samples,), optional
             Numbers w of at least 0: every value v becomes Σ w v / Σ w. A metric of your own gets the weights if it has
             a parameter of that name.
         output_weight : array, (n_out,), optional
             How much each output counts in the loss, as in `fastmlp.train`; not in metrics.
         n_threads : int
-            Threads that share what is more than 1024 samples.
+            The number of threads, which share more than 1024 samples.
 
         Returns
         -------
         dict
-            "loss", the mean; "accuracy" where the outputs are classes or labels; and the metrics, by name.
+            "loss", the mean; "accuracy" if the outputs are classes or labels; and the metrics, by name.
 
         Raises
         ------
@@ -470,10 +469,10 @@ class MLP(Network):
         output_weight: Any = None,
         **unknown: Any,
     ) -> dict[str, float]:
-        """Learn from some samples, one row or many, in the order given; call it again with the next ones.
+        """Learn from some samples, one row or many, in their order; call it again with the next ones.
 
-        What the optimiser remembers is kept from call to call, but not in copies and pickles of the model. Several
-        threads may call it on one model: each call is made whole, one after another, while predictions go on.
+        The optimiser's state is kept from call to call, but not in copies and pickles of the model. Several threads may
+        call it on one model: the calls run one after another, while predictions go on.
 
         Parameters
         ----------
@@ -483,14 +482,14 @@ class MLP(Network):
         lr : float
             Learning rate of these steps.
         optimizer : str or fastmlp.optimizers.Optimizer, optional
-            When left out, that of the last call, or "sgd" in the first. Another one begins anew.
+            When left out, the one of the last call, or "sgd" in the first call. A new one starts with a new state.
         batch_size : int
-            Samples a step.
+            The number of samples in a step.
 
         Returns
         -------
         dict
-            Loss and accuracy of these samples, each as it was seen, before it was learnt from.
+            Loss and accuracy of these samples, each measured before it was learnt from.
 
         Raises
         ------
@@ -499,7 +498,7 @@ class MLP(Network):
         DivergenceError
             When the loss or a parameter is no longer finite; the model is what it was before the call.
         RuntimeError
-            When a signal handler calls it in the middle of another call on the same model, before any work.
+            When a signal handler calls it during another call on the same model; nothing is then done.
 
         Examples
         --------
@@ -524,7 +523,7 @@ class MLP(Network):
     def gradient(self, x: Any, y: Any, *, output_weight: Any = None) -> tuple[float, np.ndarray]:
         """Compute the mean loss over the samples, and its gradient.
 
-        Where the last layer has shift and scale, the loss is in the network's units, as in training.
+        If the last layer has shift and scale, the loss is in the network's units, as in training.
 
         Parameters
         ----------
@@ -538,6 +537,7 @@ class MLP(Network):
         Returns
         -------
         loss : float
+            The mean loss.
         gradient : ndarray, (n_params,)
             In the order of ``params``; `unflatten` takes it apart. It is 0 for parameters of frozen layers.
         """
@@ -554,7 +554,7 @@ class MLP(Network):
         return float(totals[0]) / weight, gradient
 
     def jacobian(self, x: Any, wrt: str = "params") -> np.ndarray:
-        """Derivatives of every output of every sample.
+        """Compute the derivatives of every output of every sample.
 
         Parameters
         ----------
@@ -566,8 +566,8 @@ class MLP(Network):
         Returns
         -------
         ndarray
-            (n_samples, n_out, n_params) in the order of ``params``, or (n_samples, n_out, n_in) by the inputs as
-            given (before shift and scale). Outputs are those of `predict`: behind the last layer's shift and scale.
+            (n_samples, n_out, n_params) in the order of ``params``, or (n_samples, n_out, n_in) by the inputs. Inputs
+            are meant before the input layer's shift and scale, and outputs after the last layer's, as in `predict`.
         """
         check_choice(wrt, "wrt", ("params", "inputs"))
         by_inputs = wrt == "inputs"
@@ -792,13 +792,15 @@ class MLP(Network):
         Parameters
         ----------
         x : array, (n_samples, n_in)
+            The samples that the network was trained on.
         y : array, (n_samples, n_out), or (n_samples,)
-            What the network was trained on.
+            Their targets.
         sample_weight : array, (n_samples,), optional
             A sample of weight w has residuals of variance s² / w; those of weight 0 do not count.
         output_weight : array, (n_out,), optional
             What an output of weight w has of variance is divided by w, too.
         n_threads : int
+            The number of threads that share the samples.
 
         Returns
         -------
@@ -809,7 +811,7 @@ class MLP(Network):
         Raises
         ------
         ValueError
-            For another loss than mse.
+            For a loss other than mse.
 
         Examples
         --------
@@ -836,14 +838,14 @@ class MLP(Network):
         return check_samples(x, y, self.spec, self.dtype, sample_weight, None, "", self._names, output_weight)
 
     def copy(self) -> MLP:
-        """A network of its own with the same spec, parameters, names and metadata."""
+        """Return an independent network with the same spec, parameters, names and metadata."""
         other = MLP.__new__(MLP)
         other.__setstate__(self.__getstate__())
         other.metadata = deepcopy(self.metadata)
         return other
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the network to a file, which `fastmlp.load` reads: a safetensors file, whole or not at all.
+        """Write the network to a safetensors file, completely or not at all; `fastmlp.load` reads it.
 
         It holds tensors ``weights.1`` (n_out, n_in), ``biases.1`` (n_out,) and so on, and as metadata the spec, with
         ``shift`` and ``scale`` of the input and of the last layer, the dtype, ``class_names`` with the dtype of the
@@ -852,17 +854,17 @@ class MLP(Network):
         Parameters
         ----------
         path : str or path
-            A file of that name is replaced.
+            The file; if it exists, it is replaced.
 
         Raises
         ------
         ValueError, TypeError
-            Before anything is written: the network has an activation or loss of your own, or parameters that are not
-            finite, or its metadata is more than JSON can hold.
+            When the network has an activation or loss of your own, parameters that are not finite, or metadata that
+            JSON cannot hold; nothing is then written.
         FileNotFoundError, OSError
-            There is no such folder, or it cannot be written to.
+            When the folder does not exist, or cannot be written to.
         ImportError
-            safetensors is missing: ``pip install 'fastmlp[files]'``.
+            When safetensors is missing: ``pip install 'fastmlp[files]'``.
 
         Examples
         --------
@@ -878,7 +880,7 @@ class MLP(Network):
         files.write(path, self._contents())
 
     def _contents(self) -> files.Contents:
-        """What a file keeps of the network; the tensors are views of its parameters."""
+        """Return what a file keeps of the network; the tensors are views of its parameters."""
         tensors = files.named_tensors(self.spec, self.weights, self.biases)
         return files.Contents(self.spec, self.dtype, tensors, self._names, self.metadata)
 
@@ -915,7 +917,7 @@ class MLP(Network):
 
 
 def restored(contents: files.Contents) -> MLP:
-    """Make the network that a file keeps."""
+    """Make the network whose contents a file has."""
     model = MLP.__new__(MLP)
     model._build(contents.spec, contents.dtype)
     for name, values in files.named_tensors(model.spec, model.weights, model.biases).items():
@@ -925,13 +927,13 @@ def restored(contents: files.Contents) -> MLP:
 
 
 def check_classes(spec: Spec) -> None:
-    """Raise ValueError for a network whose output has no classes: a single one that is no sigmoid."""
+    """Raise ValueError for a network without classes: one whose single output is not a sigmoid."""
     if spec.n_out == 1 and not spec.multilabel:
         raise ValueError(f"predict_class needs classes; this network has one {spec.layers[-1].act.name} output")
 
 
 def classes_of(outputs: np.ndarray, spec: Spec) -> np.ndarray:
-    """The classes that `MLP.predict_class` gives for outputs (n_samples, n_out); ValueError where one is NaN."""
+    """The classes that `MLP.predict_class` gives for outputs (n_samples, n_out); a ValueError if one is NaN."""
     if np.isnan(outputs).any():
         row = int(np.argmax(np.isnan(outputs).any(axis=1)))
         raise ValueError(f"sample {row} has no class: its outputs are NaN; are x and all parameters of usual size?")
@@ -942,7 +944,7 @@ def classes_of(outputs: np.ndarray, spec: Spec) -> np.ndarray:
 
 
 def labels_for(names: Names, spec: Spec) -> np.ndarray:
-    """The labels that `MLP.predict_label` answers in, (n_classes,); ValueError where there is not one a sample."""
+    """The labels that `MLP.predict_label` returns, (n_classes,); a ValueError if the network has none."""
     check_classes(spec)
     if spec.multilabel and spec.n_out > 1:
         raise ValueError("predict_label needs one class a sample; predict_class(x) has a column each")
@@ -954,8 +956,9 @@ def labels_for(names: Names, spec: Spec) -> np.ndarray:
     return names.labels
 
 
-def check_model(model: Any) -> MLP:
+def check_model(model: Any, name: str = "model") -> MLP:
     """Return a ``model`` argument; a TypeError for anything but an MLP."""
     if not isinstance(model, MLP):
-        raise TypeError(f"model must be a fastmlp.MLP, got {type(model).__name__}")
+        hint = "; give its .model" if isinstance(getattr(model, "model", None), MLP) else ""
+        raise TypeError(f"{name} must be a fastmlp.MLP, got {type(model).__name__}{hint}")
     return model

@@ -1,4 +1,4 @@
-"""What users call a network's inputs and its classes: names of columns, and labels in place of class indices."""
+"""Users' names for a network's inputs and classes: names of columns, and labels instead of class indices."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _AS_TEXT = "give {name}.astype(str)"
 
 
 class Names(NamedTuple):
-    """The names of a network's inputs, and the labels of its classes; None where it has none.
+    """The names of a network's inputs and the labels of its classes; None if it has none.
 
     Attributes
     ----------
@@ -44,7 +44,7 @@ class Names(NamedTuple):
 
     @property
     def key(self) -> tuple[object, ...]:
-        """What equal names have in common, as a dict needs it."""
+        """A key for dicts, which is the same for equal names."""
         return self.classes, None if self.labels is None else self.labels.dtype, self.features
 
     def found(self, x: Any, y: Any, spec: Spec) -> Names:
@@ -55,7 +55,7 @@ class Names(NamedTuple):
         return Names(labels, feature_names_of(x) if self.features is None else self.features)
 
     def found_in_part(self, x: Any, y: Any, spec: Spec) -> Names:
-        """These names, and those that some samples bring: of labels only true and false, which are always two."""
+        """These names; those that are None are taken from some samples: labels only if they are true and false."""
         labels = self.labels
         if labels is None:
             values = labels_of(y, spec)
@@ -63,7 +63,7 @@ class Names(NamedTuple):
         return Names(labels, feature_names_of(x) if self.features is None else self.features)
 
     def check_columns(self, x: Any, name: str = "x") -> None:
-        """Raise ValueError for a frame whose columns have other names, or another order; arrays have none."""
+        """Raise ValueError for a frame whose columns have other names or another order; arrays pass."""
         if self.features is None:
             return
         given = feature_names_of(x)
@@ -86,7 +86,7 @@ class Names(NamedTuple):
                 else "Feature names must be in the same order as they were in fit."
             )
         if not (lacking or twice):
-            lines.append(f"Give {name.rpartition(' ')[2]}[list(model.feature_names)].")
+            lines.append(f"Give {name.rpartition(' ')[2]}[list(model.feature_names)]; {FRAMES}.")
         raise ValueError(f"{name}: " + "\n".join(lines))
 
     def described(self) -> dict[str, Any]:
@@ -100,7 +100,7 @@ class Names(NamedTuple):
 
     @classmethod
     def restored(cls, document: dict[str, Any], spec: Spec) -> Names:
-        """Names out of a file, as `described` wrote them; ValueError for what is none of that."""
+        """Read names from a file, as `described` wrote them; a ValueError for anything else."""
         labels, features = document.get("class_names"), document.get("feature_names")
         try:
             if "labels" in document:
@@ -113,7 +113,7 @@ class Names(NamedTuple):
             raise ValueError(str(error)) from None
 
     def for_checkpoint(self) -> dict[str, Any]:
-        """The names in JSON, where there are any."""
+        """The names in JSON, without those that are None."""
         named = {"class_names": self.classes, "feature_names": self.features}
         return {name: list(values) for name, values in named.items() if values is not None}
 
@@ -122,9 +122,9 @@ NO_NAMES = Names()
 
 
 def feature_names_of(x: Any) -> tuple[str, ...] | None:
-    """The names of a frame's columns where they are all text; None for anything else.
+    """The names of a frame's columns if they are all text; None for anything else.
 
-    Names of which some are text are a TypeError, as in scikit-learn.
+    If only some of them are text, that is a TypeError, as in scikit-learn.
     """
     if not is_frame(x):
         return None
@@ -154,8 +154,8 @@ def check_feature_names(names: Any, spec: Spec) -> tuple[str, ...]:
 def check_labels(names: Any, spec: Spec, dtype: str | None = None) -> np.ndarray:
     """Return the names of classes as labels, (n_classes,): one for each output, or two for a single sigmoid output.
 
-    They are text, booleans, or what categories and arrays of objects hold, all different. ``dtype`` is that of
-    `dtype_of`, for those that come from a file.
+    They are all different, and may be text, booleans, or the values of categories and arrays of objects. ``dtype`` is
+    for those that come from a file, as `dtype_of` returns it.
     """
     if not (spec.multilabel or spec.one_of_many):
         raise ValueError(f"class_names needs classes; this network's {spec.layers[-1].act.name} outputs are numbers")
@@ -178,12 +178,12 @@ def check_labels(names: Any, spec: Spec, dtype: str | None = None) -> np.ndarray
 
 
 def dtype_of(labels: np.ndarray) -> str:
-    """What a file calls the dtype of labels: "U", "T" or "O" for text and objects, else its name."""
+    """The name of the labels' dtype in a file: "U", "T" or "O" for text and objects, else NumPy's name."""
     return labels.dtype.kind if labels.dtype.kind in "UTO" else labels.dtype.name
 
 
 def _restored(values: Any, dtype: str) -> np.ndarray | None:
-    """Labels out of a file; None for what are none."""
+    """Labels from a file; None if they are not labels."""
     if dtype not in ("U", "T", "O", "bool") and not (isinstance(dtype, str) and dtype.rstrip("0123456789") in _NUMBERS):
         return None
     if not isinstance(values, list) or not all(type(value) in _KINDS for value in values):
@@ -200,12 +200,12 @@ _NUMBERS = ("int", "uint", "float")
 
 
 def takes_labels(spec: Spec) -> bool:
-    """Whether each sample has one of some classes, so that y may hold labels."""
+    """Whether each sample has exactly one class, so that y may hold labels."""
     return spec.multilabel if spec.n_out == 1 else spec.one_of_many
 
 
 def labels_of(y: Any, spec: Spec) -> np.ndarray | None:
-    """y (n_samples,) as an array where it holds labels of classes; None where it holds numbers or rows of them."""
+    """y (n_samples,) as an array if it holds labels of classes; None if it holds numbers or rows of numbers."""
     if not takes_labels(spec):
         return None
     if type(y) is np.ndarray and y.dtype.kind in "iufc":
@@ -216,20 +216,20 @@ def labels_of(y: Any, spec: Spec) -> np.ndarray | None:
 
 
 def found_labels(y: Any, spec: Spec) -> np.ndarray | None:
-    """The different labels of y, sorted as `numpy.unique` does; None where y has none. ValueError where they are not as
-    many as the network's classes."""
+    """The different labels of y, sorted as by `numpy.unique`; None if y has none. A ValueError if their number is not
+    that of the network's classes."""
     values = labels_of(y, spec)
     return None if values is None else labels_among(values, spec)
 
 
 def different_labels(y: Any, spec: Spec, name: str = "y") -> np.ndarray | None:
-    """The different labels of some samples, sorted, however few they are; None where y has none."""
+    """The different labels of some samples, sorted, even if not all classes occur; None if y has no labels."""
     values = labels_of(y, spec)
     return None if values is None else _distinct(values, name)[0]
 
 
 def labels_among(values: np.ndarray, spec: Spec) -> np.ndarray:
-    """The different ones of labels (n_samples,), as `found_labels` returns and refuses them."""
+    """The different ones among labels (n_samples,), with the errors of `found_labels`."""
     n_classes = max(2, spec.n_out)
     labels = np.array([False, True]) if values.dtype.kind == "b" else _distinct(values, "y")[0]
     if len(labels) > n_classes or (len(labels) != n_classes and values.dtype.kind == "b"):
@@ -246,7 +246,7 @@ def labels_among(values: np.ndarray, spec: Spec) -> np.ndarray:
 
 
 def indices_of(values: np.ndarray, labels: np.ndarray | None, spec: Spec, name: str) -> np.ndarray:
-    """The class index of each label of y, (n_samples,) int64; ValueError for one that is none of a network's."""
+    """The class index of each label of y, (n_samples,) int64; a ValueError for a label that the network lacks."""
     named = labels is not None and all(isinstance(label, bool) for label in labels.tolist())
     if values.dtype.kind == "b" and not named and spec.n_out <= 2:
         return values.astype(np.int64)  # of two classes, false is the first, whatever they are called
@@ -269,7 +269,7 @@ def indices_of(values: np.ndarray, labels: np.ndarray | None, spec: Spec, name: 
 
 
 def class_place(key: Any, labels: np.ndarray | None, n_classes: int) -> int | None:
-    """The index of a class that is named by its label or its index; None for what is neither."""
+    """The index of the class that a label or an index names; None for anything else."""
     places = {} if labels is None else {_key(label): i for i, label in enumerate(labels.tolist())}
     try:
         if _key(key) in places:
@@ -282,12 +282,12 @@ def class_place(key: Any, labels: np.ndarray | None, n_classes: int) -> int | No
 
 
 def _key(label: Any) -> tuple[Any, bool]:
-    """What equal labels have in common; True is not 1."""
+    """A key that is the same for equal labels; True and 1 are different."""
     return label, isinstance(label, (bool, np.bool_))
 
 
 def _array_of(y: Any) -> np.ndarray | None:
-    """Values of any kind as an array; None for what is no regular one."""
+    """Values of any kind as an array; None if their lengths differ."""
     try:
         values = cells_of(y)
         if values.dtype.kind == "U" and not hasattr(y, "dtype"):
@@ -305,7 +305,7 @@ def _are_labels(values: np.ndarray, y: Any) -> bool:
 
 
 def _distinct(values: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """The different labels among the values, sorted, and the place of each value among them."""
+    """The different labels among the values, sorted, and each value's place among them."""
     if values.dtype.kind in "SMm":
         raise TypeError(f"{name} holds {values.dtype}, which are no labels; {_AS_TEXT.format(name=name)}")
     if values.dtype.kind == "O":
@@ -326,7 +326,7 @@ def _distinct(values: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _check_objects(values: np.ndarray, name: str) -> None:
-    """Refuse objects that are missing, or can be no labels."""
+    """Refuse objects that are missing or cannot be labels."""
     for row, value in enumerate(values.tolist()):
         if is_missing(value):
             raise _no_label(row, value, name)

@@ -1,4 +1,4 @@
-"""Learning from samples as they come: the optimiser's state lives on from call to call."""
+"""Learning from samples as they come: the optimiser's state is kept from call to call."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Online:
         return values, names
 
     def _fit_few(self, x: Any, y: Any, lr: Any, batch: Any) -> dict[str, float] | None:
-        """`fit` where all is as it mostly is: few samples, that make one step. None, and nothing done, where not."""
+        """Do `fit` in the usual case, one step on few samples; in other cases do nothing and return None."""
         network, spec = self._network, self._spec
         if not (self._is_short and type(lr) is float and 0 < lr < math.inf and network._are_few(x)):
             return None
@@ -99,11 +99,11 @@ class Online:
         return None if sums is None else mean_values(spec, sums, n)
 
     def _divergence(self, samples: Samples, lr: float, batch: int) -> DivergenceError:
-        """The error of a call that made parameters infinite; the optimiser forgets them."""
+        """Make the error of a call after which parameters were infinite, and forget the optimiser's state."""
         self._begin(self._state.optimizer)
         return DivergenceError(1, self._network, History(), remedy(self._network, samples, lr, batch))
 
     def _begin(self, optimizer: Optimizer) -> None:
-        """Forget what the optimiser remembered."""
+        """Start with a new state of the optimiser."""
         self._state = OptimizerState.begin(optimizer, self._network.params)
         self._runner, self._steps = None, {}

@@ -1,4 +1,4 @@
-"""All that `train` is given, checked before anything begins: its options, and its data."""
+"""The arguments of `train`, checked before anything begins: its options and its data."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ _WITHOUT_EFFECT = {"epochs", "rates", "callbacks", "progress", "checkpoint", "n_
 class LearningRates:
     """The learning rate of each epoch, from a number or a function of the epoch.
 
-    A function is asked once for each of the first 10,000 epochs and its answers are checked; later epochs' rates are
-    asked for when these epochs come, so that a run that will be stopped may have any number of them.
+    A function is called once for each of the first 10,000 epochs, and its answers are checked. For later epochs it is
+    called when they begin, so that a run that will be stopped early may have any number of them.
     """
 
     def __init__(self, lr: Any, epochs: int) -> None:
@@ -84,12 +84,12 @@ class LearningRates:
 
 @dataclass(frozen=True, eq=False, init=False)
 class Options:
-    """The arguments of `train` but x and y, checked, under its names and in its order.
+    """The checked arguments of `train` except x and y, with its names and in its order.
 
     Attributes
     ----------
     spec : Spec
-        The network's, with the loss that ``loss`` or the spec names; not yet standardised.
+        The network's spec, with the loss that ``loss`` or the spec names; not yet standardised.
     model : MLP or None
         The model whose training goes on; None for a new one.
     rates : LearningRates
@@ -101,7 +101,7 @@ class Options:
     validation_data, sample_weight, class_weight, dydx, dydx_weight
         As they were given; `TrainingData.checked` looks at them.
     names : Names
-        The model's, with those of ``class_names``, where they are given.
+        The model's names, with ``class_names`` if they are given.
     """
 
     spec: Spec
@@ -148,7 +148,8 @@ class Options:
         checkpoint: Any,
         n_threads: Any,
     ) -> Options:  # fmt: skip
-        """Check arguments of `train`: ValueError or TypeError for the first bad one. Nothing is changed."""
+        """Check the arguments of `train`, without changing anything; a ValueError or TypeError for the first bad
+        one."""
         epochs = check_count(epochs, "epochs")
         progress = check_progress(progress)
         shuffle = check_flag(shuffle, "shuffle")
@@ -198,7 +199,7 @@ class Options:
         return options
 
     def with_rate(self, lr: Any) -> Options:
-        """These options with another learning rate, which is checked as `checked` does."""
+        """Return these options with another learning rate, which is checked."""
         if self.optimizer.by_search:
             _refuse_for_search(self.optimizer, lr, self.batch_size, self.checkpoint, {})
         other = copy(self)
@@ -211,11 +212,11 @@ class Options:
         return n_samples if isinstance(self.batch_size, str) else self.batch_size
 
     def rate(self, epoch: int, history: History) -> float:
-        """The learning rate of an epoch, counted from 0, which follows a history."""
+        """The learning rate of an epoch, counted from 0, after a history."""
         return self.lr.after(history) if isinstance(self.lr, ReduceOnPlateau) else self.rates(epoch)
 
     def for_checkpoint(self, n_samples: int) -> dict[str, Any]:
-        """Every option that changes the bits of an epoch, by name: a checkpoint is refused where one differs."""
+        """All options that change the bits of an epoch, by name; a checkpoint with another value is refused."""
         names = [field.name for field in fields(self) if field.name not in _COMPARED_OTHERWISE | _WITHOUT_EFFECT]
         for name in ("standardize", "output_weight"):
             if not getattr(self, name):
@@ -233,7 +234,7 @@ class Options:
         return names + self.optimizer.quantities
 
     def _check_monitors(self) -> None:
-        """Refuse early stopping and a plateau's rate that look at something that will not be in the history."""
+        """Refuse early stopping and ReduceOnPlateau if they monitor a name that will not be in the history."""
         for watcher in (self.early_stopping, self.lr):
             if isinstance(watcher, (EarlyStopping, ReduceOnPlateau)) and watcher.monitor is not None:
                 name = watcher.monitor
@@ -249,19 +250,19 @@ class TrainingData(NamedTuple):
     Attributes
     ----------
     samples : Samples
-        Their weights are ``sample_weight`` times ``class_weight``.
+        The samples, with weights ``sample_weight`` times ``class_weight``.
     rows : ndarray of int64
         Indices of the samples that count; the others have weight 0.
     n_held_out : int
         The number of rows that `split` holds out for evaluation.
     strata : ndarray of int64, (n_samples,), or None
-        The classes of which each has its share of the rows that are held out.
+        Each sample's class, if the same share of each class is to be held out.
     sample_weight : ndarray, (n_samples,), or None
-        By which rows that are held out count in evaluation: class weights are for training alone.
+        Weights of held-out rows in evaluation; class weights are only used in training.
     validation : (samples, rows) or None
-        Samples of their own for evaluation, and those of them that count.
+        Separate samples for evaluation, and the indices of those that count.
     names : Names
-        The options', and those that x and y bring.
+        The options' names, completed by x and y.
     """
 
     samples: Samples
@@ -274,7 +275,7 @@ class TrainingData(NamedTuple):
 
     @classmethod
     def checked(cls, x: Any, y: Any, options: Options) -> TrainingData:
-        """Check x and y, and what options say of samples: ValueError or TypeError for what cannot be trained on."""
+        """Check x, y and the options that concern samples; a ValueError or TypeError for what cannot be trained on."""
         spec, dtype = options.spec, options.dtype
         names = options.names.found(x, y, spec)
         samples = check_samples(
@@ -291,7 +292,7 @@ class TrainingData(NamedTuple):
 
     @staticmethod
     def key(options: Options) -> tuple[Any, ...]:
-        """Return what checked data depend on: options with equal keys can share them."""
+        """Return all that checked data depend on: options with equal keys can share them."""
         o = options
         given = id(o.validation_data), id(o.sample_weight), id(o.class_weight), id(o.dydx), id(o.dydx_weight)
         return o.spec, o.dtype, o.optimizer.lazy, o.shuffle, o.validation_fraction, o.names.key, o.output_weight, *given
@@ -299,19 +300,20 @@ class TrainingData(NamedTuple):
     def split(
         self, shuffle: bool, rng: np.random.Generator, stratified: bool = True
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Rows to train on and rows held out, both ascending: drawn, where ``stratified`` of each class its share, or
-        without ``shuffle`` the last ones."""
+        """Return rows to train on and rows to hold out, both ascending: the last ones without ``shuffle``, else drawn,
+        and if ``stratified`` the same share of each class."""
         if self.n_held_out == 0:
             return self.rows, None
         return self.split_of(rng.permutation(self.rows) if shuffle else self.rows, stratified)
 
     @property
     def n_trained(self) -> int:
-        """How many rows are left to train on; of small classes more or fewer are held out than their share."""
+        """The number of rows that are left to train on; small classes may have more or fewer held out than their
+        share."""
         return len(self.split_of(self.rows)[0]) if self.n_held_out else len(self.rows)
 
     def split_of(self, rows: np.ndarray, stratified: bool = True) -> tuple[np.ndarray, np.ndarray]:
-        """`split`, of rows in the order that was drawn."""
+        """Do `split` for rows in the order that was drawn."""
         held_out = np.zeros(len(rows), bool)
         if self.strata is None or not stratified:
             held_out[-self.n_held_out :] = True
@@ -323,7 +325,7 @@ class TrainingData(NamedTuple):
         return np.sort(rows[~held_out]), np.sort(rows[held_out])
 
     def arrays(self) -> dict[str, Any]:
-        """Samples, weights and validation samples by name, as a checkpoint takes fingerprints of them."""
+        """Samples, weights and validation samples by name, for the fingerprints of a checkpoint."""
         samples, validation = self.samples, self.validation[0] if self.validation else None
         slopes = samples.slopes
         return {
@@ -336,7 +338,7 @@ class TrainingData(NamedTuple):
 
 
 def _spec_and_dtype(spec: Any, loss: Any, init: Any, dtype: Any) -> tuple[Spec, np.dtype]:
-    """Spec and dtype of the network to train, a new one or a given MLP. ``loss`` is the cost where a list has none."""
+    """Spec and dtype of the network to train, a new one or a given MLP. ``loss`` is used if a list has no cost."""
     cost = None if loss is None else get_loss(loss, "loss")
     model = spec if isinstance(spec, MLP) else None
     if model is not None:
@@ -364,7 +366,7 @@ def _has_no_cost(layer: Any) -> bool:
 def _refuse_for_search(
     optimizer: Optimizer, lr: Any, batch_size: Any, checkpoint: Checkpoint | None, step_options: Mapping[str, Any]
 ) -> None:
-    """Refuse what has no place where an optimiser takes a smooth function of all samples, and finds the step itself."""
+    """Refuse options that make no sense for an optimiser that takes all samples and finds the step itself."""
     name = optimizer.name
     if checkpoint is not None and isinstance(optimizer, LBFGS):
         raise ValueError("lbfgs cannot go on from a checkpoint, SciPy keeps its memory to itself; leave checkpoint out")
@@ -388,7 +390,7 @@ def _check_slopes_fit(spec: Spec, optimizer: Optimizer, dropout: Any) -> None:
 
 
 def check_penalised_squares(optimizer: LevenbergMarquardt, spec: Spec, l2: float) -> None:
-    """Raise ValueError where a spec's loss is no sum of squares, or its penalty would have two definitions."""
+    """Raise ValueError if a spec's loss is not a sum of squares, or its penalty would be defined twice."""
     check_squares(spec)
     if optimizer.regularisation is not None and l2:
         raise ValueError(f"l2 is {l2!r}, but regularisation='bayesian' finds the penalty itself; leave l2 out")
@@ -404,7 +406,8 @@ def _check_batch_size(batch_size: Any) -> int | str:
 
 
 def _count_held_out(fraction: float, n: int) -> int:
-    """Return how many of n samples a fraction is; ValueError where one above 0 is none of them, or all."""
+    """Return the number of samples that a fraction of n is; a ValueError if a fraction above 0 is none or all of
+    them."""
     n_held_out = round(n * fraction)
     if fraction > 0 and not 0 < n_held_out < n:
         raise ValueError(f"validation_fraction {fraction:g} of {n} samples leaves nothing to train on or to hold out")
@@ -412,10 +415,11 @@ def _count_held_out(fraction: float, n: int) -> int:
 
 
 def _class_shares(counts: np.ndarray, n_held_out: int) -> np.ndarray:
-    """How many rows of each class to hold out, of ``counts`` (n_classes,): the same share of each, to a row.
+    """The number of rows of each class to hold out, from ``counts`` (n_classes,): the same share of each, to within a
+    row.
 
-    A class of at least two rows has one on each side, even where that makes more or less than ``n_held_out``; of one
-    that has a single row it is held out last.
+    A class of at least two rows has one on each side, even if the sum is then not ``n_held_out``. A class of a single
+    row is the last to be held out.
     """
     several, total = counts > 1, int(counts.sum())
     lowest, highest = several.astype(np.int64), counts - several
@@ -430,7 +434,7 @@ def _class_shares(counts: np.ndarray, n_held_out: int) -> np.ndarray:
 
 
 def validation_parts(data: Any) -> tuple[Any, Any, Any]:
-    """Return x, y and the weights, or None for them, of the ``validation_data`` argument, none of them checked."""
+    """Return x, y and the weights (or None) of the ``validation_data`` argument, without checking them."""
     if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
         got = f"{len(data)} of them" if isinstance(data, (tuple, list)) else type(data).__name__
         raise TypeError(f"validation_data must be a pair (x, y), or (x, y, sample_weight), got {got}")

@@ -1,4 +1,4 @@
-"""Predictions, losses and gradients of many vectors of parameters under one spec, as evolution and sweeps need them."""
+"""Predictions, losses and gradients of many networks of one spec, for evolution and sweeps."""
 
 from __future__ import annotations
 
@@ -29,25 +29,27 @@ def predict_many(
     out: np.ndarray | None = None,
     n_threads: int = 1,
 ) -> np.ndarray:
-    """Outputs of many networks of one spec: those that `MLP.predict` gives, bit for bit.
+    """Compute the outputs of many networks of one spec: bit for bit those of `MLP.predict`.
 
     Parameters
     ----------
     spec : list of dict, or Spec
         The networks' layers.
     params : array, (n_networks, n_params)
-        Each row in the order of `MLP.params`; float32 or float64, which is the networks' dtype. Read where it stands.
+        One network in each row, in the order of `MLP.params`; float32 or float64, which is the networks' dtype. It is
+        not copied.
     x : array, (n_samples, n_in) or (n_networks, n_samples, n_in)
-        Samples for all networks, or for each its own. Any real dtype. It is not copied, but for samples of each
-        network's own that do not lie evenly in memory.
+        The same samples for all networks, or separate samples for each. Any real dtype. Only separate samples that are
+        not evenly spaced in memory are copied.
     out : ndarray, (n_networks, n_samples, n_out), optional
-        Where the outputs go; it is returned.
+        An array for the outputs, which is then returned.
     n_threads : int
-        Threads that share the networks. Any number of them makes the same bits.
+        The number of threads that share the networks. The bits do not depend on it.
 
     Returns
     -------
     ndarray, (n_networks, n_samples, n_out)
+        Each network's outputs.
 
     Raises
     ------
@@ -89,22 +91,22 @@ def evaluate_many(
     class_names: Sequence[Any] | None = None,
     n_threads: int = 1,
 ) -> dict[str, np.ndarray]:
-    """Mean loss, and accuracy where the outputs are classes or labels, of many networks of one spec.
+    """Compute the mean loss, and for classes and labels the accuracy, of many networks of one spec.
 
     Parameters
     ----------
     spec, params, x, n_threads
         As in `predict_many`.
     y : array
-        As in `train`, for all networks; with x of (n_networks, n_samples, n_in) also for each its own, with an axis of
-        n_networks in front. (n_samples, n_out) is for all, also where n_networks and n_samples are such numbers.
+        Targets for all networks, as in `train`. If x is (n_networks, n_samples, n_in), y may also be separate for each
+        network, with an additional first axis. A y of shape (n_samples, n_out) is always for all networks.
     class_names : list of str, optional
-        What labels in y are called, as in `train`; when left out, each class must occur in y.
+        The labels in y, as in `train`; when left out, each class must occur in y.
 
     Returns
     -------
     dict of ndarray, (n_networks,)
-        What `MLP.evaluate` returns of each.
+        The values of `MLP.evaluate` for each network.
 
     Examples
     --------
@@ -132,7 +134,7 @@ def gradient_many(
     class_names: Sequence[Any] | None = None,
     n_threads: int = 1,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mean losses of many networks of one spec, and their gradients.
+    """Compute the mean losses of many networks of one spec, and their gradients.
 
     Parameters
     ----------
@@ -142,8 +144,9 @@ def gradient_many(
     Returns
     -------
     losses : ndarray of float64, (n_networks,)
+        Each network's mean loss.
     gradients : ndarray, (n_networks, n_params)
-        In the order of `MLP.params`, and of the dtype of ``params``.
+        Its derivatives, in the order of `MLP.params` and the dtype of ``params``.
 
     Examples
     --------
@@ -166,7 +169,7 @@ def gradient_many(
 
 
 class _Samples:
-    """Checked parameters and x of many networks, and y where there are targets."""
+    """Checked parameters and x of many networks, and y if there are targets."""
 
     def __init__(self, spec: Any, params: Any, x: Any) -> None:
         self.spec = spec = _spec_of(spec)
@@ -189,7 +192,7 @@ class _Samples:
         return self
 
     def run(self, work: Callable[[Population, slice, Any], np.ndarray], n_threads: int) -> np.ndarray:
-        """Do the work for all networks, on threads, each with a part of them; return its totals, (n_networks, 2)."""
+        """Do the work for all networks, each thread a part of them; return the totals, (n_networks, 2)."""
         n, n_threads = len(self.params), check_count(n_threads, "n_threads")
         size = -(-n // n_threads)
         parts = [slice(start, min(start + size, n)) for start in range(0, n, size)]
@@ -209,7 +212,7 @@ class _Samples:
 
 
 def _spec_of(spec: Any) -> Spec:
-    """A list's Spec, which is remembered: to parse one takes as long as to predict with a hundred networks."""
+    """Return a list's Spec, and remember it: parsing takes as long as predicting with a hundred networks."""
     if isinstance(spec, Spec):
         return spec
     if isinstance(spec, (list, tuple)):
@@ -241,7 +244,7 @@ def _check_params(params: Any, spec: Spec) -> np.ndarray:
 
 
 def _below_one_another(values: Any, n_networks: int, name: str) -> np.ndarray:
-    """The samples of all networks as rows: (n_networks · n_samples, …) of (n_networks, n_samples, …)."""
+    """Return the samples of all networks as rows: (n_networks · n_samples, …) from (n_networks, n_samples, …)."""
     values = np.asarray(values)
     if len(values) != n_networks:
         raise ValueError(f"{name} has samples for {len(values)} networks, params has {n_networks}")

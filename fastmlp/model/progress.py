@@ -1,4 +1,4 @@
-"""Progress of training: a live line on a terminal or in a notebook, or a line an epoch when asked, or nothing."""
+"""Progress of training: a live line on a terminal or in a notebook, one line for each epoch if asked, or nothing."""
 
 from __future__ import annotations
 
@@ -26,29 +26,29 @@ class ProgressReport(Protocol):
     """Receives the reports of a training run while it runs."""
 
     def ready(self) -> None:
-        """Called when kernels are compiled and the first epoch begins, where that takes time."""
+        """Called when the first epoch begins, after kernels were compiled, if that was necessary."""
 
     def samples_done(self, epoch: int, done: int, loss: float) -> None:
         """Called a few dozen times a second with the running epoch, its samples so far and their mean loss."""
 
     def epochs_done(self, history: Mapping[str, Sequence[float]], count: int) -> None:
-        """Called with the history when ``count`` more epochs are in it."""
+        """Called with the history, which has ``count`` more epochs."""
 
     def close(self) -> None:
-        """Called when the run has ended, however it ended."""
+        """Called when the run has ended, in whatever way."""
 
 
 class Progress:
-    """Shows one run: a live line on a terminal or in a notebook, or a line an epoch.
+    """Shows one run: a live line on a terminal or in a notebook, or one line for each epoch.
 
     Parameters
     ----------
     progress : bool or None
-        None draws where the stream is a terminal or a notebook's, True always reports, False never.
+        None draws if the stream is a terminal or belongs to a notebook, True always reports, False never.
     epochs, samples : int
-        Epochs of the whole run, and samples of an epoch.
+        The number of epochs of the whole run, and of samples in an epoch.
     done : int
-        Epochs that another process has trained.
+        The number of epochs that another process has trained.
     stream : text file, optional
         Standard error, when left out.
     """
@@ -90,7 +90,7 @@ class Progress:
             self._live.close()
 
     def _draw(self, epoch: int, done: int, values: list[str]) -> None:
-        """Redraw the live line, ``done`` samples after the first epoch's beginning, unless it was drawn just now."""
+        """Redraw the live line, after ``done`` samples in all, unless it was drawn a moment ago."""
         self._last = epoch, done, values
         now = time.perf_counter()
         if self._live is None or now - self._drawn < _REFRESH:
@@ -102,7 +102,7 @@ class Progress:
         self._live.draw(done / total, lambda columns: _fitted(where, values, _in_short(speed), columns))
 
     def _speed(self, done: int) -> float:
-        """This process's samples a second, until now."""
+        """The number of samples per second that this process has trained on so far."""
         return (done - self._before) / max(time.perf_counter() - self._begin, 1e-9)
 
 
@@ -111,16 +111,16 @@ class Stopped(BaseException):
 
 
 class RunReport:
-    """Receives the reports of one run of several, and can end that run, in the middle of an epoch if need be.
+    """Receives the reports of one run of several, and can end that run, even in the middle of an epoch.
 
     Attributes
     ----------
     stopped : bool
         Whether the run should end: its next report raises `Stopped`.
     networks : int
-        How many are trained side by side in the run, and have not ended; 0: those that have not do not count.
+        The number of networks that the run trains side by side and that have not ended; 0 if they are not counted.
     done, total : int
-        Samples that each of them has been trained with so far, over all epochs, and will be in the end.
+        The number of samples, over all epochs, with which each of them was trained so far, and will be in the end.
     """
 
     def __init__(self, stopped: bool = False, networks: int = 1) -> None:
@@ -152,14 +152,14 @@ class RunReport:
 
 
 class RunsProgress:
-    """Shows several runs at once, each of which has a `RunReport`: how many are done, or a line a run.
+    """Shows several runs at once, each with its `RunReport`: the number of finished runs, or one line for each run.
 
-    Safe from several threads. ``progress`` and ``stream`` are those of `Progress`.
+    Several threads may use it. ``progress`` and ``stream`` are those of `Progress`.
 
     Attributes
     ----------
     samples : int
-        That the networks which have ended were trained with, over all epochs.
+        The number of samples, over all epochs, with which the networks that have ended were trained.
     """
 
     def __init__(self, progress: bool | None, runs: int, stream: TextIO | None = None) -> None:
@@ -173,7 +173,7 @@ class RunsProgress:
         self._lock = threading.Lock()
 
     def begin_run(self, networks: int = 1) -> RunReport:
-        """The report of a new run, of so many networks side by side."""
+        """Return the report of a new run with that many networks side by side."""
         with self._lock:
             report = RunReport(self._stopped, networks)
             self._reports.append(report)
@@ -182,8 +182,8 @@ class RunsProgress:
     def networks_done(
         self, report: RunReport, count: int, networks: Iterable[tuple[Mapping[str, Any], History]]
     ) -> None:
-        """Called when so many networks of a run have ended, with their settings and histories, which are asked for
-        where they are shown."""
+        """Called when ``count`` networks of a run have ended; their settings and histories are only asked for if they
+        are shown."""
         with self._lock:
             report.networks = max(0, report.networks - count)
             self.samples += report.done * count
@@ -197,12 +197,12 @@ class RunsProgress:
                 print(f"{self._done}/{self._runs}  {in_words}:  {values}", file=self._stream, flush=True)
 
     def end_run(self, report: RunReport) -> None:
-        """Called when a run has ended, however it ended."""
+        """Called when a run has ended, in whatever way."""
         with self._lock:
             self._reports.remove(report)
 
     def stop(self) -> None:
-        """Tell the runs under way, and those to come, to end."""
+        """Tell all runs, present and future, to end."""
         with self._lock:
             self._stopped = True
             for report in self._reports:
@@ -242,7 +242,8 @@ def check_progress(progress: Any) -> Any:
 def begin_progress(progress: Any, epochs: int, samples: int, done: int) -> ProgressReport:
     """Return the receiver of a run's reports, for a checked ``progress`` argument.
 
-    ``epochs`` are those of the whole run, of which another process has trained ``done``; ``samples`` those of an epoch.
+    ``epochs`` is the number of epochs of the whole run, of which another process has trained ``done``; ``samples`` the
+    number of samples in an epoch.
     """
     if isinstance(progress, RunReport):
         return progress.begin(epochs, samples)
@@ -250,17 +251,17 @@ def begin_progress(progress: Any, epochs: int, samples: int, done: int) -> Progr
 
 
 class _LiveLine(Protocol):
-    """A bar and words, drawn again and again in one place."""
+    """A bar and words that are drawn repeatedly in one place."""
 
     def draw(self, share: float, words: Words) -> None:
-        """Draw them in place of what was drawn before."""
+        """Draw bar and words in place of the old ones."""
 
     def close(self) -> None:
-        """Leave them there."""
+        """Leave the last bar and words where they are."""
 
 
 class _TerminalLine:
-    """The line that a terminal's cursor is in, cut to its width: a wrapped line would stay there."""
+    """The line of a terminal's cursor, cut to its width, because a wrapped line could not be erased."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -280,7 +281,7 @@ class _TerminalLine:
 
 
 class _NotebookLine:
-    """An output of a notebook's cell: a bar of HTML, or the terminal's where there is only text."""
+    """An output of a notebook's cell: a bar in HTML, or in text where there is only text."""
 
     def __init__(self) -> None:
         self._handle: Any = None
@@ -304,12 +305,12 @@ class _NotebookLine:
 
 
 def _open(stream: TextIO | None) -> TextIO | None:
-    """Return the stream, or None where nothing can be written: programs without a console have no standard error."""
+    """Return the stream, or None if nothing can be written: programs without a console have no standard error."""
     return None if getattr(stream, "closed", False) else stream
 
 
 def _live_line(stream: TextIO | None) -> _LiveLine | None:
-    """Return what a live line can be drawn on: the stream if it is a terminal, a notebook if it writes into one."""
+    """Return a live line on the stream if it is a terminal, in a notebook if it belongs to one, else None."""
     if type(stream).__module__.partition(".")[0] == "ipykernel":
         return _NotebookLine()
     return _TerminalLine(stream) if stream is not None and is_terminal(stream) else None
@@ -321,13 +322,13 @@ def _bar(share: float, width: int) -> str:
 
 
 def _values(history: Mapping[str, Sequence[float]], epoch: int) -> list[str]:
-    """The values of an epoch, each behind its name."""
+    """The values of an epoch, each after its name."""
     return [f"{name} {values[epoch]:.4f}" for name, values in history.items()]
 
 
 def _fitted(where: list[str], values: list[str], speed: str, columns: int) -> str:
-    """Join them with two spaces, leaving out what ``columns`` have no room for: values first, the losses last of them,
-    then the speed, then the time left."""
+    """Join the parts with two spaces. What does not fit into ``columns`` is left out in this order: values, with the
+    losses last, then the speed, then the time left."""
     by_worth = sorted(values, key=lambda value: not value.startswith(("loss ", "val_loss ")))
     choices = [(2, count, [speed]) for count in range(len(values), 0, -1)]
     for n_words, count, tail in [*choices, (2, 1, []), (1, 1, [])]:
@@ -339,7 +340,7 @@ def _fitted(where: list[str], values: list[str], speed: str, columns: int) -> st
 
 
 def _in_short(speed: float) -> str:
-    """Samples a second in three digits, in words."""
+    """Samples per second, with three digits, in words."""
     if speed < 999.5:
         return f"{speed:.0f} samples/s"
     return f"{speed / 1e3:.3g}k samples/s" if speed < 999.5e3 else f"{speed / 1e6:.3g}M samples/s"

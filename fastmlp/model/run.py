@@ -1,4 +1,4 @@
-"""A training run: what it is made of, how it goes on from a checkpoint, its loop, and the end of each epoch."""
+"""A training run: its parts, how it goes on from a checkpoint, its loop, and the end of each epoch."""
 
 from __future__ import annotations
 
@@ -33,18 +33,21 @@ __all__ = ["TrainingRun"]
 class TrainingRun:
     """One call of `train` with checked arguments.
 
-    A subclass says of samples that are elsewhere what the methods from `_terms` to `_remedy` say of those here.
+    A subclass for samples that are elsewhere overrides the methods from `_terms` to `_remedy`.
 
     Parameters
     ----------
     options : Options
+        The checked options.
     data : TrainingData
+        The checked samples.
 
     Attributes
     ----------
     model : MLP
-        A new one, or the options' own, which is trained in place.
+        A new model, or the options' model, which is trained in place.
     history : History
+        The values of each epoch so far.
     """
 
     def __init__(self, options: Options, data: TrainingData) -> None:
@@ -73,8 +76,8 @@ class TrainingRun:
                 self.close()
 
     def restore(self) -> None:
-        """Go on from the checkpoint, where there is one, and draw the rows to hold out: those that the run drew when it
-        first began. The others' means and deviations, if wanted, become the network's."""
+        """Restore the checkpoint, if there is one, and draw the rows to hold out, which are those that the run drew
+        when it first began. If wanted, the network is standardised by the other rows."""
         saved = None if self._file is None else self._file.read(self._state)
         if saved is not None:
             self._state.restore(saved)
@@ -86,7 +89,7 @@ class TrainingRun:
 
     def loop(self) -> None:
         """Train until the last epoch, or until early stopping, a callback or Ctrl-C ends it; DivergenceError when the
-        loss is no longer finite. However it ends, the model has the parameters that early stopping restores."""
+        loss is no longer finite. In all cases the model gets the parameters that early stopping restores."""
         o, state = self._options, self._state
         self._progress = begin_progress(o.progress, o.epochs, len(self._rows), self.history.epochs)
         try:
@@ -109,14 +112,14 @@ class TrainingRun:
             self._progress.close()
 
     def close(self) -> None:
-        """Wait for the checkpoint to be on the disk, and leave it to others. Also after a `restore` that failed."""
+        """Wait until the checkpoint is on the disk, and let other runs use it; also after a `restore` that failed."""
         if self._file is not None:
             self._file.close()
 
     def end_epoch(self, values: dict[str, float]) -> bool:
         """Record the epoch's values, run callbacks and checkpoint; True if training should stop.
 
-        No values mean that the loss was not finite: DivergenceError.
+        Empty values mean that the loss was not finite: DivergenceError.
         """
         o, state, epoch = self._options, self._state, self.history.epochs
         if not values:
@@ -138,20 +141,20 @@ class TrainingRun:
         return state.stopped
 
     def _epochs_left(self) -> range:
-        """The epochs that are still to be trained."""
+        """The epochs that remain to be trained."""
         epochs = self._options.epochs
         return range(epochs if self._state.stopped else self.history.epochs, epochs)
 
     def _terms(self) -> dict[str, Any]:
-        """What defines the run, as a checkpoint keeps it."""
+        """The definition of the run that a checkpoint keeps."""
         o, data = self._options, self._data
         arrays = data.arrays() | {"the given model's parameters": None if o.model is None else o.model.params}
         fingerprints = {name: fingerprint(values) for name, values in arrays.items()}
         return terms(o.spec, o.for_checkpoint(len(data.samples.x)) | data.names.for_checkpoint(), fingerprints)
 
     def _draw_once(self, rng: np.random.Generator) -> None:
-        """Draw what a run draws before its first epoch, the rows to hold out, and standardise by the others. The model
-        gets the names that the samples brought."""
+        """Draw the rows to hold out, standardise by the others, and give the model the names from the samples: all that
+        a run does before its first epoch."""
         self.model._names = self._data.names
         self._rows, held_out = self._data.split(self._options.shuffle, rng, self._state.stratified)
         samples = self._data.samples
@@ -162,7 +165,7 @@ class TrainingRun:
             self._validation = Samples(samples.x, samples.y, self._data.sample_weight, samples.output_weights), held_out
 
     def _validate(self) -> dict[str, float]:
-        """The loss and so on of the samples to evaluate; nothing where there are none."""
+        """The loss and metrics of the validation samples; empty if there are none."""
         if self._validation is None:
             return {}
         o, (samples, rows) = self._options, self._validation
@@ -175,7 +178,7 @@ class TrainingRun:
         return LocalObjective(self.model, self._data.samples, self._rows, o.metrics, o.l2, o.n_threads)
 
     def _take_steps(self, optimizer: LevenbergMarquardt) -> None:
-        """Train by Levenberg-Marquardt, until it has converged at the latest."""
+        """Train by Levenberg-Marquardt, until the last epoch or convergence."""
         o, state, steps, begin = self._options, self._state, len(self._epochs_left()), None
         if not steps:
             return
@@ -189,7 +192,7 @@ class TrainingRun:
                 self._file.end_epoch(state)
 
     def _run_epochs(self) -> None:
-        """Train by gradient steps, one epoch after another, or several short ones together."""
+        """Train by gradient steps, one epoch after another, or several short epochs in one call."""
         o, state, samples = self._options, self._state, self._data.samples
         batch = min(o.batch(len(samples.x)), len(self._rows))
         with EpochRunner(self.model, samples, batch, o.metrics, state.optimizer, o.dropout, o.n_threads) as runner:
@@ -211,13 +214,13 @@ class TrainingRun:
                     break
 
     def _divergence(self) -> DivergenceError:
-        """The error of the epoch after those in the history."""
+        """Make the error for the epoch after those in the history."""
         o, epoch = self._options, self.history.epochs
         lr = None if o.optimizer.by_search else o.rate(epoch, self.history)
         return DivergenceError(epoch + 1, self.model, self.history, self._remedy(lr, first=epoch == 0))
 
     def _remedy(self, lr: float | None, first: bool) -> str:
-        """What looks at fault in an epoch that diverged at that rate."""
+        """The probable cause for an epoch that diverged at that rate."""
         samples = self._data.samples
         return remedy(self.model, samples, lr, self._options.batch(len(samples.x)), first)
 
@@ -228,8 +231,8 @@ class TrainingRun:
         return not (between or isinstance(o.lr, ReduceOnPlateau))
 
     def _orders(self, n_epochs: int) -> np.ndarray:
-        """The rows in the order of each of the next epochs, (n_epochs, n_rows): those of rng.permutation, one after
-        another, whatever ``n_epochs`` is."""
+        """The rows in the orders of the next epochs, (n_epochs, n_rows): successive rng.permutation, which do not
+        depend on ``n_epochs``."""
         rng, rows = self._state.rng, self._rows
         if self._options.shuffle and n_epochs == 1:
             return rng.permutation(rows)[None]

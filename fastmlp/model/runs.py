@@ -1,4 +1,4 @@
-"""The runs of `train_many`: combinations of specs, settings and seeds, each made of its number when it is asked for."""
+"""The runs of `train_many`: combinations of specs, settings and seeds, each made from its number when needed."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ DEFAULTS: Mapping[str, Any] = train.__kwdefaults__ or {}  # of all options of tr
 
 
 class Runs:
-    """The settings of each run, in order: the specs; for each the combinations of the grid, its last option changing
-    first; for each of those the seeds. A million of them take no memory.
+    """The settings of each run, which take no memory, even for a million runs.
 
-    A *combination* is the settings but for the seed: run i has combination i // n_seeds.
+    The order: by spec; for each spec by combination of the grid, whose last option changes first; for each of these by
+    seed. A *combination* is the settings without the seed: run i has combination i // n_seeds.
 
     Attributes
     ----------
@@ -38,7 +38,7 @@ class Runs:
 
     @classmethod
     def checked(cls, n_specs: int, seeds: Any, grid: Any, options: Mapping[str, Any]) -> Runs:
-        """Check arguments of `train_many`: ValueError or TypeError for a bad one."""
+        """Check the arguments of `train_many`; a ValueError or TypeError for a bad one."""
         if grid is not None and not isinstance(grid, Mapping):
             raise TypeError(f"grid must be a dict of lists such as {{'lr': [0.1, 0.01]}}, got {type(grid).__name__}")
         grid = grid or {}
@@ -78,7 +78,7 @@ class Runs:
         return map(self.combination, range(self.n_combinations))
 
     def first_with(self, number: int, name: str) -> int:
-        """The combination that has the first of an option's values, and else those of this combination."""
+        """The combination that has an option's first value, and otherwise the values of this combination."""
         step = 1
         for other, values in reversed(self._axes.items()):
             if other == name:
@@ -87,7 +87,7 @@ class Runs:
         return number
 
     def seed(self, number: int, default: int | None) -> int | None:
-        """The seed of a run; ``default`` where there are no seeds."""
+        """The seed of a run; ``default`` if there are no seeds."""
         return default if self.seeds is None else self.seeds[number % self.n_seeds]
 
 

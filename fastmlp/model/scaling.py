@@ -1,4 +1,4 @@
-"""Standardisation: shift and scale of a network's first and last layer from the rows that it is trained on."""
+"""Standardisation: shift and scale of a network's input and last layer, from the rows that it is trained on."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class Moments(NamedTuple):
 
 
 def check_standardize(spec: Spec, trained: bool) -> None:
-    """Raise a ValueError where standardize=True has no place: in a model that is there already, beside a shift or scale
-    of the spec's own, and for numbers that come from a bounded activation."""
+    """Raise a ValueError where standardize=True makes no sense: for a model that exists already, for a spec with a
+    shift or scale, and for numbers that come from a bounded activation."""
     if trained:
         raise ValueError(
             "standardize=True is for new networks: the units of the given model cannot change under its weights; "
@@ -50,24 +50,24 @@ def check_standardize(spec: Spec, trained: bool) -> None:
 
 
 def standardised(spec: Spec, samples: Samples, rows: np.ndarray, dtype: np.dtype) -> Spec:
-    """The spec with shift and scale that make the inputs of these rows, and the targets of a regression, of mean 0 and
-    deviation 1, weighted as training weighs them.
+    """Return the spec with the shift and scale that give the inputs of these rows, and the targets of a regression,
+    mean 0 and deviation 1, with training's weights.
 
-    Sparse x is scaled, not shifted. A column that is constant, as far as ``dtype`` can tell, has scale 1.
+    Sparse x is scaled, not shifted. A column that is constant up to the precision of ``dtype`` has scale 1.
     """
     of_x, of_y = moments_of(spec, samples, rows)
     return standardised_by(spec, of_x, of_y, dtype, sparse=isinstance(samples.x, SparseRows))
 
 
 def moments_of(spec: Spec, samples: Samples, rows: np.ndarray) -> tuple[Moments, Moments | None]:
-    """Moments of the inputs of some rows, and of their targets where these are numbers."""
+    """Moments of the inputs of some rows, and of their targets if these are numbers."""
     weights = None if samples.weights is None else samples.weights[rows]
     of_x = (_sparse_moments if isinstance(samples.x, SparseRows) else _moments)(samples.x, rows, weights)
     return of_x, _moments_of_measured(samples.y, rows, weights) if _has_numbers(spec) else None
 
 
 def standardised_by(spec: Spec, of_x: Moments, of_y: Moments | None, dtype: np.dtype, *, sparse: bool = False) -> Spec:
-    """The spec that `standardised` makes of samples with these moments."""
+    """The spec that `standardised` returns for samples with these moments."""
     _check_range(of_x, "x")
     of_input = {"scale": 1 / np.where(_varies(of_x, dtype), of_x.deviation, 1.0)}
     if not sparse:
@@ -97,7 +97,7 @@ def target_scaling(
 
 
 def _target_scaling(spec: Spec, moments: Moments, dtype: np.dtype) -> dict[str, Any]:
-    """Shift and scale for the last layer by the moments of targets.
+    """Shift and scale for the last layer, from the moments of targets.
 
     Under a loss of logarithms the shift is that of the mean; under gaussian_nll there is one for each target. A
     rectifier's outputs, which have an end at or near 0, are scaled by their root mean square and not shifted.
@@ -114,7 +114,7 @@ def _target_scaling(spec: Spec, moments: Moments, dtype: np.dtype) -> dict[str, 
 
 
 def _has_numbers(spec: Spec) -> bool:
-    """Whether the outputs are numbers: no classes and no labels."""
+    """Whether the outputs are numbers, not classes or labels."""
     return not (spec.multilabel or spec.one_of_many)
 
 
@@ -123,7 +123,7 @@ def _is_rectifier(spec: Spec) -> bool:
 
 
 def _varies(moments: Moments, dtype: np.dtype) -> np.ndarray:
-    """Whether columns are more than a constant and its rounding in that dtype."""
+    """Whether columns vary by more than the rounding of a constant in that dtype."""
     limits = np.finfo(dtype)
     least = np.maximum(_CONSTANT * float(limits.eps) * np.abs(moments.mean), 4 * float(limits.tiny))
     return moments.deviation > least
@@ -138,7 +138,7 @@ def _check_range(moments: Moments, name: str) -> None:
 
 
 def _moments(values: np.ndarray, rows: np.ndarray, weights: np.ndarray | None) -> Moments:
-    """The moments of some rows: blocks of them, read twice.
+    """The moments of some rows, which are read twice, in blocks.
 
     Differences from the first row are added up, so that a constant column has a deviation of exactly 0.
     """
@@ -173,9 +173,9 @@ def _moments_of_measured(y: np.ndarray, rows: np.ndarray, weights: np.ndarray | 
 
 
 def _sparse_moments(x: SparseRows, rows: np.ndarray, weights: np.ndarray | None) -> Moments:
-    """What `_moments` has, of a sparse matrix, about as many stored numbers at a time.
+    """The moments of some rows of a sparse matrix, read in blocks of about as many stored numbers.
 
-    What the rounding of the mean adds to the variance is taken off again: it would be all that a constant column has.
+    The variance that the rounding of the mean adds is subtracted: a constant column would have nothing else.
     """
     n_in, weight = x.shape[1], np.zeros(len(x))
     weight[rows] = 1.0 if weights is None else weights
@@ -195,7 +195,7 @@ def _sparse_moments(x: SparseRows, rows: np.ndarray, weights: np.ndarray | None)
 
 
 def _stored(x: SparseRows) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Rows, columns and values of a sparse matrix, blocks of rows at a time, each place once."""
+    """Yield rows, columns and values of a sparse matrix, in blocks of rows, each place once."""
     n_in, ends = x.shape[1], np.arange(_TOGETHER, int(x.indptr[-1]), _TOGETHER)
     edges = np.unique([0, *np.searchsorted(x.indptr, ends), len(x)])
     for first, last in pairwise(edges.tolist()):

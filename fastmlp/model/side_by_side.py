@@ -1,4 +1,4 @@
-"""Networks of `train_many` that are trained side by side, one in each lane of the vectors: which, and how."""
+"""Which networks of `train_many` are trained side by side, one in each lane of the vectors, and how."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _DRAWN_ROWS = 1 << 20  # where these have few rows of their own
 
 
 def side_by_side(options: Options, data: TrainingData, lanes: bool | None) -> bool:
-    """Whether networks with these options are trained side by side; ValueError where they should be and cannot."""
+    """Whether networks with these options are trained side by side; a ValueError if they must be and cannot."""
     if lanes is False:
         return False
     reason = _no_lanes_because(options, data)
@@ -44,7 +44,7 @@ def side_by_side(options: Options, data: TrainingData, lanes: bool | None) -> bo
 
 
 def _no_lanes_because(options: Options, data: TrainingData) -> str:
-    """Why networks with these options cannot be trained side by side; '' if they can."""
+    """The reason why networks with these options cannot be trained side by side; '' if they can."""
     o, samples = options, [data.samples, *([data.validation[0]] if data.validation else [])]
     reasons = {
         "x is sparse": any(isinstance(part.x, SparseRows) for part in samples),
@@ -64,7 +64,7 @@ def _no_lanes_because(options: Options, data: TrainingData) -> str:
 
 
 def _lanes_pay(options: Options, data: TrainingData) -> bool:
-    """Whether it takes less time side by side: that depends on shapes and options alone, not on how many there are."""
+    """Whether training side by side is faster: this depends on shapes and options, not on the number of networks."""
     o, spec, n = options, options.spec, len(data.samples.x)
     n_val = len(data.validation[1]) if data.validation else 0
     if o.batch(n) > 1:
@@ -81,17 +81,18 @@ def _lanes_pay(options: Options, data: TrainingData) -> bool:
 
 @dataclass
 class Group:
-    """Networks that differ in their seeds, learning rates and penalties at most.
+    """Networks that may differ in their seeds, learning rates and penalties only.
 
     Attributes
     ----------
     runs : Runs
-        Of which these are some.
+        All runs, of which the group has some.
     data : TrainingData
+        The checked samples.
     combinations : list of int
-        The combinations whose runs these are,
+        The combinations whose runs the group has.
     options : list of Options
-        and the options of each; but for what they may differ in, those of the first count.
+        The options of each combination, which agree in all but rates and penalties.
     """
 
     runs: Runs
@@ -101,34 +102,34 @@ class Group:
 
     @staticmethod
     def key(options: Options) -> tuple[object, ...]:
-        """What networks of one group have in common; whether there are penalties, since sums differ with them."""
+        """A key for all that the networks of a group share; with whether there are penalties, which change sums."""
         o = options
         same = o.epochs, o.batch_size, o.optimizer, o.init, o.standardize, o.early_stopping, o.l1 > 0 or o.l2 > 0
         return *TrainingData.key(o), *same
 
     def add(self, combination: int, options: Options) -> None:
-        """Take the runs of a combination, too."""
+        """Add the runs of a combination."""
         self.combinations.append(combination)
         self.options.append(options)
 
     @property
     def n_networks(self) -> int:
-        """How many there are."""
+        """The number of networks."""
         return len(self.options) * self.runs.n_seeds
 
     @property
     def n_lanes(self) -> int:
-        """How many of them lie side by side."""
+        """The number of networks that are trained side by side."""
         return lanes_of(self.options[0].dtype)
 
     @property
     def n_works(self) -> int:
-        """How many threads may work at it."""
+        """The number of threads that may work for the group."""
         return -(-self.n_networks // self.n_lanes)
 
     def works(self, n_threads: int, part: range) -> Iterator[Work]:
-        """What is to be done for a part of the networks: pieces as wide as the vectors; or, where networks are looked
-        at after each epoch, a relay for each thread."""
+        """Yield the works for a part of the networks: pieces as wide as the vectors; or, if networks are evaluated
+        after each epoch, a relay for each thread."""
         bench = Bench(self.options[0], self.data)
         if bench.options.early_stopping is None and "val_loss" not in bench.options.quantities:
             yield from self._pieces(bench, part)
@@ -153,7 +154,7 @@ class Group:
                 yield Newcomer(number, options, params, share.orders, i, rows, held_out)
 
     def _shares(self, part: range) -> Iterator[_Share]:
-        """Cut a part of the group into shares, and draw what their seeds say."""
+        """Cut a part of the group into shares, and draw with their seeds."""
         o, n_seeds = self.options[0], self.runs.n_seeds
         size = max(1, min(_DRAWN, _DRAWN_ROWS // len(self.data.rows))) if self.data.n_held_out else _DRAWN
         for start in range(0, len(part), size):
@@ -178,7 +179,7 @@ class Group:
 
 
 class _Share(NamedTuple):
-    """Networks whose seeds become streams and parameters in one call."""
+    """Some networks, whose random streams and parameters are made in one call."""
 
     numbers: list[int]
     options: list[Options]

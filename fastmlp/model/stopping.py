@@ -1,4 +1,4 @@
-"""Early stopping: the rule, and its watch over one run."""
+"""Early stopping: the rule, and its use in one run."""
 
 from __future__ import annotations
 
@@ -21,15 +21,14 @@ class EarlyStopping:
     Parameters
     ----------
     monitor : str, optional
-        A name of the history; "val_loss" where there is one, else "loss", when left out. Which way is better
-        the metric says, see the table of `fastmlp.metrics`; lower is for losses and functions of one's own. NaN is
-        never better.
+        A name in the history; when left out, "val_loss" if there is one, else "loss". Lower is better for losses and
+        your own functions; for named metrics the table of `fastmlp.metrics` says which. NaN is never better.
     patience : int
-        How many epochs may pass without a better value.
+        The number of epochs to wait for a better value.
     min_delta : float
-        Better means better by more than this.
+        A value counts as better if it is better by more than this.
     restore_best : bool
-        Whether the model gets the parameters of its best epoch back, however training ends.
+        Whether the model gets the parameters of its best epoch back when training ends, in whatever way.
 
     Examples
     --------
@@ -59,19 +58,21 @@ def get_early_stopping(value: Any) -> EarlyStopping | None:
 
 
 class StoppingWatch:
-    """An `EarlyStopping` at work on one run.
+    """An `EarlyStopping` that watches one run.
 
     Parameters
     ----------
     rule : EarlyStopping
+        When to stop.
     params : ndarray, (n_params,)
         The parameters of the model that is trained.
     history : History
+        The run's history.
 
     Attributes
     ----------
     best : ndarray, (n_params,)
-        A copy of the best epoch's parameters; before the first epoch, of the initial ones.
+        A copy of the best epoch's parameters; before the first epoch, of the initial parameters.
     """
 
     def __init__(self, rule: EarlyStopping, params: np.ndarray, history: History) -> None:
@@ -79,7 +80,7 @@ class StoppingWatch:
         self.best = params.copy()
 
     def should_stop(self) -> bool:
-        """Whether the epoch that just ended should be the last one. Copies its parameters where it is the best."""
+        """Whether the epoch that just ended should be the last one. If it is the best, its parameters are copied."""
         better = improvements(self._history, self._rule.monitor, self._rule.min_delta)
         if better[-1]:
             self.best[...] = self._params

@@ -1,4 +1,4 @@
-"""A sweep: the checked arguments of `train_many`, and what threads do to train its networks."""
+"""A sweep: the checked arguments of `train_many`, and the work of the threads that train its networks."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = ["Part", "Sweep"]
 
 
 class Part(NamedTuple):
-    """Some networks of those that begin with a combination: of its group, or its own where it has none."""
+    """Some of the networks of a combination's group, or of the combination if it has no group."""
 
     combination: int
     start: int
@@ -44,15 +44,19 @@ class Sweep:
     given : _Given
         x and y.
     specs : list of (Spec or MLP)
+        The specs.
     runs : Runs
+        The settings of each run.
     groups : list of (Group or None)
-        For each combination, the networks side by side that its runs belong to; None for runs alone.
+        For each combination its group of networks side by side; None if each of its runs is alone.
     costs : list of float
-        For each combination the multiply-adds of one network's epochs, more or less.
+        For each combination the approximate number of multiply-adds of one network's epochs.
     options : dict
-        Options that all have in common, as they were given.
+        Options that all runs share, as given.
     n_threads : int
+        The number of networks trained at a time.
     progress : bool or None
+        As in `train`.
     """
 
     given: _Given
@@ -68,8 +72,8 @@ class Sweep:
     def checked(
         cls, x: Any, y: Any, specs: Any, seeds: Any, grid: Any, n_threads: Any, progress: Any, lanes: Any, options: Any
     ) -> Sweep:
-        """Check all combinations, whatever their seeds: ValueError or TypeError for the first bad one. Whether they are
-        trained side by side is decided by ``lanes``, or has been: then they are the `decisions` of another sweep."""
+        """Check all combinations; a ValueError or TypeError for the first bad one. ``lanes`` decides whether they are
+        trained side by side: as in `train_many`, or it is the `decisions` of another sweep."""
         check_progress(progress)
         lanes = lanes if lanes is None or isinstance(lanes, bytes) else check_flag(lanes, "lanes")
         specs = _parse_specs(specs)
@@ -121,12 +125,12 @@ class Sweep:
         parts: Iterable[Part] | None = None,
         bar: RunsProgress | None = None,
     ) -> Crew:
-        """The threads that train these parts, or all."""
+        """Make the threads that train these parts, or all."""
         bar = bar or RunsProgress(self.progress, len(self.runs))
         return Crew(self.runs, self._works(parts), self.n_threads, bar, deliver, ended)
 
     def strands(self) -> Iterator[Part]:
-        """All networks, in parts of about equal cost: those side by side in a group, or those of a combination."""
+        """All networks, in parts of about equal cost, each from one group or one combination."""
         for combination, group in enumerate(self.groups):
             if group is None:
                 yield Part(combination, 0, self.runs.n_seeds)
@@ -134,7 +138,7 @@ class Sweep:
                 yield Part(combination, 0, group.n_networks)
 
     def _works(self, parts: Iterable[Part] | None) -> Iterator[Work]:
-        """What is to be done, one after another; the networks of a group together."""
+        """Yield the works, those of a group together."""
         for combination, start, stop in self.strands() if parts is None else parts:
             group, first = self.groups[combination], combination * self.runs.n_seeds
             if group is None:
@@ -165,7 +169,7 @@ class Sweep:
         self.warn(n_done, crew.n_diverged, interrupted)
 
     def warn(self, n_done: int, n_diverged: int, interrupted: bool) -> None:
-        """Say what the caller of `train_many` should know."""
+        """Warn of networks that diverged, and of an interruption."""
         if interrupted:
             message = f"interrupted: {n_done} of {len(self.runs)} networks are trained"
             warnings.warn(message, RuntimeWarning, stacklevel=3)
@@ -198,7 +202,7 @@ class _Run:
 
 
 class _Given:
-    """x and y as they were given, for all combinations: what is no array becomes one once, a frame for each dtype."""
+    """x and y as given, for all combinations: other objects become arrays once, frames once for each dtype."""
 
     def __init__(self, x: Any, y: Any) -> None:
         self.x, self.y = x, np.asarray(y) if isinstance(y, (list, tuple)) else y

@@ -1,4 +1,4 @@
-"""What `train_many` returns: networks that are arrays of numbers until somebody asks for one."""
+"""The result of `train_many`: networks that are kept as arrays until one is asked for."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["Alone", "SideBySide", "Trained", "TrainedNetworks", "trained"]
 
 
 class Outcome(Protocol):
-    """What came of one run."""
+    """The outcome of one run."""
 
     @property
     def model(self) -> MLP: ...
@@ -33,7 +33,7 @@ class Outcome(Protocol):
 
 
 class Alone(NamedTuple):
-    """What came of a run by itself."""
+    """The outcome of a run that was trained alone."""
 
     model: MLP
     history: History
@@ -41,24 +41,25 @@ class Alone(NamedTuple):
 
     @property
     def n_diverged(self) -> int:
-        """Whether it diverged, as a number."""
+        """1 if the network diverged, else 0."""
         return int(self.error is not None)
 
 
 class SideBySide:
-    """What came of networks that were trained side by side.
+    """The outcome of networks that were trained side by side.
 
     Parameters
     ----------
     spec : Spec
+        The networks' spec.
     names : Names
-        Which all networks have.
+        The names of their inputs and classes.
     params : ndarray, (n_networks, n_params)
         In the order of `MLP.params`.
     columns : dict of ndarray, (n_networks, epochs)
-        Their histories by name. Losses are NaN from the epoch on in which a network diverged.
+        Their histories, by name. Losses are NaN from the epoch in which a network diverged.
     advice : dict of str
-        The remedy for each network that diverged, by its number here.
+        The remedy for each network that diverged, by its lane.
     """
 
     __slots__ = ("_advice", "_columns", "_models", "_names", "_params", "_spec")
@@ -76,11 +77,11 @@ class SideBySide:
 
     @property
     def n_diverged(self) -> int:
-        """How many of the networks did."""
+        """The number of networks that diverged."""
         return len(self._advice)
 
     def model(self, lane: int) -> MLP:
-        """A network's model: made once, so that whatever is done to it is kept."""
+        """A network's model, which is made once, so that all changes to it are kept."""
         if lane not in self._models:
             model = MLP.__new__(MLP)
             model._build(self._spec, self._params.dtype)
@@ -98,7 +99,7 @@ class SideBySide:
         return history
 
     def advice(self, lane: int) -> str | None:
-        """What to do about a network that diverged; None for others."""
+        """The remedy for a network that diverged; None for others."""
         return self._advice.get(lane)
 
 
@@ -132,11 +133,11 @@ class Trained:
     model : MLP
         The network.
     history : History
-        What its training measured.
+        The values of each epoch.
     settings : dict
-        What sets this run apart: "spec", its number among the specs; "seed"; and its values of the grid's options.
+        The settings of this run: "spec", its number among the specs; "seed"; and its values of the grid's options.
     error : DivergenceError or None
-        Where training met a non-finite loss; then model and history are those of the last finite epoch.
+        The error, if the loss became infinite or NaN; model and history are then those of the last finite epoch.
     """
 
     __slots__ = ("_outcome", "_settings")
@@ -149,7 +150,7 @@ class Trained:
 
     @classmethod
     def _of(cls, outcome: Outcome, settings: dict[str, Any]) -> Trained:
-        """The network that an outcome makes when it is asked for."""
+        """A network that an outcome makes when it is asked for."""
         self = cls.__new__(cls)
         self._outcome, self._settings = outcome, settings
         return self
@@ -185,11 +186,11 @@ class Trained:
 
 
 class TrainedNetworks(Sequence[Trained]):
-    """The networks of `train_many`, in order: a sequence of `Trained`, as a list of them is.
+    """The networks of `train_many`, in order: a sequence of `Trained`, which works like a list.
 
     Networks that were trained side by side are kept as arrays, a few hundred bytes each. ``networks[i].history`` is
-    made of them whenever it is asked for, ``networks[i].model`` once: from then on it is kept, with all that you do to
-    it. Slices share what they are slices of.
+    made from these whenever it is asked for; ``networks[i].model`` is made once and then kept, with all changes that
+    you make to it. Slices share their networks.
 
     Examples
     --------
@@ -213,12 +214,12 @@ class TrainedNetworks(Sequence[Trained]):
         self._numbers: Sequence[int] = range(len(runs))  # of the runs that are here
 
     def _add(self, numbers: Iterable[int], outcome: Alone | SideBySide) -> None:
-        """Keep what came of some runs, which may be done in any order."""
+        """Keep the outcome of some runs, which may end in any order."""
         for lane, number in enumerate(numbers):
             self._outcomes[number], self._lanes[number] = outcome, lane
 
     def _end(self) -> None:
-        """Leave out the runs that were not done."""
+        """Remove the runs that were not done."""
         if None in self._outcomes:
             done = [number for number, outcome in enumerate(self._outcomes) if outcome is not None]
             self._numbers = array("q", done)
@@ -262,5 +263,5 @@ class TrainedNetworks(Sequence[Trained]):
 
 
 def trained(outcome: Alone | SideBySide, lane: int, settings: dict[str, Any]) -> Trained:
-    """One of the networks of an outcome."""
+    """Make one of the networks of an outcome."""
     return Trained._of(Lane(outcome, lane) if isinstance(outcome, SideBySide) else outcome, settings)

@@ -1,4 +1,4 @@
-"""train(): what users call, from checked arguments to a trained model."""
+"""`train`: from arguments to a trained model."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ __all__ = ["TrainResult", "train"]
 
 
 class TrainResult(NamedTuple):
-    """What `train` returns: ``model, history = fastmlp.train(...)``, or ``fastmlp.train(...).model``.
+    """The result of `train`: ``model, history = fastmlp.train(...)``, or ``fastmlp.train(...).model``.
 
     Attributes
     ----------
     model : MLP
         The trained network.
     history : History
-        ``history["loss"]`` and so on, one number an epoch.
+        ``history["loss"]`` and so on, with one number for each epoch.
     """
 
     model: MLP
@@ -39,7 +39,7 @@ class TrainResult(NamedTuple):
 
 
 def _no_attribute(result: TrainResult, name: str) -> Any:
-    """Say of what is the model's that the model is one of two."""
+    """Raise AttributeError; for an attribute of the model, say that the result is a pair with it."""
     remedy = "train returns two: model, history = fastmlp.train(...), or fastmlp.train(...).model"
     raise attribute_error(result, name, {name: remedy} if hasattr(MLP, name) else {})
 
@@ -105,10 +105,10 @@ def train(
         Learning rate; see `fastmlp.schedules`. A function is asked for the first 10,000 epochs' rates before training
         begins, and for later ones as these epochs come.
     epochs : int
-        How often every sample is taken.
+        The number of passes over all samples.
     batch_size : int or "full"
-        1 is per-sample SGD, each sample seeing the weights the one before it left. A larger batch takes one step along
-        the gradient of its mean loss.
+        1 is per-sample SGD: each sample makes a step, and the next one uses the new weights. A larger batch makes one
+        step along the gradient of its mean loss.
     optimizer : str or fastmlp.optimizers.Optimizer
         "sgd", "adam", "adamw", "adam_hat", "amsgrad", "nadam", "lion", "rmsprop", "adagrad", or an object with other
         settings. "lbfgs" is another kind of method: an epoch is one iteration over all samples, and what has no place
@@ -116,9 +116,9 @@ def train(
     loss : str or Loss, optional
         Used instead of the spec's ``cost``; both given and different is an error.
     metrics : name, function of (y, y_hat), or list of either, optional
-        "f1", "roc_auc", "rmse" and others of `fastmlp.metrics`, or functions of one's own. Added to the history beside
-        loss and accuracy, each under a name of its own. They need the epoch's outputs,
-        (n_samples, n_out), in memory. A function with a parameter ``sample_weight`` gets the samples' weights, or None.
+        "f1", "roc_auc", "rmse" and others of `fastmlp.metrics`, or your own functions. They are added to the
+        history, next to loss and accuracy, each under its name. They need the epoch's outputs, (n_samples, n_out), in
+        memory. A function with a parameter ``sample_weight`` gets the samples' weights, or None.
     shuffle : bool
         A new random permutation each epoch, ``numpy.random.default_rng(seed).permutation(n_samples)``, or rows as
         they come.
@@ -131,18 +131,18 @@ def train(
     seed : int, optional
         Same seed, same bits.
     init : str or fastmlp.init.Uniform
-        How a new network's weights begin: "auto" (He for the relu family, Glorot else), "he_normal", "he_uniform",
+        A new network's initial weights: "auto" (He for the relu family, Glorot else), "he_normal", "he_uniform",
         "glorot_…", "lecun_…", "orthogonal".
     dtype : "float32" or "float64", optional
         The dtype of a new network; float32 when left out.
     validation_data : (x, y) or (x, y, sample_weight), optional
         Evaluated after each epoch: "val_loss", "val_accuracy", …, with weights Σ w v / Σ w.
     validation_fraction : float
-        Share of the samples held out for that instead: drawn at random, of each class its share and at least one row of
-        two or more; or the last ones without ``shuffle``. They count by their ``sample_weight``.
+        The share of the samples to hold out for that instead: drawn at random, the same share of each class, and at
+        least one of two or more rows; without ``shuffle`` the last ones. They count by their ``sample_weight``.
     class_names : list of str, optional
-        Names of the classes in the order of the outputs; other labels as an array of them. Labels in y that have no
-        names yet set them, if each class occurs.
+        Names of the classes in the order of the outputs; an array for labels that are not text. When left out, labels
+        in y become the names, if each class occurs.
     l1, l2 : float
         Penalties on weights, not on biases: l1 Σ|w| + ½ l2 Σw² is added to each batch's loss, but not in the history.
     early_stopping : bool, int, or EarlyStopping, optional

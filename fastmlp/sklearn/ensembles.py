@@ -1,4 +1,4 @@
-"""Ensembles as scikit-learn estimators: copies of one estimator that differ in their seeds, and in their samples."""
+"""Ensembles as scikit-learn estimators: copies of one estimator that differ in their seeds and samples."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _members_give_scores(ensemble: Any) -> bool:
 
 
 class _EnsembleOfMLPs(BaseEstimator):
-    """The part that classifier and regressor share: the training of members, and what each says."""
+    """The part that classifier and regressor share: training the members, and their single predictions."""
 
     _member: Any  # the class of members
     _doc_link_module = "fastmlp"
@@ -62,13 +62,16 @@ class _EnsembleOfMLPs(BaseEstimator):
         Parameters
         ----------
         X : array or sparse matrix, (n_samples, n_features)
+            The samples.
         y : array, (n_samples,) or (n_samples, n_outputs)
+            Their labels, or values.
         sample_weight : array, (n_samples,), optional
             As in the members' own fit. A bootstrap multiplies each by the number of times that its sample was drawn.
 
         Returns
         -------
         self
+            The estimator.
         """
         prototype = self._prototype()
         if not isinstance(prototype, self._member):
@@ -109,7 +112,7 @@ class _EnsembleOfMLPs(BaseEstimator):
         return Ensemble(member.network_ for member in self.estimators_)
 
     def _each(self, X: Any) -> np.ndarray:
-        """Every network's outputs, (n_estimators, n_samples, n_outputs)."""
+        """Each network's outputs, (n_estimators, n_samples, n_outputs)."""
         check_is_fitted(self)
         X = validate_data(self, X, accept_sparse=["csr", "csc"], dtype=DTYPES, reset=False)
         return self.ensemble_.predict_each(X, n_threads=self.n_threads)
@@ -121,12 +124,12 @@ class _EnsembleOfMLPs(BaseEstimator):
 
 
 def _times_drawn(n_samples: int, random_state: np.random.RandomState) -> np.ndarray:
-    """How often each sample is among n_samples that are drawn with replacement, (n_samples,) float64."""
+    """Draw n_samples samples with replacement, and return how often each was drawn, (n_samples,) float64."""
     return np.bincount(random_state.randint(n_samples, size=n_samples), minlength=n_samples).astype(np.float64)
 
 
 def _call_all(functions: Sequence[Callable[[], Any]], n_threads: int) -> list[Any]:
-    """Return what the functions return; the first error is raised, and what has not begun by then is not called."""
+    """Return what the functions return; after the first error, which is raised, no further one is called."""
     if n_threads == 1:
         return [function() for function in functions]
     with ThreadPoolExecutor(n_threads) as pool:
@@ -138,10 +141,10 @@ def _call_all(functions: Sequence[Callable[[], Any]], n_threads: int) -> list[An
 
 
 class EnsembleClassifier(ClassifierMixin, _EnsembleOfMLPs):
-    """Several `MLPClassifier` that vote by the mean of their probabilities.
+    """Several `MLPClassifier`, whose mean probabilities decide.
 
-    With ``bootstrap=False`` they are a deep ensemble (Lakshminarayanan et al., 2017): all see all samples, and differ
-    in their initial weights and the order of samples.
+    With ``bootstrap=False`` they are a deep ensemble (Lakshminarayanan et al., 2017): all train on all samples, and
+    differ in their initial weights and the order of samples.
 
     Parameters
     ----------
@@ -150,7 +153,7 @@ class EnsembleClassifier(ClassifierMixin, _EnsembleOfMLPs):
     n_estimators : int
         The number of members.
     bootstrap : bool
-        Whether each member sees samples of its own, as many as there are, drawn with replacement.
+        Whether each member trains on its own draw of samples, with replacement, as many as there are.
     random_state : int, RandomState, optional
         Draws the members' ``random_state`` and their samples.
     n_threads : int
@@ -186,31 +189,60 @@ class EnsembleClassifier(ClassifierMixin, _EnsembleOfMLPs):
         return mean_of(self._each(X))
 
     def predict(self, X: Any) -> np.ndarray:
-        """The class of each sample of X by the members' mean, (n_samples,), or its labels, (n_samples, n_outputs)."""
+        """Predict the class of each sample, (n_samples,), or its labels, (n_samples, n_outputs), by the members' mean.
+
+        Parameters
+        ----------
+        X : array or sparse matrix, (n_samples, n_features)
+            The samples.
+        """
         mean = self._mean(X)
         return self.estimators_[0]._predictions(mean)
 
     @available_if(_members_give_scores)
     def decision_function(self, X: Any) -> np.ndarray:
-        """The mean of the members' scores, in the shape of `MLPClassifier.decision_function`."""
+        """Return the mean of the members' scores, in the shape of `MLPClassifier.decision_function`.
+
+        Parameters
+        ----------
+        X : array or sparse matrix, (n_samples, n_features)
+            The samples.
+        """
         return scores_of(self._mean(X))
 
     @available_if(_members_give_probabilities)
     def predict_proba(self, X: Any) -> np.ndarray:
-        """The mean of the members' probabilities in the order of ``classes_``, (n_samples, n_classes)."""
+        """Return the mean of the members' probabilities in the order of ``classes_``, (n_samples, n_classes).
+
+        Parameters
+        ----------
+        X : array or sparse matrix, (n_samples, n_features)
+            The samples.
+        """
         mean = self._mean(X)
         return np.hstack([1 - mean, mean]) if mean.shape[1] == 1 else mean
 
     @available_if(_members_give_probabilities)
     def predict_log_proba(self, X: Any) -> np.ndarray:
-        """The logarithms of `predict_proba`."""
+        """Return the logarithms of `predict_proba`.
+
+        Parameters
+        ----------
+        X : array or sparse matrix, (n_samples, n_features)
+            The samples.
+        """
         probabilities = self.predict_proba(X)
         return np.log(probabilities, out=probabilities)
 
     def votes(self, X: Any) -> np.ndarray:
-        """The number of members that are for each class in the order of ``classes_``, (n_samples, n_classes).
+        """Count the members that vote for each class, in the order of ``classes_``, (n_samples, n_classes).
 
-        Where y has labels in several columns: how many say yes to each, (n_samples, n_outputs).
+        For y with labels in several columns: the members that vote for each label, (n_samples, n_outputs).
+
+        Parameters
+        ----------
+        X : array or sparse matrix, (n_samples, n_features)
+            The samples.
         """
         each = self._each(X)
         return votes_of(each, self.estimators_[0].network_.spec)
@@ -222,7 +254,7 @@ class EnsembleClassifier(ClassifierMixin, _EnsembleOfMLPs):
 
 
 class EnsembleRegressor(RegressorMixin, _EnsembleOfMLPs):
-    """Several `MLPRegressor`: the mean of what they predict, and how far they spread.
+    """Several `MLPRegressor`: the mean of their predictions, and their spread.
 
     Parameters
     ----------
@@ -231,8 +263,8 @@ class EnsembleRegressor(RegressorMixin, _EnsembleOfMLPs):
     n_estimators : int
         The number of members.
     bootstrap : bool
-        Whether each member sees samples of its own, as many as there are, drawn with replacement. Without, they are a
-        deep ensemble (Lakshminarayanan et al., 2017), whose members differ in their initial weights and the order of
+        Whether each member trains on its own draw of samples, with replacement, as many as there are. If not, they are
+        a deep ensemble (Lakshminarayanan et al., 2017), whose members differ in their initial weights and the order of
         samples.
     random_state : int, RandomState, optional
         Draws the members' ``random_state`` and their samples.
@@ -266,22 +298,32 @@ class EnsembleRegressor(RegressorMixin, _EnsembleOfMLPs):
     _member = MLPRegressor
 
     def _values(self, X: Any) -> np.ndarray:
-        """What each member predicts, (n_estimators, n_samples) or (n_estimators, n_samples, n_outputs)."""
+        """Each member's predictions, (n_estimators, n_samples) or (n_estimators, n_samples, n_outputs)."""
         each = self._each(X)
         return np.stack([self.estimators_[0]._predictions(outputs) for outputs in each])
 
     def predict(self, X: Any, return_std: bool = False) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
-        """The mean of the members' values for each sample of X, (n_samples,) or (n_samples, n_outputs).
+        """Return the mean of the members' values for each sample, (n_samples,) or (n_samples, n_outputs).
 
-        With ``return_std`` also the standard deviation of those values, in the same shape: how much the members
-        disagree. The noise of y is not in it.
+        Parameters
+        ----------
+        X : array or sparse matrix, (n_samples, n_features)
+            The samples.
+        return_std : bool
+            Whether to return the standard deviation of those values, too, in that shape: how much the members
+            disagree. It does not contain the noise of y.
         """
         return mean_of(self._values(X), return_std)
 
     def quantiles(self, X: Any, q: Any) -> np.ndarray:
-        """Quantiles over the members' values, in the shape of `predict`, for a list q one after another.
+        """Return quantiles of the members' values, in the shape of `predict`; for a list, one such array after another.
 
-        ``q`` is a number from 0 to 1, or a list of such.
+        Parameters
+        ----------
+        X : array or sparse matrix, (n_samples, n_features)
+            The samples.
+        q : float or list of float, in [0, 1]
+            The levels.
         """
         levels = check_levels(q)
         return quantiles_of(self._values(X), levels)

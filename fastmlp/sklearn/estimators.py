@@ -1,7 +1,7 @@
 """scikit-learn's MLPClassifier and MLPRegressor on fastmlp's kernels, with more activations, losses and options.
 
-Parameters, attributes, warnings, the use of ``random_state`` and every formula are scikit-learn's: the same numbers
-come out, sooner. This module has the estimators, fit.py the loop that trains them.
+Parameters, attributes, warnings, the use of ``random_state`` and every formula are scikit-learn's, so that the numbers
+are the same. This module has the estimators, fit.py the loop that trains them.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def gives_scores(estimator: Any) -> bool:
 
 
 def _skl2onnx() -> Any:
-    """The module of fastmlp.interop that talks to skl2onnx, by name: doors do not import each other."""
+    """The module of fastmlp.interop that talks to skl2onnx; imported by name, since doors do not import each other."""
     return import_module("fastmlp.interop.skl2onnx")
 
 
@@ -87,7 +87,7 @@ Scaling = tuple[dict[str, Any], dict[str, Any]]  # each "shift" and "scale", or 
 
 
 class _Online(NamedTuple):
-    """What a call of partial_fit with one sample leaves to the next, and what must be the same then."""
+    """What a call of partial_fit with one sample keeps for the next, and what must not change in between."""
 
     fit: Fit
     network: MLP
@@ -98,7 +98,7 @@ class _Online(NamedTuple):
 
 
 def _plain(values: Any) -> Any:
-    """A list's or a pandas object's values as an array; anything else as it is."""
+    """The values of a list or a pandas object as an array; anything else unchanged."""
     if type(values) is np.ndarray:
         return values
     if hasattr(values, "iloc"):
@@ -107,12 +107,12 @@ def _plain(values: Any) -> Any:
 
 
 def _columns_of(X: Any) -> Any:
-    """The columns of a frame of pandas; None for all else."""
+    """The columns of a pandas frame; None for anything else."""
     return X.columns if type(X) is not np.ndarray and hasattr(X, "iloc") else None
 
 
 class _MLP(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
-    """The part that classifier and regressor share: from parameters to a network, and back to ``coefs_``."""
+    """The part that classifier and regressor share: a network made from the parameters, and attributes from it."""
 
     _doc_link_module = "fastmlp"
     _doc_link_template = "https://github.com/fastmlp/fastmlp/blob/main/docs/how-to/scikit-learn.md"
@@ -126,7 +126,7 @@ class _MLP(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         return _LOSSES.get(self.loss, self.loss) if isinstance(self.loss, str) else self.loss
 
     def _loss(self) -> Loss | None:
-        """The loss that the parameter means; None where it goes by the output."""
+        """The loss that the parameter means; None if the output decides."""
         return get_loss(self._loss_name(), "loss")
 
     def _spec(self, n_in: int, hidden: list[int], n_out: int, scaling: Scaling | None = None) -> Spec:
@@ -137,7 +137,7 @@ class _MLP(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         return spec if scaling is None else spec.with_scaling(*scaling)
 
     def _hidden_layers(self, hidden: list[int] | None = None) -> list[dict[str, Any]]:
-        """The hidden layers' part of a spec, with these numbers of units, or those of the parameters."""
+        """The hidden layers of a spec, with these numbers of units, or those of ``hidden_layer_sizes``."""
         hidden, act = self._hidden() if hidden is None else hidden, self.activation
         acts = list(act) if isinstance(act, (list, tuple)) else [act] * len(hidden)
         if len(acts) != len(hidden):
@@ -170,7 +170,7 @@ class _MLP(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         return network
 
     def _adopt(self, network: MLP) -> None:
-        """Make this the estimator's network, and views of its parameters ``coefs_`` and ``intercepts_``; give it the
+        """Make this the estimator's network, with views of its parameters as ``coefs_`` and ``intercepts_``, and the
         names of features and classes."""
         network.feature_names = getattr(self, "feature_names_in_", None)
         network.class_names = self._class_names(network.spec)
@@ -183,7 +183,7 @@ class _MLP(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         self._views = [*self.coefs_, *self.intercepts_]
 
     def _class_names(self, spec: Spec) -> np.ndarray | None:
-        """What the network's classes are called, where each of them has a label of its own."""
+        """The labels of the network's classes; None if not every class has one."""
         return None
 
     def onnx_parser(self) -> Any:
@@ -199,14 +199,14 @@ class _MLP(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         return _skl2onnx().convert
 
     def _standardise(self, samples: Samples, rows: np.ndarray) -> None:
-        """Give the new network shift and scale of its inputs, and a regression's of its outputs, by these rows."""
+        """Set the new network's shift and scale of the inputs, and for a regression of the outputs, by these rows."""
         network = self.network_
         spec = standardised(network.spec, samples, rows, network.dtype)
         network._rescale(spec)
         self._scaling = _shift_and_scale(spec), _shift_and_scale(spec.layers[-1])
 
     def __getstate__(self) -> dict[str, Any]:
-        """What a pickle keeps: names, numbers, arrays and scikit-learn's own objects, and the parameters."""
+        """Return what a pickle keeps: the parameters, and names, numbers, arrays and scikit-learn's own objects."""
         state = {name: value for name, value in super().__getstate__().items() if name not in _CACHES}
         fit_state = state.pop("_fit_state", None)
         if fit_state is not None and "coefs_" in state:  # it is also made by who looks at an estimator before fit
@@ -220,7 +220,7 @@ class _MLP(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
             self._fit_state = FitState.from_plain(plain, self.network_.params)
 
     def _initialize(self, spec: Spec, dtype: Any, random_state: np.random.RandomState) -> None:
-        """Begin with a new network: scikit-learn's draws (Glorot and Bengio 2010), no epochs, no progress."""
+        """Begin a new network: weights as scikit-learn draws them (Glorot and Bengio 2010), counters at 0."""
         network = MLP(spec, seed=0, dtype=dtype)
         acts = [layer.act.name for layer in spec.layers[:-1]]
         for weights, biases, act in zip(network.weights, network.biases, [*acts, (acts or [""])[-1]], strict=True):
@@ -242,12 +242,12 @@ class _MLP(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
 
     @property
     def _optimizer(self) -> FitState:
-        """scikit-learn's name for what has the ``learning_rate``; its own tests read it."""
+        """scikit-learn's name for the object that has ``learning_rate``; its tests read it."""
         return self._fit_state
 
     @property
     def _no_improvement_count(self) -> int:
-        """scikit-learn's name for the count; its own tests read and set it."""
+        """scikit-learn's name for the count; its tests read and set it."""
         return self._fit_state.no_improvement_count
 
     @_no_improvement_count.setter
@@ -273,24 +273,28 @@ class _MLP(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         y_val: Any = None,
         sample_weight_val: Any = None,
     ) -> Any:
-        """Train on X (n_samples, n_features), dense or sparse, and y.
+        """Train on samples and their targets.
 
         Parameters
         ----------
         X : array or sparse matrix, (n_samples, n_features)
-            Floats and integers are read as they are, without a copy.
+            The samples; floats and integers are not copied.
         y : array, (n_samples,) or (n_samples, n_outputs)
+            Their labels, or values.
         sample_weight : array, (n_samples,), optional
-            Weights of a batch's samples in its mean loss. With ``batch_size=1`` they multiply the step.
+            The samples' weights in the mean loss of a batch. With ``batch_size=1`` they multiply the step.
         X_val : array or sparse matrix, (n_val, n_features), optional
-            Samples that nothing is learnt from, for the solvers sgd and adam. Their loss is followed in
-            ``validation_loss_curve_``, and early stopping goes by their score, without holding out rows of X.
+            Validation samples, for the stochastic solvers. ``validation_loss_curve_`` has their loss, and early
+            stopping uses their score instead of holding out rows of X.
         y_val : array, (n_val,) or (n_val, n_outputs), optional
+            Their labels, or values.
         sample_weight_val : array, (n_val,), optional
+            Their weights.
 
         Returns
         -------
         self
+            The estimator.
         """
         if X_val is None and y_val is None and sample_weight_val is None:
             return self._fit(X, y, sample_weight, incremental=False)
@@ -369,7 +373,7 @@ class _MLP(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
             raise ValueError(f"learning_rate looks at {monitor!r}: give fit X_val and y_val, or early_stopping=True")
 
     def _keep_online(self, fit: Fit, columns: Any) -> None:
-        """Let `_learn_one` go on from here, if all that decides what it does would be seen to change."""
+        """Allow `_learn_one` to go on from here, unless something that it depends on could change unnoticed."""
         if isinstance(self.hidden_layer_sizes, (int, tuple)) and isinstance(self.activation, str):
             names = self._get_param_names()
             values = [getattr(self, name) for name in names]
@@ -377,8 +381,7 @@ class _MLP(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
             self._online = _Online(fit, self.network_, names, values, places, columns)
 
     def _learn_one(self, X: Any, y: Any) -> bool:
-        """`partial_fit` of one sample where the call before was one, too; False, and nothing done, where the long way
-        is needed."""
+        """`partial_fit` of one sample, after another such call; False, with nothing done, if the long way is needed."""
         online: _Online | None = vars(self).get("_online")
         if online is None or self.network_ is not online.network:
             return False
@@ -396,11 +399,11 @@ class _MLP(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         return targets is not None and online.fit.learn_one(X, targets)
 
     def _one_target(self, y: np.ndarray, online: _Online) -> np.ndarray | None:
-        """What the network learns of y (1,); None where the long way decides."""
+        """The target that the network learns for y (1,); None if the long way must decide."""
         raise NotImplementedError
 
     def _held_out(self, X: Any, y: Any, sample_weight: Any, spec: Spec, dtype: np.dtype) -> Samples:
-        """Check the samples that a caller gives for validation."""
+        """Check the validation samples that a caller gives."""
         if not is_stochastic(self.solver):
             raise ValueError(f"X_val is for solvers that go batch by batch, which {self.solver} does not")
         X, y = self._check_pair(X, y, reset=False)
@@ -437,9 +440,14 @@ class _MLP(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         return self.network_.predict(X, n_threads=self.n_threads)
 
     def transform(self, X: Any) -> np.ndarray:
-        """The activations of the last hidden layer for X, (n_samples, n_units): what the network makes of features.
+        """Return the activations of the last hidden layer, (n_samples, n_units): features that the network has learnt.
 
-        A network without hidden layers has no such method: AttributeError.
+        A network without hidden layers raises an AttributeError.
+
+        Parameters
+        ----------
+        X : array or sparse matrix, (n_samples, n_features)
+            The samples.
         """
         check_is_fitted(self)
         X = validate_data(self, X, accept_sparse=["csr", "csc"], dtype=DTYPES, reset=False)
@@ -452,7 +460,7 @@ class _MLP(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         return len(self.coefs_[-1])
 
     def _predictions(self, outputs: np.ndarray) -> np.ndarray:
-        """Return what `predict` gives for the network's outputs."""
+        """Turn the network's outputs into what `predict` returns."""
         raise NotImplementedError
 
     def _score(self, targets: np.ndarray, outputs: np.ndarray, weights: np.ndarray | None) -> float:
@@ -473,12 +481,12 @@ for _name in ("transform", "fit_transform"):  # as scikit-learn wrapped them, fo
 
 
 def _shift_and_scale(end: Spec | Layer) -> dict[str, Any]:
-    """The shift and scale of a spec's input, or of a layer, as far as it has them."""
+    """The shift and scale of a spec's input or of a layer, if it has them."""
     return {key: getattr(end, key) for key in ("shift", "scale") if getattr(end, key) is not None}
 
 
 def scores_of(outputs: np.ndarray) -> np.ndarray:
-    """What `decision_function` gives for the outputs (n_samples, n_classes) of a network of scores."""
+    """What `decision_function` returns for the outputs (n_samples, n_classes) of a network of scores."""
     return outputs[:, 1] - outputs[:, 0] if outputs.shape[1] == 2 else outputs
 
 
@@ -497,17 +505,17 @@ def _class_weights(balance: Any, y: np.ndarray, sample_weight: np.ndarray | None
 class MLPClassifier(ClassifierMixin, _MLP):
     """scikit-learn's `MLPClassifier`, trained by fastmlp.
 
-    The same ``random_state`` gives scikit-learn's numbers, but for rounding. What differs stands in the how-to page
-    "Inside scikit-learn".
+    The same ``random_state`` gives scikit-learn's numbers, except for rounding. The how-to page "Inside scikit-learn"
+    lists what differs.
 
     Parameters
     ----------
     hidden_layer_sizes : int or sequence of int
         The number of units of each hidden layer; ``()`` for none.
     activation : str, fastmlp.Activation, or list of either
-        The activation of the hidden layers: any of the library's, or your own; a list has one a layer.
+        The activation of the hidden layers: one of fastmlp's, or your own; a list has one for each layer.
     loss : "log_loss", name of another loss, or fastmlp.Loss
-        For example "mse" of the probabilities; or "hinge", under which there are scores and no probabilities.
+        Other losses are, for example, "mse" of the probabilities, or "hinge", which gives scores and no probabilities.
     solver : str or fastmlp.optimizers.Optimizer
         "sgd", "adam" and "lbfgs" are scikit-learn's, with the settings below. "adamw", "lion", "rmsprop" and the other
         names of `fastmlp.optimizers` have that module's defaults; an object, such as ``Lion(betas=(0.95, 0.98))``, has
@@ -517,70 +525,71 @@ class MLPClassifier(ClassifierMixin, _MLP):
         penalty itself, ``LevenbergMarquardt(regularisation="bayesian")``, there is none of alpha, and any but 0 and
         the default is refused.
     l1 : float
-        The penalty l1 Σ|w|, beside that of alpha.
+        The penalty l1 Σ|w|, divided in the same way, in addition to that of alpha.
     dropout : float or list of float
-        The share of hidden units left out in training, one for all layers or one each.
+        The share of hidden units that are left out in training: one number for all layers, or one for each.
     class_weight : "balanced", dict, or list of dict, optional
-        A weight for each class by its label; for multi-label y a dict a label.
+        A weight for each class, by its label; for multi-label y a list with one dict for each label.
     batch_size : int or "auto"
-        Samples a step; "auto" is 200, or all where there are fewer. Not for lbfgs and lm, which take all.
+        The number of samples in a step; "auto" is 200, or all if there are fewer. lbfgs and lm always take all.
     learning_rate : {"constant", "invscaling", "adaptive"}, schedule, or function of the epoch
         "invscaling" divides ``learning_rate_init`` by the number of samples seen to the power of ``power_t``, after
-        each epoch; "adaptive" divides it by 5 whenever training would stop. As in scikit-learn, adam leaves both out.
+        each epoch; "adaptive" divides it by 5 whenever training would stop. As in scikit-learn, adam ignores both.
         A schedule of `fastmlp.schedules`, or a function of the epoch, counted from 0, is the rate itself;
         ``ReduceOnPlateau`` sees "loss" and "val_loss".
     learning_rate_init : float
-        The learning rate, where no schedule is given.
+        The learning rate, unless a schedule is given.
     power_t : float
         The exponent of "invscaling".
     max_iter : int
-        The most epochs, or iterations of lbfgs and lm.
+        The largest number of epochs, or of iterations of lbfgs and lm.
     shuffle : bool
         Whether each epoch takes the samples in another order.
     random_state : int, RandomState, optional
         Draws the initial weights, the rows to hold out, and the order of samples.
     tol : float
-        What an epoch has to gain, in loss or in validation score, to count as better; for lbfgs the largest derivative
-        at which it has converged.
+        How much an epoch must gain, in loss or in validation score, to count as better; lbfgs ends when no derivative
+        is larger.
     verbose : bool
         Whether each epoch's loss is printed.
     warm_start : bool
-        Whether `fit` goes on with the network that is there.
+        Whether `fit` goes on with the network of the call before.
     momentum : float, in [0, 1)
-        Of the solver "sgd".
+        The momentum of the solver "sgd".
     nesterovs_momentum : bool
         Whether that momentum is Nesterov's.
     early_stopping : bool
-        Whether training ends when the score of samples held out gets no better, and the best parameters are kept.
-        Without, it ends when the training loss gets no better.
+        Whether training ends when the score of held-out samples gets no better, and the best parameters are kept. If
+        not, it ends when the training loss gets no better.
     validation_fraction : float, in [0, 1)
-        The share of samples that early stopping holds out, unless `fit` is given ``X_val`` and ``y_val``.
+        The share of the samples that early stopping holds out, unless `fit` is given ``X_val`` and ``y_val``.
     beta_1, beta_2 : float, in [0, 1)
         How slowly the solver "adam" forgets gradients, and their squares.
     epsilon : float
-        What the solver "adam" adds to the divisor of a step.
+        Added to the denominator of a step by the solver "adam".
     n_iter_no_change : int
-        After how many epochs without getting better training ends; ``numpy.inf``: never.
+        The number of epochs without getting better after which training ends; ``numpy.inf`` for never.
     max_fun : int
-        The most times that the solver "lbfgs" computes the loss.
+        How often the solver "lbfgs" computes the loss at most.
     clip_norm : float, optional
         A batch's gradient (before penalties) that is longer than this, over all parameters, is shortened to it.
     standardize : bool
-        Whether a new network gets the shift and scale that bring its inputs to mean 0 and
-        deviation 1, by the rows that `fit`, or the first call of `partial_fit`, trains on. Sparse X is scaled alone.
+        Whether a new network scales its inputs to mean 0 and deviation 1, by the rows that `fit`, or the first call of
+        `partial_fit`, trains on. Sparse X is scaled without a shift.
     dtype : "float32" or "float64", optional
         The network's dtype; when left out, float32 where X is float32, else float64.
     n_threads : int
-        Threads that share batches of 32 samples and more, wide networks' per-sample SGD, and predictions.
+        The number of threads that share batches of at least 32 samples, per-sample SGD of wide networks, and
+        predictions.
 
     Attributes
     ----------
     classes_ : ndarray, (n_classes,)
         The labels of the classes.
     coefs_ : list of ndarray, (n_in, n_out)
-        Each layer's weights, views of the network's: what is written into them, it computes with.
+        Each layer's weights, as views of the network's: the network computes with what is written into them.
     intercepts_ : list of ndarray, (n_out,)
-        Each layer's biases, views too.
+        Each layer's biases, as views too.
     network_ : fastmlp.MLP
         The network itself, with ``feature_names`` and, as ``class_names``, the labels.
     n_features_in_ : int
@@ -588,22 +597,22 @@ class MLPClassifier(ClassifierMixin, _MLP):
     feature_names_in_ : ndarray of str, (n_features,)
         Their names, where X was a frame whose columns have names.
     n_layers_, n_outputs_ : int
-        The number of layers, input and output among them, and that of outputs.
+        The number of layers, with the input and the output, and the number of outputs.
     out_activation_ : str
         The activation of the last layer, by scikit-learn's name.
     loss_ : float
         The loss of the last epoch, with penalties.
     loss_curve_ : list of float
-        The loss after each epoch (not of lbfgs and lm).
+        The loss after each epoch; not for lbfgs and lm.
     best_loss_ : float, or None
-        The least of these; None under early stopping.
+        The smallest of these losses; None under early stopping.
     validation_loss_curve_ : list of float, or None
-        The mean loss of the validation samples after each epoch, without penalties: those of ``X_val``, or the rows
-        that early stopping holds out.
+        The mean loss, without penalties, of the validation samples after each epoch: of ``X_val``, or of the rows that
+        early stopping holds out.
     validation_scores_ : list of float, or None
         Their accuracy after each epoch, under early stopping.
     best_validation_score_ : float, or None
-        The largest of these.
+        The largest of these scores.
     n_iter_ : int
         The number of epochs, or of iterations of lbfgs and lm, in the last call of `fit`.
     t_ : int
@@ -711,18 +720,19 @@ class MLPClassifier(ClassifierMixin, _MLP):
 
     @available_if(_learns_online)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Any:
-        """One more epoch, over these samples.
+        """Train for one more epoch, on these samples.
 
         Parameters
         ----------
         X, y, sample_weight
             As in `fit`.
         classes : array, (n_classes,)
-            All there will ever be; needed in the first call.
+            The labels of all classes that will ever occur; needed in the first call.
 
         Returns
         -------
         self
+            The estimator.
         """
         if not hasattr(self, "classes_"):
             if classes is None:
@@ -745,7 +755,13 @@ class MLPClassifier(ClassifierMixin, _MLP):
         return np.array([place] if self._one_of_many() else [[place]])
 
     def predict(self, X: Any) -> np.ndarray:
-        """The class of each sample of X, (n_samples,), or its labels, (n_samples, n_outputs)."""
+        """Predict the class of each sample, (n_samples,), or its labels, (n_samples, n_outputs).
+
+        Parameters
+        ----------
+        X : array or sparse matrix, (n_samples, n_features)
+            The samples.
+        """
         return self._predictions(self._outputs(X))
 
     def _predictions(self, outputs: np.ndarray) -> np.ndarray:
@@ -761,21 +777,38 @@ class MLPClassifier(ClassifierMixin, _MLP):
 
     @available_if(gives_scores)
     def decision_function(self, X: Any) -> np.ndarray:
-        """The score of each class in the order of ``classes_``, (n_samples, n_classes); the higher, the likelier.
+        """Return each class's score in the order of ``classes_``, (n_samples, n_classes); the highest is predicted.
 
-        Of two classes, how much more the second scores than the first, (n_samples,).
+        For two classes: by how much the second one's score is higher than the first one's, (n_samples,).
+
+        Parameters
+        ----------
+        X : array or sparse matrix, (n_samples, n_features)
+            The samples.
         """
         return scores_of(self._outputs(X))
 
     @available_if(gives_probabilities)
     def predict_proba(self, X: Any) -> np.ndarray:
-        """The probability of each class in the order of ``classes_``, (n_samples, n_classes)."""
+        """Predict the probability of each class in the order of ``classes_``, (n_samples, n_classes).
+
+        Parameters
+        ----------
+        X : array or sparse matrix, (n_samples, n_features)
+            The samples.
+        """
         outputs = self._outputs(X)
         return np.hstack([1 - outputs, outputs]) if self.n_outputs_ == 1 else outputs
 
     @available_if(gives_probabilities)
     def predict_log_proba(self, X: Any) -> np.ndarray:
-        """The logarithms of `predict_proba`."""
+        """Return the logarithms of `predict_proba`.
+
+        Parameters
+        ----------
+        X : array or sparse matrix, (n_samples, n_features)
+            The samples.
+        """
         probabilities = self.predict_proba(X)
         return np.log(probabilities, out=probabilities)
 
@@ -788,17 +821,17 @@ class MLPClassifier(ClassifierMixin, _MLP):
 class MLPRegressor(RegressorMixin, _MLP):
     """scikit-learn's `MLPRegressor`, trained by fastmlp.
 
-    The same ``random_state`` gives scikit-learn's numbers, but for rounding. What differs stands in the how-to page
-    "Inside scikit-learn".
+    The same ``random_state`` gives scikit-learn's numbers, except for rounding. The how-to page "Inside scikit-learn"
+    lists what differs.
 
     Parameters
     ----------
     loss : "squared_error", "absolute_error", "poisson", name of another loss, or fastmlp.Loss
-        Any of the library's that fits a linear output, such as "huber".
+        Another loss may be any of fastmlp's that fits a linear output, such as "huber".
     hidden_layer_sizes : int or sequence of int
         The number of units of each hidden layer; ``()`` for none.
     activation : str, fastmlp.Activation, or list of either
-        The activation of the hidden layers: any of the library's, or your own; a list has one a layer.
+        The activation of the hidden layers: one of fastmlp's, or your own; a list has one for each layer.
     solver : str or fastmlp.optimizers.Optimizer
         "sgd", "adam" and "lbfgs" are scikit-learn's, with the settings below. "adamw", "lion", "rmsprop" and the other
         names of `fastmlp.optimizers` have that module's defaults; an object, such as ``Lion(betas=(0.95, 0.98))``, has
@@ -808,91 +841,92 @@ class MLPRegressor(RegressorMixin, _MLP):
         penalty itself, ``LevenbergMarquardt(regularisation="bayesian")``, there is none of alpha, and any but 0 and
         the default is refused.
     l1 : float
-        The penalty l1 Σ|w|, beside that of alpha.
+        The penalty l1 Σ|w|, divided in the same way, in addition to that of alpha.
     dropout : float or list of float
-        The share of hidden units left out in training, one for all layers or one each.
+        The share of hidden units that are left out in training: one number for all layers, or one for each.
     batch_size : int or "auto"
-        Samples a step; "auto" is 200, or all where there are fewer. Not for lbfgs and lm, which take all.
+        The number of samples in a step; "auto" is 200, or all if there are fewer. lbfgs and lm always take all.
     learning_rate : {"constant", "invscaling", "adaptive"}, schedule, or function of the epoch
         "invscaling" divides ``learning_rate_init`` by the number of samples seen to the power of ``power_t``, after
-        each epoch; "adaptive" divides it by 5 whenever training would stop. As in scikit-learn, adam leaves both out.
+        each epoch; "adaptive" divides it by 5 whenever training would stop. As in scikit-learn, adam ignores both.
         A schedule of `fastmlp.schedules`, or a function of the epoch, counted from 0, is the rate itself;
         ``ReduceOnPlateau`` sees "loss" and "val_loss".
     learning_rate_init : float
-        The learning rate, where no schedule is given.
+        The learning rate, unless a schedule is given.
     power_t : float
         The exponent of "invscaling".
     max_iter : int
-        The most epochs, or iterations of lbfgs and lm.
+        The largest number of epochs, or of iterations of lbfgs and lm.
     shuffle : bool
         Whether each epoch takes the samples in another order.
     random_state : int, RandomState, optional
         Draws the initial weights, the rows to hold out, and the order of samples.
     tol : float
-        What an epoch has to gain, in loss or in validation score, to count as better; for lbfgs the largest derivative
-        at which it has converged.
+        How much an epoch must gain, in loss or in validation score, to count as better; lbfgs ends when no derivative
+        is larger.
     verbose : bool
         Whether each epoch's loss is printed.
     warm_start : bool
-        Whether `fit` goes on with the network that is there.
+        Whether `fit` goes on with the network of the call before.
     momentum : float, in [0, 1)
-        Of the solver "sgd".
+        The momentum of the solver "sgd".
     nesterovs_momentum : bool
         Whether that momentum is Nesterov's.
     early_stopping : bool
-        Whether training ends when the score of samples held out gets no better, and the best parameters are kept.
-        Without, it ends when the training loss gets no better.
+        Whether training ends when the score of held-out samples gets no better, and the best parameters are kept. If
+        not, it ends when the training loss gets no better.
     validation_fraction : float, in [0, 1)
-        The share of samples that early stopping holds out, unless `fit` is given ``X_val`` and ``y_val``.
+        The share of the samples that early stopping holds out, unless `fit` is given ``X_val`` and ``y_val``.
     beta_1, beta_2 : float, in [0, 1)
         How slowly the solver "adam" forgets gradients, and their squares.
     epsilon : float
-        What the solver "adam" adds to the divisor of a step.
+        Added to the denominator of a step by the solver "adam".
     n_iter_no_change : int
-        After how many epochs without getting better training ends; ``numpy.inf``: never.
+        The number of epochs without getting better after which training ends; ``numpy.inf`` for never.
     max_fun : int
-        The most times that the solver "lbfgs" computes the loss.
+        How often the solver "lbfgs" computes the loss at most.
     clip_norm : float, optional
         A batch's gradient (before penalties) that is longer than this, over all parameters, is shortened to it.
     standardize : bool
-        Whether a new network gets the shift and scale that bring its inputs, and the targets, to mean 0 and
-        deviation 1, by the rows that `fit`, or the first call of `partial_fit`, trains on. Sparse X is scaled alone.
-        Losses are those of standardised targets then, predictions are in y's units.
+        Whether a new network scales its inputs and targets to mean 0 and deviation 1, by the rows that `fit`, or the
+        first call of `partial_fit`, trains on. Sparse X is scaled without a shift. Losses are then those of
+        standardised targets; predictions are in y's units.
     dtype : "float32" or "float64", optional
         The network's dtype; when left out, float32 where X is float32, else float64.
     n_threads : int
-        Threads that share batches of 32 samples and more, wide networks' per-sample SGD, and predictions.
+        The number of threads that share batches of at least 32 samples, per-sample SGD of wide networks, and
+        predictions.
 
     Attributes
     ----------
     coefs_ : list of ndarray, (n_in, n_out)
-        Each layer's weights, views of the network's: what is written into them, it computes with.
+        Each layer's weights, as views of the network's: the network computes with what is written into them.
     intercepts_ : list of ndarray, (n_out,)
-        Each layer's biases, views too.
+        Each layer's biases, as views too.
     network_ : fastmlp.MLP
-        The network itself, with ``feature_names``. Under "poisson" its outputs are the
-        logarithms of what `predict` returns.
+        The network itself, with ``feature_names``. Under "poisson" its outputs are the logarithms of what `predict`
+        returns.
     n_features_in_ : int
         The number of features.
     feature_names_in_ : ndarray of str, (n_features,)
         Their names, where X was a frame whose columns have names.
     n_layers_, n_outputs_ : int
-        The number of layers, input and output among them, and that of outputs.
+        The number of layers, with the input and the output, and the number of outputs.
     out_activation_ : str
         The activation of the last layer, by scikit-learn's name.
     loss_ : float
         The loss of the last epoch, with penalties.
     loss_curve_ : list of float
-        The loss after each epoch (not of lbfgs and lm).
+        The loss after each epoch; not for lbfgs and lm.
     best_loss_ : float, or None
-        The least of these; None under early stopping.
+        The smallest of these losses; None under early stopping.
     validation_loss_curve_ : list of float, or None
-        The mean loss of the validation samples after each epoch, without penalties: those of ``X_val``, or the rows
-        that early stopping holds out.
+        The mean loss, without penalties, of the validation samples after each epoch: of ``X_val``, or of the rows that
+        early stopping holds out.
     validation_scores_ : list of float, or None
         Their R² after each epoch, under early stopping.
     best_validation_score_ : float, or None
-        The largest of these.
+        The largest of these scores.
     n_iter_ : int
         The number of epochs, or of iterations of lbfgs and lm, in the last call of `fit`.
     t_ : int
@@ -957,7 +991,18 @@ class MLPRegressor(RegressorMixin, _MLP):
 
     @available_if(_learns_online)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
-        """One more epoch, over these samples; as `fit` otherwise."""
+        """Train for one more epoch, on these samples.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in `fit`.
+
+        Returns
+        -------
+        self
+            The estimator.
+        """
         if sample_weight is None and self._learn_one(X, y):
             return self
         return self._fit(X, y, sample_weight, incremental=True)
@@ -966,7 +1011,13 @@ class MLPRegressor(RegressorMixin, _MLP):
         return plain_targets(y, online.network.spec, 1)
 
     def predict(self, X: Any) -> np.ndarray:
-        """The value for each sample of X, (n_samples,), or its values, (n_samples, n_outputs)."""
+        """Predict the value of each sample, (n_samples,), or its values, (n_samples, n_outputs).
+
+        Parameters
+        ----------
+        X : array or sparse matrix, (n_samples, n_features)
+            The samples.
+        """
         return self._predictions(self._outputs(X))
 
     def _predictions(self, outputs: np.ndarray) -> np.ndarray:

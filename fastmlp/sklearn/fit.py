@@ -39,7 +39,7 @@ _SMALLEST_RATE = 1e-6  # below, "adaptive" stops
 
 @contextmanager
 def scikit_learns_errors() -> Iterator[None]:
-    """Turn a ValueError or TypeError of a bad parameter into scikit-learn's InvalidParameterError, which is both."""
+    """Turn the ValueError or TypeError for a bad parameter into scikit-learn's InvalidParameterError, which is both."""
     try:
         yield
     except (TypeError, ValueError) as error:
@@ -53,7 +53,7 @@ def is_stochastic(solver: Any) -> bool:
 
 
 def _optimizer(e: Any) -> Optimizer:
-    """The optimiser that an estimator's parameters mean; for scikit-learn's three solvers, with its settings."""
+    """The optimiser that an estimator's parameters mean; scikit-learn's three solvers take its settings."""
     if isinstance(e.solver, Optimizer):
         return e.solver
     if not isinstance(e.solver, str):
@@ -71,7 +71,7 @@ def _optimizer(e: Any) -> Optimizer:
 
 
 def check_parameters(e: Any) -> None:
-    """Raise TypeError or ValueError for parameters of an estimator that no training could begin with."""
+    """Raise TypeError or ValueError for parameters of an estimator with which training cannot begin."""
     if not callable(e.learning_rate):
         check_choice(e.learning_rate, "learning_rate", _RATES)
     elif isinstance(e.learning_rate, ReduceOnPlateau) and e.learning_rate.monitor is not None:
@@ -120,11 +120,11 @@ class FitState:
     optimizer : OptimizerState, optional
         None before the first step of a stochastic solver.
     learning_rate : float
-        Of the next epoch.
+        The rate of the next epoch.
     no_improvement_count : int
-        The number of epochs in a row that were no better than those before them.
+        The number of last epochs that were no better than those before them.
     epochs : int
-        How many the optimiser has seen: the place in a schedule.
+        The number of epochs so far, which is the place in a schedule.
     """
 
     optimizer: OptimizerState | None = None
@@ -133,14 +133,14 @@ class FitState:
     epochs: int = 0
 
     def begin(self, optimizer: Optimizer, params: np.ndarray, learning_rate: float) -> OptimizerState:
-        """Forget the steps made so far, and return the state before the first step on a network's parameters."""
+        """Return the state before the first step on a network's parameters, and forget all steps made so far."""
         self.optimizer, self.learning_rate = OptimizerState.begin(optimizer, params), learning_rate
         self.epochs = 0
         return self.optimizer
 
     def set_learning_rate(self, learning_rate: float, keep_steps: bool) -> None:
-        """Change the rate. With ``keep_steps`` the velocities are scaled, too, for scikit-learn's contain the rate, and
-        keep their values."""
+        """Change the rate. ``keep_steps`` also scales the velocities, because scikit-learn's contain the rate and keep
+        their values."""
         assert self.optimizer is not None
         if keep_steps:
             for velocity in self.optimizer.vectors:
@@ -148,7 +148,7 @@ class FitState:
         self.learning_rate = learning_rate
 
     def to_plain(self) -> dict[str, Any]:
-        """Return what pickles and skops keep: names, numbers and arrays alone, for `from_plain`."""
+        """Return the state as names, numbers and arrays, for pickles, skops and `from_plain`."""
         plain = {name: getattr(self, name) for name in ("learning_rate", "no_improvement_count", "epochs")}
         if self.optimizer is not None:
             state = self.optimizer
@@ -176,17 +176,17 @@ class Fit:
     Parameters
     ----------
     estimator : MLPClassifier or MLPRegressor
-        Its parameters are the settings; ``loss_``, ``n_iter_``, ``t_``, ``loss_curve_``, ``best_loss_`` and so on are
-        written.
+        The settings are its parameters. Written are ``loss_``, ``n_iter_``, ``t_``, ``loss_curve_``, ``best_loss_`` and
+        so on.
     fit_state : FitState
-        The estimator's own.
+        The estimator's state.
     samples : Samples
     sample_weight : ndarray, (n_samples,), or None
-        By which rows that are held out count in the validation score: without class weights.
+        Weights of held-out rows in the validation score; they do not contain class weights.
     validation : Samples or None
-        Samples of the caller's that nothing is learnt from. Without, early stopping holds out some of the others.
+        Validation samples that the caller gives. Without them, early stopping holds out some of the others.
     shares : list of float
-        The share of units that dropout leaves out, for each hidden layer; empty without dropout.
+        The share of units that dropout leaves out in each hidden layer; empty without dropout.
     random_state : numpy.random.RandomState
     incremental : bool
         Whether this is partial_fit.
@@ -224,7 +224,7 @@ class Fit:
 
     @property
     def is_plain(self) -> bool:
-        """Whether `learn_one` may go on where this call, of partial_fit, ended: a sample is a batch like any other."""
+        """Whether `learn_one` may go on from this call of partial_fit: whether one sample is a batch like any other."""
         e = self._e
         return (
             self._incremental and len(self._samples.x) == 1 and e.batch_size in ("auto", 1)
@@ -232,9 +232,9 @@ class Fit:
         )  # fmt: skip
 
     def learn_one(self, x: np.ndarray, y: np.ndarray) -> bool:
-        """Train on one sample more, x (1, n_in) and y as `plain_targets` has it.
+        """Train on one more sample, x (1, n_in) with y in the form of `plain_targets`.
 
-        False, and nothing done, where x or the loss is not finite.
+        Returns False, with nothing done, if x or the loss is not finite.
         """
         e, state = self._e, self._fit_state.optimizer
         assert state is not None
@@ -270,7 +270,7 @@ class Fit:
             self._callbacks.end()
 
     def _by_search(self) -> None:
-        """Train over all samples at once, and write the number of iterations and the final loss to the estimator."""
+        """Train on all samples at once, and write the number of iterations and the final loss to the estimator."""
         e, weight = self._e, self._samples.weight(self._rows)
         settings = _optimizer(e)
         e.n_iter_, stopped = 0, False
@@ -307,7 +307,7 @@ class Fit:
             )
 
     def _least_squares(self, settings: LevenbergMarquardt, after: Callable[[dict[str, float]], bool]) -> None:
-        """`_by_search` for Levenberg-Marquardt, which calls ``after`` with each step's values."""
+        """Do `_by_search` for Levenberg-Marquardt, and call ``after`` with each step's values."""
         e, weight, losses, stopped = self._e, self._samples.weight(self._rows), [math.nan], False
 
         def note(values: dict[str, float]) -> bool:
@@ -333,7 +333,7 @@ class Fit:
             )
 
     def _stochastic(self) -> None:
-        """Train epoch by epoch until it stops; with early stopping the network keeps its best parameters."""
+        """Train epoch by epoch until the end; with early stopping the network gets its best parameters back."""
         e = self._e
         batch = self._batch_size()
         best = self._network.params.copy()
@@ -423,8 +423,8 @@ class Fit:
     def _epoch(self, epochs: EpochRunner, state: OptimizerState, order: np.ndarray, batch: int, key: int) -> float:
         """Train on the samples in their order, and return their mean loss with penalties, or NaN.
 
-        The penalty of a batch is divided by the weight of its samples. So the kernels run all
-        batches but a smaller last one together, or one at a time where samples have weights.
+        The penalty of a batch is divided by the weight of its samples. So a smaller last batch is run on its own, and
+        where samples have weights every batch is.
         """
         e, n = self._e, len(order)
         penalised = e.alpha > 0 or e.l1 > 0
@@ -453,9 +453,9 @@ class Fit:
         return value + e.l1 * sum(float(np.abs(w).sum()) for w in weights) if e.l1 else value
 
     def _record(self, loss: float, best: np.ndarray) -> None:
-        """Write an epoch's loss, and score of held-out samples, to the estimator, and count epochs without improvement.
+        """Write an epoch's loss and validation score to the estimator, and count epochs without improvement.
 
-        The parameters of the best validation score go into ``best``.
+        The parameters with the best validation score are copied to ``best``.
         """
         e = self._e
         e.n_iter_ += 1
@@ -482,9 +482,9 @@ class Fit:
             self._set_rate(e.learning_rate_init / (e.t_ + 1) ** e.power_t)
 
     def _validate(self, diverged: bool) -> float:
-        """Write the loss of the validation samples, where there are any, to the estimator, and return their score.
+        """Write the loss of the validation samples, if there are any, to the estimator, and return their score.
 
-        The score is for early stopping only; NaN where there is none.
+        The score is NaN without early stopping.
         """
         e, network, samples, rows = self._e, self._network, self._validation, self._held_out
         if samples is None:
@@ -501,7 +501,7 @@ class Fit:
         return float(e._score(samples.y[rows], outputs, weights))
 
     def _should_stop(self) -> bool:
-        """Whether there was no improvement for long, and the learning rate cannot be lowered instead."""
+        """Whether there was no improvement for ``n_iter_no_change`` epochs, and the rate is not lowered instead."""
         e = self._e
         if self._fit_state.no_improvement_count <= e.n_iter_no_change:
             return False

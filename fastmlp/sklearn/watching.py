@@ -1,4 +1,4 @@
-"""scikit-learn's callbacks (since its version 1.9), told of each fit and of its epochs."""
+"""scikit-learn's callbacks (since version 1.9), which are told of each fit and of its epochs."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ __all__ = ["CallbackSupportMixin", "FitCallbacks", "with_callbacks"]
 
 
 class FitCallbacks:
-    """The callbacks of one fit of an estimator; there may be none.
+    """The callbacks of one fit of an estimator, if there are any.
 
     Parameters
     ----------
     estimator : estimator
-        Inside of a method under ``with_callbacks``.
+        The estimator, inside a method that is decorated with ``with_callbacks``.
     max_iter : int
-        The most epochs that there may be.
+        The largest number of epochs.
     data : dict
-        ``X``, ``y`` and ``metadata``, which has the sample weights or is None, as callbacks may ask for them.
+        What callbacks may ask for: ``X``, ``y``, and ``metadata`` with the sample weights, or None.
     """
 
     def __init__(self, estimator: Any, max_iter: int, data: dict[str, Any]) -> None:
@@ -47,22 +47,22 @@ class FitCallbacks:
             self._root = context if hasattr(estimator, "_skl_callbacks") else None
 
     def begin(self) -> None:
-        """Say that training begins."""
+        """Tell the callbacks that training begins."""
         if self._root is not None:
             self._root.call_on_fit_task_begin(estimator=self._estimator, **self._data)
 
     def begin_epoch(self) -> None:
-        """Say that an epoch, or an iteration of L-BFGS, begins."""
+        """Tell the callbacks that an epoch, or an iteration of L-BFGS, begins."""
         if self._root is not None:
             self._epoch = self._root.subcontext(task_name="epoch")
             self._epoch.call_on_fit_task_begin(estimator=self._estimator, **self._data)
 
     def end_epoch(self) -> bool:
-        """Say that it ended, with its parameters; True where a callback wants training to stop."""
+        """Tell the callbacks that it ended, with its parameters; True if one of them wants training to stop."""
         return self._epoch is not None and self._end(self._epoch)
 
     def end(self) -> None:
-        """Say that training ended."""
+        """Tell the callbacks that training ended."""
         if self._root is not None:
             self._end(self._root)
 
@@ -72,6 +72,6 @@ class FitCallbacks:
         )
 
     def _fitted_attributes(self) -> dict[str, Any]:
-        """Return copies of the parameters, which training will change."""
+        """Return copies of the parameters, because training will change them."""
         estimator = self._estimator
         return {name: [array.copy() for array in getattr(estimator, name)] for name in ("coefs_", "intercepts_")}

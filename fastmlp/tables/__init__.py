@@ -1,5 +1,9 @@
-"""Tables: files and frames with named columns (reading.py), the meaning of the columns to a network (schema.py), and
-training on them (fitting.py, model.py)."""
+"""Tables: read files and frames with named columns, find what the columns mean to a network, and train one on them.
+
+`fit` does all of it in one call, and returns a `TableModel`.
+"""
+
+# reading.py reads, schema.py has the columns' meaning, fitting.py and model.py train and predict.
 
 from .fitting import fit
 from .model import TableModel, load

@@ -1,4 +1,4 @@
-"""NumPy's own files as tables: read without running code or taking memory for what they only declare."""
+"""NumPy's own files as tables, read without running code or allocating what a header only claims."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["columns_of_array", "read_array"]
 
 
 def columns_of_array(name: str, array: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
-    """The columns of an array by name: "name", or its fields', or "name[0]", "name[1]", … of more dimensions."""
+    """The columns of an array by name: "name"; a structured array's fields; or "name[0]", "name[1]", … of a matrix."""
     if array.dtype.names is not None:
         for field in array.dtype.names:
             yield from columns_of_array(field, array[field])
@@ -37,7 +37,7 @@ def columns_of_array(name: str, array: np.ndarray) -> Iterator[tuple[str, np.nda
 
 
 def read_array(file: IO[bytes], size: int) -> np.ndarray:
-    """Read an .npy of ``size`` bytes. No memory is taken for what it declares but has not, and no code is run."""
+    """Read an .npy of ``size`` bytes, without allocating what its header claims but the file lacks, or running code."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Python's parser warns of some headers
         shape, dtype = _shape_and_dtype(file)
@@ -51,7 +51,7 @@ def read_array(file: IO[bytes], size: int) -> np.ndarray:
 
 
 def _shape_and_dtype(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
-    """Read what the header of an .npy declares; names of fields may be wrong, as if they were Latin-1."""
+    """Read shape and dtype from the header of an .npy; names of fields are read as Latin-1, which may be wrong."""
     try:
         if np.lib.format.read_magic(file) == (1, 0):
             shape, _, dtype = np.lib.format.read_array_header_1_0(file)

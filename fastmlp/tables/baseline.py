@@ -1,4 +1,4 @@
-"""What a linear model makes of a table: ridge and logistic regression in NumPy, to hold a network's scores against."""
+"""Ridge and logistic regression in NumPy, for linear models whose scores a network's are compared with."""
 
 from __future__ import annotations
 
@@ -33,11 +33,13 @@ def ridge(x: np.ndarray, y: np.ndarray, weights: np.ndarray | None = None, alpha
 def logistic(
     x: np.ndarray, y: np.ndarray, n_classes: int, weights: np.ndarray | None = None, alpha: float = 1.0
 ) -> np.ndarray:
-    """Fit softmax(x b + c) to classes: Σ w cross-entropy + ½ alpha |b|², of two classes + alpha |b|², which is the
-    penalty of one logistic function. Returns b above c: (n_in + 1, n_classes).
+    """Fit softmax(x b + c) to classes, and return b above c: (n_in + 1, n_classes).
 
-    Each step goes downhill by the inverse of a matrix that is above all Hessians, ½ xᵀ w x (Böhning 1992, "Multinomial
-    logistic regression algorithm"), with Nesterov's momentum, begun anew where it leads uphill.
+    It minimises Σ w cross-entropy + ½ alpha |b|²; for two classes + alpha |b|², which is the penalty ½ alpha |b|² of a
+    single logistic function.
+
+    Each step uses the inverse of ½ xᵀ w x, which bounds all Hessians from above (Böhning 1992, "Multinomial logistic
+    regression algorithm"), with Nesterov's momentum, which starts again whenever it leads uphill.
 
     Parameters
     ----------
@@ -69,7 +71,7 @@ def logistic(
 
 
 def probabilities(x: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """softmax(x b + c), (n_rows, n_classes), with b above c as `logistic` returns them."""
+    """Compute softmax(x b + c), (n_rows, n_classes), with b above c as `logistic` returns them."""
     z = x @ b[:-1] + b[-1]
     z -= z.max(axis=1, keepdims=True)
     np.exp(z, out=z)

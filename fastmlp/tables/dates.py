@@ -21,9 +21,9 @@ _SAMPLE = 20
 
 
 def date_formats(texts: Sequence[str]) -> list[str]:
-    """Find the formats, as `days` takes them, that all texts have; none where they are no dates or times.
+    """Find the formats, for `days`, that fit all texts; none if they are no dates or times.
 
-    Several are left where nothing tells day from month.
+    Several remain if nothing tells day from month.
     """
     if not texts or not _LOOKS.match(texts[0]):
         return []
@@ -35,12 +35,12 @@ def date_formats(texts: Sequence[str]) -> list[str]:
 
 
 def are_dates(texts: Sequence[str]) -> bool:
-    """Whether each of some texts is a date, in whatever format."""
+    """Whether each of these texts is a date, in any format."""
     return bool(texts) and all(date_formats([text]) for text in texts[:_SAMPLE])
 
 
 def days(text: str, kind: str) -> float:
-    """The days from the beginning of 1970 to a moment, or those of a time since midnight; ValueError for others."""
+    """Days from the beginning of 1970 to a date or time, or from midnight to a time of day; ValueError for others."""
     if kind == "quarter":
         found = _QUARTER.fullmatch(text)
         if found is None:

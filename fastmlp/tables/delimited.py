@@ -1,4 +1,4 @@
-"""Text with separated values, in all its dialects: what separates and names the columns, where the rows begin."""
+"""Text with separated values, in all its dialects: the separator, the names of the columns, and where rows begin."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Cells = list[tuple[str, np.ndarray]]
 
 
 class Delimited:
-    """How a text's values are separated: the character, " " for any number of blanks; and the text's lines."""
+    """A text's lines, and the character that separates their values: " " stands for any number of blanks."""
 
     def __init__(self, text: str, separator: str | None = None) -> None:
         first, _, rest = text.partition("\n")
@@ -60,7 +60,7 @@ def delimited(text: str, separator: str | None, header: bool) -> tuple[Cells, st
 
 
 def decoded(data: bytes, encoding: str | None) -> str:
-    """Decode text: UTF-8 and what a byte order mark names; else a word says what it is taken for."""
+    """Decode text: UTF-8, or what a byte order mark names; other encodings are guessed, with a warning."""
     if encoding is not None:
         try:
             return data.decode(encoding).removeprefix("\ufeff")
@@ -83,7 +83,7 @@ def decoded(data: bytes, encoding: str | None) -> str:
 
 
 def _guessed(data: bytes) -> str:
-    """Decode text that is not UTF-8, and say as what."""
+    """Decode text that is not UTF-8, with a warning that names the encoding."""
     lines = b"\n".join([line for line in data.split(b"\n") if not line.isascii()][:_SAMPLE])
     if sum(byte < 32 and byte not in b"\t\r\n\x0c" for byte in lines[:4096]) > 4:
         raise ValueError("is no text: it has bytes that no table of text has")
@@ -100,7 +100,7 @@ def _guessed(data: bytes) -> str:
 
 
 def _detected(lines: bytes) -> str:
-    """The encoding of lines of text, cp1252 where nothing else is likelier."""
+    """The likeliest encoding of lines of text; cp1252 if none is likelier."""
     detect = require("charset_normalizer", "cli", "text that is not in UTF-8, without an encoding,").from_bytes
     best = detect(lines, cp_isolation=_OTHER_THAN_WESTERN).best()
     return best.encoding if best is not None else "cp1252"
@@ -117,7 +117,7 @@ def _records(lines: Iterable[str], separator: str) -> Iterator[list[str]]:
 
 
 def _separator(text: str) -> str:
-    """Find what separates the columns: what cuts most lines into one number of cells, two at least."""
+    """Find the separator of the columns: the one that cuts most lines into the same number of cells, at least two."""
     lines = [line for line in islice(io.StringIO(text, newline=""), _SAMPLE) if line.strip(" ,;\t|\r\n")]
 
     def share(separator: str) -> tuple[float, int]:
@@ -144,7 +144,8 @@ def _separator(text: str) -> str:
 def columns_of_rows(rows: Iterable[Sequence[Any]], header: bool, cells: Callable[[Sequence[Any]], Any]) -> Cells:
     """Turn rows of cells into named columns, without titles above them, empty rows and columns, and final separators.
 
-    Without a header, columns are called "1", "2", …; those that a header does not name, "Unnamed: 0", … as in pandas.
+    Without a header, columns are called "1", "2", …. Columns that a header does not name are called "Unnamed: 0", … as
+    in pandas.
     """
     numbered = ((number, row) for number, row in enumerate(rows, 1) if any(not _is_empty(cell) for cell in row))
     ahead = list(islice(numbered, _SAMPLE))
@@ -179,7 +180,7 @@ def columns_of_rows(rows: Iterable[Sequence[Any]], header: bool, cells: Callable
 
 
 def _header_at(rows: Sequence[tuple[int, Sequence[Any]]], width: int) -> int:
-    """Find the row of names: the first that is as long as the others and, but for one cell, filled."""
+    """Find the row of names: the first row that is as long as the others and has at most one empty cell."""
     for at, (_, row) in enumerate(rows[:20]):
         filled = sum(not _is_empty(cell) for cell in row)
         is_comment = str(row[0]).startswith(("#", "//", "%")) and len(_uncommented(row)) != width
@@ -193,13 +194,13 @@ def _header_at(rows: Sequence[tuple[int, Sequence[Any]]], width: int) -> int:
 
 
 def _uncommented(names: Sequence[Any]) -> list[Any]:
-    """Names without the mark of a comment before the first, as NumPy writes it."""
+    """Names without the comment mark that NumPy writes before the first of them."""
     first = str(names[0]).lstrip("#").strip()
     return [*names] if not str(names[0]).startswith("#") else [first, *names[1:]] if first else [*names[1:]]
 
 
 def _check_names(names: Sequence[Any], rows: Sequence[Sequence[Any]]) -> None:
-    """Say so when the names look like the rows below them."""
+    """Warn if the names look like the rows below them."""
     for i, name in enumerate(names):
         below = [str(row[i]).strip() for row in rows[:20] if i < len(row) and str(row[i]).strip() not in MISSING]
         if written(str(name).strip()) and "." in str(name) and below and all(map(written, below)):
@@ -212,7 +213,7 @@ def _check_names(names: Sequence[Any], rows: Sequence[Sequence[Any]]) -> None:
 
 
 def _transposed(rows: Iterator[tuple[int, Sequence[Any]]], width: int, cells: Callable[[Any], Any]) -> list[list[Any]]:
-    """Cut rows, each with its number, into columns of some rows each."""
+    """Turn numbered rows into columns, some rows at a time."""
     parts = []
     while some := list(islice(rows, _TOGETHER)):
         for i, (number, row) in enumerate(some):
@@ -223,7 +224,7 @@ def _transposed(rows: Iterator[tuple[int, Sequence[Any]]], width: int, cells: Ca
 
 
 def _fitted(number: int, row: Sequence[Any], width: int) -> list[Any]:
-    """A row with as many cells as there are columns; ValueError where filled ones are too many, or some are lacking."""
+    """A row with one cell for each column; ValueError if it has too many filled cells, or too few cells."""
     kept = [*row]
     while len(kept) > width and _is_empty(kept[-1]):
         kept.pop()
@@ -237,7 +238,7 @@ def _fitted(number: int, row: Sequence[Any], width: int) -> list[Any]:
 
 
 def _unnamed(names: list[str]) -> list[str]:
-    """Names, with those of pandas for columns without: "Unnamed: 0" and, where there is such a one, "Unnamed: 0.1"."""
+    """Names, with pandas' names for columns without one: "Unnamed: 0", or "Unnamed: 0.1" if that is taken."""
     named = {*names}
     found = []
     for i, name in enumerate(names):

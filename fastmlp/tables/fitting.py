@@ -76,7 +76,7 @@ class TableRows:
     ) -> TableRows:
         """Encode a table, and draw the fraction of its rows, or of each class, that is for validation.
 
-        Rows without a target are left out with a warning, and those of weight 0 without.
+        Rows without a target are left out with a warning, rows of weight 0 without one.
         """
         rows, y = schema.encode_target(table, dtype)
         n_rows = len(table[schema.target])
@@ -98,11 +98,11 @@ class TableRows:
 
     @property
     def measured(self) -> np.ndarray:
-        """Indices of the rows to measure on: those held out, or the training rows where none are."""
+        """Indices of the rows to measure on: those held out, or the training rows if none are."""
         return self.validation if len(self.validation) else self.training
 
     def weights_of(self, rows: np.ndarray) -> np.ndarray | None:
-        """How much each of some rows counts."""
+        """How much each of these rows counts, (n,); None where all count alike."""
         return None if self.weights is None else self.weights[rows]
 
 
@@ -145,20 +145,20 @@ def fit(
     task : "auto", "classification" or "regression"
         "auto" is classification for text, true and false, two whole numbers, or whole numbers of few different values.
     ignore, category, number : list of str
-        Columns to leave out; those whose values are categories; those that are numbers, though they look like ids, and
-        dates to be taken as days.
+        Columns to leave out; columns whose values are categories; columns whose values are numbers although they look
+        like ids, or dates that are taken as days.
     missing : list of str
-        Texts or numbers that are missing values, beside `MISSING`: ``["-", "-999"]``.
+        Texts or numbers that are missing values, in addition to `MISSING`: ``["-", "-999"]``.
     decimal : "." or ",", optional
-        The decimal mark of numbers that are text; found out when left out.
+        The decimal mark of numbers that are text; when left out, the numbers decide.
     weight : str
         The column that says how much each row counts.
     balanced : bool
-        Let classes count alike, however many rows each has.
+        Whether all classes count alike, however many rows each has.
     threshold : float, optional
-        Of two classes, predict the rarer one from this probability on, instead of one half.
+        The probability from which on the rarer of two classes is predicted, instead of one half.
     validation_fraction : float
-        Of the rows, held out to stop in time and to measure on.
+        The share of the rows that is held out, to end training in time and to measure on.
     hidden : list of int
         Widths of the hidden layers.
     act : str or Activation
@@ -168,22 +168,23 @@ def fit(
         "quantile" for the 0.1, 0.5 and 0.9 quantiles of numbers ("quantile(0.05, 0.95)" for others), and "gaussian_nll"
         for their mean and standard deviation. The first of them when left out.
     dtype : "float32" or "float64"
+        The network's dtype.
     optimizer, lr, batch_size, epochs, early_stopping, l2, seed
-        As in `fastmlp.train`. When left out, lr is 0.003 and batch_size 16, but not under sgd, lbfgs and lm; there are
-        100 epochs, up to 1000 where they have few steps; training stops when a tenth of them, 10 at least, has brought
-        nothing; and l2 is 10 over the number of training rows, 0.1 at most.
+        As in `fastmlp.train`, with other defaults: lr is 0.003 and batch_size 16, except under sgd, lbfgs and lm; there
+        are 100 epochs, or up to 1000 if an epoch has few steps; training ends when a tenth of them, at least 10, has
+        brought nothing; and l2 is 10 / (number of training rows), at most 0.1.
     **options
         More options of `fastmlp.train`, such as ``dropout`` and ``checkpoint``.
 
     Returns
     -------
     TableModel
-        With ``model``, ``history``, ``columns``, ``scores``, ``baseline`` and ``predict``.
+        The trained model, with ``predict``, ``scores``, ``baseline``, ``columns``, ``history`` and ``model``.
 
     Raises
     ------
     RefusedColumns
-        A ValueError for columns that cannot be learnt from: it names them all, and the options that let training go on.
+        A ValueError that names all columns that cannot be learnt from, and the options that let training go on.
     ValueError, TypeError
         For other bad input, before any work.
 
@@ -224,7 +225,7 @@ def fit(
 
 
 def check_loss(schema: Schema, loss: Any, name: str = "loss") -> Any:
-    """Return a loss, or its name; ValueError for the name of one that makes no sense of the target."""
+    """Return a loss, or its name; a ValueError for the name of a loss that does not fit the target."""
     if not isinstance(loss, str):
         return loss
     if loss.partition("(")[0] == "quantile" and not schema.classes:
@@ -241,11 +242,11 @@ def training_options(
     early_stopping: Any = AUTO,
     l2: float | None = None,
 ) -> dict[str, Any]:
-    """Return `fastmlp.train`'s options for so many rows, with defaults for tables.
+    """Return `fastmlp.train`'s options for that number of rows, with defaults for tables.
 
-    On 28 tables of scikit-learn and statsmodels, of 16 to 6,366 rows, with a quarter of the rows kept for a test, the
-    r² or accuracy of five runs was with these at least ridge or logistic regression's on 12, and at most 0.01 behind on
-    4 more; with 100 epochs and no l2 on 8, and on 2 more.
+    Measured on 28 tables of scikit-learn and statsmodels (16 to 6,366 rows; five runs, a quarter of the rows kept for a
+    test): r² or accuracy was at least that of ridge or logistic regression on 12 tables, and at most 0.01 behind on 4
+    more. With 100 epochs and no l2 these numbers are 8 and 2.
     """
     options: dict[str, Any] = {"optimizer": optimizer}
     if optimizer not in ("sgd", "lbfgs", "lm"):
@@ -283,6 +284,7 @@ def fit_rows(
     Parameters
     ----------
     rows : TableRows
+        The table's rows, encoded.
     hidden, act, loss, dtype, balanced, threshold
         As in `fit`.
     **options
@@ -291,8 +293,8 @@ def fit_rows(
     Returns
     -------
     TableModel
-        Its history is empty where training was interrupted in the first epoch. Ctrl-C after training, while the model
-        is measured, warns and leaves out what was not measured; ``history.interrupted`` is True then too.
+        Its history is empty if training was interrupted in the first epoch. Ctrl-C after training, while the model is
+        measured, warns and leaves out what was not measured; ``history.interrupted`` is then True, too.
     """
     schema, training, validation = rows.schema, rows.training, rows.validation
     rare = _check_threshold(threshold, schema, rows.y[training])
@@ -336,7 +338,7 @@ def fit_rows(
 
 
 def _measured(found: TableModel, rows: TableRows) -> TableModel:
-    """The model with its scores, beside those of always the same answer."""
+    """The model with its scores, and those of the best constant answer."""
     x, y, weights = rows.x[rows.measured], rows.y[rows.measured], rows.weights_of(rows.measured)
     own_scores = found.scores_of(x, y, weights) | {"held_out": bool(len(rows.validation))}
     return found.measured(
@@ -345,7 +347,7 @@ def _measured(found: TableModel, rows: TableRows) -> TableModel:
 
 
 def _beside_a_linear_model(found: TableModel, rows: TableRows, balanced: bool) -> TableModel:
-    """A measured model, with a linear model's scores beside its own where one can be fitted."""
+    """A measured model with the scores of a linear model too, if one can be fitted."""
     if found.levels and not found.levels[0] <= 0.5 <= found.levels[-1]:
         return found  # a linear model is for the middle
     linear = _linear_outputs(rows, balanced)
@@ -360,7 +362,7 @@ def _beside_a_linear_model(found: TableModel, rows: TableRows, balanced: bool) -
 
 
 def _ahead(found: TableModel, outputs: np.ndarray, linear: np.ndarray, y: np.ndarray) -> float:
-    """By how many standard errors the network's answers are better than a linear model's, row against row."""
+    """How many standard errors the network's answers are better than a linear model's, compared row by row."""
     if found.classes:
         gains = (found.choose(outputs) == y).astype(float) - (found.choose(linear) == y)
     else:
@@ -370,7 +372,7 @@ def _ahead(found: TableModel, outputs: np.ndarray, linear: np.ndarray, y: np.nda
 
 
 def _check_counts(rows: TableRows, loss: str) -> None:
-    """Refuse targets below 0 under a loss of counts."""
+    """Raise a ValueError for targets below 0 under a loss for counts."""
     low = int(np.argmin(rows.y))
     if loss == "poisson" and rows.y[low] < 0:
         raise ValueError(f"column {rows.schema.target!r} has {rows.y[low]:g}; poisson is for counts, at least 0")
@@ -388,7 +390,7 @@ def _check_threshold(threshold: Any, schema: Schema, y: np.ndarray) -> str:
 
 
 def _linear_outputs(rows: TableRows, balanced: bool) -> np.ndarray | None:
-    """What ridge or logistic regression answers on the rows to measure on; None where there are too many inputs."""
+    """Predictions of ridge or logistic regression for the rows to measure on; None if there are too many inputs."""
     schema, x, y, training = rows.schema, rows.x, rows.y, rows.training
     if x.shape[1] > MOST_INPUTS:
         return None

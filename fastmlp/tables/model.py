@@ -33,14 +33,15 @@ class TableModel:
     columns : tuple of ColumnReport
         What became of each column of the training table: ``name``, ``taken``, ``missing``, ``range``.
     scores : dict
-        How good the predictions are on the rows held out ("held_out"; on the training rows where none were): "rows",
-        "accuracy", "balanced_accuracy", "loss", and by class "precision", "recall" and "counts"; or "r2", "mae",
-        "rmse", and of quantiles "within", the share of rows between the lowest and the highest.
+        How good the predictions are on the rows held out, or on the training rows if none were ("held_out" says
+        which). For classes: "rows", "accuracy", "balanced_accuracy", "loss", and by class "precision", "recall" and
+        "counts". For numbers: "rows", "r2", "mae" and "rmse"; for quantiles also "within", the share of rows between
+        the lowest and the highest quantile.
     baseline : dict
-        The same for "constant", the best answer that does not look at the columns, and for "linear", ridge or logistic
-        regression.
+        Scores of simpler answers on these rows: of "constant", the best answer that ignores the columns, and of
+        "linear", ridge or logistic regression.
     threshold : (str, float) or None
-        The class that is predicted from that probability on.
+        A class, and the probability from which on it is predicted.
     """
 
     model: MLP
@@ -58,7 +59,7 @@ class TableModel:
 
     @property
     def levels(self) -> tuple[float, ...]:
-        """The levels of the quantiles that the network's outputs are; empty where they are none."""
+        """The levels of the quantiles that the network predicts; empty where it predicts none."""
         return self.model.spec.loss.levels
 
     @property
@@ -96,7 +97,18 @@ class TableModel:
         return labels.astype(kinds[self.schema.kind]) if self.schema.kind in kinds else labels
 
     def probabilities(self, frame: Any) -> np.ndarray:
-        """Predict each class's probability for the rows of ``frame``: (n_rows, n_classes), in ``classes``' order."""
+        """Predict the probability of each class.
+
+        Parameters
+        ----------
+        frame : frame, file, or dict of columns
+            What `fit` takes; the target's column need not be there.
+
+        Returns
+        -------
+        ndarray, (n_rows, n_classes)
+            In the order of ``classes``.
+        """
         if not self.classes or self.model.spec.layers[-1].act.name != "softmax":
             raise ValueError("probabilities need a model with softmax outputs, which this one has not")
         return self.outputs(frame)
@@ -120,7 +132,18 @@ class TableModel:
         return self.deviation_of(self.outputs(frame))
 
     def evaluate(self, frame: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Measure the model on a ``frame`` that has the target: what ``scores`` has, and "constant" of ``baseline``."""
+        """Measure the model on a table that has the target.
+
+        Parameters
+        ----------
+        frame : frame, file, or dict of columns
+            What `fit` takes, with the target's column.
+
+        Returns
+        -------
+        tuple of two dicts
+            What ``scores`` has, and what ``baseline["constant"]`` has, both for these rows.
+        """
         table = self._table(frame)
         rows, y = self.schema.encode_target(table, self.model.dtype)
         if not len(rows):
@@ -132,7 +155,13 @@ class TableModel:
         return self.scores_of(x, y, weights), constant_scores(self.schema, y, weights, self.model.spec.loss.name)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the model and its report to the file ``path``, which `load` and `fastmlp.load` read."""
+        """Write the model and its report to a file, which `load` and `fastmlp.load` read.
+
+        Parameters
+        ----------
+        path : str or Path
+            The file; its ending is free, .safetensors is usual.
+        """
         self.model.metadata["report"] = {
             "columns": [asdict(column) for column in self.columns],
             "scores": self.scores or {},
@@ -142,12 +171,29 @@ class TableModel:
         self.model.save(path)
 
     def outputs(self, frame: Any) -> np.ndarray:
-        """The network's outputs, (n_rows, n_out): probabilities, scores under hinge, or numbers in the user's units."""
+        """Return the network's outputs.
+
+        Parameters
+        ----------
+        frame : frame, file, or dict of columns
+            What `fit` takes; the target's column need not be there.
+
+        Returns
+        -------
+        ndarray, (n_rows, n_out)
+            Probabilities, scores under hinge, or numbers in the target's units.
+        """
         x = self.schema.encode(self._table(frame), self.model.dtype)
         return self.outputs_of(x) if len(x) else np.zeros((0, self.model.spec.n_out), self.model.dtype)
 
     def outputs_of(self, x: np.ndarray) -> np.ndarray:
-        """The outputs for encoded rows, (n_rows, n_out)."""
+        """Return the network's outputs, (n_rows, n_out), for rows that are encoded already.
+
+        Parameters
+        ----------
+        x : ndarray, (n_rows, n_in)
+            What `Schema.encode` returns.
+        """
         outputs = self.model.predict(x)
         return np.exp(outputs.astype(np.float64)) if self.model.spec.loss.name == "poisson" else outputs
 
@@ -164,14 +210,30 @@ class TableModel:
         return np.exp(0.5 * outputs[:, 1].astype(np.float64))
 
     def choose(self, outputs: np.ndarray) -> np.ndarray:
-        """The index of the class that outputs decide for, (n_rows,)."""
+        """Return the index of the class that is predicted, (n_rows,): the likeliest, or what ``threshold`` decides.
+
+        Parameters
+        ----------
+        outputs : ndarray, (n_rows, n_out)
+            What `outputs` returns.
+        """
         if self.threshold is None:
             return np.argmax(outputs, axis=1)
         place = self.classes.index(self.threshold[0])
         return np.where(outputs[:, place] >= self.threshold[1], place, 1 - place)
 
     def scores_of(self, x: np.ndarray, y: np.ndarray, weights: np.ndarray | None = None) -> dict[str, Any]:
-        """Measure the model on encoded rows."""
+        """Measure the model on rows that are encoded already: what ``scores`` has.
+
+        Parameters
+        ----------
+        x : ndarray, (n_rows, n_in)
+            What `Schema.encode` returns.
+        y : ndarray, (n_rows,)
+            Class indices, or numbers in the target's units.
+        weights : ndarray, (n_rows,), optional
+            How much each row counts.
+        """
         outputs = self.outputs_of(x)
         if not self.classes:
             found = scores(self.schema, self.middle(outputs)[:, None], y, weights, "")
@@ -182,7 +244,13 @@ class TableModel:
         return found | {"loss": self.model.evaluate(x, y, sample_weight=weights)["loss"]}
 
     def with_threshold(self, threshold: float) -> TableModel:
-        """Return a model of the same network that predicts its rarer class from the probability ``threshold`` on."""
+        """Return a model of the same network that predicts the rarer of its two classes earlier, or later.
+
+        Parameters
+        ----------
+        threshold : float, in (0, 1)
+            The probability from which on the rarer class is predicted, instead of one half.
+        """
         check_number(threshold, "threshold", 0.0, 1.0, open_low=True)
         if len(self.classes) != 2 or self.model.spec.layers[-1].act.name != "softmax":
             raise ValueError("threshold needs two classes with probabilities")
@@ -191,11 +259,25 @@ class TableModel:
         return replace(self, threshold=(rare, float(threshold)))
 
     def described(self, columns: tuple[ColumnReport, ...]) -> TableModel:
-        """Return the model with a report of its columns."""
+        """Return the model with a report of its columns.
+
+        Parameters
+        ----------
+        columns : tuple of ColumnReport
+            What became of each column of the training table.
+        """
         return replace(self, columns=columns)
 
     def measured(self, scores: dict[str, Any], baseline: dict[str, dict[str, Any]]) -> TableModel:
-        """Return the model with its scores and those of simpler models."""
+        """Return the model with its scores and those of simpler models.
+
+        Parameters
+        ----------
+        scores : dict
+            As the attribute of that name.
+        baseline : dict
+            As the attribute of that name.
+        """
         return replace(self, scores=scores, baseline=baseline)
 
     def _table(self, frame: Any) -> Any:
@@ -209,7 +291,13 @@ class TableModel:
 
     @classmethod
     def of(cls, model: MLP) -> TableModel:
-        """Take up a network that `fit` or ``fastmlp train`` made; a ValueError where it was not, or is damaged."""
+        """Return the table model of a network that `fit` or ``fastmlp train`` made.
+
+        Parameters
+        ----------
+        model : MLP
+            The network; one that was not trained on a table, or whose report is damaged, is a ValueError.
+        """
         schema = Schema.stored_in(model)
         report = model.metadata.get("report", {})
         try:
@@ -235,9 +323,15 @@ class TableModel:
 def load(path: str | os.PathLike[str]) -> TableModel:
     """Read a model that `TableModel.save` or ``fastmlp train`` wrote.
 
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+
     Raises
     ------
     OSError
+        When the file cannot be read.
     ValueError
         For a damaged file, and for a model that was not trained on a table.
 
@@ -263,9 +357,9 @@ def scores(
     loss: str,
     chosen: np.ndarray | None = None,
 ) -> dict[str, Any]:
-    """Measure outputs (n_rows, n_out) by the truth y (n_rows,): what `TableModel.scores` has.
+    """Measure outputs (n_rows, n_out) against the truth y (n_rows,): what `TableModel.scores` has.
 
-    ``loss`` names the network's, and ``chosen`` are the classes that were decided for: the largest output's when left
+    ``loss`` is the name of the network's loss. ``chosen`` are the predicted classes; the largest output's when left
     out.
     """
     w = np.ones(len(y)) if weights is None else np.asarray(weights, np.float64)
@@ -300,7 +394,7 @@ def scores(
 
 
 def constant_scores(schema: Schema, y: np.ndarray, weights: np.ndarray | None, loss: str) -> dict[str, Any]:
-    """Measure the best answer that does not look at the columns: always the mean, or the classes' shares."""
+    """Measure the best answer that ignores the columns: always the mean, or the classes' shares."""
     if schema.classes:
         outputs = np.bincount(y, weights, minlength=len(schema.classes)) / (
             len(y) if weights is None else weights.sum()

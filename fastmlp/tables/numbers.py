@@ -64,7 +64,7 @@ _LONGEST = 60  # characters of a number
 
 
 def _number(decimal: str) -> re.Pattern[str]:
-    """The digits of a number with that decimal mark; the other mark, or a gap, may stand between thousands."""
+    """A pattern for the digits of a number with this decimal mark; the other mark or a gap may separate thousands."""
     point, thousands = re.escape(decimal), rf"[{'.' if decimal == ',' else ','}{_GAPS}]"
     grouped = rf"[1-9]\d{{0,2}}(?P<gap>{thousands})\d{{3}}(?:(?P=gap)\d{{3}})*"
     indian = rf"[1-9]\d?(?P<gap2>{thousands})(?:\d\d(?P=gap2))+\d{{3}}"
@@ -84,16 +84,16 @@ class Written(NamedTuple):
     multiple: str = ""
 
     def fits(self, decimal: str) -> bool:
-        """Whether the digits are a number with that decimal mark."""
+        """Whether the digits are a number with this decimal mark."""
         return self.digits.startswith("i") or bool(_FITS[decimal].fullmatch(self.digits))
 
     @property
     def depends_on_decimal(self) -> bool:
-        """Whether it is another number with the other decimal mark."""
+        """Whether the text is a different number with the other decimal mark."""
         return not self.digits.isdecimal() and self.fits(".") and self.fits(",") and self.value(".") != self.value(",")
 
     def value(self, decimal: str) -> float:
-        """The number, with that decimal mark, which it fits."""
+        """The number, read with this decimal mark, which must fit it."""
         digits = self.digits
         if not digits.isdecimal() and not digits.startswith("i"):
             digits = "".join(letter for letter in digits if letter.isdecimal() or letter == decimal).replace(",", ".")
@@ -102,7 +102,7 @@ class Written(NamedTuple):
 
 
 def written(text: str) -> Written | None:
-    """Take a text apart as a number; None where it is none, with either decimal mark."""
+    """Take a text apart as a number; None if it is none with either decimal mark."""
     found = _WRITTEN.fullmatch(text) if len(text) <= _LONGEST else None
     if found is None or bool(found["open"]) != bool(found["close"]):
         return None
@@ -131,14 +131,16 @@ def _is_currency(text: str) -> bool:
 
 @dataclass(frozen=True)
 class NumberTexts:
-    """The different texts of a column, taken apart as numbers; ``parts`` has None for what is no number.
+    """The different texts of a column, taken apart as numbers.
 
     Attributes
     ----------
     texts : list of str
+        The different texts.
     parts : list of Written or None
+        Each text as a number; None if it is none.
     decimals : str
-        The decimal marks that all numbers fit: ".", ",", both, or none.
+        The decimal marks that fit all numbers: ".", ",", both, or none.
     units : list of str
         The different units among them.
     """
@@ -160,17 +162,17 @@ class NumberTexts:
 
     @property
     def pairs(self) -> Iterator[tuple[str, Written | None]]:
-        """Each text with what it is as a number."""
+        """Pairs of a text and its number."""
         return zip(self.texts, self.parts, strict=True)
 
     @property
     def all_numbers(self) -> bool:
-        """Whether every text is a number, one at least, in one unit or none."""
+        """Whether there is a text, and every text is a number, all in one unit or without."""
         return bool(self.parts) and None not in self.parts and self.has_one_unit and bool(self.decimals)
 
     @property
     def has_one_unit(self) -> bool:
-        """Whether a unit, if there is one, is the same everywhere; only "%" may not be left out."""
+        """Whether all units are the same; units other than "%" may be left out in some texts."""
         named = [unit for unit in self.units if unit]
         return len(named) <= 1 and not ("%" in named and "" in self.units)
 
@@ -180,14 +182,14 @@ class NumberTexts:
 
     @property
     def depends_on_decimal(self) -> bool:
-        """Whether the texts are other numbers with another decimal mark, and do not say which it is."""
+        """Whether the texts are different numbers with the other decimal mark, and nothing in them decides."""
         return len(self.decimals) > 1 and any(part is not None and part.depends_on_decimal for part in self.parts)
 
     def is_grouped(self, decimal: str) -> bool:
-        """Whether a mark stands between thousands in one of the numbers, with that decimal mark."""
+        """Whether one of the numbers, read with this decimal mark, has a mark between thousands."""
         other = "," if decimal == "." else "."
         return any(part is not None and other in part.digits for part in self.parts)
 
     def values(self, decimal: str) -> list[float]:
-        """The numbers, with that decimal mark; NaN for what is none."""
+        """The numbers, read with this decimal mark; NaN for other texts."""
         return [math.nan if part is None or not part.fits(decimal) else part.value(decimal) for part in self.parts]

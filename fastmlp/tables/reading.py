@@ -1,4 +1,4 @@
-"""Reading and writing tables: what a file is, its first bytes decide; and frames of other libraries."""
+"""Reading and writing tables: files, whose first bytes decide what they are, and frames of other libraries."""
 
 from __future__ import annotations
 
@@ -61,24 +61,24 @@ _TABLES = (".csv", ".tsv", ".data", ".dat", ".xlsx", ".json", ".jsonl", ".parque
 
 @dataclass(frozen=True)
 class Reading:
-    """How tables are read, beyond what they say themselves.
+    """How tables are read, where they do not say it themselves.
 
     Parameters
     ----------
     missing : tuple of str
-        More texts, or numbers, that are missing values.
+        Texts or numbers that are missing values, in addition to `MISSING`.
     decimal : "." or ",", optional
-        The decimal mark of numbers that are text; found out when left out.
+        The decimal mark of numbers that are text; when left out, the numbers decide.
     likely : "." or ",", optional
-        The decimal mark where nothing decides.
+        The decimal mark if the numbers do not decide.
     header : bool
-        Whether the first line names the columns, which are "1", "2", … otherwise.
+        Whether the first line names the columns; if not, they are called "1", "2", ….
     separator : str, optional
-        What separates the columns of a text file; found out when left out.
+        What separates the columns of a text file; when left out, its lines decide.
     encoding : str, optional
-        A text file's; UTF-8, what its first bytes name, or found out when left out.
+        The encoding of a text file; when left out, UTF-8, or what its first bytes name, or a guess that is reported.
     sheet : str, optional
-        The sheet of a workbook; the first when left out.
+        The sheet of a workbook; the first one when left out.
     """
 
     missing: tuple[str, ...] = ()
@@ -100,24 +100,26 @@ def read(path: str | Path, reading: Reading | None = None, *, may_be_empty: bool
     Parameters
     ----------
     path : str or Path
-        What the file is, its content says. "-" is the standard input. Of text, the first line names the columns;
-        whatever cuts the lines into equally many cells separates them. An ``.npy`` of rows has the columns "0", "1", …,
-        or its fields; the arrays of an ``.npz`` are columns, and a matrix "x" in it is the columns "x[0]", "x[1]", ….
+        The file, or "-" for the standard input. Its content decides what it is, not its name. The first line of text
+        names the columns, and whatever cuts most lines into equally many cells separates them. A matrix in an ``.npy``
+        has the columns "0", "1", …, a structured array its fields. The arrays of an ``.npz`` are columns; a matrix "x"
+        among them is the columns "x[0]", "x[1]", ….
     reading : Reading, optional
-        How to read what the file does not say.
+        How to read what the file does not say itself.
     may_be_empty : bool
-        Whether a table without rows will do.
+        Whether a table without rows is allowed.
 
     Returns
     -------
     dict of str to Values
-        In the order of the file.
+        The columns by name, in the order of the file.
 
     Raises
     ------
     OSError
+        When the file cannot be read.
     ValueError
-        For what is not such a file or has no rows, naming it.
+        For a file that is no table, or has no rows; the message names it.
 
     Examples
     --------
@@ -155,9 +157,15 @@ def read(path: str | Path, reading: Reading | None = None, *, may_be_empty: bool
 
 
 def table_of(data: Any, reading: Reading | None = None) -> Table:
-    """Return a frame as a table: of pandas, polars, Arrow, whatever has ``__arrow_c_stream__``, or arrays by name.
+    """Return a frame, a file or arrays as a table: a dict of str to `Values`.
 
-    A path is read, and a table returned as it is.
+    Parameters
+    ----------
+    data : frame, dict of arrays, path, or table
+        A pandas or polars frame, an Arrow table, anything that has ``__arrow_c_stream__``, arrays by name, or a path
+        for `read`. A table is returned as it is.
+    reading : Reading, optional
+        How to read what the data do not say themselves.
     """
     reading = reading or Reading()
     if isinstance(data, (str, Path)):
@@ -184,8 +192,15 @@ def table_of(data: Any, reading: Reading | None = None) -> Table:
 
 
 def write(columns: Mapping[str, np.ndarray], path: Path) -> None:
-    """Write columns of one length to a file, whole or not at all: Parquet if it is named .parquet, else CSV; ValueError
-    for a name that promises something else."""
+    """Write a table to a file, completely or not at all.
+
+    Parameters
+    ----------
+    columns : dict of str to ndarray, (n_rows,)
+        The columns by name.
+    path : Path
+        The file: Parquet if its name ends in .parquet, else CSV. Endings of other kinds of files are a ValueError.
+    """
     check_writable(path)
     if path.suffix.lower() == ".parquet":
         pa = require("pyarrow", "tables", "writing Parquet")
@@ -207,14 +222,22 @@ def check_writable(path: Path) -> None:
 
 
 def write_csv(columns: Mapping[str, np.ndarray], file: TextIO) -> None:
-    """Write columns of one length as CSV, numbers as short as their dtype allows."""
+    """Write a table as CSV, each number with as few digits as its dtype needs.
+
+    Parameters
+    ----------
+    columns : dict of str to ndarray, (n_rows,)
+        The columns by name.
+    file : text file
+        An open file to write to.
+    """
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(columns)
     writer.writerows(zip(*(values.astype(str) for values in columns.values()), strict=True))
 
 
 def _table(columns: Iterable[tuple[str, Any]], reading: Reading) -> Table:
-    """Name the columns; cells are an array, or a list of Python's objects."""
+    """Make a table of named columns, whose cells are an array or a list of Python objects."""
     table: Table = {}
     for name, cells in columns:
         make = Values if isinstance(cells, np.ndarray) and cells.dtype.kind != "O" else Values.of
@@ -230,7 +253,7 @@ def _table(columns: Iterable[tuple[str, Any]], reading: Reading) -> Table:
 
 
 def _warn_of_a_sum(table: Table) -> None:
-    """Warn of a last row that, by what it is called, is the sum of the others."""
+    """Warn of a last row whose name says that it is the sum of the others."""
     for name, values in table.items():
         last = values.text(len(values) - 1) if len(values) > 1 and values.is_text else None
         if last is not None and last.strip(" :").lower() in _SUMS and np.sum(values.codes == values.codes[-1]) == 1:
@@ -241,7 +264,7 @@ def _warn_of_a_sum(table: Table) -> None:
 
 
 def _columns(data: bytes, name: str, reading: Reading, depth: int = 0) -> tuple[Iterable[tuple[str, Any]], str]:
-    """Return a file's columns, and what separates them where that is a character."""
+    """Return a file's columns, and the character that separates them, or an empty text."""
     suffix = Path(name).suffix.lower()
     if depth > _TOO_NESTED:
         raise ValueError("is packed in too many boxes")

@@ -35,10 +35,13 @@ _MANY = 20  # classes
 class RefusedColumns(ValueError):
     """Columns that cannot be learnt from as they are.
 
-    Attributes
+    Parameters
     ----------
+    message : str
+        Which columns, and why.
     cures : list of (str, str)
-        Options that would let training go on, each with its value: ("ignore", "name"), ("missing", "-"), ….
+        Options that would let training go on, each with its value: ("ignore", "name"), ("missing", "-"), …. The
+        error has them under that name.
     """
 
     def __init__(self, message: str, cures: list[tuple[str, str]]) -> None:
@@ -60,13 +63,14 @@ class ColumnReport:
     Attributes
     ----------
     name : str
+        The column's name in the table.
     taken : str
-        As what it was taken, or why it was left out: "a number", "3 categories", "the target, 2 classes",
+        What it was taken as, or why it was left out: "a number", "3 categories", "the target, 2 classes",
         "left out: row numbers".
     missing : int
         The number of rows without a value.
     range : str
-        From the least to the largest number, or the commonest categories.
+        The smallest and the largest number, or the commonest categories.
     """
 
     name: str
@@ -79,9 +83,18 @@ class ColumnReport:
 class Column:
     """A column that a network takes: one standardised number, or one input of 0 or 1 for each of its categories.
 
-    ``mean`` stands in for a missing number. A None among ``categories`` is the missing value; a category that is not
-    among them makes all its inputs 0. Numbers may have a ``unit``; or they are days since 1970, of dates in the format
-    ``date``.
+    Parameters
+    ----------
+    name : str
+        The column's name in the table.
+    mean, std : float
+        Mean and standard deviation of its numbers in training; ``mean`` is also used for a missing number.
+    categories : tuple of str or None
+        Its values, if it is a category, where None is the missing value. All inputs are 0 for any other value.
+    unit : str
+        The unit of its numbers; empty if they have none.
+    date : str
+        The format of its dates, whose numbers are days since 1970; empty for other columns.
     """
 
     name: str
@@ -108,7 +121,15 @@ class Column:
         return "one of " + ", ".join("(missing)" if value is None else printable(value) for value in self.categories)
 
     def numbers(self, values: Values, dtype: Any) -> np.ndarray:
-        """The column's numbers, NaN where one is missing; ValueError for what is none, and for another unit."""
+        """Return the column's numbers, NaN where one is missing; a ValueError for text and for another unit.
+
+        Parameters
+        ----------
+        values : Values
+            The column of a table.
+        dtype : float32 or float64
+            The network's dtype.
+        """
         if self.date:
             return values.days(self.date)
         numbers = values.finite(dtype)
@@ -119,7 +140,15 @@ class Column:
         return numbers
 
     def fill(self, values: Values, out: np.ndarray) -> None:
-        """Write raw numbers, or a 1 for the category of each row, into ``out`` (n_samples, n_inputs), which is zero."""
+        """Write raw numbers, or a 1 for the category of each row.
+
+        Parameters
+        ----------
+        values : Values
+            The column of a table.
+        out : ndarray, (n_rows, n_inputs)
+            Zeros, which are written to.
+        """
         if not self.categories:
             numbers = self.numbers(values, out.dtype)
             out[:, 0] = np.where(np.isnan(numbers), self.mean, numbers)
@@ -144,7 +173,7 @@ class Schema:
     Parameters
     ----------
     columns : tuple of Column
-        In the order of the network's inputs.
+        The columns that it takes, in the order of the network's inputs.
     target : str
         Name of the column to predict.
     classes : tuple of str
@@ -154,11 +183,11 @@ class Schema:
     weight : str
         Name of the column that says how much each row counts; empty: all rows count alike.
     missing : tuple of str
-        Texts that are missing values, beside `MISSING`.
+        Texts that are missing values, in addition to `MISSING`.
     decimal : "." or ","
-        The decimal mark where a text does not say.
+        The decimal mark of numbers that can be read with either mark.
     header : bool
-        Whether text of such tables names its columns.
+        Whether the first line of such files names the columns.
     left_out : tuple of (str, str)
         Names of the columns that are not taken, and why.
     """
@@ -188,9 +217,15 @@ class Schema:
     def encode(self, table: Mapping[str, Values], dtype: Any = np.float32) -> np.ndarray:
         """Return the table as x (n_samples, n_in), in raw numbers: the network's input layer standardises them.
 
-        Columns may come in any order, and others with them. A column that is missing, or holds something else than
-        numbers where numbers were learnt from, is a ValueError. A category that was not there in training is a
-        warning.
+        Columns may come in any order, and with others among them. A column that is missing is a ValueError, and so is
+        text in a column that had numbers in training. A category that training did not see causes a warning.
+
+        Parameters
+        ----------
+        table : dict of str to Values
+            What `read` or `table_of` returns.
+        dtype : float32 or float64
+            The network's dtype.
         """
         require_columns(table, [column.name for column in self.columns])
         x = np.zeros((len(next(iter(table.values()))), len(self.inputs)), dtype)
@@ -202,7 +237,15 @@ class Schema:
         return x
 
     def encode_target(self, table: Mapping[str, Values], dtype: Any = np.float32) -> tuple[np.ndarray, np.ndarray]:
-        """Return the rows that have a target, and their y: class indices or numbers."""
+        """Return the rows that have a target, (n,), and their y, (n,): class indices or numbers.
+
+        Parameters
+        ----------
+        table : dict of str to Values
+            What `read` or `table_of` returns.
+        dtype : float32 or float64
+            The network's dtype.
+        """
         require_columns(table, [self.target])
         values = table[self.target]
         if not self.classes:
@@ -219,7 +262,15 @@ class Schema:
         return rows, places[rows]
 
     def encode_weight(self, table: Mapping[str, Values], dtype: Any = np.float32) -> np.ndarray | None:
-        """Return how much each row counts, (n_rows,); None where all count alike."""
+        """Return how much each row counts, (n_rows,); None where all count alike.
+
+        Parameters
+        ----------
+        table : dict of str to Values
+            What `read` or `table_of` returns.
+        dtype : float32 or float64
+            The network's dtype.
+        """
         if not self.weight:
             return None
         require_columns(table, [self.weight])
@@ -252,26 +303,28 @@ class Schema:
         Parameters
         ----------
         table : dict of str to Values
+            What `read` or `table_of` returns.
         target : str
+            Name of the column to predict.
         task : "auto", "classification" or "regression"
             "auto" is classification where the target is text, true and false, two whole numbers, or whole numbers of
             at most 20 different values and five times as many rows; otherwise regression.
         ignore, category, number : names
-            Columns to leave out, those whose values are categories, and those that are numbers, or dates to be taken as
-            days, whatever they look like.
+            Columns to leave out; columns whose values are categories; columns whose values are numbers, or dates that
+            are taken as days. The choice is yours, whatever they look like.
         weight : str
             The column that says how much each row counts.
         missing : texts
-            Missing values, beside `MISSING`, as the table was read with.
+            Missing values, in addition to `MISSING`, with which the table was read.
         header : bool
-            Whether the table's text names its columns, as it was read.
+            Whether the first line of the table's file named its columns.
 
         Raises
         ------
         RefusedColumns
-            A ValueError for columns of dates, free text and the like, all named.
+            A ValueError that names all columns of dates, free text and the like.
         ValueError
-            For a column that is not there, and a target without two different values.
+            For a column that is not there, and a target with fewer than two different values.
         """
         require_columns(table, [target, *ignore, *category, *number, *([weight] if weight else [])])
         classes = _classes(table[target], task)
@@ -317,6 +370,15 @@ class Schema:
     def fitted(self, table: Mapping[str, Values], rows: np.ndarray, dtype: Any = np.float32) -> Schema:
         """Return this schema with the means, deviations and categories of some rows, without columns constant there.
 
+        Parameters
+        ----------
+        table : dict of str to Values
+            What `read` or `table_of` returns.
+        rows : ndarray of int
+            The rows to train on.
+        dtype : float32 or float64
+            The network's dtype.
+
         Raises
         ------
         ValueError
@@ -347,7 +409,13 @@ class Schema:
         return replace(self, columns=tuple(columns), left_out=left_out)
 
     def warn_of_rare_classes(self, y: np.ndarray) -> None:
-        """Say so where classes are many, or have few rows to learn them from."""
+        """Warn if there are many classes, or if some of them have few rows to learn from.
+
+        Parameters
+        ----------
+        y : ndarray of int, (n_rows,)
+            Class indices.
+        """
         counts = np.bincount(y, minlength=len(self.classes))
         rare = [name for name, count in zip(self.classes, counts, strict=True) if count < _RARE]
         if rare or len(self.classes) > _MANY:
@@ -359,7 +427,13 @@ class Schema:
             )
 
     def report(self, table: Mapping[str, Values]) -> tuple[ColumnReport, ...]:
-        """Say of each column of the table what became of it."""
+        """Report what became of each column of the table.
+
+        Parameters
+        ----------
+        table : dict of str to Values
+            What `read` or `table_of` returns.
+        """
         taken = {column.name: column for column in self.columns}
         left_out = dict(self.left_out)
         reports = []
@@ -382,7 +456,7 @@ class Schema:
         return tuple(reports)
 
     def caption(self) -> list[str]:
-        """Describe each input and output of the network in a line, for those who call it without this library."""
+        """Describe each input and output of the network in a line, for programs that call it without this library."""
         lines = ["inputs, in this order:"]
         for column in self.columns:
             if not column.categories:
@@ -395,7 +469,13 @@ class Schema:
         return lines if self.classes else [*lines, f"  {target}"]
 
     def store(self, model: MLP) -> None:
-        """Give a model the names of its columns, categories and classes, which `MLP.save` keeps."""
+        """Give a model the names of its columns, categories and classes, which `MLP.save` keeps.
+
+        Parameters
+        ----------
+        model : MLP
+            The network whose inputs and outputs this schema describes.
+        """
         columns: list[dict[str, Any]] = []
         for column in self.columns:
             entry: dict[str, Any] = {"name": column.name, "categories": list(column.categories)}
@@ -410,7 +490,13 @@ class Schema:
 
     @classmethod
     def stored_in(cls, model: MLP) -> Schema:
-        """Return the schema that `store` gave a model; a ValueError where there is none, or none that fits."""
+        """Return the schema that `store` gave a model; a ValueError if there is none, or if it does not fit.
+
+        Parameters
+        ----------
+        model : MLP
+            A network that was trained on a table.
+        """
         if "table" not in model.metadata:
             raise ValueError("the model was not trained on a table by `fastmlp train`: it has no column names")
         try:
@@ -439,9 +525,23 @@ class Schema:
 
 
 def split(y: np.ndarray, n_classes: int, fraction: float, seed: int | None) -> tuple[np.ndarray, np.ndarray]:
-    """Draw the rows to hold out: a share of each class, or of all rows where ``n_classes`` is 0.
+    """Draw the rows to hold out: a share of each class, or of all rows.
 
-    Returns the rows to train on, and those held out.
+    Parameters
+    ----------
+    y : ndarray, (n_rows,)
+        Class indices, or numbers.
+    n_classes : int
+        The number of classes; 0 for numbers.
+    fraction : float, in [0, 1)
+        The share of the rows to hold out.
+    seed : int
+        Draws the rows.
+
+    Returns
+    -------
+    tuple of two ndarrays of int
+        The rows to train on, and those held out.
     """
     rng = np.random.default_rng(seed)
     groups = [np.flatnonzero(y == k) for k in range(n_classes)] or [np.arange(len(y))]
@@ -452,7 +552,7 @@ def split(y: np.ndarray, n_classes: int, fraction: float, seed: int | None) -> t
 
 
 def require_columns(table: Mapping[str, Values], names: Sequence[str]) -> None:
-    """Raise a ValueError that names the columns that a table lacks, and the nearest one that it has."""
+    """Raise a ValueError that names the columns that a table lacks, and the nearest name that it has."""
     missing_names = [name for name in dict.fromkeys(names) if name not in table]
     if len(missing_names) == 1:
         raise ValueError(_short(f"there is no column {missing_names[0]!r}{did_you_mean(missing_names[0], table)}"))
@@ -474,7 +574,7 @@ def _short(text: str) -> str:
 
 
 def _places(values: Values, names: Sequence[str | None]) -> np.ndarray:
-    """The place among ``names`` of each row's text, None among them being the missing value; -1 where it is none."""
+    """The place of each row's text among ``names``, -1 for others; None in ``names`` is the missing value."""
     known = {name: place for place, name in enumerate(names)}
     of_codes = [known.get(text, -1) for text in values.distinct]
     return np.array([*of_codes, known.get(None, -1)])[values.codes]
@@ -486,7 +586,7 @@ def _categories(values: Values, rows: np.ndarray | None = None) -> tuple[str | N
 
 
 def _standardised(column: Column, numbers: np.ndarray) -> Column | None:
-    """Return the column with its mean and standard deviation, or None when it is constant."""
+    """Return the column with its mean and standard deviation; None if it is constant."""
     numbers = numbers[~np.isnan(numbers)]
     if not len(numbers) or numbers.min() == numbers.max() or not numbers.std():
         return None
@@ -495,7 +595,7 @@ def _standardised(column: Column, numbers: np.ndarray) -> Column | None:
 
 
 def _question_marks(name: str, numbers: np.ndarray) -> None:
-    """Say so where a number like -999, far from all others, looks as if it stood for a missing value."""
+    """Warn of a number like -999, far from all others, which probably stands for a missing value."""
     for value in (numbers.min(), numbers.max()):
         count, others = np.count_nonzero(numbers == value), numbers[numbers != value]
         if not re.fullmatch(r"-?9{2,}\.0|-1\.0", str(float(value))) or count < 2 or not len(others):
@@ -511,7 +611,7 @@ def _question_marks(name: str, numbers: np.ndarray) -> None:
 
 
 def _is_id(values: Values) -> bool:
-    """Whether a column only tells rows apart: whole numbers in order, or what is called an id; all different."""
+    """Whether a column only tells rows apart: all values differ, and are whole numbers in order or called an id."""
     n_rows = len(values)
     named = bool(_ID_NAME.fullmatch(values.name))
     if n_rows < 2 or values.is_moment or values.strange:
@@ -534,7 +634,7 @@ def _is_id(values: Values) -> bool:
 
 
 def _forced_number(values: Values) -> Column:
-    """A column that the user says is a number, or a date to be taken as one."""
+    """A column that the user declares to be a number, or a date that is taken as one."""
     formats = _date_formats(values)
     if len(formats) > 1:
         raise ValueError(
@@ -549,7 +649,7 @@ def _forced_number(values: Values) -> Column:
 
 
 def _date_formats(values: Values) -> list[str]:
-    """The formats of dates that a column may have, but those that mean the same days."""
+    """The date formats that a column may have, each meaning other days."""
     formats = values.date_formats
     return (
         formats[:1] if all(np.array_equal(values.days(formats[0]), values.days(f), True) for f in formats) else formats
@@ -557,7 +657,7 @@ def _date_formats(values: Values) -> list[str]:
 
 
 def _trouble(values: Values) -> tuple[str, list[tuple[str, str]]]:
-    """Return why nothing can be learnt from a column as it is, or an empty text; and options that help."""
+    """Return why nothing can be learnt from a column as it is (else an empty text), and the options that help."""
     name = values.name
     if values.strange:
         return f"values of type {values.strange}", [("ignore", name)]
@@ -615,7 +715,7 @@ def _classes(values: Values, task: str) -> tuple[str, ...]:
 
 
 def _refuse_numbers_as_classes(values: Values) -> None:
-    """Refuse a target that would be classes only because something beside numbers, or dates, stands in it."""
+    """Refuse a target of numbers or dates that only a few other texts among them would make classes."""
     if values.date_formats:
         raise RefusedColumns(f"column {values.name!r} has dates or times, and cannot be predicted", [])
     trouble, cures = _trouble(values)
@@ -626,7 +726,7 @@ def _refuse_numbers_as_classes(values: Values) -> None:
 
 
 def _what(column: Column, values: Values) -> tuple[str, str]:
-    """Say as what a column is taken, and what it holds."""
+    """What a column is taken as, and what it holds, in words."""
     if column.categories:
         return f"{len(column.categories)} categories", _commonest(values)
     if column.date:
@@ -658,7 +758,7 @@ def _commonest(values: Values) -> str:
 
 
 def _day(days: float) -> str:
-    """The date that is so many days after the beginning of 1970."""
+    """The date that many days after the beginning of 1970."""
     try:
         return (datetime(1970, 1, 1) + timedelta(days=float(days))).date().isoformat()
     except OverflowError:

@@ -1,4 +1,4 @@
-"""What is packed in files: gzip, bzip2, xz and zip, none of which may fill the memory."""
+"""Unpacking of gzip, bzip2, xz and zip files, none of which may fill the memory."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PACKED: dict[bytes, tuple[str, Any]] = {
 
 
 def unpacked(data: bytes) -> bytes | None:
-    """The content of a gzip, bzip2 or xz file; None where it is none of them."""
+    """Return the content of a gzip, bzip2 or xz file; None for other files."""
     found = next((packing for mark, packing in _PACKED.items() if data.startswith(mark)), None)
     if found is None:
         return None
@@ -60,6 +60,6 @@ def members(data: bytes) -> Iterator[tuple[str, bytes]]:
 
 
 def _check_size(size: int, packed: int) -> None:
-    """Raise ValueError for what looks as if it were made to fill the memory."""
+    """Raise ValueError for a content so large that it was probably made to fill the memory."""
     if size > max(_MUCH, _TIMES * packed):
         raise ValueError(f"unpacks to more than {_TIMES} times its size; unpack it yourself, if it should be read")

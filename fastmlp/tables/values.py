@@ -1,4 +1,4 @@
-"""A column's values: text, numbers or moments, whichever is asked for, and what counts as missing among them."""
+"""The values of a column, as text, numbers or moments, and which of them are missing."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ _EXACT = 2.0**53  # float64 counts no further
 
 
 class Values:
-    """A column: its name, and its values as text and as numbers, whichever is asked for.
+    """A column: its name, and its values, which can be asked for as text and as numbers.
 
-    Text has no blanks around it. What is in `MISSING` or ``missing`` is missing; a number in ``missing`` is so however
-    it is written.
+    Blanks around texts are removed.
 
     Parameters
     ----------
     name : str
+        The column's name.
     cells : ndarray, (n_rows,)
-        Text (NumPy's StringDType, "" where nothing is), numbers, booleans, or moments (datetime64).
-    missing : names
-        More texts that are missing values.
+        Text (NumPy's StringDType, with "" for an empty cell), numbers, booleans, or moments (datetime64).
+    missing : collection of str
+        Texts that are missing values, in addition to `MISSING`; a number among them counts in every way of writing it.
 
     Attributes
     ----------
     decimal : str
-        The decimal mark of numbers that are text, "." or ","; empty where nothing decides which it is.
+        The decimal mark of numbers that are text, "." or ","; empty if nothing decides which it is.
     """
 
     def __init__(self, name: str, cells: np.ndarray, missing: Collection[str] = ()) -> None:
@@ -57,7 +57,17 @@ class Values:
 
     @classmethod
     def of(cls, name: str, objects: Iterable[Any], missing: Collection[str] = ()) -> Values:
-        """Make a column of Python objects: of numbers, booleans or moments where all are, else of their texts."""
+        """Make a column of Python objects: of numbers, booleans or moments if all are such, else of their texts.
+
+        Parameters
+        ----------
+        name : str
+            The column's name.
+        objects : iterable
+            One object for each row.
+        missing : collection of str
+            Texts that are missing values, in addition to `MISSING`.
+        """
         values = [None if is_missing(value) else value for value in objects]
         kinds = {type(value) for value in values if value is not None}
         if kinds and all(issubclass(kind, (float, int, np.number)) and kind is not bool for kind in kinds):
@@ -77,7 +87,7 @@ class Values:
 
     @property
     def is_text(self) -> bool:
-        """Whether the values are text, as a CSV's are in all columns."""
+        """Whether the values are text, as they are in all columns of a CSV."""
         return self._cells.dtype.kind == "T"
 
     @property
@@ -87,19 +97,19 @@ class Values:
 
     @property
     def strange(self) -> str:
-        """What the values are where they are neither numbers nor text nor moments: "list", "bytes", …; else empty."""
+        """The type of values that are neither numbers nor text nor moments: "list", "bytes", …; else empty."""
         if self._cells.dtype.kind != "O":
             return ""
         return next((type(value).__name__ for value in self._cells if isinstance(value, _NO_TEXT)), "object")
 
     @property
     def kind(self) -> str:
-        """What the values were before anything was made of them: "text", "whole", "bool" or "number"."""
+        """What the values were at the beginning: "text", "whole", "bool" or "number"."""
         return {"T": "text", "i": "whole", "u": "whole", "b": "bool"}.get(self._cells.dtype.kind, "number")
 
     @cached_property
     def _encoded(self) -> tuple[list[str], np.ndarray]:
-        """The different texts but missing ones, in the order of the rows, and each row's among them, -1 for none."""
+        """The different texts that are not missing, as `distinct` has them, and each row's place among them, or -1."""
         places: dict[str, int] = {}
         codes = np.fromiter((places.setdefault(cell, len(places)) for cell in self._texts()), np.int64, len(self))
         distinct: dict[str, int] = {}
@@ -133,7 +143,7 @@ class Values:
 
     @property
     def codes(self) -> np.ndarray:
-        """The place of each row's text in `distinct`; -1 where the value is missing."""
+        """The place of each row's text in `distinct`, (n_rows,); -1 for a missing value."""
         return self._encoded[1]
 
     def as_written(self) -> np.ndarray:
@@ -141,7 +151,13 @@ class Values:
         return np.array(self._texts(), object)
 
     def text(self, row: int) -> str | None:
-        """The text of a row, None where it is missing."""
+        """Return the text of a row; None if it is missing.
+
+        Parameters
+        ----------
+        row : int
+            The row, counted from 0.
+        """
         code = self.codes[row]
         return None if code < 0 else self.distinct[code]
 
@@ -152,12 +168,12 @@ class Values:
 
     @property
     def as_unit(self) -> str:
-        """The unit of numbers that are text; empty where they have none."""
+        """The unit of numbers that are text; empty if they have none."""
         return self.as_numbers.unit if self.is_text and self.decimal and self.plain(self.decimal) is None else ""
 
     @property
     def is_grouped(self) -> bool:
-        """Whether marks stand between the thousands of numbers that are text."""
+        """Whether numbers that are text have marks between thousands."""
         has_them = self.is_text and self.decimal and self.plain(self.decimal) is None
         return bool(has_them) and self.as_numbers.is_grouped(self.decimal)
 
@@ -167,9 +183,14 @@ class Values:
         return self.is_text and self.plain(".") is None and {text.lower() for text in self.distinct} <= _TRUTH.keys()
 
     def plain(self, decimal: str) -> np.ndarray | None:
-        """The numbers of text that is as Python writes them, but for the decimal mark, which may be a comma; or None.
+        """Read text as numbers in Python's notation, with this decimal mark, (n_rows,); None if that fails.
 
-        That is most columns of most files, and this is ten times as fast as looking at each text.
+        Most columns of most files are like that, and this is ten times as fast as reading each text separately.
+
+        Parameters
+        ----------
+        decimal : "." or ","
+            The decimal mark.
         """
         if decimal not in self._plain:
             self._plain[decimal] = self._as_python(decimal)
@@ -189,14 +210,20 @@ class Values:
         return numbers if len(numbers) and not empty.all() else None
 
     def plain_decides(self, decimal: str) -> bool | None:
-        """Whether numbers that are `plain` with that mark can be read with it alone; None where none has a mark."""
+        """Whether text that is `plain` with this mark can be read with no other; None if no number has a mark.
+
+        Parameters
+        ----------
+        decimal : "." or ","
+            The decimal mark.
+        """
         marked = [text for text in self._cells[np.strings.find(self._cells, decimal) >= 0].tolist()]
         other = "," if decimal == "." else "."
         return any(not part.fits(other) for part in map(written, map(str.strip, marked)) if part) if marked else None
 
     @cached_property
     def numbers(self) -> np.ndarray | None:
-        """A float64 array, NaN where a value is missing; true and false are 1 and 0. None when a value is no number."""
+        """The values as float64, (n_rows,): NaN if missing, 1 and 0 for true and false. None if one is no number."""
         if self.is_moment or self.strange:
             return None
         with np.errstate(invalid="ignore"):  # bits that are no number may be in a file
@@ -206,7 +233,7 @@ class Values:
         return numbers
 
     def _parsed(self) -> np.ndarray | None:
-        """Parse text as numbers: as Python writes them, which suits most columns, then as people do."""
+        """Parse text as numbers: in Python's notation, which suits most columns, then as people write them."""
         if self.decimal and self.plain(self.decimal) is not None:
             return self.plain(self.decimal)
         if self.as_numbers.all_numbers and self.decimal and self.decimal in self.as_numbers.decimals:
@@ -214,16 +241,22 @@ class Values:
         return self._decoded([_TRUTH[text.lower()] for text in self.distinct]) if self.is_truth else None
 
     def _decoded(self, numbers: Sequence[float]) -> np.ndarray:
-        """Each row's number, from those of the different texts."""
+        """Each row's number, from the numbers of the different texts."""
         return np.array([*numbers, np.nan])[self.codes]
 
     @cached_property
     def date_formats(self) -> list[str]:
-        """The formats of dates that all values have: one, or several where nothing tells day from month."""
+        """The date formats that fit all values: one, or several if nothing tells day from month."""
         return ["moment"] if self.is_moment else date_formats(self.distinct) if self.is_text else []
 
     def days(self, kind: str) -> np.ndarray:
-        """Days since 1970 of dates in that format, NaN where one is missing; ValueError for the first that is none."""
+        """Return dates as days since 1970, (n_rows,), NaN if missing; a ValueError for the first that is no such date.
+
+        Parameters
+        ----------
+        kind : str
+            The format, one of `date_formats`.
+        """
         if self.is_moment:
             moments = self._cells.astype("M8[us]")
             return np.where(np.isnat(moments), np.nan, moments.astype(np.int64) / 86400e6)
@@ -238,13 +271,19 @@ class Values:
 
     @property
     def present(self) -> np.ndarray:
-        """A boolean for each value, False where it is missing."""
+        """Whether each value is there, not missing: booleans, (n_rows,)."""
         if self.strange:
             return np.array([value is not None for value in self._cells], bool)
         return ~np.isnan(self.numbers) if self.numbers is not None else self.codes >= 0
 
     def finite(self, dtype: Any) -> np.ndarray:
-        """Return `numbers`; a ValueError names the first value that is none, or too large for ``dtype``."""
+        """Return `numbers`; a ValueError names the first value that is no number, or too large.
+
+        Parameters
+        ----------
+        dtype : float32 or float64
+            The dtype that they must fit into.
+        """
         if self.numbers is None:
             raise ValueError(f"column {self.name!r} must hold numbers, {self.why_no_numbers()}")
         bad = np.abs(self.numbers) > np.finfo(dtype).max
@@ -255,7 +294,7 @@ class Values:
 
     @cached_property
     def share_numeric(self) -> float:
-        """The share of the values, missing ones left out, that are numbers by themselves."""
+        """The share of the values that are there, not missing, that are numbers."""
         codes = self.codes[self.codes >= 0]
         is_number = np.array([part is not None for part in self.as_numbers.parts], bool)
         return float(np.mean(is_number[codes])) if len(codes) else 0.0
@@ -265,7 +304,7 @@ class Values:
         return [text for text, part in self.as_numbers.pairs if part is None]
 
     def why_no_numbers(self) -> str:
-        """Say of a column of text what stands in it that is no number, or why the numbers do not go together."""
+        """Why a column of text is no column of numbers: what in it is none, or why its numbers do not go together."""
         parts = self.as_numbers
         if not self.is_text:
             return f"its values are {self.strange or 'dates'}"
@@ -284,7 +323,13 @@ class Values:
         return f"{text!r} may be {part.value('.'):g} or {part.value(','):g}"
 
     def row_of(self, text: str) -> int:
-        """The first row of a text, counted from 1."""
+        """Return the number of the first row with a text, counted from 1.
+
+        Parameters
+        ----------
+        text : str
+            One of `distinct`.
+        """
         return int(np.argmax(self.codes == self.distinct.index(text))) + 1
 
 
@@ -326,7 +371,7 @@ def settle_decimals(table: Mapping[str, Values], decimal: str = "", default: str
 
 
 def _decides(values: Values, euro: bool) -> str | None:
-    """The decimal mark that a column of text decides on; empty where either does, None where it matters which."""
+    """The decimal mark that a column of text decides on; empty if both give the same numbers, None if they do not."""
     for mark in ".,":
         if values.plain(mark) is not None:
             decides = values.plain_decides(mark)
@@ -340,7 +385,7 @@ def _decides(values: Values, euro: bool) -> str | None:
 
 
 def _as_numbers(texts: Iterable[str]) -> np.ndarray:
-    """Those texts that are numbers."""
+    """The numbers among some texts."""
     numbers = []
     for text in texts:
         try:
@@ -351,7 +396,7 @@ def _as_numbers(texts: Iterable[str]) -> np.ndarray:
 
 
 def _floats(cells: np.ndarray) -> list[float]:
-    """Numbers in Python's own type, as short as their dtype needs them."""
+    """Numbers as Python's floats, each with as few digits as its dtype needs."""
     return [float(str(v)) for v in cells] if cells.dtype.itemsize < 8 else cells.astype(np.float64).tolist()
 
 

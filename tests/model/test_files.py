@@ -282,3 +282,17 @@ for path in sys.argv[1:]:
     for line, file in zip(lines, [*files, sparse], strict=True):
         assert str(file) in line
     assert "loaded" in lines[4]
+
+
+@pytest.mark.parametrize("ending", ["onnx", "keras", "h5", "pt", "PTH"])
+def test_kinds_of_files_that_others_write_are_refused_by_name(tmp_path, ending):
+    path = tmp_path / f"net.{ending}"
+    model = fastmlp.MLP([{"n": 2, "act": None}, {"n": 1, "act": "linear"}])
+    for save in (model.save, fastmlp.Ensemble([model]).save):
+        with pytest.raises(ValueError, match=r"fastmlp\.interop\.to_(onnx|keras|torch)\(model"):
+            save(path)
+    with pytest.raises(FileNotFoundError):
+        fastmlp.load(path)
+    path.write_bytes(b"something")
+    with pytest.raises(ValueError, match=r"fastmlp\.interop\.from_(onnx|keras|torch)"):
+        fastmlp.load(path)

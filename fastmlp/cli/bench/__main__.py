@@ -1,4 +1,4 @@
-"""A process that measures: ``python -m fastmlp.cli.bench table|GROUP ROUNDS SECONDS``."""
+"""The process that measures: ``python -m fastmlp.cli.bench table|GROUP ROUNDS SECONDS``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Single calls that every library does in its own best form; what peers compute is checked against fastmlp's."""
+"""Single calls, in every library's best form; the peers' results are compared with fastmlp's."""
 
 from __future__ import annotations
 
@@ -162,8 +162,8 @@ def numpy_step(model: MLP, x: np.ndarray, y: np.ndarray, lr: float) -> Call:
 
 
 def vowpal_wabbit_step(n_in: int, hidden: int) -> Call:
-    """Let Vowpal Wabbit's ``--nn`` learn from one sample after the other, of a thousand that it has parsed before: one
-    that it knows by heart costs it nothing."""
+    """Let Vowpal Wabbit's ``--nn`` learn from a thousand parsed samples, one after the other, since a single one that
+    it has already learnt costs nothing."""
     import vowpalwabbit
 
     rng, workspace = np.random.default_rng(0), vowpalwabbit.Workspace(f"--nn {hidden} --quiet -l 0.01")

@@ -23,8 +23,8 @@ def repeated(call: Callable[[], Any]) -> Run:
 
 
 def units_in(run: Run, step: int, few: int, most: int, seconds: float, clock: Clock = time.process_time) -> int:
-    """How many units, a multiple of ``step``, take about ``seconds``, from the time of a few, after compiling for that
-    many."""
+    """The number of units, a multiple of ``step``, that take about ``seconds``, from the time of a few; compiles for
+    that number first."""
     run(few)
     shortest = float("inf")
     for _ in range(3):  # what was compiled leaves garbage, and one of these may have to collect it
@@ -44,9 +44,9 @@ def per_unit(
     most: int | None = None,
     clock: Clock = time.process_time,
 ) -> dict[str, list[float]]:
-    """The seconds a unit in each round, of each run; rounds are interleaved, and take about ``seconds`` each.
+    """Measure the seconds per unit of each run in each round; rounds are interleaved, and take about ``seconds`` each.
 
-    Units are calls, or samples where there is a largest number of them, taken ``step`` at a time.
+    Units are calls; or, if there is a largest number ``most``, samples, taken ``step`` at a time.
     """
     few, most = (1, 1 << 30) if most is None else (max(step, 64), most)
     counts = {name: units_in(run, step, few, most, seconds, clock) for name, run in runs.items()}
@@ -60,5 +60,5 @@ def per_unit(
 
 
 def figures(value: float) -> str:
-    """Write a number with three figures, or with all that stand before the decimal point."""
+    """Write a number with three figures, or with all figures before the decimal point if they are more."""
     return f"{value:.3g}" if value < 999.5 else f"{value:,.0f}"

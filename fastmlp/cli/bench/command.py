@@ -1,4 +1,4 @@
-"""What the command does: measure in processes of their own, print, and renew pages."""
+"""The command ``bench``: measure in separate processes, print, and renew pages."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LIBRARIES = {
 
 
 def environment(n_threads: int = 1) -> dict[str, str]:
-    """The environment of a process that measures: thread counts are read when libraries are imported."""
+    """The environment of a process that measures, because libraries read thread counts when they are imported."""
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
     xla = f"--xla_cpu_multi_thread_eigen={str(n_threads > 1).lower()} intra_op_parallelism_threads={n_threads}"
     backend = "torch" if importlib.util.find_spec("torch") else "jax"
@@ -76,7 +76,7 @@ def main(rounds: int = 5, seconds: float = 0.3, out: Sequence[Path] = (), points
 
 
 def _lines(what: str, rounds: int, seconds: float, n_threads: int = 1) -> Iterator[str]:
-    """The lines that a process which measures prints."""
+    """Run a process that measures, and return its lines."""
     command = [sys.executable, "-m", "fastmlp.cli.bench", what, str(rounds), str(seconds)]
     with subprocess.Popen(
         command, env=environment(n_threads), stdout=subprocess.PIPE, encoding="utf-8"
@@ -89,7 +89,7 @@ def _lines(what: str, rounds: int, seconds: float, n_threads: int = 1) -> Iterat
 
 
 def _map(rounds: int, seconds: float) -> Iterator[str]:
-    """Measure all groups of points, each in a process of its own, and write what they found, losses first."""
+    """Measure all groups of points, each in a separate process, and write the results, losses first."""
     found = []
     for group in map_of_points.GROUPS.values():
         for line in _lines(group.name, rounds, seconds, group.n_threads):

@@ -1,7 +1,7 @@
 """The map: about ninety points of what people do with small networks, each beside all peers that do it.
 
-A point is a training, a call, or many networks at once. Points stand in groups, each measured in a process of its own
-that has one thread on one core, or two threads on all cores where its peers have two as well.
+A point is a training, a call, or many networks at once. Points are in groups. Each group is measured in a separate
+process, with one thread on one core, or, if its peers also use two, with two threads on all cores.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _LABELS = {**NAMES, "numpy": "NumPy", "vowpalwabbit": "Vowpal Wabbit"}
 
 @dataclass(frozen=True)
 class Measured:
-    """What was found at a point.
+    """The result of a point.
 
     Attributes
     ----------
@@ -41,11 +41,11 @@ class Measured:
     unit : str
         "a sample", "a call" or "a network".
     microseconds : float
-        What fastmlp takes for one, in the best round.
+        The time of fastmlp for one, in the best round.
     ratios : dict of float
         The peers' times in their best rounds, divided by ours.
     noise : float
-        By how much the median round of whoever was disturbed most lay above its best one.
+        How far the median round was above the best one, for the library for which that is most.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Measured:
 
     @property
     def nearest(self) -> float:
-        """The ratio of the peer that comes nearest; infinite without peers."""
+        """The ratio of the nearest peer; infinite without peers."""
         return min(self.ratios.values(), default=float("inf"))
 
     def summary(self) -> str:
@@ -68,7 +68,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Point:
-    """One thing that is measured: ``make()`` gives fastmlp's run and the peers'."""
+    """One measurement: ``make()`` returns fastmlp's run and the peers' runs."""
 
     name: str
     unit: str
@@ -98,7 +98,7 @@ class Group:
     n_threads: int = 1
 
     def measured(self, rounds: int, seconds: float) -> Iterator[Measured]:
-        """Measure the points; those whose data are not there are left out."""
+        """Measure the points, except those whose data are missing."""
         clock = time.process_time if self.n_threads == 1 else time.perf_counter
         for point in self.points:
             try:
@@ -108,7 +108,7 @@ class Group:
 
 
 def page(found: Sequence[Measured]) -> Iterator[str]:
-    """Write what was found in Markdown: the points where a peer is near, the nearest first, and then the others."""
+    """Write the results in Markdown: first the points where a peer is near, the nearest first, then the others."""
     ordered = sorted(found, key=lambda point: point.nearest)
     compared = [point for point in ordered if point.ratios]
     near = [point for point in compared if point.nearest < NEAR]

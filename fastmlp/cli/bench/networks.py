@@ -49,7 +49,7 @@ class Networks:
         return lambda: train_many(x, y, self._spec, seeds=seeds, n_threads=1, progress=False, **options)
 
     def jax(self) -> Callable[[], Any]:
-        """Train all from parameters that are there; compiled before."""
+        """Train all from given parameters; compilation is not included."""
         import jax
         import jax.numpy as jnp
 

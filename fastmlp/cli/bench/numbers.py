@@ -1,4 +1,4 @@
-"""The second part of ``python -m fastmlp bench``: single measurements, a line each, below the table of table.py."""
+"""The second part of ``python -m fastmlp bench``: single measurements, one line each, below the table of table.py."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def lines(rounds: int = 5) -> Iterator[str]:
 
 
 def _share_of_sgemm() -> str:
-    """Measure training in floating-point operations a second, beside NumPy's product of large matrices."""
+    """Measure training in floating-point operations per second, compared with NumPy's product of large matrices."""
     rng = np.random.default_rng(0)
     a, b = (rng.random((1536, 1536), dtype=np.float32) for _ in range(2))
     out = a @ b
@@ -145,7 +145,7 @@ def _share_of_sgemm() -> str:
 
 
 def _predictions(n: int, *widths: int) -> str:
-    """Measure a prediction of n samples, beside NumPy's and, where that is installed, onnxruntime's."""
+    """Measure a prediction of n samples, compared with NumPy's and, if installed, onnxruntime's."""
     model = MLP(calls.network(*widths), seed=0)
     x = np.random.default_rng(0).random((n, widths[0]), dtype=np.float32)
     runs = {"fastmlp": lambda: model.predict(x), "NumPy": calls.numpy_prediction(model, x)}
@@ -156,7 +156,7 @@ def _predictions(n: int, *widths: int) -> str:
 
 
 def _one_step(*widths: int) -> str:
-    """Measure `partial_fit` of one sample by plain SGD, beside the same in NumPy."""
+    """Measure `partial_fit` of one sample by plain SGD, compared with NumPy's."""
     model = MLP(calls.network(*widths, output="linear"), seed=0)
     rng = np.random.default_rng(0)
     x, y = rng.random((1, widths[0]), dtype=np.float32), rng.random(1, dtype=np.float32)
@@ -165,7 +165,7 @@ def _one_step(*widths: int) -> str:
 
 
 def _beside(runs: dict[str, Callable[[], Any]]) -> str:
-    """Say how long the first of these takes in microseconds, and how many times as long the others."""
+    """Write the microseconds of the first run, and how many times as long the others take."""
     times = per_unit({name: repeated(run) for name, run in runs.items()}, 10, 0.01)
     ours, *others = best = {name: min(values) for name, values in times.items()}
     return f"{figures(best[ours] * 1e6)} µs; " + ", ".join(f"{name} {best[name] / best[ours]:.2g}×" for name in others)
@@ -180,7 +180,7 @@ def _value_and_gradient() -> str:
 
 
 def _two_threads() -> str:
-    """Measure training on large batches with two threads beside one, on all cores."""
+    """Measure training on large batches with two threads, compared with one, on all cores."""
     rng = np.random.default_rng(0)
     x, y = rng.random((20_480, 784), dtype=np.float32), rng.integers(0, 10, 20_480)
     model = MLP(calls.network(784, 128, 10), seed=0)
@@ -201,7 +201,7 @@ def _two_threads() -> str:
 
 
 def _estimators(rounds: int) -> str:
-    """Time whole fits of both estimators, in float64 and to equal numbers."""
+    """Time whole fits of both estimators, in float64, with equal results."""
     from sklearn.datasets import load_digits
     from sklearn.neural_network import MLPClassifier as Theirs
 
@@ -245,7 +245,7 @@ def _to_accuracy(rounds: int) -> str:
 
 
 def _first_training(rounds: int) -> str:
-    """Import and first training in a new process, with prebuilt kernels, with the cache's, and compiling them."""
+    """Time import and first training in a new process: with prebuilt kernels, with cached ones, and compiling them."""
     with tempfile.TemporaryDirectory() as cache:
 
         def seconds(prebuilt: str, rounds: int) -> float:

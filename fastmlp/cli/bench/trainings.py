@@ -1,4 +1,4 @@
-"""Trainings that every library does in its own best form: the same samples in the same order, on as many threads."""
+"""Trainings, in every library's best form: the same samples, in the same order, on the same number of threads."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Training:
 
 
 def _order(n: int) -> np.ndarray:
-    """Return the indices of the samples of all epochs, (EPOCHS · n,), each epoch in an order of its own."""
+    """Return the indices of the samples of all epochs, (EPOCHS · n,), each epoch in another order."""
     rng = np.random.default_rng(0)
     return np.concatenate([rng.permutation(n) for _ in range(EPOCHS)])
 
@@ -82,7 +82,7 @@ def _fastmlp(work: Training, x: np.ndarray, y: np.ndarray) -> Run:
 
 
 def _numpy(work: Training, x: np.ndarray, y: np.ndarray) -> Run:
-    """NumPy as in the tutorial: a column vector a sample, a list of layers."""
+    """NumPy as in the tutorial: a column vector for each sample, a list of layers."""
     weights, biases = work.weights()
     biases = [b[:, None] for b in biases]
     targets = np.eye(work.widths[-1], dtype=np.float32)[y]
