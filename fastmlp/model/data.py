@@ -132,7 +132,7 @@ def check_y(
             shapes += f" or class indices ({n_samples},)"
         elif spec.n_targets == 1:
             shapes += f" or ({n_samples},)"
-        raise ValueError(f"{name} must have shape {shapes}, got {y.shape}{_shape_hint(y, spec, name)}")
+        raise ValueError(f"{name} must have shape {shapes}, got {y.shape}{_shape_hint(y, spec, name)}; {TARGETS}")
     _check_finite(y, dtype, name, may_be_missing=may_be_missing)
     if spec.loss.classification:
         _check_probabilities(y, spec, name)
@@ -563,11 +563,11 @@ def _check_classes(y: np.ndarray, n_out: int, name: str) -> np.ndarray:
             first = int(np.argmax(bad))
             remedy = '; for numbers give the last layer {"n": 1, "act": "linear"}'
             remedy = "; leave out rows without a class, of x too" if np.isnan(y[first]) else remedy
-            raise ValueError(f"{name} must hold class indices, {name}[{first}] is {y[first]}{remedy}")
+            raise ValueError(f"{name} must hold class indices, {name}[{first}] is {y[first]}{remedy}; {TARGETS}")
     classes = np.ascontiguousarray(y, dtype=np.int64)
     if np.maximum.reduce(classes.view(np.uint64)) >= n_out:  # as which negative numbers are large
         first = int(np.argmax((y < 0) | (y >= n_out)))
-        hint = _labels_hint(y.min(), y.max(), n_out, name)
+        hint = f"{_labels_hint(y.min(), y.max(), n_out, name)}; {TARGETS}"
         raise ValueError(f"{name} must hold class indices 0 to {n_out - 1}, {name}[{first}] is {y[first]}{hint}")
     return classes
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..base.frames import cells_of, is_categorical, is_frame, named_columns, objects_of, only_column
 from ..base.missing import is_missing
+from ..base.pages import FRAMES
 from ..engine.network import is_plain
 from ..spec import Spec
 from .container import entry

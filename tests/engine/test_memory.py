@@ -21,9 +21,9 @@ def test_fields_lie_as_the_record_says_whatever_order_they_are_given_in(layout):
 
 def test_a_field_that_is_missing_or_unknown_is_refused():
     with pytest.raises(KeyError, match="right"):
-        fields(TOTALS, loss=1.0)
+        fields(TOTALS, loss=1.0, slopes=0.0)
     with pytest.raises(TypeError, match="no such fields: wrong, more"):
-        fields(TOTALS, loss=1.0, right=2.0, wrong=3.0, more=4.0)
+        fields(TOTALS, loss=1.0, right=2.0, slopes=0.0, wrong=3.0, more=4.0)
 
 
 def test_words_are_the_memory_of_a_record():
