@@ -543,7 +543,7 @@ class LevenbergMarquardt(Optimizer):
     True
     """
 
-    damping: float = 1e-2
+    damping: float = 1e-3
     ftol: float = 1e-8
     xtol: float = 1e-8
     gtol: float = 1e-8

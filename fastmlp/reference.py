@@ -241,7 +241,7 @@ def levenberg_marquardt(
     x: Any,
     y: np.ndarray,
     steps: int,
-    damping: float = 1e-2,
+    damping: float = 1e-3,
 ) -> tuple[Arrays, Arrays, list[float]]:
     """Steps of Levenberg and Marquardt that lower the mean loss ½ rᵀr / n, by Nielsen's rule for the damping (Madsen,
     Nielsen and Tingleff 2004, algorithm 3.16), which begins at ``damping`` times the largest of JᵀJ's diagonal. y is as
