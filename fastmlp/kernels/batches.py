@@ -139,7 +139,7 @@ def _block_deltas(job, start, rows, totals, real):
             score_to_delta(job, start, begin, end - begin, totals, real)
     if not told_to_stop(job):
         if not job.data.tangents:
-            all_deltas(job, begin, end - begin, real)
+            all_deltas(job, job.workspace.lowest, begin, end - begin, real)
         else:
             _slope_deltas(job, start, rows, n_columns, totals)
             n_columns = layer.n_in

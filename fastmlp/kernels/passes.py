@@ -485,9 +485,9 @@ def score_to_delta(job, start, first, rows, totals, real):
 
 
 @inlined_source
-def all_deltas(job, first, rows, real):
-    """Go back from the last layer's delta to that of the lowest trainable one: every delta gets dL/dz."""
-    for i in range(job.workspace.n_layers - 1, job.workspace.lowest, -1):
+def all_deltas(job, lowest, first, rows, real):
+    """Go back from the last layer's delta to that of layer ``lowest``: every delta gets dL/dz."""
+    for i in range(job.workspace.n_layers - 1, lowest, -1):
         below = layer_at(job, i - 1)
         layer = layer_at(job, i)
         backward_of_rows(job, layer, below.delta + first * layer.in_row, first, rows, real)
@@ -496,8 +496,8 @@ def all_deltas(job, first, rows, real):
 
 @inlined_source
 def all_deltas_and_updates(job, first, factor, real):
-    """`all_deltas` of one sample; the deeper layers' parameters get factor times their gradients on the way, unless
-    they are frozen."""
+    """`all_deltas` of one sample, to the lowest trainable layer; the deeper layers' parameters get factor times their
+    gradients on the way, unless they are frozen."""
     for i in range(job.workspace.n_layers - 1, max(job.workspace.lowest - 1, 0), -1):
         layer, below = layer_at(job, i), layer_at(job, i - 1)
         if layer.trainable:

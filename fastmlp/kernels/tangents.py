@@ -406,7 +406,7 @@ def _vjp(real):
                 for k in range(last.n_out):
                     delta[s, k] = along[start + s, k] * unit(job, k, real)
             through_activation(last, False, 0, samples, real)
-            all_deltas(job, 0, samples, real)
+            all_deltas(job, 0, 0, samples, real)
             if call.by_inputs:
                 rows, n_in, in_row = first.input, first.n_in, first.in_row
                 times_transposed(

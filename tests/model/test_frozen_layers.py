@@ -229,3 +229,40 @@ def test_files_and_checkpoints_keep_what_is_frozen(tmp_path):
     fastmlp.train(x, y, spec, epochs=1, seed=0, checkpoint=tmp_path / "run")
     with pytest.raises(ValueError, match="trainable"):
         fastmlp.train(x, y, spec_of((True, True, True)), epochs=2, seed=0, checkpoint=tmp_path / "run")
+
+
+@pytest.mark.parametrize("pattern", PATTERNS, ids=str)
+def test_second_derivatives_are_of_what_moves_and_outputs_have_theirs(pattern):
+    x, y = data(30)
+    model, free = (fastmlp.MLP(spec_of(p), seed=1, dtype="float64") for p in (pattern, (True, True, True)))
+    rng = np.random.default_rng(2)
+    along, u, v = rng.normal(size=x.shape), rng.normal(size=y.shape), rng.normal(size=model.params.size)
+    for wrt, direction in (("inputs", along), ("params", v)):
+        np.testing.assert_array_equal(model.jacobian(x, wrt), free.jacobian(x, wrt))
+        np.testing.assert_array_equal(model.jvp(x, direction, wrt), free.jvp(x, direction, wrt))
+        np.testing.assert_array_equal(model.vjp(x, u, wrt), free.vjp(x, u, wrt))
+    moves = np.zeros(v.size, bool)
+    moves[model.free] = True
+    expected = np.where(np.outer(moves, moves), free.hessian(x, y), 0)
+    np.testing.assert_array_equal(model.hessian(x, y), expected)
+    for samples in (slice(None), slice(2)):  # many and few
+        product = model.hvp(x[samples], y[samples], v)
+        np.testing.assert_allclose(product, model.hessian(x[samples], y[samples]) @ v, rtol=1e-10, atol=1e-12)
+        assert not product[~moves].any()
+    assert fastmlp.check_gradients(model, x[:5], y[:5], order=2)
+
+
+@pytest.mark.parametrize("pattern", PATTERNS, ids=str)
+def test_training_on_derivatives_moves_the_others(pattern):
+    x, y = data(30)
+    dydx, before = np.random.default_rng(3).normal(size=(30, 3, 5)), None
+    params = []
+    for trainable in (pattern, (True, True, True)):
+        model = fastmlp.MLP(spec_of(trainable), seed=1, dtype="float64")
+        before = model.params.copy() if before is None else before
+        fastmlp.train(x, y, model, epochs=1, batch_size=30, shuffle=False, lr=0.01, dydx=dydx)
+        params.append((model.params.copy(), model.free))
+    (ours, moves), (free, _) = params
+    expected = before.copy()
+    expected[moves] = free[moves]
+    np.testing.assert_allclose(ours, expected, rtol=1e-12, atol=1e-14)
