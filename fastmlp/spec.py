@@ -20,12 +20,16 @@ from .losses import LOSSES, Loss, default_loss, get_loss
 __all__ = ["Layer", "Spec"]
 
 _SETTINGS = {act.traits.setting: act.name for act in ACTIVATIONS.values() if act.traits.setting}
-_ELSEWHERE = {  # keys that layers have in other libraries
-    **dict.fromkeys(("units", "size", "neurons", "nodes", "width"), "n"),
-    "activation": "act",
-    "loss": "cost",
-    "use_bias": "bias",
-    "requires_grad": "trainable",
+_ELSEWHERE = {  # keys that layers have in other libraries, and what to write
+    **dict.fromkeys(("units", "size", "neurons", "nodes", "width", "out_features"), "'n'"),
+    **dict.fromkeys(("input_dim", "input_shape", "in_features"), "'n' in the first layer: {'n': n_in, 'act': None}"),
+    **dict.fromkeys(("dropout", "rate"), "dropout for train: fastmlp.train(x, y, spec, dropout=…)"),
+    **dict.fromkeys(("kernel_regularizer", "regularizer", "l2"), "l2 for train: fastmlp.train(x, y, spec, l2=…)"),
+    **dict.fromkeys(("kernel_initializer", "init"), "init for train: fastmlp.train(x, y, spec, init=…)"),
+    "activation": "'act'",
+    "loss": "'cost'",
+    "use_bias": "'bias'",
+    "requires_grad": "'trainable'",
 }
 _KEYS = {
     "input": ("n", "act", "shift", "scale"),

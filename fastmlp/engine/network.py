@@ -40,7 +40,9 @@ class _MadeWhenAsked:
     """The engine of a network, made when it is first asked for and an attribute from then on, which is looked up sooner
     than a property. `functools.cached_property` would make it under a lock, which a fork's child might find held."""
 
-    def __get__(self, network: Network, kind: type[Network]) -> Engine:
+    def __get__(self, network: Network | None, kind: type[Network]) -> Any:
+        if network is None:
+            return self
         engine = Engine(network.spec, network._places, network._params)
         network.__dict__["_engine"] = engine
         return engine
@@ -58,7 +60,7 @@ class Network:
         Views of ``params``. These and spec and dtype cannot be replaced: kernels count on them.
     """
 
-    _engine = _MadeWhenAsked()
+    _engine: Engine = _MadeWhenAsked()  # type: ignore[assignment]
 
     def _build(self, spec: Spec, dtype: np.dtype) -> None:
         """Make the parameters, all zero. Kernels are compiled, or loaded, when the engine is first asked for."""

@@ -114,8 +114,20 @@ class TableModel:
         return self.outputs(frame)
 
     def quantiles(self, frame: Any, *, sort: bool = False) -> np.ndarray:
-        """Predict the target's quantiles for the rows of ``frame``: (n_rows, n_levels). The loss is "quantile(…)". With
-        ``sort`` those that cross are put in order."""
+        """Predict the target's quantiles, of a model whose loss is "quantile(…)".
+
+        Parameters
+        ----------
+        frame : frame, file, or dict of columns
+            What `fit` takes; the target's column need not be there.
+        sort : bool, default False
+            Whether to put those of a row that cross in ascending order.
+
+        Returns
+        -------
+        ndarray, (n_rows, n_levels)
+            In the target's units.
+        """
         if not self.levels:
             raise ValueError("quantiles need a model that was trained with loss='quantile', which this one was not")
         check_flag(sort, "sort")
@@ -123,8 +135,18 @@ class TableModel:
         return np.sort(values, axis=1) if sort else values
 
     def deviation(self, frame: Any) -> np.ndarray:
-        """Predict the standard deviation of the target around `predict` for the rows of ``frame``: (n_rows,). The loss
-        is "gaussian_nll"."""
+        """Predict the standard deviation of the target around `predict`, of a model whose loss is "gaussian_nll".
+
+        Parameters
+        ----------
+        frame : frame, file, or dict of columns
+            What `fit` takes; the target's column need not be there.
+
+        Returns
+        -------
+        ndarray, (n_rows,)
+            In the target's units.
+        """
         if not self.gaussian:
             raise ValueError(
                 "a deviation needs a model that was trained with loss='gaussian_nll', which this one was not"
@@ -198,15 +220,27 @@ class TableModel:
         return np.exp(outputs.astype(np.float64)) if self.model.spec.loss.name == "poisson" else outputs
 
     def middle(self, outputs: np.ndarray) -> np.ndarray:
-        """The answer of a regression in its outputs (n_rows, n_out), (n_rows,): of quantiles the median, or what lies
-        between those around it; of a mean and a variance the mean."""
+        """Return a regression's predictions, (n_rows,): of quantiles the median, or a value between those around it;
+        of a mean and a variance the mean.
+
+        Parameters
+        ----------
+        outputs : ndarray, (n_rows, n_out)
+            What `outputs` returns.
+        """
         if self.gaussian:
             return outputs[:, 0].astype(np.float64)
         levels = self.levels or (0.5,)
         return outputs.astype(np.float64) @ np.array([np.interp(0.5, levels, share) for share in np.eye(len(levels))])
 
     def deviation_of(self, outputs: np.ndarray) -> np.ndarray:
-        """The standard deviation in outputs (n_rows, 2), (n_rows,)."""
+        """Return the standard deviation, (n_rows,), of a model whose loss is "gaussian_nll".
+
+        Parameters
+        ----------
+        outputs : ndarray, (n_rows, n_out)
+            What `outputs` returns.
+        """
         return np.exp(0.5 * outputs[:, 1].astype(np.float64))
 
     def choose(self, outputs: np.ndarray) -> np.ndarray:

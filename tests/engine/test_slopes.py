@@ -60,7 +60,7 @@ def reference_gradient(model, x, y, dydx, weights):
 
 def check_gradient(model):
     x, y, dydx, weights = data(model)
-    objective = LocalObjective(model, Samples(x, y, None, Slopes(dydx, weights)), np.arange(N), {}, 0.0, 1)
+    objective = LocalObjective(model, Samples(x, y, slopes=Slopes(dydx, weights)), np.arange(N), {}, 0.0, 1)
     params = model.params.astype(np.float64)
     loss, gradient = objective(params)
     expected, part, expected_gradient = reference_gradient(model, x, y, dydx, weights)
@@ -141,7 +141,7 @@ def test_float32_is_near():
     model = network((3, 32, 32, 1), "tanh", output="linear", dtype="float32")
     x, y, dydx, weights = data(model)
     _, gradient = LocalObjective(
-        model, Samples(x, y, None, Slopes(dydx, weights)), np.arange(N), {}, 0.0, 1
+        model, Samples(x, y, slopes=Slopes(dydx, weights)), np.arange(N), {}, 0.0, 1
     )(model.params.astype(np.float64))  # fmt: skip
     expected = reference_gradient(model, x, y, dydx, weights)[2]
     assert np.abs(gradient - expected).max() < 1e-5 * np.abs(expected).max()

