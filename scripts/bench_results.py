@@ -3,11 +3,13 @@
 import itertools
 import json
 import math
+import re
 import statistics
 import subprocess
 from dataclasses import dataclass, field
 
 BAR = 1.10  # a series is red when it is this many times what it was, beyond its noise
+FOLDER_OF_A_MERGE = re.compile(r" of /\S+(?= into |$)")  # in a subject; it says nothing to others
 LOOK_BACK = 10  # commits that a series' noise and level are taken from
 
 
@@ -45,7 +47,8 @@ class History:
 
     def __init__(self, root, results, machine):
         order = git(root, "log", "--reverse", "--topo-order", "--format=%H%x09%as%x09%s", "HEAD").splitlines()
-        self.log = {commit: (date, subject) for commit, date, subject in (line.split("\t", 2) for line in order)}
+        lines = (line.split("\t", 2) for line in order)
+        self.log = {commit: (date, FOLDER_OF_A_MERGE.sub("", subject)) for commit, date, subject in lines}
         benchmarks = json.loads((results / "benchmarks.json").read_text())
         files = {}
         for path in (results / machine).glob("*-*.json"):
