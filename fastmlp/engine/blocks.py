@@ -49,11 +49,16 @@ def part_of_batch(batch: int, block: int) -> int:
     return block * min(_MOST_IN_PART // block, max(2, -(-batch // (16 * block))))
 
 
-def sharers(batch: int, block: int, n_params: int, n_threads: int) -> tuple[int, bool]:
-    """How many of the threads work on a batch, and whether they share its blocks because it is only one part."""
+def sharers(batch: int, block: int, n_params: int, n_threads: int, tangents: int = 0) -> tuple[int, bool]:
+    """How many of the threads work on a batch, and whether they share its blocks because it is only one part.
+
+    Nobody shares blocks whose samples have ``tangents``, rows that belong to the thread of their samples.
+    """
     parts = -(-batch // part_of_batch(batch, block))
     if parts > 1 or n_params < GROUPED:
         return min(n_threads, parts), False
+    if tangents:
+        return 1, False
     n_threads = max(1, min(n_threads, batch * n_params // _SHARE, batch // _SHARED_ROWS))
     return n_threads, n_threads > 1
 

@@ -134,9 +134,7 @@ class EpochRunner:
         else:
             if len(self._samples.y) * n_params < _LITTLE:
                 n_threads = 1
-            n_threads, together = sharers(self._batch, self._view.block, n_params, n_threads)
-        if together and self._samples.slopes:  # tangents are rows of their samples' member alone
-            n_threads, together = 1, False
+            n_threads, together = sharers(self._batch, self._view.block, n_params, n_threads, self._view.tangents)
         if n_threads > 1 and (self._by_sample or together):  # who shares a block waits for all others
             n_threads = min(n_threads, usable_cores())
             together = together and n_threads > 1

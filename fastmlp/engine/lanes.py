@@ -10,13 +10,13 @@ import numpy as np
 
 from ..kernels import catalog
 from ..kernels.catalog import Variant
-from ..kernels.layout import LANE_LAYER, LANES, OPTIONS, Place, aligned, padded, parameter_places
+from ..kernels.layout import LANE_LAYER, LANES, OPTIONS, Place, aligned, padded
 from ..metrics import one_hot
 from ..optimizers import SGD, Optimizer
 from ..spec import Affine, Spec
 from .binding import address_of, fused_output, loss_flags, prepare_kernels, vectors_of
 from .call import TimeSlices
-from .memory import Functions, carved, fields, layer_fields, numbers_at, words
+from .memory import Functions, carved, fields, layer_fields, numbers_at, places_of, words
 
 __all__ = ["LaneRunner", "lanes_of", "lanes_refusal", "lanes_samples"]
 
@@ -98,7 +98,7 @@ class LaneRunner:
         self.width = lanes = lanes_of(dtype)
         self.epochs, self._samples = TimeSlices(), TimeSlices()
         self._spec, self._dtype, self._alive, self._batch = spec, dtype, (x, y), batch
-        places, n_params = parameter_places(spec.widths, [layer.bias for layer in spec.layers])
+        places, n_params = places_of(spec)
         self._flat = _rows_of(places)
         self._plain = isinstance(optimizer, SGD) and not states and batch == 1
         row, widths = lanes * dtype.itemsize, spec.widths

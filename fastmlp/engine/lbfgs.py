@@ -149,9 +149,7 @@ class LocalObjective(Objective):
         self._outputs = np.empty((len(rows), network.spec.n_out), network.dtype) if metrics else None
         binding = network._engine.binding
         view, curved = self._view, samples.slopes is not None
-        n_threads, together = sharers(len(rows), view.block, network.params.size, n_threads)
-        if curved and together:
-            n_threads, together = 1, False
+        n_threads, together = sharers(len(rows), view.block, network.params.size, n_threads, view.tangents)
         self._team = Team(binding, (), n_threads, block=view.rows(view.block), together=together, curved=curved)
         self._totals = np.zeros(3)
 

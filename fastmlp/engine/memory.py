@@ -10,12 +10,25 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..kernels.checked import checked, fenced
-from ..kernels.layout import BUFFER, JOB, LAYER, PANEL_BYTES, ROOM, TOTALS, WORKSPACE, Place, aligned, padded
+from ..kernels.layout import (
+    BUFFER,
+    JOB,
+    LAYER,
+    PANEL_BYTES,
+    ROOM,
+    TOTALS,
+    WORKSPACE,
+    Place,
+    aligned,
+    padded,
+    parameter_places,
+)
+from ..spec import Spec
 from .blocks import BLOCK, GROUPED
 
 __all__ = [
-    "Functions", "Parameters", "Workspace", "address", "carved", "fields", "layer_fields", "numbers_at", "record_of",
-    "words",
+    "Functions", "Parameters", "Workspace", "address", "carved", "fields", "free_params", "layer_fields", "numbers_at",
+    "places_of", "record_of", "words",
 ]  # fmt: skip
 
 _ROWS = "z", "a", "d", "delta", "scaled"  # of a layer, ``block`` of each
@@ -337,6 +350,12 @@ def words(record: np.ndarray) -> np.ndarray:
 def record_of(words: np.ndarray, layout: np.dtype) -> np.ndarray:
     """The record, (), whose memory these int64 numbers are."""
     return np.ndarray((), layout, words)
+
+
+def places_of(spec: Spec) -> tuple[list[Place], int]:
+    """The places of a spec's layers among its parameters, and how many these are."""
+    layers = spec.layers
+    return parameter_places(spec.widths, [layer.bias for layer in layers], [layer.trainable for layer in layers])
 
 
 def free_params(places: Sequence[Place], n_params: int) -> slice | np.ndarray:

@@ -10,14 +10,14 @@ import numpy as np
 from ..base.alone import Alone
 from ..kernels import catalog
 from ..kernels.catalog import Variant
-from ..kernels.layout import aligned, parameter_places
+from ..kernels.layout import aligned
 from ..kernels.report import level
 from ..kernels.shape import LayerShape, Shape
 from ..metrics import MetricFunction, one_hot
 from ..spec import Spec
 from .binding import fused_output
 from .engine import Engine
-from .memory import free_params
+from .memory import free_params, places_of
 from .random import unflattened
 
 __all__ = ["Network", "evaluate_rows", "is_plain", "kernels_level", "mean_values", "named_sums", "named_values"]
@@ -66,9 +66,7 @@ class Network:
         """Make the parameters, all zero. Kernels are compiled, or loaded, when the engine is first asked for."""
         spec.check_range(dtype)
         self._spec, self._dtype = spec, dtype
-        layers = spec.layers
-        biases, trainable = [layer.bias for layer in layers], [layer.trainable for layer in layers]
-        self._places, n_params = parameter_places(spec.widths, biases, trainable)
+        self._places, n_params = places_of(spec)
         self._params = aligned(n_params, dtype)
         self._weights, self._biases = self.unflatten(self._params)
         self._n_in, self._one_sample = spec.n_in, (1, spec.n_in)

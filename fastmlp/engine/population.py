@@ -9,11 +9,12 @@ from functools import lru_cache
 import numpy as np
 
 from ..kernels import catalog
-from ..kernels.layout import CALL, NUMBERS, aligned, parameter_places
+from ..kernels.layout import CALL, NUMBERS, aligned
 from ..spec import Spec
 from .binding import Binding, DataView, address_of, pin
 from .blocks import part_of_batch
 from .call import KernelCall, TimeSlices
+from .memory import places_of
 from .team import Team
 
 __all__ = ["Population", "Populations", "populations"]
@@ -33,9 +34,7 @@ class Population:
     """
 
     def __init__(self, spec: Spec, dtype: np.dtype) -> None:
-        layers = spec.layers
-        biases, trainable = [layer.bias for layer in layers], [layer.trainable for layer in layers]
-        places, n_params = parameter_places(spec.widths, biases, trainable)
+        places, n_params = places_of(spec)
         self._last = aligned(n_params, dtype)  # kernels may read a line behind a row; behind the last may be nothing
         self._last_at = self._last.ctypes.data
         self.binding = Binding(spec, places, self._last)

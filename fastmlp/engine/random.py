@@ -17,9 +17,9 @@ import numpy as np
 from ..init import Uniform, distribution
 from ..init import draw as draw_by_numpy
 from ..kernels import catalog
-from ..kernels.layout import DRAW, STREAM, ZIGGURAT, Place, parameter_places
+from ..kernels.layout import DRAW, STREAM, ZIGGURAT, Place
 from ..spec import Layer, Spec
-from .memory import fields
+from .memory import fields, places_of
 
 __all__ = ["Orders", "draw_params", "known_seeds", "unflattened"]
 
@@ -108,7 +108,7 @@ def known_seeds(seeds: Sequence[int | None]) -> list[int]:
 def draw_params(spec: Spec, init: str | Uniform, seeds: Sequence[int], dtype: np.dtype) -> np.ndarray:
     """The parameters of new networks, (n_networks, n_params) in the order of `MLP.params`: those of
     ``MLP(spec, init=init, seed=seed, dtype=dtype)`` for each seed."""
-    places, n_params = parameter_places(spec.widths, [layer.bias for layer in spec.layers])
+    places, n_params = places_of(spec)
     params = np.zeros((len(seeds), n_params), dtype)
     records, agreement = _draw_records(spec.layers, places, init, dtype.itemsize), _agreement()
     certain = np.zeros(len(seeds), bool)
