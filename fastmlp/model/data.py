@@ -275,7 +275,7 @@ def check_slopes(dydx: Any, dydx_weight: Any, x: Any, spec: Spec, dtype: np.dtyp
         hint = "; give dydx.transpose(0, 2, 1)" if array.shape == (shape[0], shape[2], shape[1]) else ""
         raise ValueError(f"dydx must have shape {shape}, (n_samples, n_out, n_in), got {array.shape}{hint}")
     array = array.reshape(shape)
-    _check_known(array, dtype, "dydx")
+    _check_finite(array, dtype, "dydx", may_be_missing=True, of_infinity="; NaN says that one is not known")
     return Slopes(array, _slope_weights(dydx_weight, len(x)))
 
 
@@ -509,15 +509,16 @@ def _check_finite(
     columns: Sequence[Any] | None = None,
     first: int = 0,
     may_be_missing: bool = False,
+    of_infinity: str = "",
 ) -> None:
-    """Refuse NaN, unless numbers ``may_be_missing``, infinity, and what the network's dtype cannot hold. The columns,
-    counted from ``first``, may have names."""
+    """Refuse NaN, unless numbers ``may_be_missing``, infinity, and what the network's dtype cannot hold, in an array of
+    two axes or more. The columns, counted from ``first``, may have names; ``of_infinity`` is its remedy."""
     if array.dtype.kind != "f":
         return
     if array.size <= _FEW and array.dtype == dtype and math.isfinite(np.vdot(array, array)):
         return
     limit = np.finfo(dtype).max
-    n_rows = max(1, _TOGETHER // max(1, array.shape[1]))
+    n_rows = max(1, _TOGETHER // max(1, array[:1].size))
     for start in range(0, len(array), n_rows):
         values = array[start : start + n_rows]
         if array.dtype == dtype:  # one pass instead of two; where the sum overflows, the second look decides
@@ -530,29 +531,13 @@ def _check_finite(
         bad = np.abs(values) > limit if may_be_missing else ~(np.abs(values) <= limit)
         if not bad.any():
             continue
-        row, column = np.argwhere(bad)[0]
-        value = values[row, column]
+        row, column, *others = place = tuple(map(int, np.argwhere(bad)[0]))
+        value = values[place]
         trouble = f"{value}, which {dtype} cannot hold" if np.isfinite(value) else str(value)
         label = "" if columns is None else f" (column {columns[column]!r})"
-        remedy = f"; {_FILL_ARRAY if columns is None else _FILL}; {TABLES}" if np.isnan(value) else ""
-        raise ValueError(f"{name} must be finite, {name}[{start + row}, {first + column}]{label} is {trouble}{remedy}")
-
-
-def _check_known(array: np.ndarray, dtype: np.dtype, name: str) -> None:
-    """Refuse infinity, and what the network's dtype cannot hold, in an array of three axes where NaN has a meaning."""
-    if array.dtype.kind != "f":
-        return
-    limit = np.finfo(dtype).max
-    n_rows = max(1, _TOGETHER // array[:1].size)
-    for start in range(0, len(array), n_rows):
-        values = array[start : start + n_rows]
-        bad = np.abs(values) > limit
-        if bad.any():
-            row, k, i = np.argwhere(bad)[0]
-            value = values[row, k, i]
-            trouble = f"{value}, which {dtype} cannot hold" if np.isfinite(value) else str(value)
-            remedy = "NaN says that one is not known"
-            raise ValueError(f"{name} must be finite, {name}[{start + row}, {k}, {i}] is {trouble}; {remedy}")
+        remedy = f"; {_FILL_ARRAY if columns is None else _FILL}; {TABLES}" if np.isnan(value) else of_infinity
+        index = ", ".join(map(str, (start + row, first + column, *others)))
+        raise ValueError(f"{name} must be finite, {name}[{index}]{label} is {trouble}{remedy}")
 
 
 def _check_classes(y: np.ndarray, n_out: int, name: str) -> np.ndarray:
