@@ -24,8 +24,16 @@ sigmoid, softplus = ACTIVATIONS["sigmoid"], ACTIVATIONS["softplus"]
 
 
 def targets(spec: Spec, y: Any) -> np.ndarray:
-    """y as numbers (n_samples, n_out): class indices become one-hot rows, a vector becomes a column, a target
-    stands once for each of its outputs; in the network's units where the last layer has a shift and scale."""
+    """Return y as numbers (n_samples, n_out): class indices become one-hot rows, a vector becomes a column, a target
+    stands once for each of its outputs; in the network's units where the last layer has a shift and scale.
+
+    Parameters
+    ----------
+    spec : Spec
+        The network's description.
+    y : array-like, (n_samples,) or (n_samples, n_targets)
+        Class indices or numbers, in the user's units.
+    """
     y = np.asarray(y)
     if y.ndim == 1 and spec.n_targets > 1:
         return np.eye(spec.n_out)[y]
@@ -41,7 +49,17 @@ def targets(spec: Spec, y: Any) -> np.ndarray:
 
 
 def forward(spec: Spec, weights: Sequence[np.ndarray], biases: Sequence[np.ndarray], x: Any) -> tuple[Arrays, Arrays]:
-    """Return every layer's z = W a + b, and the input (x - shift) · scale followed by every layer's a = f(z)."""
+    """Return every layer's z = W a + b, and the input (x - shift) · scale followed by every layer's a = f(z).
+
+    Parameters
+    ----------
+    spec : Spec
+        The network's description.
+    weights, biases : list of ndarray, (n_out, n_in) and (n_out,)
+        Those of each layer.
+    x : array-like, (n_samples, n_in)
+        The samples.
+    """
     a = np.asarray(x, dtype=np.float64)
     if spec.shift is not None:
         a = a - np.array(spec.shift)
@@ -57,7 +75,17 @@ def forward(spec: Spec, weights: Sequence[np.ndarray], biases: Sequence[np.ndarr
 
 
 def predict(spec: Spec, weights: Sequence[np.ndarray], biases: Sequence[np.ndarray], x: Any) -> np.ndarray:
-    """Return the outputs (n_samples, n_out) in y's units: shift + scale · a of the last layer."""
+    """Return the outputs (n_samples, n_out) in y's units: shift + scale · a of the last layer.
+
+    Parameters
+    ----------
+    spec : Spec
+        The network's description.
+    weights, biases : list of ndarray, (n_out, n_in) and (n_out,)
+        Those of each layer.
+    x : array-like, (n_samples, n_in)
+        The samples.
+    """
     a = forward(spec, weights, biases, x)[1][-1]
     return a if spec.output_affine is None else spec.output_affine[0] + spec.output_affine[1] * a
 
@@ -80,7 +108,19 @@ def measured(y: np.ndarray) -> np.ndarray:
 
 
 def loss(spec: Spec, z: np.ndarray, a: np.ndarray, y: np.ndarray, output_weight: Any = None) -> np.ndarray:
-    """The loss of each sample, (n_samples,), from the last layer's z and a, and y as `targets` has it."""
+    """Return the loss of each sample, (n_samples,).
+
+    Parameters
+    ----------
+    spec : Spec
+        The network's description.
+    z, a : ndarray, (n_samples, n_out)
+        The last layer's z, and its outputs a = f(z).
+    y : ndarray, (n_samples, n_out)
+        The numbers that `targets` returns.
+    output_weight : array-like, (n_out,), optional
+        How much each output counts in the loss; 1 when left out.
+    """
     pair = spec.loss.name, spec.layers[-1].act.name
     if pair == ("cross_entropy", "softmax"):
         return -np.sum(np.where(y == 0, 0, y * log_softmax(z)), axis=1)
@@ -98,7 +138,19 @@ def loss(spec: Spec, z: np.ndarray, a: np.ndarray, y: np.ndarray, output_weight:
 
 
 def output_delta(spec: Spec, z: np.ndarray, a: np.ndarray, y: np.ndarray, output_weight: Any = None) -> np.ndarray:
-    """dL/dz of the last layer, a row a sample."""
+    """Return dL/dz of the last layer, (n_samples, n_out).
+
+    Parameters
+    ----------
+    spec : Spec
+        The network's description.
+    z, a : ndarray, (n_samples, n_out)
+        The last layer's z, and its outputs a = f(z).
+    y : ndarray, (n_samples, n_out)
+        The numbers that `targets` returns.
+    output_weight : array-like, (n_out,), optional
+        How much each output counts in the loss; 1 when left out.
+    """
     pair = spec.loss.name, spec.layers[-1].act.name
     if pair == ("cross_entropy", "softmax"):
         return a * y.sum(axis=1, keepdims=True) - y
@@ -141,8 +193,22 @@ def gradient(
     y: np.ndarray,
     output_weight: Any = None,
 ) -> tuple[float, Arrays, Arrays]:
-    """The mean loss over the samples that count and its derivatives by every W and b, which are 0 for frozen layers. y
-    is as `targets` has it."""
+    """Return the mean loss over the samples that count, and its derivatives by every W and b, which are 0 for frozen
+    layers.
+
+    Parameters
+    ----------
+    spec : Spec
+        The network's description.
+    weights, biases : list of ndarray, (n_out, n_in) and (n_out,)
+        Those of each layer.
+    x : array-like, (n_samples, n_in)
+        The samples.
+    y : ndarray, (n_samples, n_out)
+        The numbers that `targets` returns.
+    output_weight : array-like, (n_out,), optional
+        How much each output counts in the loss; 1 when left out.
+    """
     zs, activations = forward(spec, weights, biases, x)
     n = int(measured(y).sum())
     value = float(np.sum(loss(spec, zs[-1], activations[-1], y, output_weight))) / n
@@ -196,6 +262,19 @@ def hessian_product(
 
     This is the change of `gradient` when weights and biases move along it, by Pearlmutter's R-operator ("Fast exact
     multiplication by the Hessian", Neural Computation 6, 1994). The second derivative of a kink counts as 0.
+
+    Parameters
+    ----------
+    spec : Spec
+        The network's description.
+    weights, biases : list of ndarray, (n_out, n_in) and (n_out,)
+        Those of each layer.
+    x : array-like, (n_samples, n_in)
+        The samples.
+    y : ndarray, (n_samples, n_out)
+        The numbers that `targets` returns.
+    along : pair of lists of ndarray
+        The vector: a W and a b for each layer.
     """
     zs, activations = forward(spec, weights, biases, x)
     dzs: Arrays = []
@@ -227,12 +306,28 @@ def sobolev_gradient(
     dydx: np.ndarray,
     dydx_weight: Any = 1.0,
 ) -> tuple[float, float, Arrays, Arrays]:
-    """The mean loss that training on derivatives has, with its part ½ w Σ (∂ŷ/∂x - dydx)², and its gradient.
+    """Return the mean loss that training on derivatives has, its part ½ w Σ (∂ŷ/∂x - dydx)², and its gradient.
 
     dydx is (n_samples, n_out, n_in) in the user's units, NaN where it is not known; w is a number or (n_samples,). Both
     derivatives are in the network's units in the square. The tangents of all inputs go forward beside the samples; then
     the way back is differentiated along them (Czarnecki et al., "Sobolev Training for Neural Networks", 2017,
-    arXiv:1706.04859; the R-operator is that of `hessian_product`)."""
+    arXiv:1706.04859; the R-operator is that of `hessian_product`).
+
+    Parameters
+    ----------
+    spec : Spec
+        The network's description.
+    weights, biases : list of ndarray, (n_out, n_in) and (n_out,)
+        Those of each layer.
+    x : array-like, (n_samples, n_in)
+        The samples.
+    y : ndarray, (n_samples, n_out)
+        The numbers that `targets` returns.
+    dydx : ndarray, (n_samples, n_out, n_in)
+        The right derivatives, in the user's units; NaN where one is not known.
+    dydx_weight : float, or ndarray (n_samples,)
+        How much the derivatives count, w above.
+    """
     zs, activations = forward(spec, weights, biases, x)
     n, acts = len(activations[0]), [layer.act for layer in spec.layers]
     units = 1.0 if spec.output_affine is None else np.reshape(spec.output_affine[1], (-1, 1))
@@ -273,7 +368,17 @@ def jacobian(
     spec: Spec, weights: Sequence[np.ndarray], biases: Sequence[np.ndarray], x: Any
 ) -> list[list[tuple[Arrays, Arrays]]]:
     """Return derivatives of outputs: ``result[s][k]`` is (dW of every layer, db of every layer) of sample s, output
-    k."""
+    k.
+
+    Parameters
+    ----------
+    spec : Spec
+        The network's description.
+    weights, biases : list of ndarray, (n_out, n_in) and (n_out,)
+        Those of each layer.
+    x : array-like, (n_samples, n_in)
+        The samples.
+    """
     units = np.ones(spec.n_out) if spec.output_affine is None else spec.output_affine[1]
     rows = []
     for sample in np.asarray(x, dtype=np.float64):
@@ -297,11 +402,32 @@ def train(
     orders: Sequence[np.ndarray] | None = None,
     output_weight: Any = None,
 ) -> tuple[Arrays, Arrays, list[float]]:
-    """SGD: for each batch, one step against the gradient of its mean loss. Sample order is natural, or as given; y is
-    as `targets` has it. Samples without a measured output are left out from the beginning.
+    """Train by SGD: for each batch, one step against the gradient of its mean loss. Samples without a measured output
+    are left out from the beginning.
 
-    Samples come in their order, or in those of ``orders``; y is as `targets` returns it. Returns new weights and
-    biases, and each epoch's mean loss, where each sample counts as it was before it was learnt from.
+    Returns new weights and biases, and each epoch's mean loss, where each sample counts as it was before it was learnt
+    from.
+
+    Parameters
+    ----------
+    spec : Spec
+        The network's description.
+    weights, biases : list of ndarray, (n_out, n_in) and (n_out,)
+        Those of each layer, which stay as they are.
+    x : array-like, (n_samples, n_in)
+        The samples.
+    y : ndarray, (n_samples, n_out)
+        The numbers that `targets` returns.
+    lr : float
+        The learning rate.
+    epochs : int
+        The number of passes over the samples.
+    batch_size : int
+        The number of samples in a step.
+    orders : sequence of ndarray, (n_samples,), optional
+        The order of the samples in each epoch; their own order when left out.
+    output_weight : array-like, (n_out,), optional
+        How much each output counts in the loss; 1 when left out.
     """
     x = np.asarray(x, dtype=np.float64)
     weights = [np.array(w, np.float64) for w in weights]
@@ -332,11 +458,25 @@ def levenberg_marquardt(
     steps: int,
     damping: float = 1e-3,
 ) -> tuple[Arrays, Arrays, list[float]]:
-    """Steps of Levenberg and Marquardt that lower the mean loss ½ rᵀr / n, by Nielsen's rule for the damping (Madsen,
-    Nielsen and Tingleff 2004, algorithm 3.16), which begins at ``damping`` times the largest of JᵀJ's diagonal. y is as
-    `targets` has it.
+    """Take steps of Levenberg and Marquardt that lower the mean loss ½ rᵀr / n, by Nielsen's rule for the damping
+    (Madsen, Nielsen and Tingleff 2004, algorithm 3.16).
 
     Returns new weights and biases, and the loss after each step.
+
+    Parameters
+    ----------
+    spec : Spec
+        The network's description.
+    weights, biases : list of ndarray, (n_out, n_in) and (n_out,)
+        Those of each layer, which stay as they are.
+    x : array-like, (n_samples, n_in)
+        The samples.
+    y : ndarray, (n_samples, n_out)
+        The numbers that `targets` returns.
+    steps : int
+        The number of steps.
+    damping : float
+        The first damping, as a share of the largest number on JᵀJ's diagonal.
     """
     weights = [np.array(w, np.float64) for w in weights]
     biases = [np.array(b, np.float64) for b in biases]

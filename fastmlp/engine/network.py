@@ -13,6 +13,7 @@ from ..kernels.catalog import Variant
 from ..kernels.layout import aligned
 from ..kernels.report import level
 from ..kernels.shape import LayerShape, Shape
+from ..kernels.store import compiling_seconds
 from ..metrics import MetricFunction, one_hot
 from ..spec import Spec
 from .binding import fused_output
@@ -20,7 +21,10 @@ from .engine import Engine
 from .memory import free_params, places_of
 from .random import unflattened
 
-__all__ = ["Network", "evaluate_rows", "is_plain", "kernels_level", "mean_values", "named_sums", "named_values"]
+__all__ = [
+    "Network", "compiling_seconds", "evaluate_rows", "is_plain", "kernels_level", "mean_values", "named_sums",
+    "named_values",
+]  # fmt: skip
 
 _BUSY = (
     "the model is being trained by the call that this one comes from (a callback or a signal handler); "
