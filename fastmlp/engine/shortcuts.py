@@ -23,7 +23,10 @@ from .steps import OptimizerState, Step
 from .tangents import product_block, product_team, where_free
 from .team import Team
 
-__all__ = ["GradientOfFew", "JacobianOfFew", "LearnFew", "PredictFew", "PredictOne", "ProductOfFew", "ScoreFew"]
+__all__ = [
+    "GradientOfFew", "JacobianOfFew", "LearnFew", "PredictFew", "PredictOne", "ProductOfFew", "ScoreFew",
+    "copy_samples",
+]  # fmt: skip
 
 # Words of a CALL record.
 _COUNT, _OUTPUTS = (list(CALL.names or ()).index(name) for name in ("count", "outputs"))
@@ -66,13 +69,13 @@ class _FewSamples:
             if self._bound is not None:
                 self._bound = None
                 self._workspace.data[:] = self._own.words
-            _copy(x, self._x, n)
+            copy_samples(x, self._x, n)
             if y is not None and self._y is not None:
-                _copy(y, self._y, n)
+                copy_samples(y, self._y, n)
         self._workspace.call[_COUNT] = n
 
 
-def _copy(samples: np.ndarray, place: np.ndarray, n: int) -> None:
+def copy_samples(samples: np.ndarray, place: np.ndarray, n: int) -> None:
     """Copy n samples to the first n rows of a place; what is too large for its dtype becomes infinite."""
     rows = place if n == len(place) else place[:n]
     if samples.dtype is place.dtype:
@@ -96,7 +99,7 @@ class PredictOne(_FewSamples):
         if x.dtype is self._x.dtype:
             self._x[...] = x
         else:
-            _copy(x, self._x, 1)
+            copy_samples(x, self._x, 1)
         return None if self._run() else self._copy_outputs()
 
 

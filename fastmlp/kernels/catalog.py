@@ -154,7 +154,7 @@ def run_networks(dtype: str) -> store.Function:
 
 
 def predict_networks(dtype: str) -> store.Function:
-    """The kernel that predicts one sample by many networks (populations.py)."""
+    """The kernel that predicts a block of samples by many networks (populations.py)."""
     return load(Variant("predict_networks", "", dtype))
 
 
