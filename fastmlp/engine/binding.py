@@ -167,10 +167,10 @@ class Binding:
             record["x_shift"], record["x_scale"] = (vector.ctypes.data for vector in self.affine)
 
     def _takes_as_it_is(self, x: np.ndarray | SparseRows) -> bool:
-        """Whether kernels may use rows of x directly as their rows, which have whole cache lines."""
+        """Whether kernels may use rows of x directly as their rows."""
         if isinstance(x, SparseRows) or self.affine is not None or x.dtype != self._dtype:
             return False
-        return x.shape[1] == padded(x.shape[1], x.itemsize) and x.flags.c_contiguous and x.flags.aligned
+        return x.flags.c_contiguous and x.flags.aligned
 
     def _describe_y(self, record: np.ndarray, y: np.ndarray) -> None:
         record["y"], record["y_classes"] = address(y), y.ndim == 1

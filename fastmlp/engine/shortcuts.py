@@ -147,14 +147,14 @@ class ScoreFew(_FewSamples):
 class GradientOfFew(_FewSamples):
     """The mean loss of a few samples and its gradient."""
 
-    def __init__(self, binding: Binding, most: int, limit: int, y_classes: bool) -> None:
+    def __init__(self, binding: Binding, most: int, limit: int, y_classes: bool, kernel: str) -> None:
         self._team, self._gradient = Team(binding), aligned(binding.params.size, binding.params.dtype)
         part = part_of_batch(limit, binding.block)
         call = KernelCall(
             np.arange(limit), binding.block, batch=limit, part=part, gradient=self._gradient, checked=True
         )
         call.mark(begins=True, ends=True)
-        super().__init__(binding, "batches", call, self._team.leader, most, y_classes)
+        super().__init__(binding, kernel, call, self._team.leader, most, y_classes)
 
     def __call__(self, x: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray]:
         """The loss and its gradient (n_params,); both are NaN where a sample is not finite."""

@@ -72,7 +72,7 @@ DATA = np.dtype(
         ("x_scale", "i8"),
         ("x_sparse", "i8"),  # whether x is CSR,
         ("x_values", "i8"),  # and how many values its data and indices have
-        ("x_ready", "i8"),  # whether rows of x are numbers as the network takes them, and whole cache lines
+        ("x_ready", "i8"),  # whether x is numbers as the network takes them, row after row without a gap
         ("x_by_row", "i8"),  # whether the first layer takes its rows one by one, because they share few columns
         ("y", "i8"),
         ("y_row", "i8"),

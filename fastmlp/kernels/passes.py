@@ -62,13 +62,22 @@ def _are_neighbours(order):
 
 
 @kernel_function
+def rows_of_call(job, start, rows):
+    """The address of rows of x that the network can take as they are, one behind the other; 0 where they must be read."""
+    order = job.call.order + 8 * start
+    if job.data.x_ready and _are_neighbours(array_at(order, rows, np.int64)):
+        return job.data.x + peek(order, np.int64) * job.data.x_row
+    return 0
+
+
+@kernel_function
 def find_block(job, start, rows, real):
-    """`read_block` for a pass forward: rows of x that the network can take as they are, side by side and with few
+    """`read_block` for a pass forward: rows of x that the network can take as they are, in whole cache lines and with few
     zeros, are not copied, but become the first layer's input, until `let_go_of_rows`."""
     data, layer, index = job.data, layer_at(job, 0), job.workspace.index
-    if data.x_ready and rows > 1 and _are_neighbours(array_at(job.call.order + 8 * start, rows, np.int64)):
-        x = data.x + peek(job.call.order + 8 * start, np.int64) * data.x_row
-        if list_columns_of_row(x, layer.n_in, index, real) == layer.n_in:
+    if rows > 1 and data.x_row == layer.in_row:
+        x = rows_of_call(job, start, rows)
+        if x and list_columns_of_row(x, layer.n_in, index, real) == layer.n_in:
             layer.input = x
             return layer.n_in
     return read_block(job, start, rows)
