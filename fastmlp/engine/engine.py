@@ -109,10 +109,11 @@ class Engine:
     def _lent(self, kind: Callable[..., Any], n: int, *form: bool | str) -> tuple[list[Any], Any]:
         """A kernel bound for n samples, lent to this caller, and the place to which it is returned."""
         room = self.room(n)
-        idle = self._idle_kernels.setdefault((kind, room, form), [])
         try:
+            idle = self._idle_kernels[kind, room, form]
             return idle, idle.pop()
-        except IndexError:
+        except (KeyError, IndexError):
+            idle = self._idle_kernels.setdefault((kind, room, form), [])
             return idle, kind(self.binding, *room, *form)
 
     def forward(

@@ -49,6 +49,7 @@ class _FewSamples:
         if y_classes is not None:
             self._y = np.zeros(most, np.int64) if y_classes else np.zeros((most, spec.n_out), dtype)
         self._most, self._own = most, binding.view(self._x, self._y, curved=curved)
+        self._n, self._rows = most, (self._x, self._y)  # of the last samples, and of the last that were copied
         self._bound: Any = None  # what the record tells of samples that are not its own
         workspace.take(self._own.words, call.words_for(0, most), call.step)
         self._run = _prepared(kernel, binding, workspace, call)
@@ -62,20 +63,23 @@ class _FewSamples:
             view = self._binding.view(x, y, curved=self._curved)
             self._bound = view.pins, y  # x is the caller's, who waits
             self._workspace.data[:] = view.words
-        else:
-            if self._bound is not None:
-                self._bound = None
-                self._workspace.data[:] = self._own.words
-            _copy(x, self._x, n)
-            if y is not None and self._y is not None:
-                _copy(y, self._y, n)
-        self._workspace.call[_COUNT] = n
+        elif self._bound is not None:
+            self._bound = None
+            self._workspace.data[:] = self._own.words
+        if n != self._n:
+            self._n = self._workspace.call[_COUNT] = n
+            if n <= self._most:
+                self._rows = self._x[:n], None if self._y is None else self._y[:n]
+        if n <= self._most:
+            own_x, own_y = self._rows
+            _copy(x, own_x)
+            if own_y is not None:
+                _copy(y, own_y)
 
 
-def _copy(samples: np.ndarray, place: np.ndarray, n: int) -> None:
-    """Copy n samples to the first n rows of a place; what is too large for its dtype becomes infinite."""
-    rows = place if n == len(place) else place[:n]
-    if samples.dtype is place.dtype:
+def _copy(samples: Any, rows: np.ndarray) -> None:
+    """Copy samples; what is too large for the rows' dtype becomes infinite."""
+    if samples.dtype is rows.dtype:
         rows[...] = samples
     else:
         with np.errstate(over="ignore"):
@@ -96,7 +100,7 @@ class PredictOne(_FewSamples):
         if x.dtype is self._x.dtype:
             self._x[...] = x
         else:
-            _copy(x, self._x, 1)
+            _copy(x, self._x)
         return None if self._run() else self._copy_outputs()
 
 
@@ -161,7 +165,7 @@ class GradientOfFew(_FewSamples):
         n, numbers = len(x), self._call.numbers
         self._take(x, y)
         numbers[0] = 1 / n
-        numbers[1] = numbers[2] = 0.0
+        numbers[1] = 0.0
         self._run()
         return numbers.item(1) / n, self._gradient.copy()
 

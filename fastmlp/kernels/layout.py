@@ -80,6 +80,7 @@ DATA = np.dtype(
         ("y_reader", "i8"),
         ("y_shift", "i8"),  # vectors of the network's dtype, or 0: its loss is of (y - shift) · scale
         ("y_scale", "i8"),
+        ("y_ready", "i8"),  # whether y is numbers as the loss takes them, row after row without a gap
         ("y_classes", "i8"),  # whether y is int64 class indices, one a sample
         ("weights", "i8"),  # float64 sample weights, or 0
         ("output_weights", "i8"),  # how much each output counts, of the network's dtype; 0: once each, and y has no NaN

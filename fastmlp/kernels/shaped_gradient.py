@@ -15,21 +15,22 @@ import numpy as np
 from ..activations import ACTIVATIONS
 from . import activations, losses
 from .cpu import has_many_registers, vector_bytes
-from .decorators import call_kernel, force_inlined, pointer_to, record_at
+from .decorators import array_at, call_kernel, force_inlined, peek, pointer_to, record_at
 from .formulas import tuple_of
 from .layout import JOB, NUMBERS, padded
 from .linear import INNER_ROWS, WIDEST
 from .packing import clear, clear_biases, layer_at, pack, scale_gradient, unpack_layer
-from .passes import blocks, read_targets, rows_of_call
+from .passes import are_neighbours, blocks, read_targets
 from .shape import Shape
 from .shaped import in_turn, layers_of
 from .subnormals import flush_subnormals, restore_subnormals
 from .tiles import sum_of_following_rows, sum_of_inner_products
-from .vectors import add_rows, are_finite, clear_behind, multiply_vectors, wide_vectors
+from .vectors import add_rows, are_finite, clear_behind, copy, multiply_vectors, wide_vectors
 
 VECTOR_BYTES = vector_bytes()
 _MOST_SUMS = 24 if has_many_registers() else 12  # of a tile, beside its operands
 _WIDEST = 4 if has_many_registers() else 2  # vectors of a tile's rows
+_BLOCK = 48  # samples: whole tiles of every width
 
 
 def build(name: str, dtype: str):
@@ -328,9 +329,7 @@ def _pass_from(i, layers, shape, real):
 @force_inlined
 def _with_input(at, x):
     """A layer's places with another input."""
-    return _At(
-        at.w, at.b, at.dw, at.db, x, at.below_d, at.below_delta, at.z, at.a, at.d, at.delta, at.zeros, at.slope
-    )
+    return _At(at.w, at.b, at.dw, at.db, x, at.below_d, at.below_delta, at.z, at.a, at.d, at.delta, at.zeros, at.slope)
 
 
 def _gradient(shape, real):
@@ -339,6 +338,7 @@ def _gradient(shape, real):
     and ends a batch of dense samples without weights, but for rounding."""
     layers = layers_of(shape, real)
     n_layers, n_in, item = len(layers), layers[0].n_in, np.dtype(real).itemsize
+    x_row, y_row, out_row = n_in * item, layers[-1].n_out * item, layers[-1].out_row
     linear = tuple(layer.activation == "linear" for layer in layers)
     go = _pass_from(0, layers, shape, real)
 
@@ -357,25 +357,30 @@ def _gradient(shape, real):
     def gradient(params, job, numbers):
         wide_vectors()
         job, numbers, floats = record_at(job, JOB), record_at(numbers, NUMBERS), flush_subnormals()
-        call, data = job.call, job.data
+        call, data, targets, block = job.call, job.data, job.workspace.targets, min(_BLOCK, job.call.block)
         pack(job, params, 0, True, real)
         for i in range(n_layers):
             clear(layer_at(job, i), job.workspace.gradient, 0, 1, real)
             clear_biases(layer_at(job, i), job.workspace.gradient, real)
         places = places_of_all(job)
-        for i in range(blocks(call.count, call.block)):
-            start = i * call.block
-            rows = min(call.block, call.count - start)
-            x = rows_of_call(job, start, rows)
-            if x == 0:
+        for i in range(blocks(call.count, block)):
+            start = i * block
+            rows, order = min(block, call.count - start), call.order + 8 * start
+            first, follow = peek(order, np.int64), are_neighbours(array_at(order, rows, np.int64))
+            if data.x_ready and follow:
+                x = data.x + first * x_row
+            else:
                 x = places[0].x
                 call_kernel(
                     "reader", data.x_reader,
-                    (data.x, data.x_row, data.x_column, call.order + 8 * start, rows, 0, n_in, data.x_shift,
-                     data.x_scale, x, n_in * item),
+                    (data.x, data.x_row, data.x_column, order, rows, 0, n_in, data.x_shift, data.x_scale, x, x_row),
                 )  # fmt: skip
-            read_targets(job, start, rows, real)
-            loss = go(places, x, job.workspace.targets, rows)
+            if data.y_ready and follow:
+                for r in range(rows):
+                    copy(targets + r * out_row, data.y + (first + r) * y_row, y_row)
+            else:
+                read_targets(job, start, rows, real)
+            loss = go(places, x, targets, rows)
             numbers.totals.loss += loss
             if not math.isfinite(loss):
                 break
