@@ -63,8 +63,8 @@ def are_neighbours(order):
 
 @kernel_function
 def find_block(job, start, rows, real):
-    """`read_block` for a pass forward: rows of x that the network can take as they are, in whole cache lines and with few
-    zeros, are not copied, but become the first layer's input, until `let_go_of_rows`."""
+    """`read_block` for a pass forward: rows of x that the network can take as they are, in whole cache lines and with
+    few zeros, are not copied, but become the first layer's input, until `let_go_of_rows`."""
     data, layer, index = job.data, layer_at(job, 0), job.workspace.index
     order = job.call.order + 8 * start
     if data.x_ready and data.x_row == layer.in_row and rows > 1 and are_neighbours(array_at(order, rows, np.int64)):

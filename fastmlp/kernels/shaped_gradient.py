@@ -17,7 +17,7 @@ from . import activations, losses
 from .cpu import has_many_registers, vector_bytes
 from .decorators import array_at, call_kernel, force_inlined, peek, pointer_to, record_at
 from .formulas import tuple_of
-from .layout import JOB, NUMBERS, padded
+from .layout import JOB, NUMBERS
 from .linear import INNER_ROWS, WIDEST
 from .packing import clear, clear_biases, layer_at, pack, scale_gradient, unpack_layer
 from .passes import are_neighbours, blocks, read_targets
@@ -202,7 +202,7 @@ def _through(activation, n, row, real):
 
 
 def _clear_behind(n, row, real):
-    """Write zeros behind the first n numbers of rows, where a sample that was not finite may have left something else."""
+    """Write zeros behind the first n numbers of rows, where a sample that was not finite may have left others."""
     vectors = row // VECTOR_BYTES
     if n * np.dtype(real).itemsize >= row:
         return force_inlined(lambda address, rows: None)
@@ -287,8 +287,8 @@ def _add_gradient(layer, x_row, real):
 
 
 def _pass_from(i, layers, shape, real):
-    """Go forward with a block from layer i's input to the loss, which is returned, and back, and add to the gradients of
-    these layers; NaN where x is not finite."""
+    """Go forward with a block from layer i's input to the loss, which is returned, and back, and add to the gradients
+    of these layers; NaN where x is not finite."""
     layer, is_first, is_last = layers[i], i == 0, i == len(layers) - 1
     x_row = layer.n_in * np.dtype(real).itemsize if is_first else layer.in_row
     vectors = layer.out_row // VECTOR_BYTES

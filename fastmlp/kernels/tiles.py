@@ -85,7 +85,7 @@ def sum_of_following_rows(typingctx, m, n, real, depth, a, a_row, a_step, b, b_r
 
 
 def _sum_of_outer_products(emit, vectors, depth, a_rows, a_step, row_of_b, starts, row_of_c, at_least=4):
-    """Emit C[r] = start[r] + Σ_k A[r, k] B[k] for rows of so many vectors, which stand at ``row_of_c(r)``, ``starts`` and
+    """Emit C[r] = start[r] + Σ_k A[r, k] B[k] for rows of so many vectors; C's stand at ``row_of_c(r)``, B's at
     ``row_of_b(k)``."""
 
     def step(k, sums):

@@ -100,9 +100,10 @@ def test_its_gradients_are_the_references(text, loss, dtype):
             expected, dw, db = reference.gradient(model.spec, model.weights, model.biases, values, targets)
             value, gradient = special.gradient(rows, y)
             assert value == pytest.approx(expected, rel=TOLERANCE[dtype], abs=TOLERANCE[dtype])
-            for ours, theirs in zip(special.unflatten(gradient), (dw, db), strict=True):
-                for a, b in zip(ours, theirs, strict=True):
-                    np.testing.assert_allclose(a, b, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
+            weights, biases = special.unflatten(gradient)
+            db = [b * layer.bias for b, layer in zip(db, model.spec.layers, strict=True)]
+            for ours, theirs in zip([*weights, *biases], [*dw, *db], strict=True):
+                np.testing.assert_allclose(ours, theirs, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
 
 
 def test_gradients_after_samples_that_are_not_finite():
