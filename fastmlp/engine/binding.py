@@ -128,7 +128,7 @@ class Binding:
         data = self._loss.copy()
         record = record_of(data, DATA)
         self._describe_x(record, x)
-        record["x_ready"] = self._takes_as_it_is(x)
+        record["x_ready"] = self.affine is None and not isinstance(x, SparseRows) and self._takes_as_it_is(x)
         record["x_by_row"] = taken_by_row(x) or (by_row and isinstance(x, SparseRows))
         if y is not None:
             self._describe_y(record, y)
@@ -166,17 +166,16 @@ class Binding:
         if self.affine is not None:
             record["x_shift"], record["x_scale"] = (vector.ctypes.data for vector in self.affine)
 
-    def _takes_as_it_is(self, x: np.ndarray | SparseRows) -> bool:
-        """Whether kernels may use rows of x directly as their rows, which have whole cache lines."""
-        if isinstance(x, SparseRows) or self.affine is not None or x.dtype != self._dtype:
-            return False
-        return x.shape[1] == padded(x.shape[1], x.itemsize) and x.flags.c_contiguous and x.flags.aligned
+    def _takes_as_it_is(self, numbers: np.ndarray) -> bool:
+        """Whether these are numbers of the network's dtype, one after the other."""
+        return numbers.dtype == self._dtype and numbers.flags.c_contiguous and numbers.flags.aligned
 
     def _describe_y(self, record: np.ndarray, y: np.ndarray) -> None:
         record["y"], record["y_classes"] = address(y), y.ndim == 1
         if y.ndim == 2:
             record["y_row"], record["y_column"] = y.strides
             record["y_reader"] = self._reader(y)
+            record["y_ready"] = self.target_affine is None and self._takes_as_it_is(y)
 
     def _describe_slopes(self, record: np.ndarray, slopes: Slopes, tangents: int) -> None:
         """Write the fields of a DATA record for the derivatives that are trained: by as few rows a sample as make them

@@ -8,15 +8,14 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ..base.alone import Alone
-from ..kernels import catalog
-from ..kernels.catalog import Variant
+from ..kernels.catalog import SHAPED, Variant
 from ..kernels.layout import aligned
 from ..kernels.report import level
 from ..kernels.shape import LayerShape, Shape
 from ..kernels.store import compiling_seconds
 from ..metrics import MetricFunction, one_hot
 from ..spec import Spec
-from .binding import fused_output
+from .binding import fused_output, prepare_kernels
 from .engine import Engine
 from .memory import free_params, places_of
 from .random import unflattened
@@ -47,7 +46,7 @@ class _MadeWhenAsked:
     def __get__(self, network: Network | None, kind: type[Network]) -> Any:
         if network is None:
             return self
-        engine = Engine(network.spec, network._places, network._params)
+        engine = Engine(network.spec, network._places, network._params, network._shape)
         network.__dict__["_engine"] = engine
         return engine
 
@@ -78,14 +77,14 @@ class Network:
         self._shape = ""
 
     def _specialize(self) -> None:
-        """Let per-sample SGD be done by a kernel for this shape of network, which is compiled when it is first needed,
-        or by `_load_shaped`."""
+        """Let per-sample SGD and gradients be done by kernels for this shape of network, which are compiled when they
+        are first needed, or by `_load_shaped`; to be called while nothing is bound to the network."""
         layers = tuple(LayerShape(layer.n, layer.act.name, layer.bias) for layer in self.spec.layers)
         self._shape = str(Shape(self._n_in, layers, self.spec.loss.name, fused_output(self.spec)))
 
     def _load_shaped(self) -> None:
-        """Load the kernel for this shape of network; where the cache has none, compile it."""
-        catalog.load(Variant("samples_of_shape", self._shape, self.dtype.name))
+        """Load the kernels for this shape of network; compile those that the cache has not."""
+        prepare_kernels(self.spec, self.dtype.name, *(Variant(name, self._shape, self.dtype.name) for name in SHAPED))
 
     def _rescale(self, spec: Spec) -> None:
         """Take a spec that differs in shift and scale alone, while the network is new and nothing is bound to it."""

@@ -66,6 +66,7 @@ KERNELS = {
     "samples_with_memory": Kernel("samples", _OF_NETWORK),
     "batches": Kernel("batches", _OF_NETWORK),
     "samples_of_shape": Kernel("shaped", _OF_NETWORK),
+    "gradient_of_shape": Kernel("shaped_gradient", _OF_NETWORK),
     "run_epochs": Kernel("many_epochs", "params job numbers finite kernel epochs"),
     "run_networks": Kernel(
         "populations", "params job numbers kernel first networks ends base params_row x_row y_row result_row"
@@ -101,7 +102,7 @@ KERNELS = {
     "lane_step": Kernel("lanes", "w gradient states rows penalised penalties numbers factor:d scratch"),
     "dropout": Kernel("dropout", "a:T d whole rows stride key row row_step kept:d"),
 }
-SHAPED = tuple(name for name, kernel in KERNELS.items() if kernel.file == "shaped")  # one a shape of network
+SHAPED = tuple(name for name in KERNELS if name.endswith("_of_shape"))  # one a shape of network
 NETWORK = tuple(name for name, kernel in KERNELS.items() if kernel.signature == _OF_NETWORK and name not in SHAPED)
 LANES = "lanes", "lane_softmax", "lane_softmax_backward"
 LINEAR = tuple(name for name, kernel in KERNELS.items() if kernel.file == "linear")

@@ -72,7 +72,7 @@ DATA = np.dtype(
         ("x_scale", "i8"),
         ("x_sparse", "i8"),  # whether x is CSR,
         ("x_values", "i8"),  # and how many values its data and indices have
-        ("x_ready", "i8"),  # whether rows of x are numbers as the network takes them, and whole cache lines
+        ("x_ready", "i8"),  # whether x is numbers as the network takes them, row after row without a gap
         ("x_by_row", "i8"),  # whether the first layer takes its rows one by one, because they share few columns
         ("y", "i8"),
         ("y_row", "i8"),
@@ -80,6 +80,7 @@ DATA = np.dtype(
         ("y_reader", "i8"),
         ("y_shift", "i8"),  # vectors of the network's dtype, or 0: its loss is of (y - shift) · scale
         ("y_scale", "i8"),
+        ("y_ready", "i8"),  # whether y is numbers as the loss takes them, row after row without a gap
         ("y_classes", "i8"),  # whether y is int64 class indices, one a sample
         ("weights", "i8"),  # float64 sample weights, or 0
         ("output_weights", "i8"),  # how much each output counts, of the network's dtype; 0: once each, and y has no NaN

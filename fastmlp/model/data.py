@@ -171,16 +171,16 @@ def plain_targets(y: Any, spec: Spec, n_samples: int) -> np.ndarray | None:
     """Return the targets of a few samples, class indices (n_samples,) or numbers (n_samples, n_out), if a quick look
     shows that they are right; else None, and `check_y` must decide. Numbers that are not finite pass if they make the
     loss not finite, too."""
-    if not is_plain(y) or not y.ndim or len(y) != n_samples:
+    if not is_plain(y):
         return None
-    n_out = spec.n_out
+    n_out, shape = spec.n_out, y.shape
     choice = spec.one_of_many and n_out > 1
-    if y.ndim == 1 and choice:
-        low, high = _bounds(y)
-        return y if y.dtype.kind != "f" and low >= 0 and high < n_out else None
-    if y.ndim == 1:
-        y = y[:, None]
-    if y.shape[1:] != (n_out,) or spec.n_targets != n_out:
+    if shape == (n_samples,):
+        if choice:
+            low, high = _bounds(y)
+            return y if y.dtype.kind != "f" and low >= 0 and high < n_out else None
+        y, shape = y[:, None], (n_samples, 1)
+    if shape != (n_samples, n_out) or spec.n_targets != n_out:
         return None
     if spec.loss.any_target:
         return y

@@ -26,7 +26,10 @@ VARIANTS = {
     "prepare": [name for name, kind in OPTIMIZERS.items() if kind.rule],
     "step": [f"{name}.{kind().states}" for name, kind in OPTIMIZERS.items() if kind.rule] + ["sgd.1"],
 }
-VARIANTS["samples_of_shape"] = ["4-16.relu-3.tanh.unbiased-2.softmax/cross_entropy.softmax", "1-1.linear/mse."]
+VARIANTS["samples_of_shape"] = VARIANTS["gradient_of_shape"] = [
+    "4-16.relu-3.tanh.unbiased-2.softmax/cross_entropy.softmax",
+    "1-1.linear/mse.",
+]
 VARIANTS |= {f"lane_{family}": VARIANTS[family] for family in ("loss", "step")}
 VARIANTS["loss_curvature"] = [name for name in VARIANTS["loss"] if LOSSES[name.rpartition(".")[0]].second_derivative]
 NAMES = [(family, variant) for family in KERNELS for variant in VARIANTS.get(family, [""])]
