@@ -87,7 +87,7 @@ def test_what_raises_in_training_makes_the_loss_nan():
         ({"y": X[:, 0]}, ValueError, "there are no collocation points, samples whose y is NaN; append rows"),
         ({"residual": None, "residual_weight": 2.0}, ValueError, "residual_weight is given, but no residual"),
         ({"dydx": np.zeros((60, 1, 2))}, ValueError, "dydx and residual are both given"),
-        ({"optimizer": "lm"}, ValueError, "optimizer is lm, .* for residual give optimizer='lbfgs'"),
+        ({"optimizer": "lm", "batch_size": 1}, ValueError, "optimizer is lm, .* for residual give optimizer='lbfgs'"),
         ({"dropout": 0.2}, ValueError, "dropout is 0.2"),
         ({"x": scipy.sparse.csr_array(X)}, ValueError, r"x is sparse; give x.toarray\(\)"),
         ({"spec": [SPEC[0], {"n": 3, "act": "softmax"}, SPEC[2]]}, ValueError, "'softmax' has no place under a resid"),
@@ -99,7 +99,7 @@ def test_what_is_refused(options, error, words):
 
 
 def test_plain_functions_are_refused_with_the_remedy():
-    with pytest.raises(TypeError, match="r must be a function under numba.njit, .* write @numba.njit above"):
+    with pytest.raises(TypeError, match=r"r must be a function under numba\.njit, .* write @numba.njit above"):
         Residual(r.py_func, dr)
     with pytest.raises(TypeError, match="dr must take 7 arguments"):
         Residual(r, r)
