@@ -148,7 +148,7 @@ class Activation:
         return self._apply(self.required_second_derivative, z)
 
     def third_derivative(self, z: Any) -> np.ndarray:
-        """Return f'''(z), element by element, 0 at a kink; for softmax ∂³a/∂z³ by each output's own z.
+        """Return f'''(z), element by element; for softmax ∂³a/∂z³ by each output's own z.
 
         A custom activation without a third derivative is a ValueError.
         """

@@ -1,4 +1,4 @@
-"""Training on a residual against the NumPy reference, which test_reference.py holds against PyTorch."""
+"""Training on a residual against the NumPy reference, and that against differences of the loss."""
 
 from __future__ import annotations
 
