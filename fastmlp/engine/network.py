@@ -192,11 +192,12 @@ def named_values(
     rows: np.ndarray,
     outputs: np.ndarray | None,
     metrics: Mapping[str, MetricFunction],
-    slopes: bool = False,
+    of_slopes: str | None = None,
 ) -> dict[str, float]:
-    """Name the kernels' totals (sums of losses and of right answers; and of what losses have of slopes, where these are
-    trained), divided by the weight of the samples in ``rows`` together, and the metrics of those samples' outputs
-    (n_rows, n_out), which are counts where outputs are their logarithms; of means and variances, those of the means."""
+    """Name the kernels' totals (sums of losses and of right answers; and of what losses have of derivatives, by the
+    name ``of_slopes``, where these are trained), divided by the weight of the samples in ``rows`` together, and the
+    metrics of those samples' outputs (n_rows, n_out), which are counts where outputs are their logarithms; of means and
+    variances, those of the means."""
     spec, weights = network.spec, None if weights is None else weights[rows]
     weight = len(rows) if weights is None else float(weights.sum())
     values = mean_values(spec, totals.tolist(), weight)
@@ -209,6 +210,6 @@ def named_values(
             targets, outputs = targets[:, : spec.n_targets], outputs[:, : spec.n_targets]
         for name, metric in metrics.items():
             values[name] = float(metric(targets, outputs, sample_weight=weights))
-    if slopes:
-        values["dydx_loss"] = float(totals[2]) / weight
+    if of_slopes:
+        values[of_slopes] = float(totals[2]) / weight
     return values

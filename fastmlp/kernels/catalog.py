@@ -41,6 +41,7 @@ __all__ = [
     "softmax_tangent",
     "step",
     "streams",
+    "third_derivative",
 ]
 
 
@@ -89,11 +90,14 @@ KERNELS = {
     "sparse_reader": Kernel("readers", "data indptr indices n_values n order:I rows scale out out_row index slots"),
     "activation": Kernel("activations", "z:T a:T d rows n stride slope:d"),
     "curvature": Kernel("activations", "z:T rows n stride slope:d"),
+    "third_derivative": Kernel("activations", "z:T rows n stride slope:d"),
     "softmax_backward": Kernel("activations", "a delta rows n stride"),
     "softmax_tangent": Kernel("activations", "a moved da delta rows n stride"),
     "loss": Kernel("losses", "z:T a:T y:T delta:T weights rows n stride"),
     "loss_curvature": Kernel("losses", "a:T y:T weights rows n stride"),
     "slope_deltas": Kernel("slopes", "job start rows n_columns"),
+    "residual_deltas": Kernel("residuals", "job start rows n_columns"),
+    "residual": Kernel("residuals", "x:T a:T delta:T samples n_in n_out stride shift scale factor:d"),
     "prepare": Kernel("steps", "numbers:D options constants:D lr:d"),
     "step": Kernel("steps", "w x g states:I rows n for_weights options numbers:D factor:d"),
     "lane_softmax": Kernel("lanes", "z a n scratch"),
@@ -174,6 +178,11 @@ def curvature(name: str, dtype: str) -> store.Function:
     return load(Variant("curvature", name, dtype))
 
 
+def third_derivative(name: str, dtype: str) -> store.Function:
+    """What writes the third derivative of an entry of the registry of activations."""
+    return load(Variant("third_derivative", name, dtype))
+
+
 def loss(name: str, output: str, dtype: str) -> store.Function:
     """The rows function of a loss; ``output`` is the activation it is fused with or ''."""
     return load(Variant("loss", f"{name}.{output}", dtype))
@@ -184,9 +193,10 @@ def loss_curvature(name: str, output: str, dtype: str) -> store.Function:
     return load(Variant("loss_curvature", f"{name}.{output}", dtype))
 
 
-def slope_deltas(dtype: str) -> store.Function:
-    """The way back of blocks whose derivatives by the inputs are trained (slopes.py)."""
-    return load(Variant("slope_deltas", "", dtype))
+def slope_deltas(family: str, dtype: str) -> store.Function:
+    """The way back of blocks whose derivatives by the inputs are trained: "slope_deltas" (slopes.py) or
+    "residual_deltas" (residuals.py)."""
+    return load(Variant(family, "", dtype))
 
 
 def prepare(optimizer: str) -> store.Function:

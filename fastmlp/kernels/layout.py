@@ -54,6 +54,7 @@ LAYER = np.dtype(
         ("activation", "i8"),  # functions: its activation,
         ("softmax_backward", "i8"),  # the way back through a softmax, or 0,
         ("curvature", "i8"),  # and its second derivative, or a softmax's tangent; 0: that is 0, or not asked for
+        ("third_derivative", "i8"),  # 0: that is 0, or not asked for
         ("alive", "i8"),  # the list of inputs that matter to one sample, int64,
         ("n_alive", "i8"),  # and how many they are
         ("slope", "f8"),  # of a leaky_relu; an elu's alpha
@@ -84,8 +85,8 @@ DATA = np.dtype(
         ("y_classes", "i8"),  # whether y is int64 class indices, one a sample
         ("weights", "i8"),  # float64 sample weights, or 0
         ("output_weights", "i8"),  # how much each output counts, of the network's dtype; 0: once each, and y has no NaN
-        ("tangents", "i8"),  # how many rows a sample has beside its own, where its derivatives are trained (slopes.py),
-        ("slope_deltas", "i8"),  # and the function that does so; what these rows should be:
+        ("tangents", "i8"),  # how many rows a sample has beside its own, where its derivatives are trained (slopes.py,
+        ("slope_deltas", "i8"),  # residuals.py), and the function that does so; what these rows should be:
         ("slopes", "i8"),  # the numbers, and their strides in bytes
         ("slopes_row", "i8"),  # from sample to sample,
         ("slopes_tangent", "i8"),  # from row to row of a sample,
@@ -96,6 +97,7 @@ DATA = np.dtype(
         ("slopes_scale_row", "i8"),  # and the stride of these
         ("slope_weights", "i8"),  # float64 weights of the samples' derivatives,
         ("slope_weights_row", "i8"),  # and their stride
+        ("residual", "i8"),  # the user's function that makes one number of them, in place of what they should be
         ("out_shift", "i8"),  # vectors of the network's dtype, or 0: it predicts shift + scale · a
         ("out_scale", "i8"),
         ("loss", "i8"),  # the function of the loss
