@@ -64,7 +64,7 @@ class Population:
             if n > len(few):
                 return None
             few = few[:n]
-        copy_samples(x, self._few[:n])
+        copy_samples(x, few)
         if not math.isfinite(np.vdot(few, few)):
             return None
         workspace, keep = self._workspace, pin(params)
