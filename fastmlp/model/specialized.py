@@ -12,7 +12,7 @@ _MOST_INPUTS, _MOST_UNITS, _MOST_LAYERS, _MOST_BYTES = 64, 128, 8, 1 << 15
 
 
 def specialize(model: MLP) -> MLP:
-    """Copy a small network, and let the copy have kernels for exactly its shape: of plain per-sample SGD, and of gradients.
+    """Copy a small network, and give the copy kernels for exactly its shape: plain per-sample SGD, and gradients.
 
     Plain SGD with ``batch_size=1`` is the default of `fastmlp.train`; `MLP.partial_fit` does it with ``batch_size=1``
     and several samples. It is special on dense x, without momentum, penalties, clipping and dropout. `MLP.gradient` is
