@@ -8,14 +8,15 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ..base.alone import Alone
-from ..kernels.catalog import SHAPED, Variant
+from ..kernels import catalog
+from ..kernels.catalog import Variant
 from ..kernels.layout import aligned
 from ..kernels.report import level
 from ..kernels.shape import LayerShape, Shape
 from ..kernels.store import compiling_seconds
 from ..metrics import MetricFunction, one_hot
 from ..spec import Spec
-from .binding import fused_output, prepare_kernels
+from .binding import fused_output
 from .engine import Engine
 from .memory import free_params, places_of
 from .random import unflattened
@@ -84,7 +85,8 @@ class Network:
 
     def _load_shaped(self) -> None:
         """Load the kernels for this shape of network; compile those that the cache has not."""
-        prepare_kernels(self.spec, self.dtype.name, *(Variant(name, self._shape, self.dtype.name) for name in SHAPED))
+        for family in catalog.SHAPED:
+            catalog.load(Variant(family, self._shape, self.dtype.name))
 
     def _rescale(self, spec: Spec) -> None:
         """Take a spec that differs in shift and scale alone, while the network is new and nothing is bound to it."""

@@ -165,7 +165,7 @@ def test_threads_change_no_bits(dtype):
     for n_threads in (1, 2, 3):
         one = model.copy()
         fastmlp.train(
-            x, y, one, residual=RESIDUAL, residual_weight=weights, lr=1e-3, epochs=2, batch_size=400, seed=0,
+            x, y, one, residual=RESIDUAL, residual_weight=weights, lr=1e-6, epochs=2, batch_size=400, seed=0,
             n_threads=n_threads,
         )  # fmt: skip
         params.append(one.params.tobytes())
