@@ -193,6 +193,11 @@ class Options:
         validation_fraction = check_number(validation_fraction, "validation_fraction", 0.0, 1.0)
         if validation_data is not None and validation_fraction > 0:
             raise ValueError("validation_data and validation_fraction are both given; give one of them")
+        if residual is not None and validation_fraction > 0:
+            raise ValueError(
+                f"validation_fraction is {validation_fraction:g}, but under a residual it could hold out samples that "
+                "have no y; give validation_data=(x, y)"
+            )
         options = cls(
             spec=spec, model=model, rates=rates, lr=lr, epochs=epochs, batch_size=batch_size, optimizer=optimizer,
             metrics=metrics, shuffle=shuffle, standardize=standardize, seed=seed, init=init, dtype=dtype,

@@ -173,7 +173,7 @@ def train(
         What should become 0 at collocation points, the samples whose y is all NaN: a function r of x, of `predict`'s
         outputs and of their first and second derivatives by x. Each of these samples' loss gains ½ w r², which is a
         physics-informed network (Raissi, Perdikaris and Karniadakis, 2019). ``history["residual_loss"]`` has that part
-        of the loss. Validation is of y alone. See docs/how-to/physics.md.
+        of the loss. Validation is of y alone, by ``validation_data``. See docs/how-to/physics.md.
     residual_weight : float or array, (n_samples,)
         That w, 0 or more; ``sample_weight`` multiplies it, too. An array says it for all samples, whatever their y is.
     dropout : float or list of float, in [0, 1)

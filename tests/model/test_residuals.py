@@ -89,6 +89,7 @@ def test_what_raises_in_training_makes_the_loss_nan():
         ({"dydx": np.zeros((60, 1, 2))}, ValueError, "dydx and residual are both given"),
         ({"optimizer": "lm", "batch_size": 1}, ValueError, "optimizer is lm, .* for residual give optimizer='lbfgs'"),
         ({"dropout": 0.2}, ValueError, "dropout is 0.2"),
+        ({"validation_fraction": 0.1}, ValueError, r"validation_fraction is 0.1, .* give validation_data=\(x, y\)"),
         ({"x": scipy.sparse.csr_array(X)}, ValueError, r"x is sparse; give x.toarray\(\)"),
         ({"spec": [SPEC[0], {"n": 3, "act": "softmax"}, SPEC[2]]}, ValueError, "'softmax' has no place under a resid"),
     ],
