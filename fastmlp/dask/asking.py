@@ -11,6 +11,7 @@ from distributed.protocol import pickle
 
 from ..base.checks import check_flag
 from ..metrics import METRICS, MetricFunction, named_metrics
+from ..model.data import check_output_weight
 from ..model.mlp import MLP, check_model
 from ..spec import Spec
 from . import work
@@ -64,7 +65,14 @@ def predict(model: MLP, x: Any) -> Any:
 
 
 def evaluate(
-    model: MLP, x: Any, y: Any, metrics: Any = None, *, sample_weight: Any = None, compute: bool = True
+    model: MLP,
+    x: Any,
+    y: Any,
+    metrics: Any = None,
+    *,
+    sample_weight: Any = None,
+    output_weight: Any = None,
+    compute: bool = True,
 ) -> Any:
     """Measure a network on Dask collections: mean loss, for classes and labels accuracy, and metrics, by name.
 
@@ -78,6 +86,8 @@ def evaluate(
         Metrics that are means over samples: mse, mae, mape, mbe, accuracy, top_k, log_loss and cross_entropy.
     sample_weight : dask array or series, (n_samples,), optional
         Weights w: every value is then Σ w v / Σ w.
+    output_weight : array, (n_out,), optional
+        How much each output counts in the loss, as in `MLP.evaluate`; not in metrics.
     compute : bool
         Whether to compute at once; if not, a delayed dict is returned.
 
@@ -102,8 +112,9 @@ def evaluate(
     """
     model, compute = check_model(model), check_flag(compute, "compute")
     chosen = mean_metrics(named_metrics(metrics, model.spec))
+    of_outputs = check_output_weight(output_weight, model.spec, model.dtype)
     parts = partitions(x, y, sample_weight, model.spec, model._names)
-    job = work.Job(model.spec, model.dtype, chosen, model._names)
+    job = work.Job(model.spec, model.dtype, chosen, model._names, output_weight=of_outputs)
     task = dask.delayed(work.Task(pickle.dumps(job), model.params.copy()), pure=True, traverse=False)
     scores = [dask.delayed(work.score, pure=False)(task, *part) for part in parts]
     values = dask.delayed(named, pure=False)(sum_in_tree(scores, work.add), quantities(model.spec, chosen))

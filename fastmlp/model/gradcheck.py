@@ -52,7 +52,14 @@ class GradientCheck:
 
 
 def check_gradients(
-    model: MLP, x: Any, y: Any, eps: float = 1e-6, tolerance: float = 1e-5, *, order: int = 1
+    model: MLP,
+    x: Any,
+    y: Any,
+    eps: float = 1e-6,
+    tolerance: float = 1e-5,
+    *,
+    order: int = 1,
+    output_weight: Any = None,
 ) -> GradientCheck:
     """Compare `MLP.gradient` with central differences of the loss, layer by layer but the frozen ones, in float64; or
     `MLP.hessian` with those of the gradient.
@@ -70,6 +77,8 @@ def check_gradients(
     order : 1 or 2
         Which derivatives are compared. Of second ones a layer has rows of the Hessian; samples that a step moves across
         a kink of an activation or the loss, where differences say nothing, are left out and counted.
+    output_weight : array, (n_out,), optional
+        How much each output counts in the loss, as in `fastmlp.train`.
 
     Returns
     -------
@@ -101,16 +110,16 @@ def check_gradients(
     double.params = model.params
     skipped = 0
     if order == 1:
-        derivatives = double.gradient(x, y)[1]
-        numeric = _differences(double, eps, lambda: double.evaluate(x, y)["loss"])
+        derivatives = double.gradient(x, y, output_weight=output_weight)[1]
+        numeric = _differences(double, eps, lambda: double.evaluate(x, y, output_weight=output_weight)["loss"])
     else:
         x = check_x(x, model.spec.n_in, double.dtype, names=model._names)
         x = x.toarray() if isinstance(x, SparseRows) else x
         y = check_y(y, model.spec, x.shape[0], double.dtype, names=model._names)
         kept = _away_from_kinks(double, x, y, eps)
         x, y, skipped = x[kept], y[kept], len(kept) - int(kept.sum())
-        derivatives = double.hessian(x, y)
-        numeric = _differences(double, eps, lambda: double.gradient(x, y)[1])
+        derivatives = double.hessian(x, y, output_weight=output_weight)
+        numeric = _differences(double, eps, lambda: double.gradient(x, y, output_weight=output_weight)[1])
     errors = []
     starts = [place.w for place in double._places]
     for start, end in zip(starts, [*starts[1:], len(derivatives)], strict=True):

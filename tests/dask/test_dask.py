@@ -72,6 +72,17 @@ def test_evaluate_is_what_one_machine_says(arrays):
     assert dask.compute(lazily, scheduler="synchronous")[0] == pytest.approx(model.evaluate(x, y), abs=1e-12)
 
 
+def test_evaluate_weighs_outputs_as_one_machine_does(arrays):
+    x = arrays[0]
+    y = np.random.default_rng(1).normal(size=(len(x), 3))
+    y[::4, 1] = np.nan
+    model = fastmlp.MLP([{"n": 5, "act": None}, {"n": 3, "act": "linear"}], seed=0, dtype="float64")
+    values = fastmlp.dask.evaluate(model, *chunked(x, y), ["mae"], output_weight=[1, 0, 2.5])
+    assert values == pytest.approx(model.evaluate(x, y, ["mae"], output_weight=[1, 0, 2.5]), abs=1e-12)
+    with pytest.raises(ValueError, match=r"output_weight must have shape \(3,\)"):
+        fastmlp.dask.evaluate(model, *chunked(x, y), output_weight=[1, 2])
+
+
 def test_partitions_may_be_empty_and_unknown(arrays):
     x, y, _, _ = arrays
     model = fastmlp.MLP(CLASSES, seed=0, dtype="float64")

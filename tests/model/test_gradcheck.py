@@ -86,6 +86,17 @@ def test_hinge_at_its_margin():
     assert result and result.skipped == 1
 
 
+@pytest.mark.parametrize("order", [1, 2])
+def test_outputs_are_weighed(order):
+    model = fastmlp.MLP([{"n": 3, "act": None}, {"n": 4, "act": "tanh"}, {"n": 2, "act": "linear"}], seed=0)
+    x, y = np.random.default_rng(0).normal(size=(6, 3)), np.random.default_rng(1).normal(size=(6, 2))
+    assert fastmlp.check_gradients(model, x, y, order=order, output_weight=[0.5, 3.0])
+    y[:, 1] = 1e9  # its error hides all else, unless it does not count
+    assert fastmlp.check_gradients(model, x, y, order=order, output_weight=[2.0, 0.0], tolerance=1e-7)
+    with pytest.raises(ValueError, match=r"output_weight must have shape \(2,\)"):
+        fastmlp.check_gradients(model, x, y, order=order, output_weight=[1.0])
+
+
 def test_a_wrong_second_derivative_is_found():
     cube = numba.njit(lambda z: z**3)
     wrong = fastmlp.Activation("cube", cube, numba.njit(lambda z: 3.0 * z**2), numba.njit(lambda z: 5.0 * z))
