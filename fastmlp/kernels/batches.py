@@ -161,8 +161,10 @@ def _complete_block(job, start, rows, totals, real):
 
 @kernel_function
 def _weight(job, start, rows):
-    """The total weight of these samples."""
-    if not job.data.weights:
+    """What a step divides these samples' weighted sum by: their total weight; 1 for one sample at a time, so that its
+    weight counts."""
+    call = job.call
+    if not job.data.weights or (call.batch == 1 and not call.gradient):
         return float(rows)
     total = 0.0
     for r in range(rows):

@@ -153,8 +153,8 @@ def train(
         the number given; the best epoch's parameters are put back.
     sample_weight : array, (n_samples,), optional
         How much each sample counts, 0 or more: a batch's loss is Σ w·loss / Σ w, so that weight 2 in it is two copies;
-        with ``batch_size=1`` a sample's step is w times as long. Samples of weight 0 are left out from the beginning.
-        Loss, accuracy and metrics in the history are Σ w v / Σ w.
+        with ``batch_size=1`` a sample's gradient is w times as large. Samples of weight 0 are left out from the
+        beginning. Loss, accuracy and metrics in the history are Σ w v / Σ w.
     class_weight : "balanced" or dict, optional
         A weight for each class, by its label or index, which multiplies the samples' in training, not in validation;
         "balanced" is Σ w / (n_classes · Σ w of the class), with w the samples' own. A class that the dict lacks has 1.

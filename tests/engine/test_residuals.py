@@ -120,7 +120,7 @@ def test_more_derivatives_than_a_block_has_rows(widths):
 def test_steps_are_those_of_the_reference(widths, batch):
     model = network(widths, "gelu")
     x, y, weights = data(model)
-    sample_weight = np.random.default_rng(5).uniform(0.5, 1.5, N) if batch > 1 else np.ones(N)
+    sample_weight = np.random.default_rng(5).uniform(0.5, 1.5, N)
     ours, losses = model.copy(), []
     _, history = fastmlp.train(
         x, y, ours, residual=RESIDUAL, residual_weight=weights, sample_weight=sample_weight, lr=0.01, epochs=1,
@@ -133,7 +133,7 @@ def test_steps_are_those_of_the_reference(widths, batch):
             *values, gradient = reference_gradient(model, x[rows], y[rows], weights[rows])
             losses.append(sample_weight[s] * np.array(values))
             step += sample_weight[s] * gradient
-        model.params[...] -= 0.01 * step / sample_weight[start : start + batch].sum()
+        model.params[...] -= 0.01 * step / (1.0 if batch == 1 else sample_weight[start : start + batch].sum())
     np.testing.assert_allclose(ours.params, model.params, rtol=1e-10, atol=1e-12)
     expected = np.sum(losses, axis=0) / sample_weight.sum()
     np.testing.assert_allclose([history["loss"][0], history["residual_loss"][0]], expected, rtol=1e-11)

@@ -79,6 +79,25 @@ def balanced(y, weights):
     return compute_class_weight("balanced", classes=np.unique(y), y=y)
 
 
+@pytest.mark.parametrize("trainable", [True, False])
+@pytest.mark.parametrize("optimizer", ["sgd", fastmlp.optimizers.SGD(momentum=0.9), "adam"], ids=str)
+def test_a_single_samples_weight_is_its_losss(optimizer, trainable):
+    x = data()[0]
+    spec = [SPEC[0], SPEC[1] | {"trainable": trainable}, {"n": 2, "act": "linear"}]
+    options = {"spec": spec, "optimizer": optimizer, "lr": 0.01}
+    weighed = trained(x, x[:, :2], sample_weight=np.full(len(x), 3.0), **options)
+    scaled = trained(x, x[:, :2], output_weight=[3.0, 3.0], **options)
+    np.testing.assert_allclose(weighed.model.params, scaled.model.params, rtol=1e-9)
+
+
+def test_a_single_samples_weight_is_that_of_its_slopes():
+    x = data()[0]
+    options = {"spec": [SPEC[0], SPEC[1], {"n": 1, "act": "linear"}], "dydx": np.ones((len(x), 1, 5))}
+    weighed = trained(x, x[:, 0], sample_weight=np.full(len(x), 3.0), lr=0.01, **options)
+    longer = trained(x, x[:, 0], lr=0.03, **options)
+    np.testing.assert_allclose(weighed.model.params, longer.model.params, rtol=1e-9)
+
+
 def test_class_weights_multiply_into_sample_weights():
     x, y, weights = data()
     for class_weight in ("balanced", {0: 2.0, 2: 0.5}):
