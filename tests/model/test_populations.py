@@ -182,3 +182,31 @@ def test_bad_targets_are_refused_in_words():
             function(spec, params, np.zeros((5, 4)), [0, 1, 2, 0, 3])
         with pytest.raises(TypeError, match="y must be numeric"):
             function(spec, params, np.zeros((5, 4)), None)
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_calls_of_all_kinds_may_follow_each_other(name):
+    """What a call of few samples leaves described for the next one does not outlive a call of another kind."""
+    spec = SPECS[name]
+    models, params = population(spec, "float32", 5)
+    x, y = samples(models[0], 300)
+    expected = [model.forward(x)[1][-1] for model in models]
+    for n in (1, 1, 4, 1, 300, 4, 4):
+        outputs = fastmlp.predict_many(spec, params, x[:n])
+        np.testing.assert_allclose(outputs, np.array(expected)[:, :n], rtol=1e-5, atol=1e-6)
+        np.testing.assert_array_equal(fastmlp.predict_many(spec, params[2:3], x[:n])[0], outputs[2])
+        if n == 4:
+            fastmlp.predict_many(spec, params, np.stack([x[:2]] * 5))
+            fastmlp.gradient_many(spec, params, x[:n], y[:n])
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e300])
+def test_few_samples_that_are_not_finite_are_refused_in_words(bad):
+    spec = SPECS["in place"]
+    _, params = population(spec, "float32", 3)
+    x = np.zeros((2, 8))
+    x[1, 3] = bad
+    with pytest.raises(ValueError, match=r"x must be finite, x\[1, 3\] is"):
+        fastmlp.predict_many(spec, params, x)
+    large = np.full((1, 8), 1e30, np.float32)  # whose squares are not finite
+    assert fastmlp.predict_many(spec, params, large).shape == (3, 1, 2)

@@ -20,7 +20,7 @@ from ...model.mlp import MLP
 from ...model.training import train
 from . import calls
 from .clock import Run, figures, per_unit, repeated
-from .networks import NETWORKS, Networks
+from .networks import NETWORKS, POPULATION, Networks, Population
 from .table import NAMES
 from .trainings import EPOCHS, TRAINERS, Training
 
@@ -221,6 +221,17 @@ def _many(networks: Networks) -> Point:
     return Point(f"train_many, {networks.name}", "a network", make, units=networks.count)
 
 
+def _population(population: Population) -> Point:
+    def make() -> tuple[Run, Peers]:
+        peers: Peers = {
+            "jax.vmap": lambda: repeated(population.jax()),
+            "fastmlp.predict": lambda: repeated(population.one_by_one()),
+        }
+        return repeated(population.fastmlp()), peers
+
+    return Point(f"predict_many, {population.name}", "a call", make)
+
+
 def _short_training() -> Point:
     def torch(model: MLP, x: np.ndarray, y: np.ndarray) -> calls.Call:
         import torch
@@ -331,7 +342,7 @@ GROUPS = {
         Group("float64", tuple(_float64())),
         Group("calls", tuple(_calls())),
         Group("sparse", tuple(_sparse())),
-        Group("many", tuple(_many(networks) for networks in NETWORKS)),
+        Group("many", (*map(_many, NETWORKS), _population(POPULATION))),
         Group("two-threads", tuple(_two_threads()), n_threads=2),
     )
 }

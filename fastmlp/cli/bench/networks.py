@@ -1,4 +1,4 @@
-"""Many small networks at once, each on the same samples: by train_many, and by jax.vmap of a jitted scan."""
+"""Many small networks at once, each on the same samples: by train_many and predict_many, and by jax.vmap."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import numpy as np
 
 from ...model.many import train_many
 from ...model.mlp import MLP
+from ...model.populations import predict_many
 from .calls import network
 
-__all__ = ["NETWORKS", "Networks"]
+__all__ = ["NETWORKS", "POPULATION", "Networks", "Population"]
 
 LR = 0.01
 
@@ -54,11 +55,7 @@ class Networks:
         import jax.numpy as jnp
 
         x, y = (jnp.asarray(values).reshape(-1, self.batch, values.shape[1]) for values in self._data())
-        models = [MLP(self._spec, seed=seed) for seed in range(self.count)]
-        params = [
-            (jnp.stack([m.weights[i].T for m in models]), jnp.stack([m.biases[i] for m in models]))
-            for i in range(len(self.widths) - 1)
-        ]
+        params = _stacked([MLP(self._spec, seed=seed) for seed in range(self.count)])
 
         def loss(params: Any, x: Any, y: Any) -> Any:
             for w, b in params[:-1]:
@@ -80,6 +77,62 @@ class Networks:
         return lambda: jax.block_until_ready(train(params))
 
 
+@dataclass(frozen=True)
+class Population:
+    """The outputs of networks of tanh layers under a linear one for one sample, the same for all."""
+
+    count: int
+    widths: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        return f"{self.count:,} × {'-'.join(map(str, self.widths))}, one sample for all"
+
+    @property
+    def _x(self) -> np.ndarray:
+        return np.random.default_rng(0).normal(size=(1, self.widths[0])).astype(np.float32)
+
+    def _models(self) -> list[MLP]:
+        spec = network(*self.widths, act="tanh", output="linear")
+        return [MLP(spec, seed=seed) for seed in range(self.count)]
+
+    def fastmlp(self) -> Callable[[], Any]:
+        """Predict by all in one call."""
+        models, x = self._models(), self._x
+        spec, params = models[0].spec, np.array([model.params for model in models])
+        return lambda: predict_many(spec, params, x)
+
+    def one_by_one(self) -> Callable[[], Any]:
+        """Predict by one after the other."""
+        models, x = self._models(), self._x
+        return lambda: [model.predict(x) for model in models]
+
+    def jax(self) -> Callable[[], Any]:
+        """Predict by all; compilation is not included."""
+        import jax
+        import jax.numpy as jnp
+
+        def outputs(params: Any, x: Any) -> Any:
+            for w, b in params[:-1]:
+                x = jnp.tanh(x @ w + b)
+            w, b = params[-1]
+            return x @ w + b
+
+        predict, params, x = jax.jit(jax.vmap(outputs, (0, None))), _stacked(self._models()), jnp.asarray(self._x)
+        return lambda: jax.block_until_ready(predict(params, x))
+
+
+def _stacked(models: list[MLP]) -> list[tuple[Any, Any]]:
+    """The weights (n_models, n_in, n_out) and biases of each layer as JAX arrays."""
+    import jax.numpy as jnp
+
+    return [
+        (jnp.stack([m.weights[i].T for m in models]), jnp.stack([m.biases[i] for m in models]))
+        for i in range(len(models[0].weights))
+    ]
+
+
+POPULATION = Population(1024, (8, 32, 32, 2))
 NETWORKS = (
     Networks(1000, (2, 8, 1), 4, 500),
     Networks(200, (4, 16, 1), 200, 20),
