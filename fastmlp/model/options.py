@@ -137,7 +137,7 @@ class Options:
     n_threads: int
 
     def __init__(self, **values: Any) -> None:
-        self.__dict__.update(values)  # field by field, a frozen class would take half as long as all checks
+        object.__setattr__(self, "__dict__", values)  # field by field takes half as long as all checks
 
     @classmethod
     def checked(
@@ -282,7 +282,9 @@ class TrainingData(NamedTuple):
             x, y, spec, dtype, options.sample_weight, options.class_weight, "", names, options.output_weight
         )
         check_lazy(options.optimizer, samples.x)
-        samples = samples._replace(slopes=check_slopes(options.dydx, options.dydx_weight, samples.x, spec, dtype))
+        slopes = check_slopes(options.dydx, options.dydx_weight, samples.x, spec, dtype)
+        if slopes is not None:
+            samples = samples._replace(slopes=slopes)
         rows = counted_rows(samples)
         n_held_out = _count_held_out(options.validation_fraction, len(rows))
         strata = class_indices(samples.y, spec) if n_held_out and options.shuffle else None
