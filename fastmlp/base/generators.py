@@ -24,4 +24,4 @@ _ENTROPY = _Entropy()
 
 def new_generator(seed: int | Sequence[int] | None) -> np.random.Generator:
     """Make ``numpy.random.default_rng(seed)``; without a seed, one whose numbers nobody can foresee."""
-    return np.random.Generator(np.random.PCG64(_ENTROPY)) if seed is None else np.random.default_rng(seed)
+    return np.random.default_rng(_ENTROPY if seed is None else seed)  # type: ignore[arg-type]  # NumPy's stubs lack it
