@@ -2,18 +2,23 @@
 
 A row is something that fastmlp and its peers do. All runs of a row take turns, round by round, so that a busy moment
 meets everybody. Two controls that have nothing of fastmlp in them, a product of matrices and a copy, take part: where
-they change, the machine did. The best round of each counts. What is compiled is compiled before.
+they change, the machine did. Where a process's memory lies changes its times by a tenth, so that each suite is measured
+in several fresh processes. The best round of each run counts. What is compiled is compiled before.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import json
 import math
 import os
 import statistics
+import subprocess
+import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +26,8 @@ import numpy as np
 from .networks import short
 from .yardstick import load
 
-ROUNDS, SECONDS = 9, 0.03  # of each run of a row
+PROCESSES = 4
+ROUNDS, SECONDS = 4, 0.02  # of each run of a row, in each process
 PEERS = {
     "numba": "plain Numba loops",
     "numpy": "NumPy",
@@ -37,6 +43,16 @@ OF_ITS_TIME = "of its time"
 NOT_YET = (AttributeError, ConnectionError, ImportError, NotImplementedError, TypeError)
 
 Found = dict[str, dict[str, Any]]  # by rows: "microseconds", "noise", and "share" by peers; or "missing", "failed"
+
+ONE_PROCESS = """
+import importlib.util, json, sys
+name, folder, suite = sys.argv[1:]  # this package, which need not be where imports look
+spec = importlib.util.spec_from_file_location(name, folder + "/__init__.py", submodule_search_locations=[folder])
+sys.modules[name] = package = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(package)
+timed = importlib.import_module(name + ".measuring").timed(importlib.import_module(suite).points())
+print("\\n" + json.dumps(timed))
+"""
 
 
 def controls() -> dict[str, Callable[[int], Any]]:
@@ -56,15 +72,27 @@ def of_the_map(names: Iterable[str]) -> Iterator[Any]:
     return (points[name] for name in names)
 
 
-def measured(points: Iterable[Any]) -> Found:
-    """Measure points of the map, on one core."""
+def measured(suite: str) -> Found:
+    """Measure the `points()` of a suite's module, on one core, in fresh processes one after the other."""
+    of_processes = [in_a_process(suite) for _ in range(PROCESSES)]
+    return {row: summary([timed[row] for timed in of_processes]) for row in of_processes[0]}
+
+
+def in_a_process(suite: str) -> Found:
+    command = [sys.executable, "-P", "-c", ONE_PROCESS, __package__, str(Path(__file__).parent), suite]
+    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    return json.loads(output.splitlines()[-1])  # peers may print, too
+
+
+def timed(points: Iterable[Any]) -> Found:
+    """The seconds a unit of each point's runs, in each round; or why there are none."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     return {point.name: skipping(partial(of_point, point)) for point in points}
 
 
 def of_point(point: Any) -> dict[str, Any]:
-    """One row: what fastmlp takes, its noise, and its share of what each peer takes that is there."""
+    """The rounds of fastmlp, of the controls, and of each peer that is there."""
     ours, peers = point.make()
     runs = {"fastmlp": ours, **controls()}
     for name, make in peers.items():
@@ -74,22 +102,22 @@ def of_point(point: Any) -> dict[str, Any]:
                 runs[peer] = make()
             except NOT_YET:  # the commit has no way out to that peer
                 continue
-    best, noise = in_turns(runs, point.step, point.most)
+    return {"units": point.units, "rounds": load("clock").per_unit(runs, ROUNDS, SECONDS, point.step, point.most)}
+
+
+def summary(of_processes: list[dict[str, Any]]) -> dict[str, Any]:
+    """One row: what fastmlp takes, its noise, and its share of what each peer takes; or what a process said instead."""
+    for of_row in of_processes:
+        if "rounds" not in of_row:
+            return of_row
+    rounds = {run: [t for of_row in of_processes for t in of_row["rounds"][run]] for run in of_processes[0]["rounds"]}
+    best = {run: min(times) for run, times in rounds.items()}
     own = best.pop("fastmlp")
     return {
-        "microseconds": short(own / point.units * 1e6),
-        "noise": noise["fastmlp"],
+        "microseconds": short(own / of_processes[0]["units"] * 1e6),
+        "noise": short(100 * (statistics.median(rounds["fastmlp"]) / own - 1)),
         "share": {name: short(own / value) for name, value in best.items()},  # of the controls': of one call
     }
-
-
-def in_turns(
-    runs: Mapping[str, Callable[[int], Any]], step: int = 1, most: int | None = None
-) -> tuple[dict[str, float], dict[str, float]]:
-    """The seconds a unit in the best round of each run, and by how many percent its median round lay above that."""
-    times = load("clock").per_unit(runs, ROUNDS, SECONDS, step, most)
-    best = {name: min(values) for name, values in times.items()}
-    return best, {name: short(100 * (statistics.median(values) / best[name] - 1)) for name, values in times.items()}
 
 
 def skipping(measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:

@@ -27,13 +27,14 @@ from .model.specialized import specialize
 from .model.stopping import EarlyStopping
 from .model.trained import Trained, TrainedNetworks
 from .model.training import TrainResult, train
+from .residuals import Residual
 from .spec import Spec
 
 __all__ = [
     "ACTIVATIONS", "LOSSES", "MLP", "Activation", "Checkpoint", "DivergenceError", "EarlyStopping", "Ensemble",
-    "GradientCheck", "History", "Loss", "Spec", "TrainResult", "Trained", "TrainedNetworks", "TrainingState",
-    "check_gradients", "evaluate_many", "gradient_many", "init", "interop", "load", "optimizers", "predict_many",
-    "schedules", "show_kernels", "specialize", "train", "train_many", "train_many_iter",
+    "GradientCheck", "History", "Loss", "Residual", "Spec", "TrainResult", "Trained", "TrainedNetworks",
+    "TrainingState", "check_gradients", "evaluate_many", "gradient_many", "init", "interop", "load", "optimizers",
+    "predict_many", "schedules", "show_kernels", "specialize", "train", "train_many", "train_many_iter",
 ]  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""The registry of activations: one entry is a name, a function of the pre-activation z, and its two derivatives.
+"""The registry of activations: one entry is a name, a function of the pre-activation z, and its three derivatives.
 
 Everything else reads this registry: the model, the reference, the tests, and the kernels, which compile these very
 functions (kernels/activations.py). So a function here must suit NumPy and Numba: ufuncs only, constants as floats (an
@@ -56,6 +56,8 @@ class Activation:
         ``f'(z)``, of the same kind.
     second_derivative : callable, optional
         ``f''(z)``, of the same kind: for Hessians and for training on derivatives, which are refused without it.
+    third_derivative : callable, optional
+        ``f'''(z)``, of the same kind: for a `Residual`, which is refused without it.
 
     Examples
     --------
@@ -82,6 +84,7 @@ class Activation:
     function: Callable[..., Any]
     derivative_function: Callable[..., Any]
     second_derivative_function: Callable[..., Any] | None
+    third_derivative_function: Callable[..., Any] | None
     traits: Traits
     slope: float | None
 
@@ -91,21 +94,21 @@ class Activation:
         function: Callable[..., Any],
         derivative: Callable[..., Any],
         second_derivative: Callable[..., Any] | None = None,
+        third_derivative: Callable[..., Any] | None = None,
         *,
         traits: Traits | None = None,
         slope: float | None = None,
     ) -> None:
         if not isinstance(name, str) or not name:
             raise TypeError(f"Activation: name must be a non-empty string, got {name!r}")
-        formulas = {"function": function, "derivative": derivative}
-        if second_derivative is not None:
-            formulas["second_derivative"] = second_derivative
-        for role, formula in formulas.items():
+        higher = {"second_derivative": second_derivative, "third_derivative": third_derivative}
+        given = {role: formula for role, formula in higher.items() if formula is not None}
+        for role, formula in {"function": function, "derivative": derivative, **given}.items():
             if traits is None and not hasattr(formula, "py_func"):
                 raise TypeError(
                     f"Activation {name!r}: {role} must be a scalar numba.njit function, got {type(formula).__name__}"
                 )
-        fields = (name, function, derivative, second_derivative, traits or Traits(), slope)
+        fields = (name, function, derivative, second_derivative, third_derivative, traits or Traits(), slope)
         for key, value in zip(self.__dataclass_fields__, fields, strict=True):
             object.__setattr__(self, key, value)
 
@@ -122,7 +125,12 @@ class Activation:
     @property
     def bends(self) -> bool:
         """Whether f'' is anything but 0."""
-        return self.second_derivative_function not in (_zero, _dd_leaky_relu)
+        return self.second_derivative_function not in _ZEROS
+
+    @property
+    def twists(self) -> bool:
+        """Whether f''' is anything but 0."""
+        return self.third_derivative_function not in _ZEROS
 
     def __call__(self, z: Any) -> np.ndarray:
         """Return the activation of z, an array of any shape (softmax: along the last axis); integers become float64."""
@@ -139,15 +147,31 @@ class Activation:
         """
         return self._apply(self.required_second_derivative, z)
 
+    def third_derivative(self, z: Any) -> np.ndarray:
+        """Return f'''(z), element by element; for softmax ∂³a/∂z³ by each output's own z.
+
+        A custom activation without a third derivative is a ValueError.
+        """
+        return self._apply(self.required_third_derivative, z)
+
     @property
     def required_second_derivative(self) -> Callable[..., Any]:
         """The formula of f''; ValueError for an activation of one's own that has none."""
-        if self.second_derivative_function is None:
+        return self._required("second", self.second_derivative_function)
+
+    @property
+    def required_third_derivative(self) -> Callable[..., Any]:
+        """The formula of f'''; ValueError for an activation of one's own that has none."""
+        return self._required("third", self.third_derivative_function)
+
+    def _required(self, order: str, formula: Callable[..., Any] | None) -> Callable[..., Any]:
+        if formula is None:
+            before = "derivative" if order == "second" else "derivative, second_derivative"
             raise ValueError(
-                f"activation {self.name!r} has no second derivative; give one: fastmlp.Activation(name, function, "
-                "derivative, second_derivative)"
+                f"activation {self.name!r} has no {order} derivative; give one: fastmlp.Activation(name, function, "
+                f"{before}, {order}_derivative)"
             )
-        return self.second_derivative_function
+        return formula
 
     def _apply(self, function: Callable[..., Any], z: Any) -> np.ndarray:
         """Return the function of z in z's dtype: one call for fastmlp's own activations, element by element for
@@ -165,8 +189,14 @@ class Activation:
 
     def with_slope(self, slope: float) -> Activation:
         """Return this activation with another slope below 0: leaky_relu's slope, or elu's alpha."""
-        formulas = self.function, self.derivative_function, self.second_derivative_function
-        return Activation(self.name, *formulas, traits=self.traits, slope=float(slope))
+        return Activation(self.name, *self._formulas, traits=self.traits, slope=float(slope))
+
+    @property
+    def _formulas(self) -> tuple[Callable[..., Any], Callable[..., Any], Any, Any]:
+        """The function and its derivatives, None where one is not given."""
+        return (
+            self.function, self.derivative_function, self.second_derivative_function, self.third_derivative_function
+        )  # fmt: skip
 
     def __repr__(self) -> str:
         return f"<fastmlp activation {self.name!r}>"
@@ -174,7 +204,7 @@ class Activation:
     def __reduce__(self) -> Any:
         if self.builtin:
             return _restore, (self.name, self.slope)
-        return Activation, (self.name, self.function, self.derivative_function, self.second_derivative_function)
+        return Activation, (self.name, *self._formulas)
 
 
 def _restore(name: str, slope: float | None) -> Activation:
@@ -218,6 +248,12 @@ def _dd_sigmoid(z):
     return np.where(z >= 0.0, e - 1.0, 1.0 - e) * r * e * r * r
 
 
+def _ddd_sigmoid(z):
+    e = np.exp(-np.abs(z))
+    r = 1.0 / (1.0 + e)
+    return e * r * r * (1.0 - 6.0 * e * r * r)
+
+
 def _tanh(z):
     return np.tanh(z)
 
@@ -232,6 +268,12 @@ def _dd_tanh(z):
     e = np.exp(-2.0 * np.abs(z))
     r = 1.0 / (1.0 + e)
     return -8.0 * np.tanh(z) * e * r * r
+
+
+def _ddd_tanh(z):
+    e = np.exp(-2.0 * np.abs(z))
+    r = 1.0 / (1.0 + e)
+    return 16.0 * e * r * r * (1.0 - 6.0 * e * r * r)
 
 
 def _relu(z):
@@ -269,6 +311,11 @@ def _dd_softmax(z):
     return a * (1.0 - a) * (1.0 - 2.0 * a)
 
 
+def _ddd_softmax(z):
+    d = _d_softmax(z)
+    return d * (1.0 - 6.0 * d)
+
+
 def _swish(z):
     e = np.exp(-np.abs(z))
     return z * np.where(z >= 0.0, 1.0, e) * (1.0 / (1.0 + e))
@@ -284,6 +331,12 @@ def _dd_swish(z):
     e = np.exp(-np.abs(z))
     r = 1.0 / (1.0 + e)
     return e * r * r * (2.0 + z * np.where(z >= 0.0, e - 1.0, 1.0 - e) * r)
+
+
+def _ddd_swish(z):
+    e = np.exp(-np.abs(z))
+    r = 1.0 / (1.0 + e)
+    return e * r * r * (3.0 * np.where(z >= 0.0, e - 1.0, 1.0 - e) * r + z * (1.0 - 6.0 * e * r * r))
 
 
 def _elu(z, alpha):
@@ -332,6 +385,11 @@ def _dd_gelu(z):
     return normal_density(c) * (2.0 - c * c)
 
 
+def _ddd_gelu(z):
+    c = np.minimum(np.maximum(z, -40.0), 40.0)
+    return normal_density(c) * c * (c * c - 4.0)
+
+
 def _gelu_tanh(z):
     """D. Hendrycks and K. Gimpel (arXiv 1606.08415): ½ z (1 + tanh(√(2/π) (z + 0.044715 z³))), by ½ (1 + tanh(w/2)) =
     sigmoid(w). Beyond 22 the sigmoid is 0 or 1 even in float64, and the cube of a larger number could overflow."""
@@ -353,6 +411,17 @@ def _dd_gelu_tanh(z):
     r = 1.0 / (1.0 + e)
     w = _GELU_SLOPE + 3.0 * _GELU_CUBE * c * c
     return e * r * r * (2.0 * w + c * (np.where(z >= 0.0, e - 1.0, 1.0 - e) * r * w * w + 6.0 * _GELU_CUBE * c))
+
+
+def _ddd_gelu_tanh(z):
+    c = np.minimum(np.maximum(z, -22.0), 22.0)
+    e = np.exp(-np.abs(c * (_GELU_SLOPE + _GELU_CUBE * c * c)))
+    r = 1.0 / (1.0 + e)
+    q = np.where(z >= 0.0, e - 1.0, 1.0 - e) * r
+    w = _GELU_SLOPE + 3.0 * _GELU_CUBE * c * c
+    ww = 6.0 * _GELU_CUBE * c
+    third = (1.0 - 6.0 * e * r * r) * w * w * w + 3.0 * q * w * ww + 6.0 * _GELU_CUBE
+    return e * r * r * (3.0 * (q * w * w + ww) + c * third)
 
 
 def _mish(z):
@@ -381,6 +450,20 @@ def _dd_mish(z):
     sigmoid = np.where(z >= 0.0, 1.0, e) * s
     c = np.minimum(np.maximum(z, -1000.0), 1000.0)  # q or the rest is 0 beyond; a product of more could overflow
     return q * (p + p + q) * r * r * (2.0 * sigmoid + c * (e * s * s - 2.0 * p * r * sigmoid * sigmoid))
+
+
+def _ddd_mish(z):
+    e = np.exp(-np.abs(z))
+    p = np.where(z >= 0.0, 1.0 + 2.0 * e, e * (e + 2.0))
+    q = np.where(z >= 0.0, 2.0 * e * e, 2.0)
+    r = 1.0 / (p + q)
+    s = 1.0 / (1.0 + e)
+    sigmoid, slope, tangent = np.where(z >= 0.0, 1.0, e) * s, e * s * s, p * r
+    d = q * (p + p + q) * r * r
+    c = np.minimum(np.maximum(z, -1000.0), 1000.0)
+    second = slope - 2.0 * tangent * sigmoid * sigmoid
+    third = slope * (np.where(z >= 0.0, e - 1.0, 1.0 - e) * s - 6.0 * tangent * sigmoid)
+    return d * (3.0 * second + c * (third + sigmoid * sigmoid * sigmoid * (4.0 * tangent * tangent - 2.0 * d)))
 
 
 def _softplus(z):
@@ -443,6 +526,11 @@ def _dd_softsign(z):
     return -2.0 * np.sign(z) * r * r * r
 
 
+def _ddd_softsign(z):
+    r = 1.0 / (1.0 + np.abs(z))
+    return np.where(z == 0.0, 0.0, 6.0 * r * r * r * r)
+
+
 def _sine(z):
     return np.sin(z)
 
@@ -455,51 +543,84 @@ def _dd_sine(z):
     return -np.sin(z)
 
 
+def _ddd_sine(z):
+    return -np.cos(z)
+
+
+_ZEROS = _zero, _dd_leaky_relu
+
+
 ACTIVATIONS: dict[str, Activation] = {
     activation.name: activation
     for activation in (
-        Activation("step", _step, _d_step, _zero, traits=Traits(low=0.0, high=1.0, flat=True, kinks=(0.0,))),
-        Activation("linear", _linear, _d_linear, _zero, traits=Traits()),
-        Activation("sigmoid", _sigmoid, _d_sigmoid, _dd_sigmoid, traits=Traits(low=0.0, high=1.0)),
-        Activation("tanh", _tanh, _d_tanh, _dd_tanh, traits=Traits(low=-1.0, high=1.0)),
-        Activation("relu", _relu, _d_relu, _zero, traits=Traits(low=0.0, rectifier=True, kinks=(0.0,))),
+        Activation("step", _step, _d_step, _zero, _zero, traits=Traits(low=0.0, high=1.0, flat=True, kinks=(0.0,))),
+        Activation("linear", _linear, _d_linear, _zero, _zero, traits=Traits()),
+        Activation("sigmoid", _sigmoid, _d_sigmoid, _dd_sigmoid, _ddd_sigmoid, traits=Traits(low=0.0, high=1.0)),
+        Activation("tanh", _tanh, _d_tanh, _dd_tanh, _ddd_tanh, traits=Traits(low=-1.0, high=1.0)),
+        Activation("relu", _relu, _d_relu, _zero, _zero, traits=Traits(low=0.0, rectifier=True, kinks=(0.0,))),
         Activation(
             "leaky_relu",
             _leaky_relu,
             _d_leaky_relu,
             _dd_leaky_relu,
+            _dd_leaky_relu,
             traits=Traits(rectifier=True, setting="slope", kinks=(0.0,)),
             slope=0.1,
         ),
-        Activation("softmax", _softmax, _d_softmax, _dd_softmax, traits=Traits(low=0.0, high=1.0)),
-        Activation("swish", _swish, _d_swish, _dd_swish, traits=Traits(rectifier=True)),
+        Activation("softmax", _softmax, _d_softmax, _dd_softmax, _ddd_softmax, traits=Traits(low=0.0, high=1.0)),
+        Activation("swish", _swish, _d_swish, _dd_swish, _ddd_swish, traits=Traits(rectifier=True)),
         Activation(
             "elu",
             _elu,
             _d_elu,
             _dd_elu,
+            _dd_elu,
             traits=Traits(low=-1.0, rectifier=True, setting="alpha", kinks=(0.0,)),
             slope=1.0,
         ),
         Activation(
-            "selu", _selu, _d_selu, _dd_selu, traits=Traits(low=-_SELU_ALPHA_SCALE, rectifier=True, kinks=(0.0,))
+            "selu",
+            _selu,
+            _d_selu,
+            _dd_selu,
+            _dd_selu,
+            traits=Traits(low=-_SELU_ALPHA_SCALE, rectifier=True, kinks=(0.0,)),
         ),
-        Activation("gelu", _gelu, _d_gelu, _dd_gelu, traits=Traits(rectifier=True)),
-        Activation("gelu_tanh", _gelu_tanh, _d_gelu_tanh, _dd_gelu_tanh, traits=Traits(rectifier=True)),
-        Activation("mish", _mish, _d_mish, _dd_mish, traits=Traits(rectifier=True)),
-        Activation("softplus", _softplus, _sigmoid, _d_sigmoid, traits=Traits(low=0.0, rectifier=True)),
-        Activation("hard_tanh", _hard_tanh, _d_hard_tanh, _zero, traits=Traits(low=-1.0, high=1.0, kinks=(-1.0, 1.0))),
+        Activation("gelu", _gelu, _d_gelu, _dd_gelu, _ddd_gelu, traits=Traits(rectifier=True)),
+        Activation("gelu_tanh", _gelu_tanh, _d_gelu_tanh, _dd_gelu_tanh, _ddd_gelu_tanh, traits=Traits(rectifier=True)),
+        Activation("mish", _mish, _d_mish, _dd_mish, _ddd_mish, traits=Traits(rectifier=True)),
+        Activation("softplus", _softplus, _sigmoid, _d_sigmoid, _dd_sigmoid, traits=Traits(low=0.0, rectifier=True)),
         Activation(
-            "relu6", _relu6, _d_relu6, _zero, traits=Traits(low=0.0, high=6.0, rectifier=True, kinks=(0.0, 6.0))
+            "hard_tanh", _hard_tanh, _d_hard_tanh, _zero, _zero, traits=Traits(low=-1.0, high=1.0, kinks=(-1.0, 1.0))
         ),
         Activation(
-            "hard_sigmoid", _hard_sigmoid, _d_hard_sigmoid, _zero, traits=Traits(low=0.0, high=1.0, kinks=(-3.0, 3.0))
+            "relu6", _relu6, _d_relu6, _zero, _zero, traits=Traits(low=0.0, high=6.0, rectifier=True, kinks=(0.0, 6.0))
         ),
         Activation(
-            "hard_swish", _hard_swish, _d_hard_swish, _dd_hard_swish, traits=Traits(rectifier=True, kinks=(-3.0, 3.0))
+            "hard_sigmoid",
+            _hard_sigmoid,
+            _d_hard_sigmoid,
+            _zero,
+            _zero,
+            traits=Traits(low=0.0, high=1.0, kinks=(-3.0, 3.0)),
         ),
-        Activation("softsign", _softsign, _d_softsign, _dd_softsign, traits=Traits(low=-1.0, high=1.0, kinks=(0.0,))),
-        Activation("sine", _sine, _d_sine, _dd_sine, traits=Traits(low=-1.0, high=1.0)),
+        Activation(
+            "hard_swish",
+            _hard_swish,
+            _d_hard_swish,
+            _dd_hard_swish,
+            _zero,
+            traits=Traits(rectifier=True, kinks=(-3.0, 3.0)),
+        ),
+        Activation(
+            "softsign",
+            _softsign,
+            _d_softsign,
+            _dd_softsign,
+            _ddd_softsign,
+            traits=Traits(low=-1.0, high=1.0, kinks=(0.0,)),
+        ),
+        Activation("sine", _sine, _d_sine, _dd_sine, _ddd_sine, traits=Traits(low=-1.0, high=1.0)),
     )
 }
 """Every activation by its name."""

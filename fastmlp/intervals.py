@@ -26,6 +26,7 @@ class Intervals:
     Attributes
     ----------
     model : MLP or Ensemble
+        What the intervals are made from.
     coverage : float
         The share of y that the intervals are made to hold.
     score : str

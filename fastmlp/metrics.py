@@ -61,22 +61,54 @@ def _errors(y: np.ndarray, y_hat: np.ndarray) -> np.ndarray:
 
 
 def mse(y: np.ndarray, y_hat: np.ndarray, sample_weight: Weights = None) -> float:
-    """Mean of (y - y_hat)²."""
+    """Mean of (y - y_hat)².
+
+    Parameters
+    ----------
+    y, y_hat : ndarray, (n_samples, n_out)
+        True and predicted numbers. What is NaN in y was not measured.
+    sample_weight : ndarray, (n_samples,), optional
+        The weight of each sample; 1 when left out.
+    """
     return _mean(_errors(y, y_hat) ** 2, sample_weight, y)
 
 
 def mae(y: np.ndarray, y_hat: np.ndarray, sample_weight: Weights = None) -> float:
-    """Mean of |y - y_hat|."""
+    """Mean of |y - y_hat|.
+
+    Parameters
+    ----------
+    y, y_hat : ndarray, (n_samples, n_out)
+        True and predicted numbers. What is NaN in y was not measured.
+    sample_weight : ndarray, (n_samples,), optional
+        The weight of each sample; 1 when left out.
+    """
     return _mean(np.abs(_errors(y, y_hat)), sample_weight, y)
 
 
 def mbe(y: np.ndarray, y_hat: np.ndarray, sample_weight: Weights = None) -> float:
-    """Mean of y - y_hat."""
+    """Mean of y - y_hat.
+
+    Parameters
+    ----------
+    y, y_hat : ndarray, (n_samples, n_out)
+        True and predicted numbers. What is NaN in y was not measured.
+    sample_weight : ndarray, (n_samples,), optional
+        The weight of each sample; 1 when left out.
+    """
     return _mean(_errors(y, y_hat), sample_weight, y)
 
 
 def r2(y: np.ndarray, y_hat: np.ndarray, sample_weight: Weights = None) -> float:
-    """1 - residual / total sum of squares, the mean over the outputs; a constant output counts 1 when met, else 0."""
+    """1 - residual / total sum of squares, the mean over the outputs; a constant output counts 1 when met, else 0.
+
+    Parameters
+    ----------
+    y, y_hat : ndarray, (n_samples, n_out)
+        True and predicted numbers. What is NaN in y was not measured.
+    sample_weight : ndarray, (n_samples,), optional
+        The weight of each sample; 1 when left out.
+    """
     if np.isnan(y).any():
         return _mean_over_outputs(r2, y, y_hat, sample_weight)
     y, y_hat, weights = _counted(y.astype(np.float64), y_hat, sample_weight)
@@ -87,30 +119,72 @@ def r2(y: np.ndarray, y_hat: np.ndarray, sample_weight: Weights = None) -> float
 
 
 def accuracy(y: np.ndarray, y_hat: np.ndarray, sample_weight: Weights = None) -> float:
-    """Share of samples whose largest output is the right class; a sample with NaN among its outputs counts as wrong."""
+    """Share of samples whose largest output is the right class; a sample with NaN among its outputs counts as wrong.
+
+    Parameters
+    ----------
+    y, y_hat : ndarray, (n_samples, n_classes)
+        One-hot rows of the right classes, and the predicted outputs.
+    sample_weight : ndarray, (n_samples,), optional
+        The weight of each sample; 1 when left out.
+    """
     right = np.argmax(y, axis=1) == np.argmax(y_hat, axis=1)
     return _mean(right & ~np.isnan(y_hat).any(axis=1), sample_weight, y)
 
 
 def label_accuracy(y: np.ndarray, y_hat: np.ndarray, sample_weight: Weights = None) -> float:
-    """Share of labels on the right side of one half; NaN is on no side."""
+    """Share of labels on the right side of one half; NaN is on no side.
+
+    Parameters
+    ----------
+    y, y_hat : ndarray, (n_samples, n_out)
+        The right labels, 0 or 1, and the predicted outputs. What is NaN in y was not measured.
+    sample_weight : ndarray, (n_samples,), optional
+        The weight of each sample; 1 when left out.
+    """
     return _mean(((y > 0.5) == (y_hat > 0.5)) & ~np.isnan(y_hat), sample_weight, y)
 
 
 def top_k(y: np.ndarray, y_hat: np.ndarray, k: int = 5, sample_weight: Weights = None) -> float:
-    """Share of samples whose right class is among the k largest outputs, none of them NaN."""
+    """Share of samples whose right class is among the k largest outputs, none of them NaN.
+
+    Parameters
+    ----------
+    y, y_hat : ndarray, (n_samples, n_classes)
+        One-hot rows of the right classes, and the predicted outputs.
+    k : int
+        How many of the largest outputs are looked at.
+    sample_weight : ndarray, (n_samples,), optional
+        The weight of each sample; 1 when left out.
+    """
     right = np.take_along_axis(y_hat, np.argmax(y, axis=1)[:, None], axis=1)
     return _mean((np.sum(y_hat > right, axis=1) < k) & ~np.isnan(y_hat).any(axis=1), sample_weight, y)
 
 
 def cross_entropy(y: np.ndarray, y_hat: np.ndarray, sample_weight: Weights = None) -> float:
-    """Mean of -Σ y log y_hat, with y_hat no smaller than the smallest number of its dtype."""
+    """Mean of -Σ y log y_hat, with y_hat no smaller than the smallest number of its dtype.
+
+    Parameters
+    ----------
+    y, y_hat : ndarray, (n_samples, n_classes)
+        One-hot rows of the right classes, and the predicted outputs.
+    sample_weight : ndarray, (n_samples,), optional
+        The weight of each sample; 1 when left out.
+    """
     logs = np.log(np.maximum(y_hat, np.finfo(y_hat.dtype).tiny))
     return _mean(-np.sum(y * logs, axis=1), sample_weight, y)
 
 
 def rmse(y: np.ndarray, y_hat: np.ndarray, sample_weight: Weights = None) -> float:
-    """Square root of the mean of (y - y_hat)², the mean over the outputs."""
+    """Square root of the mean of (y - y_hat)², the mean over the outputs.
+
+    Parameters
+    ----------
+    y, y_hat : ndarray, (n_samples, n_out)
+        True and predicted numbers. What is NaN in y was not measured.
+    sample_weight : ndarray, (n_samples,), optional
+        The weight of each sample; 1 when left out.
+    """
     if np.isnan(y).any():
         return _mean_over_outputs(rmse, y, y_hat, sample_weight)
     y, y_hat, weights = _counted(y, y_hat, sample_weight)
@@ -118,12 +192,28 @@ def rmse(y: np.ndarray, y_hat: np.ndarray, sample_weight: Weights = None) -> flo
 
 
 def mape(y: np.ndarray, y_hat: np.ndarray, sample_weight: Weights = None) -> float:
-    """Mean of |y - y_hat| / |y|, a share, not a percentage; |y| is taken as 2.2e-16 at least."""
+    """Mean of |y - y_hat| / |y|, a share, not a percentage; |y| is taken as 2.2e-16 at least.
+
+    Parameters
+    ----------
+    y, y_hat : ndarray, (n_samples, n_out)
+        True and predicted numbers. What is NaN in y was not measured.
+    sample_weight : ndarray, (n_samples,), optional
+        The weight of each sample; 1 when left out.
+    """
     return _mean(np.abs(_errors(y, y_hat)) / np.maximum(np.abs(y), np.finfo(np.float64).eps), sample_weight, y)
 
 
 def log_loss(y: np.ndarray, y_hat: np.ndarray, sample_weight: Weights = None) -> float:
-    """Mean of -Σ y log y_hat over the classes, with y_hat kept away from 0 and 1 by the dtype's eps."""
+    """Mean of -Σ y log y_hat over the classes, with y_hat kept away from 0 and 1 by the dtype's eps.
+
+    Parameters
+    ----------
+    y, y_hat : ndarray, (n_samples, n_classes) or (n_samples, 1)
+        The right classes as one-hot rows, or of two classes 1 for the second, and the predicted outputs.
+    sample_weight : ndarray, (n_samples,), optional
+        The weight of each sample; 1 when left out.
+    """
     if y.shape[1] == 1:
         y, y_hat = np.hstack([1 - y, y]), np.hstack([1 - y_hat, y_hat])
     least = np.finfo(y_hat.dtype).eps
@@ -143,6 +233,17 @@ def precision(
     ``average`` is "binary" (the second of two classes), "macro" (the mean over the classes that are in y or predicted),
     "weighted" (by their share of y), "micro" (all decisions together), or None: binary for two classes, else macro.
     With ``labels`` each of several outputs is a label, predicted if it is above one half. NaN predicts nothing.
+
+    Parameters
+    ----------
+    y, y_hat : ndarray, (n_samples, n_out)
+        The right classes or labels, and the predicted outputs. What is NaN in y was not measured.
+    average : "binary", "macro", "weighted", "micro", or None
+        How the classes' values are averaged, as above.
+    labels : bool
+        Whether each of several outputs is a label, not a class.
+    sample_weight : ndarray, (n_samples,), optional
+        The weight of each sample; 1 when left out.
     """
     hits, found, _, there = _decisions(y, y_hat, average, labels, sample_weight)
     return _averaged(_ratio(hits, found), there)
@@ -156,7 +257,19 @@ def recall(
     sample_weight: Weights = None,
 ) -> float:
     """Share of a class's samples that were predicted to be of it; 0 if it has none. Options are those of
-    `precision`."""
+    `precision`.
+
+    Parameters
+    ----------
+    y, y_hat : ndarray, (n_samples, n_out)
+        The right classes or labels, and the predicted outputs. What is NaN in y was not measured.
+    average : "binary", "macro", "weighted", "micro", or None
+        How the classes' values are averaged; see `precision`.
+    labels : bool
+        Whether each of several outputs is a label, not a class.
+    sample_weight : ndarray, (n_samples,), optional
+        The weight of each sample; 1 when left out.
+    """
     hits, _, right, there = _decisions(y, y_hat, average, labels, sample_weight)
     return _averaged(_ratio(hits, right), there)
 
@@ -168,13 +281,33 @@ def f1(
     labels: bool = False,
     sample_weight: Weights = None,
 ) -> float:
-    """Harmonic mean of a class's precision and recall; 0 if it is neither in y nor predicted. See `precision`."""
+    """Harmonic mean of a class's precision and recall; 0 if it is neither in y nor predicted. See `precision`.
+
+    Parameters
+    ----------
+    y, y_hat : ndarray, (n_samples, n_out)
+        The right classes or labels, and the predicted outputs. What is NaN in y was not measured.
+    average : "binary", "macro", "weighted", "micro", or None
+        How the classes' values are averaged; see `precision`.
+    labels : bool
+        Whether each of several outputs is a label, not a class.
+    sample_weight : ndarray, (n_samples,), optional
+        The weight of each sample; 1 when left out.
+    """
     hits, found, right, there = _decisions(y, y_hat, average, labels, sample_weight)
     return _averaged(_ratio(2 * hits, found + right), there)
 
 
 def balanced_accuracy(y: np.ndarray, y_hat: np.ndarray, sample_weight: Weights = None) -> float:
-    """Mean of the classes' recalls, over the classes that are in y."""
+    """Mean of the classes' recalls, over the classes that are in y.
+
+    Parameters
+    ----------
+    y, y_hat : ndarray, (n_samples, n_classes) or (n_samples, 1)
+        The right classes as one-hot rows, or of two classes 1 for the second, and the predicted outputs.
+    sample_weight : ndarray, (n_samples,), optional
+        The weight of each sample; 1 when left out.
+    """
     y, y_hat, weights = _counted(y, y_hat, sample_weight)
     right, found = _answers(y, y_hat, False)
     shares = _ratio(weights @ (right & found), weights @ right)
@@ -185,6 +318,15 @@ def roc_auc(y: np.ndarray, y_hat: np.ndarray, labels: bool = False, sample_weigh
     """Area under the receiver operating characteristic: how often a sample of a class has a larger output than one that
     is not of it; ties count half. Two classes: the second against the first. More classes, or ``labels``: the mean over
     each against the rest. NaN, with a warning, if a class has no samples, or all of them.
+
+    Parameters
+    ----------
+    y, y_hat : ndarray, (n_samples, n_out)
+        The right classes or labels, and the predicted outputs. What is NaN in y was not measured.
+    labels : bool
+        Whether each of several outputs is a label, not a class.
+    sample_weight : ndarray, (n_samples,), optional
+        The weight of each sample; 1 when left out.
     """
     if np.isnan(y).any():
         return _mean_over_outputs(partial(roc_auc, labels=labels), y, y_hat, sample_weight)
@@ -210,6 +352,15 @@ def roc_auc(y: np.ndarray, y_hat: np.ndarray, labels: bool = False, sample_weigh
 def average_precision(y: np.ndarray, y_hat: np.ndarray, labels: bool = False, sample_weight: Weights = None) -> float:
     """Σ (R_k - R_k-1) P_k, with recall R and precision P of the samples down to the k-th largest output; 0 for a class
     without samples. Two classes: the second. More classes, or ``labels``: the mean over each against the rest.
+
+    Parameters
+    ----------
+    y, y_hat : ndarray, (n_samples, n_out)
+        The right classes or labels, and the predicted outputs. What is NaN in y was not measured.
+    labels : bool
+        Whether each of several outputs is a label, not a class.
+    sample_weight : ndarray, (n_samples,), optional
+        The weight of each sample; 1 when left out.
     """
     if np.isnan(y).any():
         return _mean_over_outputs(partial(average_precision, labels=labels), y, y_hat, sample_weight)
@@ -353,12 +504,24 @@ class Metric:
         return self.function(y, y_hat, **options)
 
     def fits(self, spec: Spec) -> bool:
-        """Whether it is for the outputs of a network with this spec."""
+        """Whether it is for the outputs of a network with this spec.
+
+        Parameters
+        ----------
+        spec : Spec
+            The network's description.
+        """
         probable = spec.layers[-1].act.name in ("softmax", "sigmoid")
         return _outputs(spec) in self.outputs and (probable or not self.probabilities)
 
     def function_for(self, spec: Spec) -> MetricFunction:
-        """Return its function for the outputs of a network with this spec, for which it must be."""
+        """Return its function for the outputs of a network with this spec, for which it must be.
+
+        Parameters
+        ----------
+        spec : Spec
+            The network's description.
+        """
         return self.of_labels if spec.multilabel and self.of_labels else self.function
 
 

@@ -44,27 +44,57 @@ d_linear = linear.derivative
 
 
 def softmax(x: Any) -> np.ndarray:
-    """The softmax of every column."""
+    """The softmax of every column.
+
+    Parameters
+    ----------
+    x : array-like, (n, n_samples)
+        The numbers, one sample in each column.
+    """
     return np.moveaxis(ACTIVATIONS["softmax"](np.moveaxis(np.asarray(x), 0, -1)), -1, 0)
 
 
 def d_mse(y_hat: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """dL/dy_hat of ½ Σ (y_hat - y)²."""
+    """dL/dy_hat of ½ Σ (y_hat - y)².
+
+    Parameters
+    ----------
+    y_hat, y : ndarray, (n_out, n_samples)
+        Predicted and right outputs.
+    """
     return y_hat - y
 
 
 def d_bce_sigmoid(y_hat: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """dL/dz of binary cross-entropy under sigmoid."""
+    """dL/dz of binary cross-entropy under sigmoid.
+
+    Parameters
+    ----------
+    y_hat, y : ndarray, (n_out, n_samples)
+        Predicted and right outputs.
+    """
     return y_hat - y
 
 
 def d_ce_softmax(y_hat: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """dL/dz of cross-entropy under softmax."""
+    """dL/dz of cross-entropy under softmax.
+
+    Parameters
+    ----------
+    y_hat, y : ndarray, (n_out, n_samples)
+        Predicted and right outputs.
+    """
     return y_hat - y
 
 
 def weight_init(nn: Layers) -> tuple[Arrays, Arrays]:
-    """Draw weights and biases from [0, 0.001) with NumPy's global state, and return (w, b)."""
+    """Draw weights and biases from [0, 0.001) with NumPy's global state, and return (w, b).
+
+    Parameters
+    ----------
+    nn : list of dict
+        The layers, the input first; see `fastmlp.Spec`.
+    """
     w, b = {}, {}
     for i in range(1, len(nn)):
         w[i] = 0.001 * np.random.rand(nn[i]["n"], nn[i - 1]["n"])
@@ -73,14 +103,34 @@ def weight_init(nn: Layers) -> tuple[Arrays, Arrays]:
 
 
 def forward(x: np.ndarray, w: Arrays, b: Arrays, nn: Layers) -> tuple[np.ndarray, Arrays, Arrays]:
-    """Return (outputs, Z, A) for x (n_in, n_samples): ``Z[i]`` and ``A[i]`` are layer i's, ``A[0]`` is the input."""
+    """Return (outputs, Z, A) for x (n_in, n_samples): ``Z[i]`` and ``A[i]`` are layer i's, ``A[0]`` is the input.
+
+    Parameters
+    ----------
+    x : ndarray, (n_in, n_samples)
+        The samples, one in each column.
+    w, b : dict of ndarray, (n_out, n_in) and (n_out, 1)
+        Weights and biases by the number of the layer, from 1 on.
+    nn : list of dict
+        The layers, the input first; see `fastmlp.Spec`.
+    """
     zs, activations = _network(w, b, nn).forward(np.asarray(x).T)
     layers = {i: a.T for i, a in enumerate(activations)}
     return layers[len(zs)], {i: z.T for i, z in enumerate(zs, 1)}, layers
 
 
 def backward_y(x: np.ndarray, w: Arrays, b: Arrays, nn: Layers) -> tuple[np.ndarray, Arrays, Arrays]:
-    """Return (outputs, dw, db): derivatives of the sum of all outputs over all samples."""
+    """Return (outputs, dw, db): derivatives of the sum of all outputs over all samples.
+
+    Parameters
+    ----------
+    x : ndarray, (n_in, n_samples)
+        The samples, one in each column.
+    w, b : dict of ndarray, (n_out, n_in) and (n_out, 1)
+        Weights and biases by the number of the layer, from 1 on.
+    nn : list of dict
+        The layers, the input first; see `fastmlp.Spec`.
+    """
     model = _network(w, b, nn)
     rows = np.asarray(x).T
     total = np.zeros(model.params.size)
@@ -92,7 +142,21 @@ def backward_y(x: np.ndarray, w: Arrays, b: Arrays, nn: Layers) -> tuple[np.ndar
 def backward_cost(
     x: np.ndarray, y: np.ndarray, w: Arrays, b: Arrays, nn: Layers, cost: Any = None
 ) -> tuple[np.ndarray, Arrays, Arrays]:
-    """Return (outputs, dw, db): derivatives of the loss summed over the samples; ``cost`` overrides the spec's."""
+    """Return (outputs, dw, db): derivatives of the loss summed over the samples; ``cost`` overrides the spec's.
+
+    Parameters
+    ----------
+    x : ndarray, (n_in, n_samples)
+        The samples, one in each column.
+    y : ndarray, (n_out, n_samples)
+        The right outputs, one sample in each column.
+    w, b : dict of ndarray, (n_out, n_in) and (n_out, 1)
+        Weights and biases by the number of the layer, from 1 on.
+    nn : list of dict
+        The layers, the input first; see `fastmlp.Spec`.
+    cost : str or fastmlp.Loss, optional
+        The loss, instead of the spec's.
+    """
     model = _network(w, b, nn, cost)
     rows = np.asarray(x).T
     _, grad = model.gradient(rows, np.asarray(y).T)
@@ -100,12 +164,24 @@ def backward_cost(
 
 
 def accuracy(y_hat: np.ndarray, y: np.ndarray) -> float:
-    """Share of columns whose largest output is where y's is."""
+    """Share of columns whose largest output is where y's is.
+
+    Parameters
+    ----------
+    y_hat, y : ndarray, (n_out, n_samples)
+        Predicted and right outputs.
+    """
     return float(np.mean(np.argmax(y_hat, axis=0) == np.argmax(y, axis=0)))
 
 
 def ce_loss(y_hat: np.ndarray, y: np.ndarray) -> float:
-    """Mean over the columns of -Σ y log y_hat, where 0 log 0 is 0."""
+    """Mean over the columns of -Σ y log y_hat, where 0 log 0 is 0.
+
+    Parameters
+    ----------
+    y_hat, y : ndarray, (n_out, n_samples)
+        Predicted and right outputs.
+    """
     y_hat = np.asarray(y_hat, dtype=np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
         return float(np.mean(-np.sum(np.where(y == 0, 0.0, y * np.log(y_hat)), axis=0)))
@@ -116,8 +192,25 @@ def train(
 ) -> tuple[Arrays, Arrays, np.ndarray, np.ndarray]:
     """Train by per-sample SGD: ``iter`` passes in random order (NumPy's global state), each with a printed line.
 
-    The entries of ``w`` and ``b`` are replaced. Returns (w, b, acc, loss): accuracy and cross-entropy of each pass,
+    Returns (w, b, acc, loss): accuracy and cross-entropy of each pass,
     from the outputs that each sample had before it was learnt from.
+
+    Parameters
+    ----------
+    x : ndarray, (n_in, n_samples)
+        The samples, one in each column.
+    y : ndarray, (n_out, n_samples)
+        The right outputs, one sample in each column.
+    alpha : float
+        The learning rate.
+    iter : int
+        The number of passes over the samples.
+    w, b : dict of ndarray, (n_out, n_in) and (n_out, 1)
+        Weights and biases by the number of the layer, from 1 on; their entries are replaced.
+    nn : list of dict
+        The layers, the input first; see `fastmlp.Spec`.
+    cost : str or fastmlp.Loss, optional
+        The loss, instead of the spec's.
     """
     iter = check_count(iter, "iter")
     alpha = check_number(alpha, "alpha", 0.0, open_low=True)
@@ -139,7 +232,17 @@ def train(
 
 
 def test(x: np.ndarray, w: Arrays, b: Arrays, nn: Layers) -> np.ndarray:
-    """Return the outputs (n_out, n_samples) for x (n_in, n_samples)."""
+    """Return the outputs (n_out, n_samples) for x (n_in, n_samples).
+
+    Parameters
+    ----------
+    x : ndarray, (n_in, n_samples)
+        The samples, one in each column.
+    w, b : dict of ndarray, (n_out, n_in) and (n_out, 1)
+        Weights and biases by the number of the layer, from 1 on.
+    nn : list of dict
+        The layers, the input first; see `fastmlp.Spec`.
+    """
     return _network(w, b, nn).predict(np.asarray(x).T).T
 
 

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from .activations import ACTIVATIONS, Activation
+from .residuals import Residual
 from .spec import Spec
 
 __all__ = [
     "forward", "gradient", "hessian_product", "jacobian", "levenberg_marquardt", "loss", "output_delta", "predict",
-    "sobolev_gradient", "targets", "train",
+    "residual_gradient", "sobolev_gradient", "targets", "train",
 ]  # fmt: skip
 
 Arrays = list[np.ndarray]
@@ -24,8 +25,16 @@ sigmoid, softplus = ACTIVATIONS["sigmoid"], ACTIVATIONS["softplus"]
 
 
 def targets(spec: Spec, y: Any) -> np.ndarray:
-    """y as numbers (n_samples, n_out): class indices become one-hot rows, a vector becomes a column, a target
-    stands once for each of its outputs; in the network's units where the last layer has a shift and scale."""
+    """Return y as numbers (n_samples, n_out): class indices become one-hot rows, a vector becomes a column, a target
+    stands once for each of its outputs; in the network's units where the last layer has a shift and scale.
+
+    Parameters
+    ----------
+    spec : Spec
+        The network's description.
+    y : array-like, (n_samples,) or (n_samples, n_targets)
+        Class indices or numbers, in the user's units.
+    """
     y = np.asarray(y)
     if y.ndim == 1 and spec.n_targets > 1:
         return np.eye(spec.n_out)[y]
@@ -41,7 +50,17 @@ def targets(spec: Spec, y: Any) -> np.ndarray:
 
 
 def forward(spec: Spec, weights: Sequence[np.ndarray], biases: Sequence[np.ndarray], x: Any) -> tuple[Arrays, Arrays]:
-    """Return every layer's z = W a + b, and the input (x - shift) · scale followed by every layer's a = f(z)."""
+    """Return every layer's z = W a + b, and the input (x - shift) · scale followed by every layer's a = f(z).
+
+    Parameters
+    ----------
+    spec : Spec
+        The network's description.
+    weights, biases : list of ndarray, (n_out, n_in) and (n_out,)
+        Those of each layer.
+    x : array-like, (n_samples, n_in)
+        The samples.
+    """
     a = np.asarray(x, dtype=np.float64)
     if spec.shift is not None:
         a = a - np.array(spec.shift)
@@ -57,7 +76,17 @@ def forward(spec: Spec, weights: Sequence[np.ndarray], biases: Sequence[np.ndarr
 
 
 def predict(spec: Spec, weights: Sequence[np.ndarray], biases: Sequence[np.ndarray], x: Any) -> np.ndarray:
-    """Return the outputs (n_samples, n_out) in y's units: shift + scale · a of the last layer."""
+    """Return the outputs (n_samples, n_out) in y's units: shift + scale · a of the last layer.
+
+    Parameters
+    ----------
+    spec : Spec
+        The network's description.
+    weights, biases : list of ndarray, (n_out, n_in) and (n_out,)
+        Those of each layer.
+    x : array-like, (n_samples, n_in)
+        The samples.
+    """
     a = forward(spec, weights, biases, x)[1][-1]
     return a if spec.output_affine is None else spec.output_affine[0] + spec.output_affine[1] * a
 
@@ -80,7 +109,19 @@ def measured(y: np.ndarray) -> np.ndarray:
 
 
 def loss(spec: Spec, z: np.ndarray, a: np.ndarray, y: np.ndarray, output_weight: Any = None) -> np.ndarray:
-    """The loss of each sample, (n_samples,), from the last layer's z and a, and y as `targets` has it."""
+    """Return the loss of each sample, (n_samples,).
+
+    Parameters
+    ----------
+    spec : Spec
+        The network's description.
+    z, a : ndarray, (n_samples, n_out)
+        The last layer's z, and its outputs a = f(z).
+    y : ndarray, (n_samples, n_out)
+        The numbers that `targets` returns.
+    output_weight : array-like, (n_out,), optional
+        How much each output counts in the loss; 1 when left out.
+    """
     pair = spec.loss.name, spec.layers[-1].act.name
     if pair == ("cross_entropy", "softmax"):
         return -np.sum(np.where(y == 0, 0, y * log_softmax(z)), axis=1)
@@ -98,7 +139,19 @@ def loss(spec: Spec, z: np.ndarray, a: np.ndarray, y: np.ndarray, output_weight:
 
 
 def output_delta(spec: Spec, z: np.ndarray, a: np.ndarray, y: np.ndarray, output_weight: Any = None) -> np.ndarray:
-    """dL/dz of the last layer, a row a sample."""
+    """Return dL/dz of the last layer, (n_samples, n_out).
+
+    Parameters
+    ----------
+    spec : Spec
+        The network's description.
+    z, a : ndarray, (n_samples, n_out)
+        The last layer's z, and its outputs a = f(z).
+    y : ndarray, (n_samples, n_out)
+        The numbers that `targets` returns.
+    output_weight : array-like, (n_out,), optional
+        How much each output counts in the loss; 1 when left out.
+    """
     pair = spec.loss.name, spec.layers[-1].act.name
     if pair == ("cross_entropy", "softmax"):
         return a * y.sum(axis=1, keepdims=True) - y
@@ -141,8 +194,22 @@ def gradient(
     y: np.ndarray,
     output_weight: Any = None,
 ) -> tuple[float, Arrays, Arrays]:
-    """The mean loss over the samples that count and its derivatives by every W and b, which are 0 for frozen layers. y
-    is as `targets` has it."""
+    """Return the mean loss over the samples that count, and its derivatives by every W and b, which are 0 for frozen
+    layers.
+
+    Parameters
+    ----------
+    spec : Spec
+        The network's description.
+    weights, biases : list of ndarray, (n_out, n_in) and (n_out,)
+        Those of each layer.
+    x : array-like, (n_samples, n_in)
+        The samples.
+    y : ndarray, (n_samples, n_out)
+        The numbers that `targets` returns.
+    output_weight : array-like, (n_out,), optional
+        How much each output counts in the loss; 1 when left out.
+    """
     zs, activations = forward(spec, weights, biases, x)
     n = int(measured(y).sum())
     value = float(np.sum(loss(spec, zs[-1], activations[-1], y, output_weight))) / n
@@ -196,6 +263,19 @@ def hessian_product(
 
     This is the change of `gradient` when weights and biases move along it, by Pearlmutter's R-operator ("Fast exact
     multiplication by the Hessian", Neural Computation 6, 1994). The second derivative of a kink counts as 0.
+
+    Parameters
+    ----------
+    spec : Spec
+        The network's description.
+    weights, biases : list of ndarray, (n_out, n_in) and (n_out,)
+        Those of each layer.
+    x : array-like, (n_samples, n_in)
+        The samples.
+    y : ndarray, (n_samples, n_out)
+        The numbers that `targets` returns.
+    along : pair of lists of ndarray
+        The vector: a W and a b for each layer.
     """
     zs, activations = forward(spec, weights, biases, x)
     dzs: Arrays = []
@@ -227,12 +307,28 @@ def sobolev_gradient(
     dydx: np.ndarray,
     dydx_weight: Any = 1.0,
 ) -> tuple[float, float, Arrays, Arrays]:
-    """The mean loss that training on derivatives has, with its part ½ w Σ (∂ŷ/∂x - dydx)², and its gradient.
+    """Return the mean loss that training on derivatives has, its part ½ w Σ (∂ŷ/∂x - dydx)², and its gradient.
 
     dydx is (n_samples, n_out, n_in) in the user's units, NaN where it is not known; w is a number or (n_samples,). Both
     derivatives are in the network's units in the square. The tangents of all inputs go forward beside the samples; then
     the way back is differentiated along them (Czarnecki et al., "Sobolev Training for Neural Networks", 2017,
-    arXiv:1706.04859; the R-operator is that of `hessian_product`)."""
+    arXiv:1706.04859; the R-operator is that of `hessian_product`).
+
+    Parameters
+    ----------
+    spec : Spec
+        The network's description.
+    weights, biases : list of ndarray, (n_out, n_in) and (n_out,)
+        Those of each layer.
+    x : array-like, (n_samples, n_in)
+        The samples.
+    y : ndarray, (n_samples, n_out)
+        The numbers that `targets` returns.
+    dydx : ndarray, (n_samples, n_out, n_in)
+        The right derivatives, in the user's units; NaN where one is not known.
+    dydx_weight : float, or ndarray (n_samples,)
+        How much the derivatives count, w above.
+    """
     zs, activations = forward(spec, weights, biases, x)
     n, acts = len(activations[0]), [layer.act for layer in spec.layers]
     units = 1.0 if spec.output_affine is None else np.reshape(spec.output_affine[1], (-1, 1))
@@ -269,11 +365,90 @@ def sobolev_gradient(
     return value + slopes, slopes, dws, dbs
 
 
+def residual_gradient(
+    spec: Spec,
+    weights: Sequence[np.ndarray],
+    biases: Sequence[np.ndarray],
+    x: Any,
+    y: np.ndarray,
+    residual: Residual,
+    residual_weight: np.ndarray,
+) -> tuple[float, float, Arrays, Arrays]:
+    """The mean loss that training on a residual r has, with its part ½ w r², and its gradient.
+
+    y may be NaN; w is (n_samples,). No activation is a softmax. The derivatives by each input, and by each pair of
+    inputs, go ahead beside the samples, by the chain rule: a_i = f' z_i, a_ij = f'' z_i z_j + f' z_ij. Then all of it
+    is differentiated on the way back. The loss is that of M. Raissi, P. Perdikaris and G. E. Karniadakis,
+    "Physics-informed neural networks", Journal of Computational Physics 378, 2019."""
+    zs, activations = forward(spec, weights, biases, x)
+    n, n_in, acts = len(activations[0]), spec.n_in, [layer.act for layer in spec.layers]
+    pairs = [(i, j) for i in range(n_in) for j in range(i, n_in)]
+    scale = np.ones(n_in) if spec.input_affine is None else spec.input_affine[1]
+    shift_out, unit = (0.0, np.ones(spec.n_out)) if spec.output_affine is None else spec.output_affine
+    a1 = [[np.tile(scale[i] * np.eye(n_in)[i], (n, 1)) for i in range(n_in)]]
+    a2 = [[np.zeros((n, n_in)) for _ in pairs]]
+    z1: list[Arrays] = []
+    z2: list[Arrays] = []
+    for act, w, z in zip(acts, weights, zs, strict=True):
+        wt = np.asarray(w, np.float64).T
+        z1.append([a @ wt for a in a1[-1]])
+        z2.append([a @ wt for a in a2[-1]])
+        d, dd = act.derivative(z), act.second_derivative(z)
+        a1.append([d * zi for zi in z1[-1]])
+        a2.append([d * zij + dd * z1[-1][i] * z1[-1][j] for zij, (i, j) in zip(z2[-1], pairs, strict=True)])
+    g, g1, g2 = (np.zeros((n, spec.n_out, *(n_in,) * order)) for order in range(3))
+    part = 0.0
+    for s in np.flatnonzero(residual_weight):
+        u = shift_out + unit * activations[-1][s]
+        du = np.stack([unit * a[s] for a in a1[-1]], axis=1)
+        d2u = np.zeros((spec.n_out, n_in, n_in))
+        for a, (i, j) in zip(a2[-1], pairs, strict=True):
+            d2u[:, i, j] = d2u[:, j, i] = unit * a[s]
+        point = np.asarray(x, np.float64)[s]
+        r = residual.r(point, u, du, d2u)
+        residual.dr(point, u, du, d2u, g[s], g1[s], g2[s])
+        for derivatives in (g, g1, g2):
+            derivatives[s] *= residual_weight[s] * r
+        part += residual_weight[s] * r**2 / 2 / n
+    delta = unit * g
+    delta1 = [unit * g1[:, :, i] for i in range(n_in)]
+    delta2 = [unit * (g2[:, :, i, j] + (i < j) * g2[:, :, j, i]) for i, j in pairs]
+    of_y = output_delta(spec, zs[-1], activations[-1], y)
+    dws: Arrays = []
+    dbs: Arrays = []
+    for k in range(len(weights) - 1, -1, -1):
+        act, z = acts[k], zs[k]
+        d, dd, ddd = act.derivative(z), act.second_derivative(z), act.third_derivative(z)
+        own = d * delta + sum(dd * a * zi for a, zi in zip(delta1, z1[k], strict=True)) + of_y
+        own1, of_y = [d * a for a in delta1], np.zeros(1)
+        for a, zij, (i, j) in zip(delta2, z2[k], pairs, strict=True):
+            own = own + a * (ddd * z1[k][i] * z1[k][j] + dd * zij)
+            own1[i] = own1[i] + dd * a * z1[k][j]
+            own1[j] = own1[j] + dd * a * z1[k][i]
+        rows = [own, *own1, *(d * a for a in delta2)]
+        inputs = [activations[k], *a1[k], *a2[k]]
+        dws.insert(0, sum((row.T @ a for row, a in zip(rows, inputs, strict=True)), np.zeros(np.shape(weights[k]))) / n)
+        dbs.insert(0, own.sum(axis=0) / n)
+        delta, *others = (row @ np.asarray(weights[k], np.float64) for row in rows)
+        delta1, delta2 = others[:n_in], others[n_in:]
+    return float(np.mean(loss(spec, zs[-1], activations[-1], y))) + part, part, dws, dbs
+
+
 def jacobian(
     spec: Spec, weights: Sequence[np.ndarray], biases: Sequence[np.ndarray], x: Any
 ) -> list[list[tuple[Arrays, Arrays]]]:
     """Return derivatives of outputs: ``result[s][k]`` is (dW of every layer, db of every layer) of sample s, output
-    k."""
+    k.
+
+    Parameters
+    ----------
+    spec : Spec
+        The network's description.
+    weights, biases : list of ndarray, (n_out, n_in) and (n_out,)
+        Those of each layer.
+    x : array-like, (n_samples, n_in)
+        The samples.
+    """
     units = np.ones(spec.n_out) if spec.output_affine is None else spec.output_affine[1]
     rows = []
     for sample in np.asarray(x, dtype=np.float64):
@@ -297,11 +472,32 @@ def train(
     orders: Sequence[np.ndarray] | None = None,
     output_weight: Any = None,
 ) -> tuple[Arrays, Arrays, list[float]]:
-    """SGD: for each batch, one step against the gradient of its mean loss. Sample order is natural, or as given; y is
-    as `targets` has it. Samples without a measured output are left out from the beginning.
+    """Train by SGD: for each batch, one step against the gradient of its mean loss. Samples without a measured output
+    are left out from the beginning.
 
-    Samples come in their order, or in those of ``orders``; y is as `targets` returns it. Returns new weights and
-    biases, and each epoch's mean loss, where each sample counts as it was before it was learnt from.
+    Returns new weights and biases, and each epoch's mean loss, where each sample counts as it was before it was learnt
+    from.
+
+    Parameters
+    ----------
+    spec : Spec
+        The network's description.
+    weights, biases : list of ndarray, (n_out, n_in) and (n_out,)
+        Those of each layer, which stay as they are.
+    x : array-like, (n_samples, n_in)
+        The samples.
+    y : ndarray, (n_samples, n_out)
+        The numbers that `targets` returns.
+    lr : float
+        The learning rate.
+    epochs : int
+        The number of passes over the samples.
+    batch_size : int
+        The number of samples in a step.
+    orders : sequence of ndarray, (n_samples,), optional
+        The order of the samples in each epoch; their own order when left out.
+    output_weight : array-like, (n_out,), optional
+        How much each output counts in the loss; 1 when left out.
     """
     x = np.asarray(x, dtype=np.float64)
     weights = [np.array(w, np.float64) for w in weights]
@@ -332,11 +528,25 @@ def levenberg_marquardt(
     steps: int,
     damping: float = 1e-3,
 ) -> tuple[Arrays, Arrays, list[float]]:
-    """Steps of Levenberg and Marquardt that lower the mean loss ½ rᵀr / n, by Nielsen's rule for the damping (Madsen,
-    Nielsen and Tingleff 2004, algorithm 3.16), which begins at ``damping`` times the largest of JᵀJ's diagonal. y is as
-    `targets` has it.
+    """Take steps of Levenberg and Marquardt that lower the mean loss ½ rᵀr / n, by Nielsen's rule for the damping
+    (Madsen, Nielsen and Tingleff 2004, algorithm 3.16).
 
     Returns new weights and biases, and the loss after each step.
+
+    Parameters
+    ----------
+    spec : Spec
+        The network's description.
+    weights, biases : list of ndarray, (n_out, n_in) and (n_out,)
+        Those of each layer, which stay as they are.
+    x : array-like, (n_samples, n_in)
+        The samples.
+    y : ndarray, (n_samples, n_out)
+        The numbers that `targets` returns.
+    steps : int
+        The number of steps.
+    damping : float
+        The first damping, as a share of the largest number on JᵀJ's diagonal.
     """
     weights = [np.array(w, np.float64) for w in weights]
     biases = [np.array(b, np.float64) for b in biases]

@@ -45,6 +45,19 @@ class Layer:
 
     The last one may have ``shift`` and ``scale``, one number or n: then the network predicts ``shift + scale * a``.
     Training leaves W and b of one that is not ``trainable`` as they are.
+
+    Parameters
+    ----------
+    n : int
+        The number of units.
+    act : Activation
+        What is computed from W a_below + b.
+    bias : bool
+        Whether the layer has b.
+    shift, scale : tuple of float, optional
+        Of the last layer only: one number or n.
+    trainable : bool
+        Whether training moves W and b.
     """
 
     n: int
@@ -174,12 +187,24 @@ class Spec:
             return (np.zeros(self.n_out), np.exp(-shift)) if self.loss.logarithmic else (shift, 1 / scale)
 
     def with_scaling(self, of_input: Mapping[str, Any], of_output: Mapping[str, Any]) -> Spec:
-        """Return this spec with another ``shift`` and ``scale`` of the input layer, and of the last layer."""
+        """Return this spec with another ``shift`` and ``scale`` of the input layer, and of the last layer.
+
+        Parameters
+        ----------
+        of_input, of_output : dict
+            New values of ``shift`` and ``scale``, by these names; what is left out stays as it is.
+        """
         first, *hidden, last = self.to_list()
         return Spec.restored([{**first, **of_input}, *hidden, {**last, **of_output}])
 
     def check_range(self, dtype: np.dtype) -> None:
-        """Raise a ValueError for a shift, scale or slope that a network of that dtype cannot hold."""
+        """Raise a ValueError for a shift, scale or slope that a network of that dtype cannot hold.
+
+        Parameters
+        ----------
+        dtype : dtype
+            float32 or float64.
+        """
         limits, last = np.finfo(dtype), self.layers[-1]
         numbers = {"spec[0]['shift']": self.shift, "spec[0]['scale']": self.scale}
         numbers |= {
@@ -231,12 +256,24 @@ class Spec:
 
     @classmethod
     def from_json(cls, text: str) -> Spec:
-        """Make a spec from ``text``, which `to_json` returned."""
+        """Make a spec from JSON.
+
+        Parameters
+        ----------
+        text : str
+            What `to_json` returned.
+        """
         return cls.restored(json.loads(text))
 
     @classmethod
     def restored(cls, layers: Sequence[Mapping[str, Any]]) -> Spec:
-        """Make a spec from ``layers``, which `to_list` returned, without warning a second time."""
+        """Make a spec without warning a second time.
+
+        Parameters
+        ----------
+        layers : list of dict
+            What `to_list` returned.
+        """
         spec = cls.__new__(cls)
         spec._set(_parse(layers))
         return spec

@@ -65,6 +65,15 @@ def test_second_derivative(name):
     np.testing.assert_allclose(act.second_derivative(z)[:, 0], numeric[:, 0], atol=1e-8)
 
 
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_third_derivative(name):
+    z = np.linspace(-8.03, 8.01, 100)
+    act, step = ACTIVATIONS[name], np.array([1e-6, 0])
+    z = np.stack([z, np.zeros_like(z)], axis=1)
+    numeric = (act.second_derivative(z + step) - act.second_derivative(z - step)) / 2e-6
+    np.testing.assert_allclose(act.third_derivative(z)[:, 0], numeric[:, 0], atol=1e-8)
+
+
 @pytest.mark.parametrize("name", ELEMENTWISE)
 def test_kinks_are_where_a_derivative_jumps(name):
     act = ACTIVATIONS[name]

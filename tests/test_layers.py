@@ -13,7 +13,9 @@ import pytest
 
 import fastmlp
 
-VOCABULARY = "activations init losses metrics optimizers reference schedules spec"  # what can be written on paper
+VOCABULARY = (
+    "activations init losses metrics optimizers reference residuals schedules spec"  # what can be written on paper
+)
 BELOW_DOORS = f"base {VOCABULARY} kernels engine model"
 DOORS = "cli dask datasets interop intervals nn2 plotting sklearn tables"
 MAY_IMPORT = {

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 from ..measuring import Found, measured, of_the_map, suite
 
 PREDICTION = ("numpy", "onnxruntime", "torch", "jax")
@@ -14,7 +17,11 @@ ROWS = {
     "partial_fit one row, 784-128-1": ("numpy",),
     "gradient of 200 rows, 24-8-2, float64": ("jax",),
     "train_many, 200 × 4-16-1, 20 epochs of 200 samples": ("jax",),
-}  # of the map
+}
+
+
+def points() -> Iterator[Any]:
+    return of_the_map(ROWS)
 
 
 @suite("Calls", ROWS, "µs a call")
@@ -22,6 +29,6 @@ class Calls:
     """Predictions of 1 to 1,000 rows, learning from one row, a gradient; train_many: µs a network. One thread."""
 
     def setup_cache(self) -> Found:
-        return measured(of_the_map(ROWS))
+        return measured(__name__)
 
     setup_cache.timeout = 600

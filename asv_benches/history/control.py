@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from ..measuring import Found, controls, in_turns, series
-from ..networks import short
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from ..measuring import Found, controls, measured, series
 from ..yardstick import load
 
 ROWS = {
@@ -13,13 +15,21 @@ ROWS = {
 }
 
 
+def points() -> Iterator[Any]:
+    runs = controls() | {"python": load("clock").repeated(lambda: sum(range(10_000)))}
+    return (load("map").Point(row, "a call", alone(runs[name])) for row, name in ROWS.items())
+
+
+def alone(run: Callable[[int], Any]) -> Callable[[], Any]:
+    """What a point makes that has no peers."""
+    return lambda: (run, {})
+
+
 class Control:
     """One thread, float32."""
 
     def setup_cache(self) -> Found:
-        runs = controls() | {"python": load("clock").repeated(lambda: sum(range(10_000)))}
-        best, noise = in_turns(runs)
-        return {row: {"microseconds": short(best[name] * 1e6), "noise": noise[name]} for row, name in ROWS.items()}
+        return measured(__name__)
 
     track_microseconds = series("microseconds", list(ROWS), "The machine, µs a call", "µs a call")
     track_noise = series("noise", list(ROWS), "Noise of the machine, median over best round, %", "%")

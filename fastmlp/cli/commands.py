@@ -398,8 +398,14 @@ def info(
 @app.command()
 def export(
     model: Model,
-    to: Annotated[Literal["onnx", "c"], typer.Option(metavar="FORMAT", help="onnx or c.", show_default=False)],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="Where it goes.", show_default=False)],
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", metavar="FILE", help="Where it goes: FILE.onnx or FILE.c.", show_default=False),
+    ],
+    to: Annotated[
+        Literal["onnx", "c"] | None,
+        typer.Option(metavar="FORMAT", help="onnx or c. [default: what FILE ends in]", show_default=False),
+    ] = None,
     name: Annotated[
         str, typer.Option(metavar="NAME", help="What the C function is called.", rich_help_panel="C")
     ] = "net_predict",
@@ -443,10 +449,12 @@ def export(
     from ..tables import Schema
     from .report import show
 
+    if to is None:
+        to = _format_of(out)
     _check_folder(out)
     for option, value in {"dtype": dtype, "calibrate": calibrate, "check": check, "jacobian": jacobian}.items():
         if to != "c" and value:
-            raise ValueError(f"--{option} is for --to c")
+            raise ValueError(f"--{option} is for C, and {out} is to be written as {to}")
     if dtype == "int8" and calibrate is None and check is None:
         raise ValueError("--dtype int8 needs a table of typical rows: --calibrate DATA, or --check DATA")
     network = load_model(model)
@@ -544,6 +552,16 @@ def _check_folder(path: Path) -> None:
         raise ValueError(f"{path}: no permission to write there")
     if path.exists() and not path.is_file():
         raise ValueError(f"{path}: is a folder or a device, not a file")
+
+
+def _format_of(out: Path) -> Literal["onnx", "c"]:
+    """The format of an export that its file's name ends in; a ValueError for another ending."""
+    match out.suffix.lower():
+        case ".onnx":
+            return "onnx"
+        case ".c" | ".h":
+            return "c"
+    raise ValueError(f"--out {out}: ends in neither .onnx nor .c; say --to onnx or --to c")
 
 
 def _widths(hidden: str) -> list[int]:

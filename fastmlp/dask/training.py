@@ -179,6 +179,7 @@ def train(
         shuffle=shuffle, standardize=standardize, class_names=class_names, seed=seed, init=init, dtype=dtype,
         validation_data=validation_data, validation_fraction=0.0, early_stopping=early_stopping,
         sample_weight=sample_weight, class_weight=class_weight, output_weight=output_weight, dydx=None, dydx_weight=1.0,
+        residual=None, residual_weight=1.0,
         l1=l1, l2=l2, dropout=dropout, clip_norm=clip_norm, max_norm=max_norm, callbacks=callbacks, progress=progress,
         checkpoint=checkpoint, n_threads=n_threads,
     )  # fmt: skip

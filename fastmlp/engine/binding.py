@@ -20,9 +20,8 @@ from ..optimizers import Optimizer
 from ..spec import Affine, Spec
 from .blocks import taken_by_row, wide_block
 from .call import KernelCall
-from .jacobians import derivatives
 from .memory import Functions, Parameters, Workspace, address, fields, free_params, record_of, words
-from .slopes import Slopes, slope_units
+from .slopes import Residuals, Slopes, slope_units
 
 __all__ = [
     "Binding", "DataView", "address_of", "fused_output", "loss_flags", "pin", "prepare_kernels", "reader_of",
@@ -36,7 +35,8 @@ class DataView(NamedTuple):
     It holds the arrays, because the record has only addresses. ``words`` is the memory of a DATA record. While ``pins``
     live, nobody can resize the arrays that own the memory of x, y, weights and slopes.
 
-    ``block`` is how many samples of a batch are taken together. Each has ``tangents`` rows of derivatives more.
+    ``block`` is how many samples of a batch are taken together. Each has ``tangents`` rows of derivatives more, whose
+    units, or whose residual's function, are ``of_slopes``.
     """
 
     words: np.ndarray
@@ -44,9 +44,9 @@ class DataView(NamedTuple):
     y: np.ndarray | None
     weights: np.ndarray | None
     output_weights: np.ndarray | None
-    slopes: Slopes | None
+    slopes: Slopes | Residuals | None
     affine: tuple[np.ndarray, np.ndarray] | None
-    units: tuple[np.ndarray, np.ndarray] | None
+    of_slopes: Any
     pins: list[ref[np.ndarray]]
     block: int
     tangents: int
@@ -113,7 +113,7 @@ class Binding:
         x: np.ndarray | SparseRows,
         y: np.ndarray | None = None,
         weights: np.ndarray | None = None,
-        slopes: Slopes | None = None,
+        slopes: Slopes | Residuals | None = None,
         *,
         output_weights: np.ndarray | None = None,
         by_row: bool = False,
@@ -128,7 +128,7 @@ class Binding:
         data = self._loss.copy()
         record = record_of(data, DATA)
         self._describe_x(record, x)
-        record["x_ready"] = self._takes_as_it_is(x)
+        record["x_ready"] = self.affine is None and not isinstance(x, SparseRows) and self._takes_as_it_is(x)
         record["x_by_row"] = taken_by_row(x) or (by_row and isinstance(x, SparseRows))
         if y is not None:
             self._describe_y(record, y)
@@ -140,14 +140,25 @@ class Binding:
             output_weights = output_weights.astype(self._dtype)
             record["output_weights"] = output_weights.ctypes.data
         arrays: list[Any] = [x.data, x.indptr, x.indices] if isinstance(x, SparseRows) else [x]
-        block, tangents, units = self.block, 0, None
+        block, tangents, of_slopes = self.block, 0, None
         if slopes is not None:
-            tangents, units = derivatives(self.spec, by_inputs=True), self._units_of_slopes
+            tangents = slopes.tangents(self.spec)
             block = max(1, block // (1 + tangents))
-            self._describe_slopes(record, slopes, tangents)
-            arrays += [slopes.dydx, slopes.weights]
+            record["tangents"], record["slope_deltas"] = (
+                tangents,
+                _address(catalog.slope_deltas, slopes.kernel, self.real),
+            )
+            record["slope_weights"], (record["slope_weights_row"],) = slopes.weights.ctypes.data, slopes.weights.strides
+            arrays.append(slopes.weights)
+            if isinstance(slopes, Residuals):
+                of_slopes = _private().residual(slopes.residual.r, slopes.residual.dr, self.real)
+                record["residual"] = address_of(of_slopes[0])
+            else:
+                of_slopes = self._units_of_slopes
+                self._describe_slopes(record, slopes)
+                arrays.append(slopes.dydx)
         pins = [pin(array) for array in (*arrays, y, weights) if array is not None]
-        return DataView(data, x, y, weights, output_weights, slopes, self.affine, units, pins, block, tangents)
+        return DataView(data, x, y, weights, output_weights, slopes, self.affine, of_slopes, pins, block, tangents)
 
     def _describe_x(self, record: np.ndarray, x: np.ndarray | SparseRows) -> None:
         """Write the fields of a DATA record that begin with ``x``; a ValueError if sparse rows would be shifted."""
@@ -166,19 +177,18 @@ class Binding:
         if self.affine is not None:
             record["x_shift"], record["x_scale"] = (vector.ctypes.data for vector in self.affine)
 
-    def _takes_as_it_is(self, x: np.ndarray | SparseRows) -> bool:
-        """Whether kernels may use rows of x directly as their rows, which have whole cache lines."""
-        if isinstance(x, SparseRows) or self.affine is not None or x.dtype != self._dtype:
-            return False
-        return x.shape[1] == padded(x.shape[1], x.itemsize) and x.flags.c_contiguous and x.flags.aligned
+    def _takes_as_it_is(self, numbers: np.ndarray) -> bool:
+        """Whether these are numbers of the network's dtype, one after the other."""
+        return numbers.dtype == self._dtype and numbers.flags.c_contiguous and numbers.flags.aligned
 
     def _describe_y(self, record: np.ndarray, y: np.ndarray) -> None:
         record["y"], record["y_classes"] = address(y), y.ndim == 1
         if y.ndim == 2:
             record["y_row"], record["y_column"] = y.strides
             record["y_reader"] = self._reader(y)
+            record["y_ready"] = self.target_affine is None and self._takes_as_it_is(y)
 
-    def _describe_slopes(self, record: np.ndarray, slopes: Slopes, tangents: int) -> None:
+    def _describe_slopes(self, record: np.ndarray, slopes: Slopes) -> None:
         """Write the fields of a DATA record for the derivatives that are trained: by as few rows a sample as make them
         all, one for each output, or for each input where these are fewer."""
         of_sample, of_output, of_input = slopes.dydx.strides
@@ -186,8 +196,6 @@ class Binding:
         record["slopes"], record["slopes_row"] = slopes.dydx.ctypes.data, of_sample
         record["slopes_tangent"], record["slopes_column"] = along, across
         record["slopes_reader"] = self._reader(slopes.dydx)
-        record["slope_weights"], (record["slope_weights_row"],) = slopes.weights.ctypes.data, slopes.weights.strides
-        record["tangents"], record["slope_deltas"] = tangents, _address(catalog.slope_deltas, self.real)
         if self._units_of_slopes is not None:
             zeros, scales = self._units_of_slopes
             record["slopes_shift"], record["slopes_scale"] = zeros.ctypes.data, scales.ctypes.data
@@ -214,13 +222,15 @@ class Binding:
         return Parameters(self._places, self.params, vectors, copied)
 
     def workspace(
-        self, block: int, parameters: Parameters, leader: Workspace | None = None, curved: bool = False
+        self, block: int, parameters: Parameters, leader: Workspace | None = None, curved: int = 0
     ) -> Workspace:
         """Make the memory that one running kernel needs for ``block`` samples, which it shares with a leader's; with
-        the activations' second derivatives where it is ``curved``, or the ValueError that one has none."""
+        ``curved`` of the activations' derivatives beside the first, or the ValueError that one has none."""
         workspace = Workspace(self._places, block, parameters, self._dtype, self._functions, leader)
         if curved:
             workspace.layers["curvature"] = self._curvatures
+        if curved > 1:
+            workspace.layers["third_derivative"] = self._third_derivatives
         return workspace
 
     def run(self, workspace: Workspace, kernel: str, view: DataView, call: KernelCall, start: int, count: int) -> None:
@@ -268,6 +278,19 @@ class Binding:
         if activation.builtin:
             return _address(catalog.curvature, activation.name, self.real)
         return self._keep(_private().curvature(formula, self.real))
+
+    @cached_property
+    def _third_derivatives(self) -> tuple[int, ...]:
+        """The address of what each layer's third derivative is computed by, or 0 where that is 0."""
+        return tuple(self._third_derivative(layer.act) for layer in self.spec.layers)
+
+    def _third_derivative(self, activation: Activation) -> int:
+        formula = activation.required_third_derivative
+        if not activation.twists:
+            return 0
+        if activation.builtin:
+            return _address(catalog.third_derivative, activation.name, self.real)
+        return self._keep(_private().third_derivative(formula, self.real))
 
     @cached_property
     def _loss_curvature(self) -> int:

@@ -38,8 +38,10 @@ class Engine:
         The largest number of samples for the methods ``…_few``, with which a call is short.
     """
 
-    def __init__(self, spec: Spec, places: Sequence[Place], params: np.ndarray) -> None:
+    def __init__(self, spec: Spec, places: Sequence[Place], params: np.ndarray, shape: str = "") -> None:
         self.binding = Binding(spec, places, params)
+        trains_all = all(layer.trainable for layer in spec.layers)
+        self._gradient_of_few = f"gradient_of_shape.{shape}" if shape and trains_all else "batches"
         self.few = max(1, min(AT_ONCE, LONG // params.size))
         copied = max(1, _COPIED // (spec.n_in + spec.n_out))
         self._rooms = [(min(copied, limit), limit) for limit in (1, min(BLOCK, self.few), self.few)]
@@ -77,7 +79,7 @@ class Engine:
     def gradient_of_few(self, x: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray]:
         """The mean loss and its gradient (n_params,), for up to ``few`` samples: x (n, n_in), y (n, n_out) or class
         indices (n,). Where x or y is not finite, neither is the loss."""
-        idle, differentiate = self._lent(GradientOfFew, len(x), y.ndim == 1)
+        idle, differentiate = self._lent(GradientOfFew, len(x), y.ndim == 1, self._gradient_of_few)
         result = differentiate(x, y)
         idle.append(differentiate)
         return result
@@ -104,13 +106,14 @@ class Engine:
         """The largest number of samples that a kernel bound for n samples copies, and that it takes."""
         return self._rooms[0 if n == 1 else 1 if n <= BLOCK else 2]
 
-    def _lent(self, kind: Callable[..., Any], n: int, *form: bool) -> tuple[list[Any], Any]:
+    def _lent(self, kind: Callable[..., Any], n: int, *form: bool | str) -> tuple[list[Any], Any]:
         """A kernel bound for n samples, lent to this caller, and the place to which it is returned."""
         room = self.room(n)
-        idle = self._idle_kernels.setdefault((kind, room, form), [])
         try:
+            idle = self._idle_kernels[kind, room, form]
             return idle, idle.pop()
-        except IndexError:
+        except (KeyError, IndexError):
+            idle = self._idle_kernels.setdefault((kind, room, form), [])
             return idle, kind(self.binding, *room, *form)
 
     def forward(

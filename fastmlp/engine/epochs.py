@@ -20,7 +20,7 @@ from .binding import Binding, DataView, reader_of
 from .blocks import BLOCK, Modes, part_of_batch, sharers, taken_by_row
 from .call import KernelCall, TimeSlices
 from .network import Network, named_sums, named_values
-from .slopes import Slopes
+from .slopes import Residuals, Slopes
 from .steps import OptimizerState, Step
 from .team import Team
 
@@ -36,7 +36,7 @@ _LITTLE = 1 << 25  # multiply-adds forward of an epoch, which take a millisecond
 
 
 class Samples(NamedTuple):
-    """Checked x and y, float64 weights of the samples or None, and what their derivatives are trained on, or None.
+    """Checked x and y, float64 weights of the samples or None, and what is trained of their derivatives, or None.
 
     ``output_weights`` are how much each output counts in the loss, float64 (n_out,): None where all count alike and y
     has no NaN in rows that count.
@@ -46,7 +46,7 @@ class Samples(NamedTuple):
     y: np.ndarray
     weights: np.ndarray | None = None
     output_weights: np.ndarray | None = None
-    slopes: Slopes | None = None
+    slopes: Slopes | Residuals | None = None
 
     def view(self, binding: Binding, *, by_row: bool = False, curved: bool = False) -> DataView:
         """Describe them to the kernels, as `Binding.view` does."""
@@ -86,19 +86,19 @@ class EpochRunner:
         n_threads: int,
     ) -> None:
         self._network, self._batch, self._metrics = network, batch, metrics
-        self._state, is_plain, curved = state, state.plain, samples.slopes is not None
+        self._state, is_plain, slopes = state, state.plain, samples.slopes
         frozen = network.spec.frozen
-        self._by_sample = batch == 1 and (is_plain or (state.linear and not frozen)) and not curved
+        self._by_sample = batch == 1 and (is_plain or (state.linear and not frozen)) and not slopes
         binding = network._engine.binding
         self._kernel = "batches"
         if self._by_sample:
             self._kernel = "samples" if is_plain else "samples_with_memory"
         self._shaped = "" if dropout or frozen or self._kernel != "samples" else network._shape
         arrays = [samples.x, *([samples.y] if samples.y.ndim == 2 else [])]
-        arrays += [samples.slopes.dydx] if samples.slopes else []
+        arrays += [slopes.dydx] if isinstance(slopes, Slopes) else []
         readers = [reader_of(array, binding.real) for array in arrays]
         family, _, shape = self._kernel_for(samples).partition(".")
-        binding.prepare(*_kernels(family, shape, binding.real, curved), *readers)
+        binding.prepare(*_kernels(family, shape, binding.real, slopes.kernel if slopes else None), *readers)
         self.take(samples)
         self._slices, block = TimeSlices(self._view.rows(network.params.size)), self._view.block
         self._finite = np.empty_like(network.params)
@@ -107,12 +107,12 @@ class EpochRunner:
         n_threads, together = (1, False) if n_threads == 1 else self._sharers(n_threads)
         in_parts = not self._by_sample and batch > self._part
         rows = self._view.rows(self._block)
-        if n_threads == 1 and not curved:
+        if n_threads == 1 and not slopes:
             self._team = Team.alone(binding, state.vectors, copied, rows, by_sample=self._by_sample, in_parts=in_parts)
         else:
             self._team = Team(
                 binding, state.vectors, n_threads, copied, rows, together=together, by_sample=self._by_sample,
-                in_parts=in_parts, curved=curved, choosing=together or self._by_sample,
+                in_parts=in_parts, curved=slopes.curved if slopes else 0, choosing=together or self._by_sample,
             )  # fmt: skip
         self._dropout, self._step = bool(dropout), None
         simple = is_plain and (self._by_sample or batch <= self._block)
@@ -161,8 +161,8 @@ class EpochRunner:
         if not (math.isfinite(call.totals[0]) and np.isfinite(network.params).all()):
             network.params[...] = self._finite
             return {}
-        slopes = samples.slopes is not None
-        return named_values(network, call.totals, samples.y, samples.weights, order, outputs, self._metrics, slopes)
+        of_slopes = samples.slopes.quantity if samples.slopes else None
+        return named_values(network, call.totals, samples.y, samples.weights, order, outputs, self._metrics, of_slopes)
 
     def run_all(
         self,
@@ -203,7 +203,7 @@ class EpochRunner:
         if epochs:
             means = (numbers[:epochs, 1:].T / weight).tolist()
             values = dict(zip(named_sums(network.spec), means, strict=False))
-            yield values | ({"dydx_loss": means[2]} if self._samples.slopes else {})
+            yield values | ({self._samples.slopes.quantity: means[2]} if self._samples.slopes else {})
         if epochs < len(rates):
             network.params[...] = self._finite
             yield {}
@@ -283,9 +283,9 @@ def sgd_pass(
 
 
 @cache
-def _kernels(family: str, shape: str, real: str, curved: bool) -> tuple[Variant, ...]:
-    """The kernels that train epochs."""
-    of_slopes = (Variant("slope_deltas", "", real),) if curved else ()
+def _kernels(family: str, shape: str, real: str, slopes: str | None) -> tuple[Variant, ...]:
+    """The kernels that train epochs, and derivatives by a kernel of the family ``slopes``."""
+    of_slopes = (Variant(slopes, "", real),) if slopes else ()
     return Variant(family, shape, real), Variant("run_epochs", "", real), *of_slopes
 
 

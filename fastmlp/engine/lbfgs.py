@@ -148,7 +148,7 @@ class LocalObjective(Objective):
         self._view, self._weight = samples.view(network._engine.binding), samples.weight(rows)
         self._outputs = np.empty((len(rows), network.spec.n_out), network.dtype) if metrics else None
         binding = network._engine.binding
-        view, curved = self._view, samples.slopes is not None
+        view, curved = self._view, samples.slopes.curved if samples.slopes else 0
         n_threads, together = sharers(len(rows), view.block, network.params.size, n_threads, view.tangents)
         self._team = Team(binding, (), n_threads, block=view.rows(view.block), together=together, curved=curved)
         self._totals = np.zeros(3)
@@ -160,8 +160,11 @@ class LocalObjective(Objective):
         return float(self._totals[0]) / self._weight, gradient
 
     def _measured(self) -> dict[str, float]:
-        y, weights, slopes = self._samples.y, self._samples.weights, self._samples.slopes is not None
-        return named_values(self._network, self._totals, y, weights, self._rows, self._outputs, self._metrics, slopes)
+        y, weights, slopes = self._samples.y, self._samples.weights, self._samples.slopes
+        of_slopes = slopes.quantity if slopes else None
+        return named_values(
+            self._network, self._totals, y, weights, self._rows, self._outputs, self._metrics, of_slopes
+        )
 
     def close(self) -> None:
         """End the threads."""

@@ -288,6 +288,7 @@ def _layer_fields(
             alive=alive[i],
             n_alive=0,
             curvature=0,
+            third_derivative=0,
         )
         result.append(layer)
         below, below_d = a, d

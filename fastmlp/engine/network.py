@@ -13,6 +13,7 @@ from ..kernels.catalog import Variant
 from ..kernels.layout import aligned
 from ..kernels.report import level
 from ..kernels.shape import LayerShape, Shape
+from ..kernels.store import compiling_seconds
 from ..metrics import MetricFunction, one_hot
 from ..spec import Spec
 from .binding import fused_output
@@ -20,7 +21,10 @@ from .engine import Engine
 from .memory import free_params, places_of
 from .random import unflattened
 
-__all__ = ["Network", "evaluate_rows", "is_plain", "kernels_level", "mean_values", "named_sums", "named_values"]
+__all__ = [
+    "Network", "compiling_seconds", "evaluate_rows", "is_plain", "kernels_level", "mean_values", "named_sums",
+    "named_values",
+]  # fmt: skip
 
 _BUSY = (
     "the model is being trained by the call that this one comes from (a callback or a signal handler); "
@@ -43,7 +47,7 @@ class _MadeWhenAsked:
     def __get__(self, network: Network | None, kind: type[Network]) -> Any:
         if network is None:
             return self
-        engine = Engine(network.spec, network._places, network._params)
+        engine = Engine(network.spec, network._places, network._params, network._shape)
         network.__dict__["_engine"] = engine
         return engine
 
@@ -74,14 +78,15 @@ class Network:
         self._shape = ""
 
     def _specialize(self) -> None:
-        """Let per-sample SGD be done by a kernel for this shape of network, which is compiled when it is first needed,
-        or by `_load_shaped`."""
+        """Let per-sample SGD and gradients be done by kernels for this shape of network, which are compiled when they
+        are first needed, or by `_load_shaped`; to be called while nothing is bound to the network."""
         layers = tuple(LayerShape(layer.n, layer.act.name, layer.bias) for layer in self.spec.layers)
         self._shape = str(Shape(self._n_in, layers, self.spec.loss.name, fused_output(self.spec)))
 
     def _load_shaped(self) -> None:
-        """Load the kernel for this shape of network; where the cache has none, compile it."""
-        catalog.load(Variant("samples_of_shape", self._shape, self.dtype.name))
+        """Load the kernels for this shape of network; compile those that the cache has not."""
+        for family in catalog.SHAPED:
+            catalog.load(Variant(family, self._shape, self.dtype.name))
 
     def _rescale(self, spec: Spec) -> None:
         """Take a spec that differs in shift and scale alone, while the network is new and nothing is bound to it."""
@@ -189,11 +194,12 @@ def named_values(
     rows: np.ndarray,
     outputs: np.ndarray | None,
     metrics: Mapping[str, MetricFunction],
-    slopes: bool = False,
+    of_slopes: str | None = None,
 ) -> dict[str, float]:
-    """Name the kernels' totals (sums of losses and of right answers; and of what losses have of slopes, where these are
-    trained), divided by the weight of the samples in ``rows`` together, and the metrics of those samples' outputs
-    (n_rows, n_out), which are counts where outputs are their logarithms; of means and variances, those of the means."""
+    """Name the kernels' totals (sums of losses and of right answers; and of what losses have of derivatives, by the
+    name ``of_slopes``, where these are trained), divided by the weight of the samples in ``rows`` together, and the
+    metrics of those samples' outputs (n_rows, n_out), which are counts where outputs are their logarithms; of means and
+    variances, those of the means."""
     spec, weights = network.spec, None if weights is None else weights[rows]
     weight = len(rows) if weights is None else float(weights.sum())
     values = mean_values(spec, totals.tolist(), weight)
@@ -206,6 +212,6 @@ def named_values(
             targets, outputs = targets[:, : spec.n_targets], outputs[:, : spec.n_targets]
         for name, metric in metrics.items():
             values[name] = float(metric(targets, outputs, sample_weight=weights))
-    if slopes:
-        values["dydx_loss"] = float(totals[2]) / weight
+    if of_slopes:
+        values[of_slopes] = float(totals[2]) / weight
     return values

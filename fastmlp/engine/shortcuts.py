@@ -23,7 +23,10 @@ from .steps import OptimizerState, Step
 from .tangents import product_block, product_team, where_free
 from .team import Team
 
-__all__ = ["GradientOfFew", "JacobianOfFew", "LearnFew", "PredictFew", "PredictOne", "ProductOfFew", "ScoreFew"]
+__all__ = [
+    "GradientOfFew", "JacobianOfFew", "LearnFew", "PredictFew", "PredictOne", "ProductOfFew", "ScoreFew",
+    "copy_samples",
+]  # fmt: skip
 
 # Words of a CALL record.
 _COUNT, _OUTPUTS = (list(CALL.names or ()).index(name) for name in ("count", "outputs"))
@@ -49,6 +52,7 @@ class _FewSamples:
         if y_classes is not None:
             self._y = np.zeros(most, np.int64) if y_classes else np.zeros((most, spec.n_out), dtype)
         self._most, self._own = most, binding.view(self._x, self._y, curved=curved)
+        self._n, self._rows = most, (self._x, self._y)  # of the last samples, and of the last that were copied
         self._bound: Any = None  # what the record tells of samples that are not its own
         workspace.take(self._own.words, call.words_for(0, most), call.step)
         self._run = _prepared(kernel, binding, workspace, call)
@@ -62,20 +66,23 @@ class _FewSamples:
             view = self._binding.view(x, y, curved=self._curved)
             self._bound = view.pins, y  # x is the caller's, who waits
             self._workspace.data[:] = view.words
-        else:
-            if self._bound is not None:
-                self._bound = None
-                self._workspace.data[:] = self._own.words
-            _copy(x, self._x, n)
-            if y is not None and self._y is not None:
-                _copy(y, self._y, n)
-        self._workspace.call[_COUNT] = n
+        elif self._bound is not None:
+            self._bound = None
+            self._workspace.data[:] = self._own.words
+        if n != self._n:
+            self._n = self._workspace.call[_COUNT] = n
+            if n <= self._most:
+                self._rows = self._x[:n], None if self._y is None else self._y[:n]
+        if n <= self._most:
+            own_x, own_y = self._rows
+            copy_samples(x, own_x)
+            if own_y is not None:
+                copy_samples(y, own_y)
 
 
-def _copy(samples: np.ndarray, place: np.ndarray, n: int) -> None:
-    """Copy n samples to the first n rows of a place; what is too large for its dtype becomes infinite."""
-    rows = place if n == len(place) else place[:n]
-    if samples.dtype is place.dtype:
+def copy_samples(samples: Any, rows: np.ndarray) -> None:
+    """Copy samples to rows; what is too large for the rows' dtype becomes infinite."""
+    if samples.dtype is rows.dtype:
         rows[...] = samples
     else:
         with np.errstate(over="ignore"):
@@ -96,7 +103,7 @@ class PredictOne(_FewSamples):
         if x.dtype is self._x.dtype:
             self._x[...] = x
         else:
-            _copy(x, self._x, 1)
+            copy_samples(x, self._x)
         return None if self._run() else self._copy_outputs()
 
 
@@ -147,21 +154,21 @@ class ScoreFew(_FewSamples):
 class GradientOfFew(_FewSamples):
     """The mean loss of a few samples and its gradient."""
 
-    def __init__(self, binding: Binding, most: int, limit: int, y_classes: bool) -> None:
+    def __init__(self, binding: Binding, most: int, limit: int, y_classes: bool, kernel: str) -> None:
         self._team, self._gradient = Team(binding), aligned(binding.params.size, binding.params.dtype)
         part = part_of_batch(limit, binding.block)
         call = KernelCall(
             np.arange(limit), binding.block, batch=limit, part=part, gradient=self._gradient, checked=True
         )
         call.mark(begins=True, ends=True)
-        super().__init__(binding, "batches", call, self._team.leader, most, y_classes)
+        super().__init__(binding, kernel, call, self._team.leader, most, y_classes)
 
     def __call__(self, x: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray]:
         """The loss and its gradient (n_params,); both are NaN where a sample is not finite."""
         n, numbers = len(x), self._call.numbers
         self._take(x, y)
         numbers[0] = 1 / n
-        numbers[1] = numbers[2] = 0.0
+        numbers[1] = 0.0
         self._run()
         return numbers.item(1) / n, self._gradient.copy()
 

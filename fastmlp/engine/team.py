@@ -53,8 +53,8 @@ class Team:
         Whether they share the blocks of per-sample SGD.
     in_parts : bool
         Whether a batch may have several parts, whose gradients are added up.
-    curved : bool
-        Whether the workspaces have the activations' second derivatives.
+    curved : int
+        How many of the activations' derivatives the workspaces have beside the first.
     choosing : bool
         Whether the team chooses how many of its threads run, which changes no bits; else all do. Of those that share
         batches all begin, because a batch is long; of per-sample SGD one.
@@ -71,7 +71,7 @@ class Team:
         together: bool = False,
         by_sample: bool = False,
         in_parts: bool = True,
-        curved: bool = False,
+        curved: int = 0,
         choosing: bool = False,
     ) -> None:
         self._binding, self.n_threads = binding, n_threads

@@ -263,7 +263,8 @@ def to_c(
     _check_name(name)
     path = Path(path)
     if path.suffix.lower() == ".h":
-        raise ValueError(f"path must not end in .h, where the header goes, got {os.fspath(path)!r}")
+        other = os.fspath(path.with_suffix(".c"))
+        raise ValueError(f"path must not end in .h, got {os.fspath(path)!r}; give {other!r}, which gets a header")
     kind = model.dtype.name if dtype is None else check_choice(dtype, "dtype", ("float32", "float64", "int8"))
     if calibrate is not None and kind != "int8":
         raise ValueError(f'calibrate is for dtype="int8"; a file of {kind} has nothing to calibrate')

@@ -1,5 +1,5 @@
-"""The activations' rows functions: they write f(z) and f'(z), or f''(z), of rows of z, by the formulas of
-../activations.py.
+"""The activations' rows functions: they write f(z) and f'(z), or f''(z), or f'''(z), of rows of z, by the
+formulas of ../activations.py.
 
 Each is compiled separately when a network first needs it, so that only what is used is compiled, and a user's function
 is treated like a built-in one. z, a and d are (rows, stride), of which n columns are numbers and the others padding.
@@ -18,14 +18,15 @@ from .vectors import clear_behind, gather_narrow, largest, spread_narrow, wide_v
 
 
 def build(name: str, dtype: str):
-    """The Python function to compile for "activation.relu", "curvature.tanh" or "softmax_backward"."""
+    """The Python function to compile for "activation.relu", "curvature.tanh", "third_derivative.tanh" or
+    "softmax_backward"."""
     real = np.dtype(dtype).type
     family, _, activation_name = name.partition(".")
     if family in _OF_SOFTMAX:
         return _OF_SOFTMAX[family](real)
     activation = ACTIVATIONS[activation_name]
-    if family == "curvature":
-        return _curvatures(activation.second_derivative_function, activation.slope is not None, real)
+    if family in _HIGHER:
+        return _derivatives(getattr(activation, _HIGHER[family]), activation.slope is not None, real)
     if not activation.elementwise:
         return _softmax_rows(real)
     formulas = activation.function, activation.derivative_function
@@ -121,10 +122,10 @@ def activation_rows(function, derivative):
     return rows_of
 
 
-def _curvatures(formula, has_slope, real):
-    """Write f''(z) over z, for rows of whole vectors; its padding becomes 0."""
+def _derivatives(formula, has_slope, real):
+    """Write f''(z) or f'''(z), by its formula, over z, for rows of whole vectors; its padding becomes 0."""
     lanes, far, angles = vector_bytes() // real(0).itemsize, real(FAR), _has_angles(formula)
-    second, near = (specialised(formula, real, near=near) for near in (False, angles))
+    anywhere, near = (specialised(formula, real, near=near) for near in (False, angles))
     near_with_slope = near if has_slope else force_inlined(lambda z, slope: near(z))
 
     def rows_of(z, rows, n, stride, slope):
@@ -139,7 +140,7 @@ def _curvatures(formula, has_slope, real):
                     n_far += absolute(z[r, k]) > far
                 if n_far > 0:
                     for k in range(n):
-                        z[r, k] = second(z[r, k])
+                        z[r, k] = anywhere(z[r, k])
                     continue
             for k in range(columns):
                 z[r, k] = near_with_slope(z[r, k], slope)
@@ -149,14 +150,14 @@ def _curvatures(formula, has_slope, real):
     return rows_of
 
 
-def curvature_rows(second_derivative):
-    """Write f''(z) over z, for rows of n numbers, by a user's function."""
+def derivative_rows(function):
+    """Write f''(z) or f'''(z) over z, for rows of n numbers, by a user's function."""
 
     def rows_of(z, rows, n, stride, slope):
         z = array_at(z, (rows, stride), z)
         for r in range(rows):
             for k in range(n):
-                z[r, k] = second_derivative(z[r, k])
+                z[r, k] = function(z[r, k])
         return 0.0
 
     return rows_of
@@ -246,6 +247,7 @@ def _softmax_tangent(real):
     return rows_of
 
 
+_HIGHER = {"curvature": "second_derivative_function", "third_derivative": "third_derivative_function"}
 _OF_SOFTMAX = {"softmax_backward": _softmax_backward, "softmax_tangent": _softmax_tangent}
 
 

@@ -41,6 +41,7 @@ __all__ = [
     "softmax_tangent",
     "step",
     "streams",
+    "third_derivative",
 ]
 
 
@@ -66,6 +67,7 @@ KERNELS = {
     "samples_with_memory": Kernel("samples", _OF_NETWORK),
     "batches": Kernel("batches", _OF_NETWORK),
     "samples_of_shape": Kernel("shaped", _OF_NETWORK),
+    "gradient_of_shape": Kernel("shaped_gradient", _OF_NETWORK),
     "run_epochs": Kernel("many_epochs", "params job numbers finite kernel epochs"),
     "run_networks": Kernel(
         "populations", "params job numbers kernel first networks ends base params_row x_row y_row result_row"
@@ -88,11 +90,14 @@ KERNELS = {
     "sparse_reader": Kernel("readers", "data indptr indices n_values n order:I rows scale out out_row index slots"),
     "activation": Kernel("activations", "z:T a:T d rows n stride slope:d"),
     "curvature": Kernel("activations", "z:T rows n stride slope:d"),
+    "third_derivative": Kernel("activations", "z:T rows n stride slope:d"),
     "softmax_backward": Kernel("activations", "a delta rows n stride"),
     "softmax_tangent": Kernel("activations", "a moved da delta rows n stride"),
     "loss": Kernel("losses", "z:T a:T y:T delta:T weights rows n stride"),
     "loss_curvature": Kernel("losses", "a:T y:T weights rows n stride"),
     "slope_deltas": Kernel("slopes", "job start rows n_columns"),
+    "residual_deltas": Kernel("residuals", "job start rows n_columns"),
+    "residual": Kernel("residuals", "x:T a:T delta:T samples n_in n_out stride shift scale factor:d"),
     "prepare": Kernel("steps", "numbers:D options constants:D lr:d"),
     "step": Kernel("steps", "w x g states:I rows n for_weights options numbers:D factor:d"),
     "lane_softmax": Kernel("lanes", "z a n scratch"),
@@ -101,7 +106,7 @@ KERNELS = {
     "lane_step": Kernel("lanes", "w gradient states rows penalised penalties numbers factor:d scratch"),
     "dropout": Kernel("dropout", "a:T d whole rows stride key row row_step kept:d"),
 }
-SHAPED = tuple(name for name, kernel in KERNELS.items() if kernel.file == "shaped")  # one a shape of network
+SHAPED = tuple(name for name in KERNELS if name.endswith("_of_shape"))  # one a shape of network
 NETWORK = tuple(name for name, kernel in KERNELS.items() if kernel.signature == _OF_NETWORK and name not in SHAPED)
 LANES = "lanes", "lane_softmax", "lane_softmax_backward"
 LINEAR = tuple(name for name, kernel in KERNELS.items() if kernel.file == "linear")
@@ -154,7 +159,7 @@ def run_networks(dtype: str) -> store.Function:
 
 
 def predict_networks(dtype: str) -> store.Function:
-    """The kernel that predicts one sample by many networks (populations.py)."""
+    """The kernel that predicts a block of samples by many networks (populations.py)."""
     return load(Variant("predict_networks", "", dtype))
 
 
@@ -173,6 +178,11 @@ def curvature(name: str, dtype: str) -> store.Function:
     return load(Variant("curvature", name, dtype))
 
 
+def third_derivative(name: str, dtype: str) -> store.Function:
+    """What writes the third derivative of an entry of the registry of activations."""
+    return load(Variant("third_derivative", name, dtype))
+
+
 def loss(name: str, output: str, dtype: str) -> store.Function:
     """The rows function of a loss; ``output`` is the activation it is fused with or ''."""
     return load(Variant("loss", f"{name}.{output}", dtype))
@@ -183,9 +193,10 @@ def loss_curvature(name: str, output: str, dtype: str) -> store.Function:
     return load(Variant("loss_curvature", f"{name}.{output}", dtype))
 
 
-def slope_deltas(dtype: str) -> store.Function:
-    """The way back of blocks whose derivatives by the inputs are trained (slopes.py)."""
-    return load(Variant("slope_deltas", "", dtype))
+def slope_deltas(family: str, dtype: str) -> store.Function:
+    """The way back of blocks whose derivatives by the inputs are trained: "slope_deltas" (slopes.py) or
+    "residual_deltas" (residuals.py)."""
+    return load(Variant(family, "", dtype))
 
 
 def prepare(optimizer: str) -> store.Function:

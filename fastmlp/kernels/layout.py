@@ -54,6 +54,7 @@ LAYER = np.dtype(
         ("activation", "i8"),  # functions: its activation,
         ("softmax_backward", "i8"),  # the way back through a softmax, or 0,
         ("curvature", "i8"),  # and its second derivative, or a softmax's tangent; 0: that is 0, or not asked for
+        ("third_derivative", "i8"),  # 0: that is 0, or not asked for
         ("alive", "i8"),  # the list of inputs that matter to one sample, int64,
         ("n_alive", "i8"),  # and how many they are
         ("slope", "f8"),  # of a leaky_relu; an elu's alpha
@@ -72,7 +73,7 @@ DATA = np.dtype(
         ("x_scale", "i8"),
         ("x_sparse", "i8"),  # whether x is CSR,
         ("x_values", "i8"),  # and how many values its data and indices have
-        ("x_ready", "i8"),  # whether rows of x are numbers as the network takes them, and whole cache lines
+        ("x_ready", "i8"),  # whether x is numbers as the network takes them, row after row without a gap
         ("x_by_row", "i8"),  # whether the first layer takes its rows one by one, because they share few columns
         ("y", "i8"),
         ("y_row", "i8"),
@@ -80,11 +81,12 @@ DATA = np.dtype(
         ("y_reader", "i8"),
         ("y_shift", "i8"),  # vectors of the network's dtype, or 0: its loss is of (y - shift) · scale
         ("y_scale", "i8"),
+        ("y_ready", "i8"),  # whether y is numbers as the loss takes them, row after row without a gap
         ("y_classes", "i8"),  # whether y is int64 class indices, one a sample
         ("weights", "i8"),  # float64 sample weights, or 0
         ("output_weights", "i8"),  # how much each output counts, of the network's dtype; 0: once each, and y has no NaN
-        ("tangents", "i8"),  # how many rows a sample has beside its own, where its derivatives are trained (slopes.py),
-        ("slope_deltas", "i8"),  # and the function that does so; what these rows should be:
+        ("tangents", "i8"),  # how many rows a sample has beside its own, where its derivatives are trained (slopes.py,
+        ("slope_deltas", "i8"),  # residuals.py), and the function that does so; what these rows should be:
         ("slopes", "i8"),  # the numbers, and their strides in bytes
         ("slopes_row", "i8"),  # from sample to sample,
         ("slopes_tangent", "i8"),  # from row to row of a sample,
@@ -95,6 +97,7 @@ DATA = np.dtype(
         ("slopes_scale_row", "i8"),  # and the stride of these
         ("slope_weights", "i8"),  # float64 weights of the samples' derivatives,
         ("slope_weights_row", "i8"),  # and their stride
+        ("residual", "i8"),  # the user's function that makes one number of them, in place of what they should be
         ("out_shift", "i8"),  # vectors of the network's dtype, or 0: it predicts shift + scale · a
         ("out_scale", "i8"),
         ("loss", "i8"),  # the function of the loss

@@ -53,7 +53,7 @@ def read_block(job, start, rows):
 
 
 @kernel_function
-def _are_neighbours(order):
+def are_neighbours(order):
     """Whether each sample's number is that of the one before and one more."""
     breaks = 0
     for r in range(1, len(order)):
@@ -63,11 +63,12 @@ def _are_neighbours(order):
 
 @kernel_function
 def find_block(job, start, rows, real):
-    """`read_block` for a pass forward: rows of x that the network can take as they are, side by side and with few
-    zeros, are not copied, but become the first layer's input, until `let_go_of_rows`."""
+    """`read_block` for a pass forward: rows of x that the network can take as they are, in whole cache lines and with
+    few zeros, are not copied, but become the first layer's input, until `let_go_of_rows`."""
     data, layer, index = job.data, layer_at(job, 0), job.workspace.index
-    if data.x_ready and rows > 1 and _are_neighbours(array_at(job.call.order + 8 * start, rows, np.int64)):
-        x = data.x + peek(job.call.order + 8 * start, np.int64) * data.x_row
+    order = job.call.order + 8 * start
+    if data.x_ready and data.x_row == layer.in_row and rows > 1 and are_neighbours(array_at(order, rows, np.int64)):
+        x = data.x + peek(order, np.int64) * data.x_row
         if list_columns_of_row(x, layer.n_in, index, real) == layer.n_in:
             layer.input = x
             return layer.n_in

@@ -8,8 +8,8 @@ from .cpu import vector_bytes
 from .decorators import call_kernel, kernel_function, record_at, size_of
 from .layout import JOB, NUMBERS
 from .linear import WIDEST
-from .packing import layer_at
-from .passes import activate, copy_outputs, list_alive, read_inputs
+from .packing import layer_at, pack
+from .passes import activate, activate_layers, copy_outputs, find_block, first_forward, let_go_of_rows, list_alive
 from .tiles import sum_of_all_rows
 from .vectors import copy, has_zeros
 
@@ -99,11 +99,11 @@ def _all_rows(layer, w, b, ahead, real):
 
 
 def _predict_networks(real):
-    """Write the outputs of one sample by many networks whose parameters are used in place, (networks, n_out).
+    """Write the outputs of a block of samples by many networks, (networks, rows, n_out).
 
     One network after the other, so that memory is read from its beginning to its end: layer by layer, a block of
-    networks at a time, takes 1.2 times as long. Arguments are as in `run_networks`; the sample of network i stands i
-    times ``x_row`` bytes on, or is the same for all.
+    networks at a time, takes 1.2 times as long. Samples that are the same for all are read once. Arguments are as in
+    `run_networks`; the samples of network i stand i times ``x_row`` bytes on, or are the same for all.
     """
 
     @kernel_function
@@ -113,7 +113,7 @@ def _predict_networks(real):
 
     @kernel_function
     def forward(job, layer, i, w, b, n_columns, ahead):
-        """z = a_below w + b in layer i, whose parameters stand at w and b."""
+        """z = a_below w + b of one sample in layer i, whose parameters stand at w and b."""
         steps = layer.in_row // VECTOR_BYTES
         if i == 0 and n_columns < layer.n_in:
             weighted_rows(job, layer, n_columns, job.workspace.identity, w, job.workspace.index, b)
@@ -126,23 +126,38 @@ def _predict_networks(real):
         else:
             _all_rows(layer, w, b, ahead, real)
 
+    @kernel_function
+    def predict_one(job, distance, n_columns, ahead):
+        """Go forward with the parameters that stand at a distance behind the layers' own."""
+        for i in range(job.workspace.n_layers):
+            layer = layer_at(job, i)
+            forward(job, layer, i, layer.w + distance, layer.b + distance * layer.has_biases, n_columns, ahead)
+            activate(job, i, 0, 1, 0, False, True, real)
+
     def predict_networks(params, job, first, networks, ends, base, params_row, x_row):
         job = record_at(job, JOB)
+        rows, in_place, layer = job.call.count, job.workspace.in_place, layer_at(job, 0)
         x, n_columns = job.data.x, 0
         for done in range(networks):
             if x_row != 0 or done == 0:
                 job.data.x = x + (first + done) * x_row
-                n_columns = read_inputs(job, 0, 1)
+                n_columns = find_block(job, 0, rows, real)
             at = params + done * params_row
-            if ends and done == networks - 1:
+            if not in_place:
+                pack(job, at, 0, True, real)
+                at = base
+            elif ends and done == networks - 1:
                 copy(base, at, job.workspace.n_params * size_of(real))
                 at = base
-            for i in range(job.workspace.n_layers):
-                layer = layer_at(job, i)
-                w, b = layer.w + at - base, layer.b + (at - base) * layer.has_biases
-                forward(job, layer, i, w, b, n_columns, params_row)
-                activate(job, i, 0, 1, 0, False, True, real)
-            copy_outputs(job, 1, first + done, real)
+            if rows == 1:
+                predict_one(job, at - base, n_columns, params_row * in_place)
+            else:
+                move_parameters(job, at - base)
+                first_forward(job, 0, 0, rows, n_columns, layer.w, layer.w_row, real)
+                activate_layers(job, 0, rows, 0, False, True, real)
+                move_parameters(job, base - at)
+            copy_outputs(job, rows, (first + done) * rows, real)
+        let_go_of_rows(job)
         job.data.x = x
         return 0.0
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from . import activations, losses
+from numba import jit
+from numba.core.errors import NumbaError
+
+from . import activations, losses, residuals
 from .catalog import KERNELS
 from .store import Function, compile_private
 
-__all__ = ["activation", "curvature", "loss", "loss_curvature"]
+__all__ = ["activation", "curvature", "loss", "loss_curvature", "residual", "third_derivative"]
 
 
 @lru_cache(maxsize=32)  # another network of the same functions has them at once
@@ -21,7 +24,13 @@ def activation(function: Any, derivative: Any, dtype: str) -> tuple[Function, An
 @lru_cache(maxsize=32)
 def curvature(second_derivative: Any, dtype: str) -> tuple[Function, Any]:
     """What writes a scalar njit function's values. Keep the second value alive as long as the first is used."""
-    return compile_private(activations.curvature_rows(second_derivative), KERNELS["curvature"].signature, dtype)
+    return compile_private(activations.derivative_rows(second_derivative), KERNELS["curvature"].signature, dtype)
+
+
+@lru_cache(maxsize=32)
+def third_derivative(function: Any, dtype: str) -> tuple[Function, Any]:
+    """What writes a scalar njit function's values. Keep the second value alive as long as the first is used."""
+    return compile_private(activations.derivative_rows(function), KERNELS["third_derivative"].signature, dtype)
 
 
 @lru_cache(maxsize=32)
@@ -34,3 +43,20 @@ def loss(function: Any, derivative: Any, dtype: str) -> tuple[Function, Any]:
 def loss_curvature(second_derivative: Any, dtype: str) -> tuple[Function, Any]:
     """What writes a scalar njit function's values. Keep the second value alive as long as the first is used."""
     return compile_private(losses.curvature_rows(second_derivative), KERNELS["loss_curvature"].signature, dtype)
+
+
+@lru_cache(maxsize=32)
+def residual(function: Any, derivatives: Any, dtype: str) -> tuple[Function, Any]:
+    """What makes a residual's loss of a sample. Keep the second value alive as long as the first is used.
+
+    A ValueError if Numba cannot compile the functions."""
+    sample_of = residuals.residual_of(_bounded(function), _bounded(derivatives))
+    try:
+        return compile_private(sample_of, KERNELS["residual"].signature, dtype)
+    except NumbaError as error:
+        raise ValueError(f"residual: Numba cannot compile r and dr for arrays of float64: {error}") from error
+
+
+def _bounded(function: Any) -> Any:
+    """The njit function on one thread, with indices that raise where they are out of bounds."""
+    return jit(**{**function.targetoptions, "boundscheck": True, "parallel": False})(function.py_func)

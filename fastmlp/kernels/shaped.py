@@ -73,7 +73,7 @@ class _At(NamedTuple):
     slope: float
 
 
-def _layers(shape, real):
+def layers_of(shape, real):
     """The constants of all layers."""
     widths, item = [shape.n_in, *(layer.n for layer in shape.layers)], np.dtype(real).itemsize
     places, _ = parameter_places(widths, [layer.has_biases for layer in shape.layers])
@@ -87,11 +87,11 @@ def _layers(shape, real):
     return layers
 
 
-def _in_turn(*actions):
+def in_turn(*actions):
     """A compiled function that does all the actions with its arguments."""
     if len(actions) == 1:
         return actions[0]
-    first, others = actions[0], _in_turn(*actions[1:])
+    first, others = actions[0], in_turn(*actions[1:])
 
     @force_inlined
     def all_of_them(*arguments):
@@ -105,7 +105,7 @@ def _in_strips(row, strip):
     """``strip(n, skip)``, a function for n vectors from byte ``skip`` on, for all vectors of a row."""
     vectors = row // VECTOR_BYTES
     skips = range(0, vectors, _WIDEST)
-    return _in_turn(*(strip(min(_WIDEST, vectors - skip), skip * VECTOR_BYTES) for skip in skips))
+    return in_turn(*(strip(min(_WIDEST, vectors - skip), skip * VECTOR_BYTES) for skip in skips))
 
 
 def _forward(layer, real):
@@ -151,7 +151,7 @@ def _forward_by_outputs(layer, real):
 
         return products
 
-    products = _in_turn(*(columns(first) for first in range(0, n_out, width)))
+    products = in_turn(*(columns(first) for first in range(0, n_out, width)))
 
     @force_inlined
     def forward(at):
@@ -384,7 +384,7 @@ def _step_from(i, layers, shape, real):
 def _samples(shape, real):
     """Make a step of plain SGD for each sample of a dense x; the call's outputs, where wanted, get those of each as it
     was seen. What `samples` makes of them, but for rounding."""
-    layers = _layers(shape, real)
+    layers = layers_of(shape, real)
     n_layers, n_in, in_row, out_row = len(layers), layers[0].n_in, layers[0].in_row, layers[-1].out_row
     out_vectors, step = out_row // VECTOR_BYTES, _step_from(0, layers, shape, real)
 

@@ -36,7 +36,7 @@ def build(name: str, dtype: str):
 
 
 @kernel_function
-def _spread(job, rows, n_columns, real):
+def spread(job, rows, n_columns, real):
     """Put the zeros back into rows of x that columns were left out of: tangents have every column."""
     layer = layer_at(job, 0)
     index = array_at(job.workspace.index, layer.n_in, np.int64)
@@ -255,7 +255,7 @@ def _slope_deltas(real):
     def slope_deltas(job, start, rows, n_columns):
         job = record_at(job, JOB)
         first, last, each = layer_at(job, 0), last_layer(job), job.data.tangents
-        _spread(job, rows, n_columns, real)
+        spread(job, rows, n_columns, real)
         _bend(job, rows, real)
         inputs, outputs = first.input + rows * first.in_row, last.delta + rows * last.out_row
         if first.n_in < last.n_out:

@@ -41,6 +41,7 @@ __all__ = [
     "can_compile",
     "compile_private",
     "compiling",
+    "compiling_seconds",
     "is_ready",
     "load",
     "origins",
@@ -102,6 +103,11 @@ def compiling() -> Iterator[None]:
         finally:
             bell.cancel()
             _spent += time.monotonic() - begin
+
+
+def compiling_seconds() -> float:
+    """The seconds that this process has spent on compiling, and on waiting for others that compile for it."""
+    return _spent
 
 
 @contextlib.contextmanager

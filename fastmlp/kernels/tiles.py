@@ -19,6 +19,7 @@ __all__ = [
     "backward_and_update_rows",
     "fetch_rows",
     "sum_of_all_rows",
+    "sum_of_following_rows",
     "sum_of_inner_products",
     "sum_of_listed_rows",
     "sum_of_outer_products",
@@ -46,27 +47,64 @@ def sum_of_outer_products(
         a_rows = [emit.offset(a, INT64(r), a_row) for r in range(rows)]
         starts = [emit.offset(start, number, start_row) for number in numbers]
 
-        def step(k, sums):
-            along = builder.mul(k, a_step)
-            place = emit.offset(b, emit.index(b_index, k), b_row)
-            row_of_b = [emit.load(place, column) for column in range(vectors)]
-            factors = [emit.broadcast(builder.add(row, along)) for row in a_rows]
-            return [
-                emit.multiply_add(factors[r], row_of_b[column], sums[r * vectors + column])
-                for r in range(rows)
-                for column in range(vectors)
-            ]
+        def row_of_b(k):
+            return emit.offset(b, emit.index(b_index, k), b_row)
 
-        starts = [emit.load(place, column) for place in starts for column in range(vectors)]
-        sums = emit.loop_with_partial_sums(depth, starts, step)
-        for r, number in enumerate(numbers):
-            place = emit.offset(c, number, c_row)
-            for column in range(vectors):
-                emit.store(sums[r * vectors + column], place, column)
+        def row_of_c(r):
+            return emit.offset(c, numbers[r], c_row)
+
+        _sum_of_outer_products(emit, vectors, depth, a_rows, a_step, row_of_b, starts, row_of_c)
         return context.get_dummy_value()
 
     arguments = m, n, real, depth, a, a_row, a_step, b, b_row, b_index, start, start_row, c, c_row, c_index
     return types.void(*arguments), codegen
+
+
+@intrinsic(prefer_literal=True)
+def sum_of_following_rows(typingctx, m, n, real, depth, a, a_row, a_step, b, b_row, start, start_row, c, c_row):
+    """`sum_of_outer_products` for rows of B and C that follow each other."""
+    rows, vectors = m.literal_value, n.literal_value
+
+    def codegen(context, builder, signature, args):
+        _, _, _, depth, a, a_row, a_step, b, b_row, start, start_row, c, c_row = args
+        emit = Emitter(context, builder, real.dtype)
+        a_rows, starts = (
+            [emit.offset(place, INT64(r), row) for r in range(rows)] for place, row in ((a, a_row), (start, start_row))
+        )
+
+        def row_of_b(k):
+            return emit.offset(b, k, b_row)
+
+        def row_of_c(r):
+            return emit.offset(c, INT64(r), c_row)
+
+        _sum_of_outer_products(emit, vectors, depth, a_rows, a_step, row_of_b, starts, row_of_c, _AT_ONCE)
+        return context.get_dummy_value()
+
+    return types.void(m, n, real, depth, a, a_row, a_step, b, b_row, start, start_row, c, c_row), codegen
+
+
+def _sum_of_outer_products(emit, vectors, depth, a_rows, a_step, row_of_b, starts, row_of_c, at_least=4):
+    """Emit C[r] = start[r] + Σ_k A[r, k] B[k] for rows of so many vectors; C's stand at ``row_of_c(r)``, B's at
+    ``row_of_b(k)``."""
+
+    def step(k, sums):
+        along = emit.builder.mul(k, a_step)
+        place = row_of_b(k)
+        row = [emit.load(place, column) for column in range(vectors)]
+        factors = [emit.broadcast(emit.builder.add(place, along)) for place in a_rows]
+        return [
+            emit.multiply_add(factors[r], row[column], sums[r * vectors + column])
+            for r in range(len(a_rows))
+            for column in range(vectors)
+        ]
+
+    starts = [emit.load(place, column) for place in starts for column in range(vectors)]
+    sums = emit.loop_with_partial_sums(depth, starts, step, at_least)
+    for r in range(len(a_rows)):
+        place = row_of_c(r)
+        for column in range(vectors):
+            emit.store(sums[r * vectors + column], place, column)
 
 
 @intrinsic(prefer_literal=True)

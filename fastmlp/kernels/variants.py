@@ -26,6 +26,7 @@ def built_in() -> Iterator[Variant]:
             *LINEAR,
             "dropout",
             "slope_deltas",
+            "residual_deltas",
             "softmax_backward",
             "softmax_tangent",
             *LANES,
@@ -40,6 +41,8 @@ def built_in() -> Iterator[Variant]:
             yield Variant("activation", name, dtype)
             if activation.elementwise and activation.bends:
                 yield Variant("curvature", name, dtype)
+            if activation.elementwise and activation.twists:
+                yield Variant("third_derivative", name, dtype)
         for loss in LOSSES.values():
             for output in (*loss.fused, ""):
                 for family in ("loss", "lane_loss", *(["loss_curvature"] if loss.second_derivative else [])):

@@ -19,13 +19,15 @@ from ..base.pages import DATA, FRAMES, TABLES, TARGETS
 from ..base.sparse import SparseRows
 from ..engine.epochs import Samples
 from ..engine.network import is_plain
-from ..engine.slopes import Slopes
+from ..engine.slopes import Residuals, Slopes
 from ..optimizers import Optimizer
+from ..residuals import Residual
 from ..spec import Spec
 from .names import NO_NAMES, Names, class_place, indices_of, labels_of
 
 __all__ = [
-    "balanced_weights", "check_direction", "check_lazy", "check_output_weight", "check_samples", "check_slopes",
+    "balanced_weights", "check_direction", "check_lazy", "check_output_weight", "check_residual", "check_samples",
+    "check_slopes",
     "check_weights", "check_x", "check_y", "class_indices", "counted_rows", "plain_targets",
 ]  # fmt: skip
 
@@ -171,16 +173,16 @@ def plain_targets(y: Any, spec: Spec, n_samples: int) -> np.ndarray | None:
     """Return the targets of a few samples, class indices (n_samples,) or numbers (n_samples, n_out), if a quick look
     shows that they are right; else None, and `check_y` must decide. Numbers that are not finite pass if they make the
     loss not finite, too."""
-    if not is_plain(y) or not y.ndim or len(y) != n_samples:
+    if not is_plain(y):
         return None
-    n_out = spec.n_out
+    n_out, shape = spec.n_out, y.shape
     choice = spec.one_of_many and n_out > 1
-    if y.ndim == 1 and choice:
-        low, high = _bounds(y)
-        return y if y.dtype.kind != "f" and low >= 0 and high < n_out else None
-    if y.ndim == 1:
-        y = y[:, None]
-    if y.shape[1:] != (n_out,) or spec.n_targets != n_out:
+    if shape == (n_samples,):
+        if choice:
+            low, high = _bounds(y)
+            return y if y.dtype.kind != "f" and low >= 0 and high < n_out else None
+        y, shape = y[:, None], (n_samples, 1)
+    if shape != (n_samples, n_out) or spec.n_targets != n_out:
         return None
     if spec.loss.any_target:
         return y
@@ -214,17 +216,21 @@ def check_samples(
     output_weight: Sequence[float] | None = None,
     *,
     of_many: bool = False,
+    collocated: bool = False,
 ) -> Samples:
     """Check x, y and their weights together. ``name`` comes before "x" and "y" in messages: "validation ".
 
     y is copied, so that training sees what was checked, whatever callbacks and other threads do to the user's.
-    ``output_weight`` is as `check_output_weight` returns it. Of some ``of_many`` none need count.
+    ``output_weight`` is as `check_output_weight` returns it. Of some ``of_many`` none need count; ``collocated`` ones
+    do where no output was measured, too.
     """
     x = check_x(x, spec.n_in, dtype, f"{name}x", names)
     y = check_y(y, spec, len(x), dtype, f"{name}y", names, may_be_missing=True).copy()
-    weights = check_weights(sample_weight, class_weight, y, spec, f"{name}sample_weight", names, of_many=of_many)
+    weights = check_weights(
+        sample_weight, class_weight, y, spec, f"{name}sample_weight", names, of_many=of_many, collocated=collocated
+    )
     missing = _missing(y)
-    partly = missing is not None and bool((missing.any(axis=1) & ~missing.all(axis=1)).any())
+    partly = missing is not None and (collocated or bool((missing.any(axis=1) & ~missing.all(axis=1)).any()))
     if output_weight is None and not partly:
         return Samples(x, y, weights)
     return Samples(x, y, weights, np.ones(spec.n_out) if output_weight is None else np.array(output_weight))
@@ -281,6 +287,30 @@ def check_slopes(dydx: Any, dydx_weight: Any, x: Any, spec: Spec, dtype: np.dtyp
     return Slopes(array, _slope_weights(dydx_weight, len(x)))
 
 
+def check_residual(residual: Residual | None, weight: Any, x: Any, y: np.ndarray, spec: Spec) -> Residuals | None:
+    """The residual with a weight for each sample, of one number for those that have no y, for checked x and y; a
+    ValueError where its derivatives are not those of its value. None where none is given."""
+    if residual is None:
+        if getattr(weight, "ndim", 0) or weight != 1.0:
+            raise ValueError("residual_weight is given, but no residual: give the residual that it weighs")
+        return None
+    if isinstance(x, SparseRows):
+        raise ValueError("a residual needs derivatives by every input, and x is sparse; give x.toarray()")
+    if np.ndim(weight):
+        weights = _checked_weights(weight, len(x), "residual_weight")
+    else:
+        missing = _missing(y)
+        if missing is None or not missing.all(axis=1).any():
+            raise ValueError(
+                "residual: there are no collocation points, samples whose y is NaN; append rows to x, and as many of "
+                "NaN to y, or give residual_weight as one number a sample"
+            )
+        weights = np.where(missing.all(axis=1), check_number(weight, "residual_weight", 0.0), 0.0)
+    rows = np.flatnonzero(weights)
+    residual.check(np.array(x[rows[:: max(1, len(rows) // 4)][:4]], np.float64), spec.n_out)
+    return Residuals(residual, weights)
+
+
 def _long_axes(shape: tuple[int, ...]) -> tuple[int, ...]:
     """A shape without the axes of length 1 but the first."""
     return *shape[:1], *(n for n in shape[1:] if n > 1)
@@ -307,10 +337,12 @@ def check_weights(
     names: Names = NO_NAMES,
     *,
     of_many: bool = False,
+    collocated: bool = False,
 ) -> np.ndarray | None:
-    """The weight of each sample, (n_samples,) float64, for checked y: 0 where no output was measured. None where all
-    count alike: neither argument is given. Of some ``of_many`` samples none need count."""
-    missing = _missing(y)
+    """The weight of each sample, (n_samples,) float64, for checked y: 0 where no output was measured, unless they are
+    ``collocated``. None where all count alike: neither argument is given. Of some ``of_many`` samples none need
+    count."""
+    missing = None if collocated else _missing(y)
     unmeasured = None if missing is None else missing.all(axis=1)
     some_lack = unmeasured is not None and bool(unmeasured.any())
     if sample_weight is None and class_weight is None and not some_lack:

@@ -45,7 +45,7 @@ def remedy(network: Network, samples: Samples, lr: float | None, batch: int, fir
         target = _largest_target(network, samples.y)
         advice = "scale the target: standardize=True, or shift and scale of the last layer"
         suspects.append((target / _USUAL, f"targets up to {target:.2g} ({advice})"))
-    if samples.slopes is not None:
+    if isinstance(samples.slopes, Slopes):
         slope = _largest_slope(network, samples.slopes)
         advice = "standardize=True, or a smaller dydx_weight"
         suspects.append((slope / _USUAL, f"slopes up to {slope:.2g} ({advice})"))

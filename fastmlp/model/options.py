@@ -21,10 +21,12 @@ from ..base.checks import (
 from ..engine.epochs import Samples
 from ..engine.lm import check_squares
 from ..engine.network import named_sums
+from ..engine.slopes import Residuals, Slopes
 from ..init import Uniform, check_init
 from ..losses import get_loss
 from ..metrics import MetricFunction, named_metrics
 from ..optimizers import LBFGS, LevenbergMarquardt, Optimizer, get_optimizer
+from ..residuals import Residual
 from ..schedules import ReduceOnPlateau, Schedule
 from ..spec import Spec
 from .callbacks import Callback, check_callbacks
@@ -32,6 +34,7 @@ from .checkpoints import Checkpoint, get_checkpoint
 from .data import (
     check_lazy,
     check_output_weight,
+    check_residual,
     check_samples,
     check_slopes,
     check_weights,
@@ -50,7 +53,8 @@ __all__ = ["DEFAULTS", "Options", "TrainingData", "check_penalised_squares", "va
 DEFAULTS = {"lr": 0.01, "batch_size": 1}  # of `train`: lbfgs and lm take an option with this value as left out
 
 _COMPARED_OTHERWISE = {  # with the data
-    "spec", "model", "validation_data", "sample_weight", "class_weight", "dydx", "dydx_weight", "names",
+    "spec", "model", "validation_data", "sample_weight", "class_weight", "dydx", "dydx_weight", "residual",
+    "residual_weight", "names",
 }  # fmt: skip
 _ASKED_AT_ONCE = 10_000  # epochs whose rates a function gives before training begins
 _WITHOUT_EFFECT = {"epochs", "rates", "callbacks", "progress", "checkpoint", "n_threads"}  # on the bits of an epoch
@@ -98,7 +102,7 @@ class Options:
         Functions of y and y_hat, both (n_samples, n_out), and ``sample_weight``, by name.
     dropout : list of float
         The share of units left out, for each hidden layer; empty: none.
-    validation_data, sample_weight, class_weight, dydx, dydx_weight
+    validation_data, sample_weight, class_weight, dydx, dydx_weight, residual_weight
         As they were given; `TrainingData.checked` looks at them.
     names : Names
         The model's names, with ``class_names`` if they are given.
@@ -125,6 +129,8 @@ class Options:
     output_weight: tuple[float, ...] | None
     dydx: Any
     dydx_weight: Any
+    residual: Residual | None
+    residual_weight: Any
     names: Names
     l1: float
     l2: float
@@ -144,7 +150,8 @@ class Options:
         cls, spec: Any, *, lr: Any, epochs: Any, batch_size: Any, optimizer: Any, loss: Any, metrics: Any, shuffle: Any,
         standardize: Any, seed: Any, init: Any, dtype: Any, validation_data: Any, validation_fraction: Any,
         early_stopping: Any, sample_weight: Any, class_weight: Any, output_weight: Any, class_names: Any, dydx: Any,
-        dydx_weight: Any, l1: Any, l2: Any, dropout: Any, clip_norm: Any, max_norm: Any, callbacks: Any, progress: Any,
+        dydx_weight: Any, residual: Any, residual_weight: Any,
+        l1: Any, l2: Any, dropout: Any, clip_norm: Any, max_norm: Any, callbacks: Any, progress: Any,
         checkpoint: Any,
         n_threads: Any,
     ) -> Options:  # fmt: skip
@@ -172,8 +179,8 @@ class Options:
         spec.check_trainable()
         if isinstance(optimizer, LevenbergMarquardt):
             check_penalised_squares(optimizer, spec, l2)
-        if dydx is not None:
-            _check_slopes_fit(spec, optimizer, dropout)
+        if dydx is not None or residual is not None:
+            _check_derivatives_fit(spec, optimizer, dropout, dydx, residual)
         if standardize:
             check_standardize(spec, trained=model is not None)
         names = NO_NAMES if model is None else model._names
@@ -186,12 +193,18 @@ class Options:
         validation_fraction = check_number(validation_fraction, "validation_fraction", 0.0, 1.0)
         if validation_data is not None and validation_fraction > 0:
             raise ValueError("validation_data and validation_fraction are both given; give one of them")
+        if residual is not None and validation_fraction > 0:
+            raise ValueError(
+                f"validation_fraction is {validation_fraction:g}, but under a residual it could hold out samples that "
+                "have no y; give validation_data=(x, y)"
+            )
         options = cls(
             spec=spec, model=model, rates=rates, lr=lr, epochs=epochs, batch_size=batch_size, optimizer=optimizer,
             metrics=metrics, shuffle=shuffle, standardize=standardize, seed=seed, init=init, dtype=dtype,
             validation_data=validation_data,
             validation_fraction=validation_fraction, early_stopping=early_stopping, sample_weight=sample_weight,
-            class_weight=class_weight, output_weight=output_weight, dydx=dydx, dydx_weight=dydx_weight, names=names,
+            class_weight=class_weight, output_weight=output_weight, dydx=dydx, dydx_weight=dydx_weight,
+            residual=residual, residual_weight=residual_weight, names=names,
             l1=l1, l2=l2, dropout=dropout, clip_norm=clip_norm, max_norm=max_norm,
             callbacks=callbacks, progress=progress, checkpoint=checkpoint, n_threads=n_threads,
         )  # fmt: skip
@@ -231,6 +244,7 @@ class Options:
         if self.validation_data is not None or self.validation_fraction > 0:
             names += [f"val_{name}" for name in names]
         names += ["dydx_loss"] if self.dydx is not None else []
+        names += ["residual_loss"] if self.residual is not None else []
         return names + self.optimizer.quantities
 
     def _check_monitors(self) -> None:
@@ -279,12 +293,14 @@ class TrainingData(NamedTuple):
         spec, dtype = options.spec, options.dtype
         names = options.names.found(x, y, spec)
         samples = check_samples(
-            x, y, spec, dtype, options.sample_weight, options.class_weight, "", names, options.output_weight
-        )
+            x, y, spec, dtype, options.sample_weight, options.class_weight, "", names, options.output_weight,
+            collocated=options.residual is not None,
+        )  # fmt: skip
         check_lazy(options.optimizer, samples.x)
         slopes = check_slopes(options.dydx, options.dydx_weight, samples.x, spec, dtype)
-        if slopes is not None:
-            samples = samples._replace(slopes=slopes)
+        residuals = check_residual(options.residual, options.residual_weight, samples.x, samples.y, spec)
+        if slopes or residuals:
+            samples = samples._replace(slopes=slopes or residuals)
         rows = counted_rows(samples)
         n_held_out = _count_held_out(options.validation_fraction, len(rows))
         strata = class_indices(samples.y, spec) if n_held_out and options.shuffle else None
@@ -296,8 +312,9 @@ class TrainingData(NamedTuple):
     def key(options: Options) -> tuple[Any, ...]:
         """Return all that checked data depend on: options with equal keys can share them."""
         o = options
-        given = id(o.validation_data), id(o.sample_weight), id(o.class_weight), id(o.dydx), id(o.dydx_weight)
-        return o.spec, o.dtype, o.optimizer.lazy, o.shuffle, o.validation_fraction, o.names.key, o.output_weight, *given
+        given = o.validation_data, o.sample_weight, o.class_weight, o.dydx, o.dydx_weight, o.residual, o.residual_weight
+        same = o.spec, o.dtype, o.optimizer.lazy, o.shuffle, o.validation_fraction, o.names.key, o.output_weight
+        return *same, *map(id, given)
 
     def split(
         self, shuffle: bool, rng: np.random.Generator, stratified: bool = True
@@ -333,7 +350,9 @@ class TrainingData(NamedTuple):
         return {
             "x": samples.x, "y": samples.y, "sample_weight times class_weight": samples.weights,
             "sample_weight of rows held out": self.sample_weight,
-            "dydx": slopes and slopes.dydx, "dydx_weight": slopes and slopes.weights,
+            "dydx": slopes.dydx if isinstance(slopes, Slopes) else None,
+            "dydx_weight": slopes.weights if isinstance(slopes, Slopes) else None,
+            "residual_weight": slopes.weights if isinstance(slopes, Residuals) else None,
             "validation x": validation and validation.x, "validation y": validation and validation.y,
             "validation sample_weight": validation and validation.weights,
         }  # fmt: skip
@@ -381,14 +400,26 @@ def _refuse_for_search(
             raise ValueError(f"{option} is {value!r}, but {name} needs a smooth loss that stays the same; leave it out")
 
 
-def _check_slopes_fit(spec: Spec, optimizer: Optimizer, dropout: Any) -> None:
-    """Raise ValueError where an activation has no second derivative, and for what derivatives cannot be trained by."""
+def _check_derivatives_fit(spec: Spec, optimizer: Optimizer, dropout: Any, dydx: Any, residual: Any) -> None:
+    """Raise TypeError for what is no `Residual`, ValueError where an activation has not the derivatives that it or dydx
+    needs, and for what derivatives cannot be trained by."""
+    name, of_all = "dydx", "dydx are slopes"
     for layer in spec.layers:
         layer.act.required_second_derivative  # noqa: B018 - an error where there is none
+    if residual is not None:
+        name, of_all = "residual", "a residual is"
+        if not isinstance(residual, Residual):
+            raise TypeError(f"residual must be a fastmlp.Residual(r, dr), got {type(residual).__name__}")
+        if dydx is not None:
+            raise ValueError("dydx and residual are both given; give one, the residual may have slopes in it")
+        for layer in spec.layers:
+            layer.act.required_third_derivative  # noqa: B018 - an error where there is none
+            if not layer.act.elementwise:
+                raise ValueError(f"activation {layer.act.name!r} has no place under a residual; give another one")
     if isinstance(optimizer, LevenbergMarquardt):
-        raise ValueError("optimizer is lm, whose residuals are those of y alone; for dydx give optimizer='lbfgs'")
+        raise ValueError(f"optimizer is lm, whose residuals are those of y alone; for {name} give optimizer='lbfgs'")
     if np.any(dropout):
-        raise ValueError(f"dropout is {dropout!r}, but dydx are slopes of what all units make together; leave it out")
+        raise ValueError(f"dropout is {dropout!r}, but {of_all} of what all units make together; leave it out")
 
 
 def check_penalised_squares(optimizer: LevenbergMarquardt, spec: Spec, l2: float) -> None:

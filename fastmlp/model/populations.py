@@ -10,7 +10,7 @@ import numpy as np
 
 from ..base.checks import check_count, check_out
 from ..base.frames import is_frame
-from ..engine.network import mean_values
+from ..engine.network import is_plain, mean_values
 from ..engine.population import Population, populations
 from ..spec import Spec
 from .data import check_x, check_y
@@ -64,8 +64,14 @@ def predict_many(
     >>> fastmlp.predict_many(spec, params, [[0.5, -1.0]]).shape
     (100, 1, 1)
     """
+    spec = _spec_of(spec)
+    params = _check_params(params, spec)
+    if out is None and n_threads == 1 and is_plain(x) and x.ndim == 2 and x.shape[1] == spec.n_in and len(x):
+        outputs = populations(spec, params.dtype).predict_few(params, x)
+        if outputs is not None:
+            return outputs  # else there are more samples, or the checks below say why
     samples = _Samples(spec, params, x)
-    shape = len(samples.params), samples.n, samples.spec.n_out
+    shape = len(params), samples.n, spec.n_out
     if out is None:
         out = np.empty(shape, samples.params.dtype)
     else:

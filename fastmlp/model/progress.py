@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, TextIO
 
 from ..base.text import is_terminal
+from ..engine.network import compiling_seconds
 from .history import History
 
 __all__ = ["ProgressReport", "RunReport", "RunsProgress", "Stopped", "begin_progress", "check_progress"]
@@ -20,6 +21,17 @@ _REFRESH = 0.1  # seconds
 _NOTEBOOK = 100  # columns of a notebook's line
 
 Words = Callable[[int], str]  # what to show, in at most so many characters where that can be
+
+
+class _TrainingClock:
+    """Seconds since it was made, without those in which kernels were compiled."""
+
+    def __init__(self) -> None:
+        self._begin = time.perf_counter() - compiling_seconds()
+
+    def seconds(self) -> float:
+        """Those seconds, and never 0."""
+        return max(time.perf_counter() - compiling_seconds() - self._begin, 1e-9)
 
 
 class ProgressReport(Protocol):
@@ -60,13 +72,13 @@ class Progress:
         self._live = None if progress is False else _live_line(self._stream)
         self._lines = progress is True and self._live is None and self._stream is not None
         self._epochs, self._samples, self._before = epochs, samples, done * samples
-        self._begin = time.perf_counter()
+        self._clock = _TrainingClock()
         self._drawn = 0.0
         self._values: list[str] = []  # of the last epoch that has ended
         self._last: tuple[int, int, list[str]] | None = None  # what was to be drawn last
 
     def ready(self) -> None:
-        self._begin = time.perf_counter()
+        self._clock = _TrainingClock()
 
     def samples_done(self, epoch: int, done: int, loss: float) -> None:
         if self._live is not None:
@@ -102,8 +114,8 @@ class Progress:
         self._live.draw(done / total, lambda columns: _fitted(where, values, _in_short(speed), columns))
 
     def _speed(self, done: int) -> float:
-        """The number of samples per second that this process has trained on so far."""
-        return (done - self._before) / max(time.perf_counter() - self._begin, 1e-9)
+        """The number of samples per second that this process has trained on so far, without the time to compile."""
+        return (done - self._before) / self._clock.seconds()
 
 
 class Stopped(BaseException):
@@ -167,7 +179,7 @@ class RunsProgress:
         self._live = None if progress is False else _live_line(self._stream)
         self._lines = progress is True and self._live is None and self._stream is not None
         self._runs, self._done, self.samples = runs, 0, 0
-        self._begin, self._drawn = time.perf_counter(), 0.0
+        self._clock, self._drawn = _TrainingClock(), 0.0
         self._reports: list[RunReport] = []  # of the runs under way
         self._stopped = False
         self._lock = threading.Lock()
@@ -219,7 +231,7 @@ class RunsProgress:
             samples = self.samples + sum(report.done * report.networks for report in reports)
             done = self._done + sum(report.networks * report.done / report.total for report in reports)
         share = done / self._runs
-        seconds = time.perf_counter() - self._begin
+        seconds = self._clock.seconds()
         left = _clock(seconds * (1 / share - 1)) if share else "?"
         text = f"{self._done}/{self._runs} networks  {left} left  {_in_short(samples / seconds)}"
         self._live.draw(share, lambda columns: text)

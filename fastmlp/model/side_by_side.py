@@ -54,6 +54,7 @@ def _no_lanes_because(options: Options, data: TrainingData) -> str:
         "samples are weighted": any(part.weights is not None for part in samples),
         "outputs are weighted, or not all measured": any(part.output_weights is not None for part in samples),
         "dydx is given": o.dydx is not None,
+        "a residual is given": o.residual is not None,
         "dropout is given": o.dropout,
         "clip_norm is given": o.clip_norm is not None,
         "max_norm is given": o.max_norm is not None,

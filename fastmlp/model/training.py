@@ -10,6 +10,7 @@ from ..base.remedies import OF_TRAINING, attribute_error, check_options
 from ..init import Uniform
 from ..losses import Loss
 from ..optimizers import Optimizer
+from ..residuals import Residual
 from ..schedules import Schedule
 from ..spec import Spec
 from .callbacks import Callback
@@ -73,6 +74,8 @@ def train(
     class_names: Sequence[Any] | None = None,
     dydx: Any = None,
     dydx_weight: Any = 1.0,
+    residual: Residual | None = None,
+    residual_weight: Any = 1.0,
     l1: float = 0.0,
     l2: float = 0.0,
     dropout: float | Sequence[float] = 0.0,
@@ -166,6 +169,13 @@ def train(
         ``history["dydx_loss"]`` has that part of the loss. Validation is of y alone. See docs/how-to/derivatives.md.
     dydx_weight : float or array, (n_samples,)
         That w, 0 or more; ``sample_weight`` multiplies it, too.
+    residual : Residual, optional
+        What should become 0 at collocation points, the samples whose y is all NaN: a function r of x, of `predict`'s
+        outputs and of their first and second derivatives by x. Each of these samples' loss gains ½ w r², which is a
+        physics-informed network (Raissi, Perdikaris and Karniadakis, 2019). ``history["residual_loss"]`` has that part
+        of the loss. Validation is of y alone, by ``validation_data``. See docs/how-to/physics.md.
+    residual_weight : float or array, (n_samples,)
+        That w, 0 or more; ``sample_weight`` multiplies it, too. An array says it for all samples, whatever their y is.
     dropout : float or list of float, in [0, 1)
         The share of a hidden layer's units that are left out in training, drawn for each sample, while the others are
         scaled up by 1 / (1 - dropout); one for all hidden layers or one each.
@@ -227,8 +237,9 @@ def train(
         shuffle=shuffle, standardize=standardize, seed=seed, init=init, dtype=dtype, validation_data=validation_data,
         validation_fraction=validation_fraction, early_stopping=early_stopping, sample_weight=sample_weight,
         class_weight=class_weight, output_weight=output_weight, class_names=class_names, dydx=dydx,
-        dydx_weight=dydx_weight, l1=l1, l2=l2, dropout=dropout, clip_norm=clip_norm, max_norm=max_norm,
-        callbacks=callbacks, progress=progress, checkpoint=checkpoint, n_threads=n_threads,
+        dydx_weight=dydx_weight, residual=residual, residual_weight=residual_weight, l1=l1, l2=l2, dropout=dropout,
+        clip_norm=clip_norm, max_norm=max_norm, callbacks=callbacks, progress=progress, checkpoint=checkpoint,
+        n_threads=n_threads,
     )  # fmt: skip
     run = TrainingRun(options, TrainingData.checked(x, y, options))
     run.train()

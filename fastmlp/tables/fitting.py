@@ -34,6 +34,7 @@ _OTHERWISE = {  # options of train that tables have in another form
     "sample_weight": "weight, the name of a column",
     "class_weight": "balanced=True",
     "dydx": "fastmlp.train on arrays, for a table's columns become other inputs",
+    "residual": "fastmlp.train on arrays, for a table's columns become other inputs",
 }
 _EPOCHS, _MOST_EPOCHS, _STEPS = 100, 1000, 20_000  # small tables need more epochs for as many steps
 _PENALTY, _LARGEST_PENALTY = 10.0, 0.1  # l2: over the number of rows, and at most
@@ -200,7 +201,11 @@ def fit(
     """
     check_number(validation_fraction, "validation_fraction", 0.0, 1.0)
     check_seed(seed)
-    known = ((fit.__kwdefaults__ or {}) | (train.__kwdefaults__ or {})).keys() - {*_OTHERWISE, "dydx_weight"}
+    known = ((fit.__kwdefaults__ or {}) | (train.__kwdefaults__ or {})).keys() - {
+        *_OTHERWISE,
+        "dydx_weight",
+        "residual_weight",
+    }
     check_options(options, known, "fit()", {**OF_TRAINING, **_OTHERWISE})
     for name, given in (("ignore", ignore), ("category", category), ("number", number), ("missing", missing)):
         if isinstance(given, str):

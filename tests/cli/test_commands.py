@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -345,13 +346,33 @@ def test_errors_are_one_line(content, arguments, said, csv_folder, command, monk
 def test_export_to_onnx(csv_folder, tmp_path, command):
     model, out = tmp_path / "m.safetensors", tmp_path / "m.onnx"
     assert command(*IRIS[:1], csv_folder / "iris.csv", *IRIS[2:], "--out", model)[0] == 0
-    code, said, _ = command("export", model, "--to", "onnx", "--out", out)
+    code, said, _ = command("export", model, "--out", out)
     assert code == 0 and "  sepal length (cm) (where it is missing: 5.8" in said and "  target is 'setosa'\n" in said
     assert said.startswith(onnx.load(out).doc_string)
     x = sklearn_datasets.load_iris().data.astype("float32")
     (probabilities,) = onnxruntime.InferenceSession(out).run(None, {"x": x})
     command("predict", model, csv_folder / "iris.csv", "--out", tmp_path / "p.csv", "--probabilities")
     np.testing.assert_allclose(probabilities, pd.read_csv(tmp_path / "p.csv").iloc[:, 1:], atol=2e-6)
+
+
+def test_the_format_of_an_export_is_what_the_file_ends_in_or_what_is_said(tmp_path, command):
+    model = tmp_path / "m.safetensors"
+    fastmlp.MLP([{"n": 4, "act": None}, {"n": 1, "act": "linear"}]).save(model)
+    for name in ("m.c", "m.C", "m.ONNX"):
+        assert command("export", model, "--out", tmp_path / name)[0] == 0
+        is_c = b"void net_predict(" in (tmp_path / name).read_bytes()
+        assert is_c == name.lower().endswith(".c")
+    assert command("export", model, "--out", tmp_path / "other.txt", "--to", "c")[0] == 0
+    assert "void net_predict(" in (tmp_path / "other.txt").read_text()
+    for options, complaint in [
+        (["new.tflite"], "new.tflite: ends in neither .onnx nor .c; say --to onnx or --to c"),
+        (["new"], "new: ends in neither .onnx nor .c"),
+        (["new.h"], "give 'new.c', which gets a header"),
+        (["new.onnx", "--jacobian"], "--jacobian is for C, and new.onnx is to be written as onnx"),
+    ]:
+        code, said, error = command("export", model, "--out", *options)
+        assert code == 2 and said == "" and complaint in error, error
+        assert not Path(options[0]).exists()
 
 
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
@@ -390,8 +411,8 @@ def test_export_to_c_in_integers_with_derivatives_and_checked(csv_folder, tmp_pa
     for options, complaint in [
         (["--dtype", "int8"], "--dtype int8 needs a table of typical rows: --calibrate DATA, or --check DATA"),
         (["--check", tmp_path / "none.csv"], "none.csv"),
-        (["--to", "onnx", "--jacobian"], "--jacobian is for --to c"),
-        (["--to", "onnx", "--check", data], "--check is for --to c"),
+        (["--to", "onnx", "--jacobian"], "--jacobian is for C"),
+        (["--to", "onnx", "--check", data], "--check is for C"),
         (["--calibrate", data], 'calibrate is for dtype="int8"'),
     ]:
         before = source.read_bytes()

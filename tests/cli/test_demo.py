@@ -42,7 +42,7 @@ def test_ctrl_c_counts_what_was_trained():
 
 @pytest.mark.parametrize("ready", [False, True])
 def test_ctrl_c_before_an_epoch_has_ended(ready, monkeypatch, capsys):
-    """Whether the kernels are being made ready, by four epochs of two samples, or the training itself has begun."""
+    """Whether the kernels are being made ready, by four short epochs, or the training itself has begun."""
     from fastmlp.model.run import TrainingRun
 
     run = TrainingRun._run_epochs

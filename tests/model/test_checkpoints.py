@@ -246,6 +246,7 @@ def test_another_option_is_named(tmp_path, option):
 def test_all_options_but_those_that_change_no_bits_are_compared():
     elsewhere = {"loss", "sample_weight", "class_weight", "output_weight", "validation_data", "epochs", "standardize"}
     elsewhere |= {"dydx", "dydx_weight"}  # in test_slopes.py
+    elsewhere |= {"residual", "residual_weight"}  # in test_residuals.py
     compared = OTHER.keys() | elsewhere
     free = {"callbacks", "progress", "checkpoint", "n_threads"}
     assert compared | free == fastmlp.train.__kwdefaults__.keys()

@@ -86,6 +86,46 @@ def test_its_numbers_are_the_general_kernels_but_for_rounding(text, loss, dtype)
             np.testing.assert_allclose(histories[1][name], values, rtol=10 * TOLERANCE[dtype], err_msg=name)
 
 
+@pytest.mark.filterwarnings("ignore:.*the derivative of step is zero")
+@pytest.mark.parametrize(("text", "loss", "dtype"), NETWORKS)
+def test_its_gradients_are_the_references(text, loss, dtype):
+    """Of one sample, of less than a block and of several blocks; where x is copied, and where it must be read."""
+    model = fastmlp.MLP(network(text, loss), seed=1, dtype=dtype)
+    special = fastmlp.specialize(model)
+    for n in (1, 37, 131):
+        x, y = data(model.spec, n)
+        for rows in (x.astype(dtype), x[::-1].astype(dtype)[::-1], (10 * x).astype(np.int8)):
+            values = rows.astype("float64")
+            targets = reference.targets(model.spec, y)
+            expected, dw, db = reference.gradient(model.spec, model.weights, model.biases, values, targets)
+            value, gradient = special.gradient(rows, y)
+            assert value == pytest.approx(expected, rel=TOLERANCE[dtype], abs=TOLERANCE[dtype])
+            weights, biases = special.unflatten(gradient)
+            db = [b * layer.bias for b, layer in zip(db, model.spec.layers, strict=True)]
+            for ours, theirs in zip([*weights, *biases], [*dw, *db], strict=True):
+                np.testing.assert_allclose(ours, theirs, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
+
+
+def test_gradients_after_samples_that_are_not_finite():
+    _, special, x, y = specialized("5 tanh7 relu32 softmax5", "float64")
+    expected = special.gradient(x, y)
+    for bad in (np.nan, np.inf):
+        broken = x.copy()
+        broken[20, 1] = bad
+        with pytest.raises(ValueError, match="x"):
+            special.gradient(broken, y)
+        value, gradient = special.gradient(x, y)
+        assert value == expected[0] and np.array_equal(gradient, expected[1])
+
+
+def test_gradients_with_frozen_layers_have_the_general_kernels_bits():
+    spec = [{"n": 3, "act": None}, {"n": 4, "act": "tanh", "trainable": False}, {"n": 2, "act": "linear"}]
+    model = fastmlp.MLP(spec, seed=1)
+    x, y = data(model.spec)
+    for ours, theirs in zip(fastmlp.specialize(model).gradient(x, y), model.gradient(x, y), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
 def test_it_is_sample_by_sample_sgd():
     model, special, x, y = specialized(dtype="float64")
     start = [w.copy() for w in model.weights], [b.copy() for b in model.biases]
@@ -188,11 +228,11 @@ print([origin for symbol, origin in store.origins().items() if "of_shape" in sym
 """
 
 
-def test_the_kernel_is_compiled_once_for_all_processes(tmp_path):
+def test_the_kernels_are_compiled_once_for_all_processes(tmp_path):
     environment = {**os.environ, "FASTMLP_CACHE_DIR": str(tmp_path)}
     for origin in ("compiled", "cache"):
         run = subprocess.run([sys.executable, "-c", SCRIPT], env=environment, capture_output=True, text=True)
-        assert run.stdout == f"['{origin}']\n", run.stderr
+        assert run.stdout == f"{[origin] * 2}\n", run.stderr  # of training, and of gradients
 
 
 @pytest.mark.parametrize(

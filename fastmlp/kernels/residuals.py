@@ -1,0 +1,255 @@
+"""Training on a residual of values, slopes and second derivatives: the way there and back of a block whose loss has
+½ w r(x, u, ∂u/∂x, ∂²u/∂x²)² in it, where u are the outputs and r is a user's function.
+
+Behind the rows of a block's samples, the layers' matrices have as many rows again for each input i, in which z_i and
+a_i are derivatives, and for each pair i ≤ j of inputs, in which z_ij and a_ij are second ones. All of these go ahead
+beside the samples' own z and a = f(z):
+
+    a_i = f' z_i        a_ij = f'' z_i z_j + f' z_ij
+
+Then the user's functions turn the outputs' rows into r and its derivatives by them. From the adjoints of a, which stand
+in delta, the way back makes those of z:
+
+    z_ij: f' a_ij*        z_i: f' a_i* + f'' Σ_j (1 + [i = j]) a_ij* z_j
+    z: f' a* + Σ_i f'' a_i* z_i + Σ_ij a_ij* (f''' z_i z_j + f'' z_ij)
+
+Delta and input of a layer, of all these rows, make the loss's derivatives by the weights in one product; the biases
+take the samples' own rows alone.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from .cpu import vector_bytes
+from .decorators import array_at, call_kernel, kernel_function, peek, record_at, size_of
+from .jacobians import ahead
+from .layout import JOB
+from .packing import last_layer, layer_at
+from .passes import backward_of_rows, weight_of
+from .slopes import spread
+from .vectors import clear_behind, copy, wide_vectors
+
+VECTOR_BYTES = vector_bytes()
+
+
+def build(name: str, dtype: str):
+    """The Python function to compile for a kernel's name."""
+    return {"residual_deltas": _residual_deltas}[name](np.dtype(dtype).type)
+
+
+def residual_of(function, derivatives):
+    """Write factor · r times r's derivatives by a sample's rows of the outputs a, in the network's units, to delta;
+    return ½ factor r². Both are NaN where a user's function raises.
+
+    ``x`` is the sample's, as the user gave it. Row p of its derivatives stands p · samples rows behind its own. A null
+    shift means that the network's units are the user's.
+    """
+
+    def sample_of(x, a, delta, samples, n_in, n_out, stride, shift, scale, factor):
+        n_rows = 1 + n_in + n_in * (n_in + 1) // 2
+        rows, adjoints = array_at(a, (n_rows, samples, stride), a), array_at(delta, (n_rows, samples, stride), a)
+        given = array_at(x, n_in, a)
+        shifts, scales = array_at(shift, n_out, a), array_at(scale, n_out, a)
+        slopes, bends = n_out * n_in, n_out * n_in * n_in
+        memory = np.zeros(n_in + 2 * (n_out + slopes + bends))  # the user's to write to
+        point, rest = memory[:n_in], memory[n_in:]
+        u, g_u = rest[:n_out], rest[n_out : 2 * n_out]
+        rest = rest[2 * n_out :]
+        du = rest[:slopes].reshape((n_out, n_in))
+        g_du = rest[slopes : 2 * slopes].reshape((n_out, n_in))
+        rest = rest[2 * slopes :]
+        d2u = rest[:bends].reshape((n_out, n_in, n_in))
+        g_d2u = rest[bends:].reshape((n_out, n_in, n_in))
+        for i in range(n_in):
+            point[i] = given[i]
+        for k in range(n_out):
+            unit = np.float64(scales[k]) if shift else 1.0
+            u[k] = unit * rows[0, 0, k] + (np.float64(shifts[k]) if shift else 0.0)
+            pair = 1 + n_in
+            for i in range(n_in):
+                du[k, i] = unit * rows[1 + i, 0, k]
+                for j in range(i, n_in):
+                    d2u[k, i, j] = unit * rows[pair, 0, k]
+                    d2u[k, j, i] = d2u[k, i, j]
+                    pair += 1
+        value = math.nan
+        try:
+            value = np.float64(function(point, u, du, d2u))
+            derivatives(point, u, du, d2u, g_u, g_du, g_d2u)
+        except Exception:
+            value = math.nan
+        for k in range(n_out):
+            unit = factor * value * (np.float64(scales[k]) if shift else 1.0)
+            adjoints[0, 0, k] = unit * g_u[k]
+            pair = 1 + n_in
+            for i in range(n_in):
+                adjoints[1 + i, 0, k] = unit * g_du[k, i]
+                for j in range(i, n_in):
+                    adjoints[pair, 0, k] = unit * (g_d2u[k, i, j] + (g_d2u[k, j, i] if i < j else 0.0))
+                    pair += 1
+        return 0.5 * factor * value * value
+
+    return sample_of
+
+
+@kernel_function
+def _seed(job, samples, each, real):
+    """Write the inputs' derivatives by x as it is given: a unit for each input, zeros for each pair of them."""
+    layer, scale = layer_at(job, 0), job.data.x_scale
+    seeds = array_at(layer.input + samples * layer.in_row, (each, samples, layer.in_row // size_of(real)), real)
+    for k in range(each):
+        for s in range(samples):
+            for j in range(seeds.shape[2]):
+                seeds[k, s, j] = 0
+            if k < layer.n_in:
+                seeds[k, s, k] = array_at(scale, layer.n_in, real)[k] if job.data.x_shift else real(1)
+
+
+@kernel_function
+def _bend(layer, samples, real):
+    """Write f'' of the samples' z to the first rows of ``scaled``, and f''' to those behind them; zeros where it is 0
+    and the other is not."""
+    size, columns = samples * layer.out_row, layer.out_row // size_of(real)
+    third = layer.scaled + size
+    copy(layer.scaled, layer.z, size)
+    call_kernel("curvature", layer.curvature, (layer.scaled, samples, layer.n_out, columns, layer.slope))
+    if layer.third_derivative:
+        copy(third, layer.z, size)
+        call_kernel("third_derivative", layer.third_derivative, (third, samples, layer.n_out, columns, layer.slope))
+    else:
+        numbers = array_at(third, samples * columns, real)
+        for k in range(len(numbers)):
+            numbers[k] = 0
+
+
+@kernel_function
+def _ahead_through(layer, samples, n, each, real):
+    """Write the derivatives of the layer's a by n inputs, and the second ones, from those of its z."""
+    wide_vectors()
+    size, row = samples * layer.out_row, layer.out_row
+    d = array_at(layer.d, size // size_of(real), real)
+    for k in range(each):
+        z, a = array_at(layer.z + (1 + k) * size, len(d), real), array_at(layer.a + (1 + k) * size, len(d), real)
+        for m in range(len(d)):
+            a[m] = d[m] * z[m]
+    pair = 1 + n
+    for i in range(n if layer.curvature else 0):
+        for j in range(i, n):
+            bend, a = array_at(layer.scaled, len(d), real), array_at(layer.a + pair * size, len(d), real)
+            zi, zj = array_at(layer.z + (1 + i) * size, len(d), real), array_at(layer.z + (1 + j) * size, len(d), real)
+            for m in range(len(d)):
+                a[m] += bend[m] * zi[m] * zj[m]
+            pair += 1
+    for r in range(samples, samples * (1 + each) if layer.n_out * size_of(real) < row else samples):
+        clear_behind(real, layer.a + r * row, layer.n_out, row // VECTOR_BYTES)
+
+
+@kernel_function
+def _back_through(layer, samples, n, each, real):
+    """Turn the adjoints of the layer's a and its derivatives, which stand in delta, into those of z and its own."""
+    wide_vectors()
+    size = samples * layer.out_row
+    d, own = array_at(layer.d, size // size_of(real), real), array_at(layer.delta, size // size_of(real), real)
+    bend, third = array_at(layer.scaled, len(d), real), array_at(layer.scaled + size, len(d), real)
+    for m in range(len(d)):
+        own[m] *= d[m]
+    for i in range(n):
+        delta, z = (
+            array_at(layer.delta + (1 + i) * size, len(d), real),
+            array_at(layer.z + (1 + i) * size, len(d), real),
+        )
+        for m in range(len(d) if layer.curvature else 0):
+            own[m] += bend[m] * delta[m] * z[m]
+        for m in range(len(d)):
+            delta[m] *= d[m]
+    pair = 1 + n
+    for i in range(n if layer.curvature else 0):
+        for j in range(i, n):
+            adjoint, z = (
+                array_at(layer.delta + pair * size, len(d), real),
+                array_at(layer.z + pair * size, len(d), real),
+            )
+            zi, zj = array_at(layer.z + (1 + i) * size, len(d), real), array_at(layer.z + (1 + j) * size, len(d), real)
+            to_i = array_at(layer.delta + (1 + i) * size, len(d), real)
+            to_j = array_at(layer.delta + (1 + j) * size, len(d), real)
+            for m in range(len(d)):
+                own[m] += adjoint[m] * (third[m] * zi[m] * zj[m] + bend[m] * z[m])
+                to_i[m] += bend[m] * adjoint[m] * zj[m]
+            for m in range(len(d)):
+                to_j[m] += bend[m] * adjoint[m] * zi[m]
+            pair += 1
+    for k in range(n, each):
+        delta = array_at(layer.delta + (1 + k) * size, len(d), real)
+        for m in range(len(d)):
+            delta[m] *= d[m]
+
+
+@kernel_function
+def _adjoints_of_outputs(job, start, samples, each, real):
+    """Write the residuals' derivatives by the rows of the outputs to the last layer's delta; return Σ ½ w r²."""
+    data, first, last = job.data, layer_at(job, 0), last_layer(job)
+    x, columns = first.input + samples * (1 + each) * first.in_row, last.out_row // size_of(real)
+    order = job.call.order + 8 * start
+    call_kernel(
+        "reader", data.x_reader,
+        (data.x, data.x_row, data.x_column, order, samples, 0, first.n_in, 0, 0, x, first.in_row),
+    )  # fmt: skip
+    delta = array_at(last.delta, (1 + each, samples, columns), real)
+    loss = 0.0
+    for s in range(samples):
+        weight = peek(data.slope_weights + peek(order + 8 * s, np.int64) * data.slope_weights_row, np.float64)
+        if data.weights:
+            weight *= weight_of(job, start + s)
+        if weight == 0:
+            for k in range(1 + each):
+                for j in range(last.n_out):
+                    delta[k, s, j] = 0
+            continue
+        skip = s * last.out_row
+        loss += call_kernel(
+            "residual", data.residual,
+            (x + s * first.in_row, last.a + skip, last.delta + skip, samples, first.n_in, last.n_out, columns,
+             data.out_shift, data.out_scale, weight),
+        )  # fmt: skip
+    return loss
+
+
+def _residual_deltas(real):
+    """Write the deltas of all layers of a block that has gone forward to the last layer's delta, dL/dz, and the rows of
+    its derivatives, delta and input; return Σ ½ w r² over its samples.
+
+    ``start`` is the number in the call of the block's first sample. Of x, ``n_columns`` columns are left; afterwards it
+    has all. The workspace has 1 + 2 · tangents rows a sample. About 2 · (1 + tangents) passes over the parameters a
+    sample, in multiply-adds.
+    """
+
+    def residual_deltas(job, start, rows, n_columns):
+        job = record_at(job, JOB)
+        n, each, n_layers = layer_at(job, 0).n_in, job.data.tangents, job.workspace.n_layers
+        spread(job, rows, n_columns, real)
+        _seed(job, rows, each, real)
+        for i in range(n_layers):
+            layer = layer_at(job, i)
+            if layer.curvature:
+                _bend(layer, rows, real)
+            ahead(job, layer, layer.input + rows * layer.in_row, layer.z + rows * layer.out_row, rows * each, real)
+            _ahead_through(layer, rows, n, each, real)
+        last = last_layer(job)
+        size = rows * last.out_row
+        of_loss = last.d + size
+        copy(of_loss, last.delta, size)
+        loss = _adjoints_of_outputs(job, start, rows, each, real)
+        _back_through(last, rows, n, each, real)
+        delta, of_y = array_at(last.delta, size // size_of(real), real), array_at(of_loss, size // size_of(real), real)
+        for m in range(len(delta)):
+            delta[m] += of_y[m]
+        for i in range(n_layers - 1, 0, -1):
+            below = layer_at(job, i - 1)
+            backward_of_rows(job, layer_at(job, i), below.delta, 0, rows * (1 + each), real)
+            _back_through(below, rows, n, each, real)
+        return loss
+
+    return residual_deltas

@@ -1,0 +1,138 @@
+"""A residual of a network's values and derivatives, which training can make small: the user's functions, and their
+check by differences."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+__all__ = ["Residual"]
+
+_ARGUMENTS = {"r": ("x", "u", "du", "d2u"), "dr": ("x", "u", "du", "d2u", "g_u", "g_du", "g_d2u")}
+_STEP = 1e-5
+
+
+@dataclass(frozen=True, init=False, repr=False)
+class Residual:
+    """What the left side of an equation leaves over, r = 0, as a function of a network's outputs and their derivatives.
+
+    Parameters
+    ----------
+    r : callable
+        ``r(x, u, du, d2u) -> float``, a function under ``numba.njit``, of one sample's inputs x (n_in,) as the user
+        gives them, the outputs u (n_out,) that `MLP.predict` makes of them, and their derivatives by x: du (n_out,
+        n_in) and d2u (n_out, n_in, n_in), all float64.
+    dr : callable
+        ``dr(x, u, du, d2u, g_u, g_du, g_d2u)``, of the same kind: writes the derivatives of r by u, du and d2u, each
+        number of d2u for itself, to arrays of their shapes, which are zeros beforehand.
+
+    Raises
+    ------
+    TypeError
+        For a function that is not under ``numba.njit``, or has another number of arguments.
+
+    Notes
+    -----
+    Before training `train` compares dr with differences of r, in plain Python, at a few collocation points and random
+    u, du and d2u. In training the functions see copies, and indices out of bounds raise; what raises then makes the
+    loss NaN, a `DivergenceError`.
+
+    Examples
+    --------
+    Poisson's equation in two dimensions, ∂²u/∂x² + ∂²u/∂y² = x y:
+
+    >>> import fastmlp, numba
+    >>> @numba.njit
+    ... def r(x, u, du, d2u):
+    ...     return d2u[0, 0, 0] + d2u[0, 1, 1] - x[0] * x[1]
+    >>> @numba.njit
+    ... def dr(x, u, du, d2u, g_u, g_du, g_d2u):
+    ...     g_d2u[0, 0, 0] = g_d2u[0, 1, 1] = 1.0
+    >>> fastmlp.Residual(r, dr)
+    Residual(r, dr)
+    """
+
+    r: Any
+    dr: Any
+
+    def __init__(self, r: Callable[..., Any], dr: Callable[..., Any]) -> None:
+        for name, function in {"r": r, "dr": dr}.items():
+            if not hasattr(function, "py_func"):
+                raise TypeError(
+                    f"Residual: {name} must be a function under numba.njit, got {type(function).__name__}; write "
+                    "@numba.njit above it"
+                )
+            count, wanted = len(inspect.signature(function.py_func).parameters), _ARGUMENTS[name]
+            if count != len(wanted):
+                raise TypeError(
+                    f"Residual: {name} must take {len(wanted)} arguments, {name}({', '.join(wanted)}), not {count}"
+                )
+        object.__setattr__(self, "r", r)
+        object.__setattr__(self, "dr", dr)
+
+    def __repr__(self) -> str:
+        return f"Residual({self.r.__name__}, {self.dr.__name__})"
+
+    def check(self, x: np.ndarray, n_out: int) -> None:
+        """Compare dr with central differences of r at points x (n_points, n_in), for random u, du and d2u.
+
+        Raises
+        ------
+        ValueError
+            If a function raises, writes to what it is given, does not return a number, or if dr has another derivative
+            than r; it names the first one that differs. Points where r is not finite are left out.
+        """
+        n_in, rng = x.shape[1], np.random.default_rng(0)
+        for point in x:
+            given = [point, *(rng.normal(size=(n_out, *(n_in,) * order)) for order in range(3))]
+            if not np.isfinite(self._value(given)):
+                given[1:] = [np.abs(array) + 0.1 for array in given[1:]]  # it may have a root or logarithm of them
+            if np.isfinite(self._value(given)):
+                self._compare(given)
+
+    def _value(self, given: list[np.ndarray]) -> float:
+        value = self._call("r", self.r, given)
+        if not isinstance(value, (int, float, np.number)) or isinstance(value, np.complexfloating):
+            raise ValueError(f"residual: r must return one number, got {type(value).__name__}")
+        return float(value)
+
+    def _compare(self, given: list[np.ndarray]) -> None:
+        """Raise ValueError where dr has another derivative than differences of r at these arguments."""
+        value, ours = self._value(given), [np.zeros_like(array) for array in given[1:]]
+        self._call("dr", self.dr, given, ours)
+        differences = [np.zeros_like(array) for array in ours]
+        for array, numeric in zip(given[1:], differences, strict=True):
+            for place in np.ndindex(array.shape):
+                before, ends = float(array[place]), []
+                step = _STEP * max(1.0, abs(before))
+                for moved in (before + step, before - step):
+                    array[place] = moved
+                    ends.append(self._value(given))
+                array[place] = before
+                numeric[place] = (ends[0] - ends[1]) / (2 * step)
+        largest = max(float(np.abs(array).max()) for array in (*ours, *differences))
+        for name, its, numeric in zip(("u", "du", "d2u"), ours, differences, strict=True):
+            wrong = ~(np.abs(its - numeric) <= 1e-4 * np.abs(numeric) + 1e-6 * (largest + abs(value)))
+            if (wrong & np.isfinite(numeric)).any():
+                place = tuple(map(int, np.argwhere(wrong & np.isfinite(numeric))[0]))
+                index = ", ".join(map(str, place))
+                raise ValueError(
+                    f"residual: dr has g_{name}[{index}] = {its[place]:.8g}, but differences of r by {name}[{index}] "
+                    f"are {numeric[place]:.8g} (at x = {given[0]})"
+                )
+
+    def _call(self, name: str, function: Any, given: list[np.ndarray], out: list[np.ndarray] | None = None) -> Any:
+        """Call a user's function in plain Python, where indices are checked, with arrays that it cannot write to."""
+        copies = [array.copy() for array in given]
+        for array in copies:
+            array.flags.writeable = False
+        try:
+            with np.errstate(all="ignore"):
+                return function.py_func(*copies, *(out or []))
+        except Exception as error:
+            shapes = ", ".join(f"{n} {array.shape}" for n, array in zip(_ARGUMENTS["r"], given, strict=True))
+            raise ValueError(f"residual: {name} raises {type(error).__name__}: {error} (for {shapes})") from error
