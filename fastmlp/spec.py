@@ -148,6 +148,11 @@ class Spec:
         return sum(self._counts())
 
     @cached_property
+    def frozen(self) -> bool:
+        """Whether training leaves some layer as it is, one with ``trainable: False``."""
+        return not all(layer.trainable for layer in self.layers)
+
+    @cached_property
     def multilabel(self) -> bool:
         """Whether each output is an independent label (sigmoid, but not under cross_entropy or with shift and
         scale)."""
@@ -303,7 +308,7 @@ class Spec:
 
     def check_trainable(self) -> None:
         """Raise ValueError where all layers are frozen, so that nothing could be learnt."""
-        if not any(layer.trainable for layer in self.layers):
+        if self.frozen and not any(layer.trainable for layer in self.layers):
             raise ValueError(
                 "all layers are frozen, so that nothing can be learnt; leave 'trainable' out in a layer of the spec, "
                 "and give a new fastmlp.MLP of it the old one's params"

@@ -87,7 +87,7 @@ class EpochRunner:
     ) -> None:
         self._network, self._batch, self._metrics = network, batch, metrics
         self._state, is_plain, slopes = state, state.plain, samples.slopes
-        frozen = not all(layer.trainable for layer in network.spec.layers)
+        frozen = network.spec.frozen
         self._by_sample = batch == 1 and (is_plain or (state.linear and not frozen)) and not slopes
         binding = network._engine.binding
         self._kernel = "batches"

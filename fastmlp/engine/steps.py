@@ -87,8 +87,8 @@ class OptimizerState:
     @property
     def plain(self) -> bool:
         """Whether a step is just w -= lr · gradient."""
-        _, _, l2, clip_norm, _ = self.options.item()
-        return self.linear and not (self.vectors or l2 or clip_norm)
+        _, *limits = self.options.item()
+        return isinstance(self.optimizer, SGD) and not (self.vectors or any(limits))
 
 
 class Step:

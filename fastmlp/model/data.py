@@ -262,7 +262,9 @@ def check_output_weight(output_weight: Any, spec: Spec, dtype: np.dtype) -> tupl
 
 def _missing(y: np.ndarray) -> np.ndarray | None:
     """Which numbers of checked y were not measured, bool (n_samples, n_out); None where all were."""
-    missing = np.isnan(y) if y.dtype.kind == "f" else np.zeros(0, bool)
+    if y.dtype.kind != "f":
+        return None
+    missing = np.isnan(y)
     return missing if missing.any() else None
 
 
@@ -270,7 +272,7 @@ def check_slopes(dydx: Any, dydx_weight: Any, x: Any, spec: Spec, dtype: np.dtyp
     """Target derivatives as an array (n_samples, n_out, n_in) of numbers or NaN, not copied where it is one, with the
     samples' weights, for a checked x; None where none are given."""
     if dydx is None:
-        if np.ndim(dydx_weight) or dydx_weight != 1.0:
+        if getattr(dydx_weight, "ndim", 0) or dydx_weight != 1.0:
             raise ValueError("dydx_weight is given, but no dydx: give the derivatives that it weighs")
         return None
     if isinstance(x, SparseRows):
@@ -289,7 +291,7 @@ def check_residual(residual: Residual | None, weight: Any, x: Any, y: np.ndarray
     """The residual with a weight for each sample, of one number for those that have no y, for checked x and y; a
     ValueError where its derivatives are not those of its value. None where none is given."""
     if residual is None:
-        if np.ndim(weight) or weight != 1.0:
+        if getattr(weight, "ndim", 0) or weight != 1.0:
             raise ValueError("residual_weight is given, but no residual: give the residual that it weighs")
         return None
     if isinstance(x, SparseRows):
@@ -341,8 +343,9 @@ def check_weights(
     ``collocated``. None where all count alike: neither argument is given. Of some ``of_many`` samples none need
     count."""
     missing = None if collocated else _missing(y)
-    unmeasured = np.zeros(0, bool) if missing is None else missing.all(axis=1)
-    if sample_weight is None and class_weight is None and not unmeasured.any():
+    unmeasured = None if missing is None else missing.all(axis=1)
+    some_lack = unmeasured is not None and bool(unmeasured.any())
+    if sample_weight is None and class_weight is None and not some_lack:
         return None
     n = len(y)
     weights = np.ones(n)
@@ -350,7 +353,7 @@ def check_weights(
         weights = _checked_weights(sample_weight, n, name)
     if not (weights.any() or of_many):
         raise ValueError(f"{name}: the weights of all samples are zero, so that none is left")
-    if unmeasured.any():
+    if some_lack:
         weights[unmeasured] = 0.0
         if not (weights.any() or of_many):
             of = name.removesuffix("sample_weight")
@@ -582,7 +585,8 @@ def _check_classes(y: np.ndarray, n_out: int, name: str) -> np.ndarray:
             remedy = "; leave out rows without a class, of x too" if np.isnan(y[first]) else remedy
             raise ValueError(f"{name} must hold class indices, {name}[{first}] is {y[first]}{remedy}; {TARGETS}")
     classes = np.ascontiguousarray(y, dtype=np.int64)
-    if np.maximum.reduce(classes.view(np.uint64)) >= n_out:  # as which negative numbers are large
+    largest = classes.view(np.uint64).argmax()  # negative numbers count as large
+    if not 0 <= classes[largest] < n_out:
         first = int(np.argmax((y < 0) | (y >= n_out)))
         hint = f"{_labels_hint(y.min(), y.max(), n_out, name)}; {TARGETS}"
         raise ValueError(f"{name} must hold class indices 0 to {n_out - 1}, {name}[{first}] is {y[first]}{hint}")

@@ -20,6 +20,7 @@ from ..base.checks import (
     check_seed,
     dropout_shares,
 )
+from ..base.generators import new_generator
 from ..base.ram import check_memory
 from ..base.remedies import OF_TRAINING, attribute_error, check_options
 from ..engine.epochs import Samples
@@ -122,7 +123,7 @@ class MLP(Network):
         check_memory(spec.n_params * kind.itemsize + drawn, "a network of {:,} parameters", spec.n_params)
         self._build(spec, kind)
         # A stream of its own, so that the order of samples, drawn from default_rng(seed), does not depend on the net.
-        rng = np.random.default_rng(None if seed is None else [seed, 1])
+        rng = new_generator(None if seed is None else [seed, 1])
         draw(init, rng, self.spec.layers, self.weights, self.biases)
 
     def _build(self, spec: Spec, dtype: np.dtype) -> None:

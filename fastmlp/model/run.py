@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..base.generators import new_generator
 from ..base.ram import check_memory
 from ..base.text import printable
 from ..engine.epochs import EpochRunner, Samples
@@ -57,7 +58,7 @@ class TrainingRun:
         check_memory(o.spec.n_params * o.dtype.itemsize * vectors, "training {:,} parameters", o.spec.n_params)
         self.model = MLP(o.spec, init=o.init, seed=o.seed, dtype=o.dtype) if o.model is None else o.model
         self.history = History()
-        params, rng = self.model.params, np.random.default_rng(o.seed)
+        params, rng = self.model.params, new_generator(o.seed)
         first = None if o.checkpoint is None else rng.bit_generator.state
         watch = None if o.early_stopping is None else StoppingWatch(o.early_stopping, params, self.history)
         optimizer = OptimizerState.begin(o.optimizer, params, o.l1, o.l2, o.clip_norm or 0.0, o.max_norm or 0.0)
@@ -233,8 +234,5 @@ class TrainingRun:
     def _orders(self, n_epochs: int) -> np.ndarray:
         """The rows in the orders of the next epochs, (n_epochs, n_rows): successive rng.permutation, which do not
         depend on ``n_epochs``."""
-        rng, rows = self._state.rng, self._rows
-        if self._options.shuffle and n_epochs == 1:
-            return rng.permutation(rows)[None]
-        orders = np.tile(rows, (n_epochs, 1))
-        return rng.permuted(orders, axis=1) if self._options.shuffle else orders
+        orders = self._rows[None].repeat(n_epochs, axis=0)
+        return self._state.rng.permuted(orders, axis=1, out=orders) if self._options.shuffle else orders

@@ -1,0 +1,25 @@
+"""base/generators.py: NumPy's generators, with seeds of their own where none is given."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+
+from fastmlp.base.generators import new_generator
+
+
+@pytest.mark.parametrize("seed", [0, 2**80 + 7, [3, 1]])
+def test_a_seed_gives_numpys_generator(seed):
+    assert new_generator(seed).bit_generator.state == np.random.default_rng(seed).bit_generator.state
+
+
+def test_without_a_seed_no_two_are_alike():
+    states = {new_generator(None).bit_generator.state["state"][key] for key in ("state", "inc") for _ in range(100)}
+    assert len(states) == 200
+
+
+@pytest.mark.parametrize("again", [copy.deepcopy, lambda rng: pickle.loads(pickle.dumps(rng))])
+def test_a_copy_goes_on_alike(again):
+    rng = new_generator(None)
+    assert again(rng).random(5).tolist() == rng.random(5).tolist()
