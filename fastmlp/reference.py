@@ -374,12 +374,28 @@ def residual_gradient(
     residual: Residual,
     residual_weight: np.ndarray,
 ) -> tuple[float, float, Arrays, Arrays]:
-    """The mean loss that training on a residual r has, with its part ½ w r², and its gradient.
+    """Return the mean loss that training on a residual r has, its part ½ w r², and the loss's gradient.
 
-    y may be NaN; w is (n_samples,). No activation is a softmax. The derivatives by each input, and by each pair of
-    inputs, go ahead beside the samples, by the chain rule: a_i = f' z_i, a_ij = f'' z_i z_j + f' z_ij. Then all of it
-    is differentiated on the way back. The loss is that of M. Raissi, P. Perdikaris and G. E. Karniadakis,
-    "Physics-informed neural networks", Journal of Computational Physics 378, 2019."""
+    The derivatives by each input, and by each pair of inputs, go ahead beside the samples, by the chain rule:
+    a_i = f' z_i, a_ij = f'' z_i z_j + f' z_ij. Then all of it is differentiated on the way back. The loss is that of
+    M. Raissi, P. Perdikaris and G. E. Karniadakis, "Physics-informed neural networks", Journal of Computational Physics
+    378, 2019.
+
+    Parameters
+    ----------
+    spec : Spec
+        The network's description, without a softmax.
+    weights, biases : list of ndarray, (n_out, n_in) and (n_out,)
+        Those of each layer.
+    x : array-like, (n_samples, n_in)
+        The samples.
+    y : ndarray, (n_samples, n_out)
+        The numbers that `targets` returns, or NaN.
+    residual : Residual
+        The function r, and its derivatives.
+    residual_weight : ndarray, (n_samples,)
+        The weights w.
+    """
     zs, activations = forward(spec, weights, biases, x)
     n, n_in, acts = len(activations[0]), spec.n_in, [layer.act for layer in spec.layers]
     pairs = [(i, j) for i in range(n_in) for j in range(i, n_in)]

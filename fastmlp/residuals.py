@@ -78,13 +78,20 @@ class Residual:
         return f"Residual({self.r.__name__}, {self.dr.__name__})"
 
     def check(self, x: np.ndarray, n_out: int) -> None:
-        """Compare dr with central differences of r at points x (n_points, n_in), for random u, du and d2u.
+        """Compare dr with central differences of r at some points, for random u, du and d2u.
+
+        Parameters
+        ----------
+        x : ndarray, (n_points, n_in)
+            The points, float64. Where r is not finite they are left out.
+        n_out : int
+            The number of outputs.
 
         Raises
         ------
         ValueError
             If a function raises, writes to what it is given, does not return a number, or if dr has another derivative
-            than r; it names the first one that differs. Points where r is not finite are left out.
+            than r; it names the first one that differs.
         """
         n_in, rng = x.shape[1], np.random.default_rng(0)
         for point in x:
