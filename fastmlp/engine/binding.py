@@ -144,10 +144,8 @@ class Binding:
         if slopes is not None:
             tangents = slopes.tangents(self.spec)
             block = max(1, block // (1 + tangents))
-            record["tangents"], record["slope_deltas"] = (
-                tangents,
-                _address(catalog.slope_deltas, slopes.kernel, self.real),
-            )
+            record["tangents"] = tangents
+            record["slope_deltas"] = _address(catalog.slope_deltas, slopes.kernel, self.real)
             record["slope_weights"], (record["slope_weights_row"],) = slopes.weights.ctypes.data, slopes.weights.strides
             arrays.append(slopes.weights)
             if isinstance(slopes, Residuals):
