@@ -33,6 +33,10 @@ def train_many(*args: Any, **options: Any) -> Any:
     return fastmlp.train_many(*args, **options)
 
 
+def predict_many(*args: Any, **options: Any) -> Any:
+    return fastmlp.predict_many(*args, **options)
+
+
 def load_mnist() -> Any:
     return importlib.import_module("fastmlp.datasets").load_mnist()
 
@@ -76,5 +80,6 @@ def load(name: str) -> Any:
         enter("yardstick.model.mlp", MLP=fastmlp.MLP)
         enter("yardstick.model.training", train=train)
         enter("yardstick.model.many", train_many=train_many)
+        enter("yardstick.model.populations", predict_many=predict_many)
         enter("yardstick.optimizers", SGD=sgd, Adam=adam, Optimizer=object)
     return importlib.import_module(f"yardstick.cli.bench.{name}")
