@@ -102,11 +102,13 @@ SUMMARY = (
 PEERS = {"numba": "plain Numba", "jax": "JAX", "torch": "PyTorch", "sklearn": "scikit-learn", "numpy": "NumPy"}
 
 
-def publish(asv_pages, history, target):
-    """Write the dashboard from asv's published pages and the results that they were made of."""
+def publish(asv_pages, history, others, target):
+    """Write the dashboard from asv's published pages and the results that they were made of.
+
+    The summary in front is that of one machine; it leads to those of the others."""
     data = {str(path.relative_to(asv_pages)): json.loads(path.read_text()) for path in asv_pages.rglob("*.json")}
     index = data["index.json"]
-    shown = {name for name, _ in history.series}
+    shown = {name for of_machine in (history, *others) for name, _ in of_machine.series}
     index["benchmarks"] = {name: of for name, of in index["benchmarks"].items() if name in shown}
     for path in [path for path in data if path.endswith("/summary.json")]:  # what the list of benchmarks has
         data[path] = [entry for entry in data[path] if entry["name"] in shown]
@@ -126,7 +128,10 @@ def publish(asv_pages, history, target):
     for part in PARTS.iterdir():
         shutil.copy(part, target)
     (target / "all.html").write_text(without_the_net(page))
-    (target / "index.html").write_text(summary(history, index))
+    pages = {history.machine["machine"]: "index.html"}
+    pages |= {other.machine["machine"]: f"{other.machine['machine']}.html" for other in others}
+    for of_machine in (history, *others):
+        (target / pages[of_machine.machine["machine"]]).write_text(summary(of_machine, index, pages))
     page = target.parent / "dashboard.html"  # of the documentation, which names the dashboard and now has it
     if page.exists():
         here = f"{target.name}/index.html"
@@ -167,12 +172,16 @@ def without_the_net(page):
     return page.replace('<li id="nav-li-"', '<li><a href="index.html">Summary</a></li>\n\t<li id="nav-li-"')
 
 
-def summary(history, index):
-    """The page in front: today's numbers beside others', what changed, and a panel for each question."""
+def summary(history, index, pages):
+    """The page in front: today's numbers beside others', what changed, and a panel for each question.
+
+    `pages` has the summary of every machine that has results."""
     newest = history.commits[-1]
     date, subject = history.log[newest]
     panels = [panel(history, *entry) for entry in SUMMARY if history.of(*entry[:2])]
     machine = ", ".join(filter(None, (history.machine.get(name) for name in ("machine", "cpu", "os"))))
+    links = [f'<a href="{page}">{name}</a>' for name, page in pages.items() if name != history.machine["machine"]]
+    elsewhere = f"<p>On other machines: {', '.join(links)}.</p>" if links else ""
     return f"""<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
@@ -186,6 +195,7 @@ on one machine ({html.escape(machine)}); the newest is {link(index, newest)} “
 <p>One thread, processor time, warm kernels; everybody takes turns in the same process, and the best round counts.
 <a href="all.html#/">All series</a> are in asv's own pages, where each can be zoomed and
 <a href="all.html#/regressions">regressions</a> are listed.</p>
+{elsewhere}
 {table(history)}
 {changes(history, index)}
 <h2>Over the commits</h2>

@@ -182,7 +182,7 @@ def results(tmp_path, scripts):
         benchmarks["history.accuracy.Learned.track_wrong_after_epochs"] = {"unit": "% wrong"}
         folder = tmp_path / "results" / "machine"
         folder.mkdir(parents=True)
-        (folder / "machine.json").write_text('{"cpu": "a core"}')
+        (folder / "machine.json").write_text('{"machine": "machine", "cpu": "a core"}')
         benchmarks = {name: of | {"name": name, "pretty_name": name} for name, of in benchmarks.items()}
         (tmp_path / "results" / "benchmarks.json").write_text(json.dumps(benchmarks | {"version": 2}))
         for number, value in enumerate(times):
@@ -259,7 +259,9 @@ class Loads(HTMLParser):
 
 def test_the_summary_tells_what_changed_and_loads_nothing_from_elsewhere(results, scripts):
     history = results([4.0] * 4 + [2.0] * 4)
-    page = scripts("bench_pages").summary(history, {"show_commit_url": "https://example.org/"})
+    machines = {"machine": "index.html", "another": "another.html"}
+    page = scripts("bench_pages").summary(history, {"show_commit_url": "https://example.org/"}, machines)
+    assert '<a href="another.html">another</a>' in page and '"index.html"' not in page
     assert "× faster" in page and "number 4" in page and "8-64-64-2, batch 1" in page
     assert page.count("<circle") == 3 * 8
     assert sorted(Loads(page).found) == ["summary.css", "swallow.ico"]
