@@ -11,7 +11,7 @@ import numpy as np
 
 from .cpu import compressor, has_many_registers, vector_bytes
 from .decorators import array_at, kernel_function, size_of
-from .layout import A_ROOM, B_ROOM, PANEL_BYTES, PANEL_DEPTH, PANEL_ROWS
+from .layout import A_ROOM, B_ROOM, PANEL_BYTES, PANEL_DEPTH, PANEL_ROWS, PANELS_FROM_BYTES, PANELS_FROM_ROWS
 from .tiles import (
     backward_and_update,
     backward_and_update_by_inputs,
@@ -36,7 +36,6 @@ TILES = (
 # parts (`Emitter.loop_with_partial_sums`), take the last rows alone.
 SHARED_ROWS = 8 if has_many_registers() else 6
 FETCHED = 64  # from this depth on a tile fetches the next rows of C: 0.84 of the time of updates of 4096 × 1024
-PANELS_FROM = 128  # rows: of fewer, to copy B takes longer than it saves
 INNER_ROWS = 3  # with 8 rows of W, 176 GFLOP/s; one row 120
 WIDEST = 8 if has_many_registers() else 4  # vectors of one row, or rows of W, whose sums are kept at once
 
@@ -171,7 +170,7 @@ def _product(real):
     middle, narrow = others[0], others[-1]
 
     def product(a, a_row, a_step, b, b_row, b_index, start, start_row, c, c_row, c_index, rows, vectors, depth, room):
-        if room and rows >= PANELS_FROM and vectors * VECTOR_BYTES >= PANEL_BYTES:
+        if room and rows >= PANELS_FROM_ROWS and vectors * VECTOR_BYTES >= PANELS_FROM_BYTES:
             done = panels(
                 room, a, a_row, a_step, b, b_row, b_index, start, start_row, c, c_row, c_index, rows, vectors, depth
             )
