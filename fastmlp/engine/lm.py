@@ -106,9 +106,12 @@ class LeastSquares:
 
     @property
     def n_residuals(self) -> int:
-        """How many residuals there are: outputs times samples, but those that were not measured or do not count."""
-        y, of_outputs = self._samples.y[self._rows], self._samples.output_weights
-        return y.size if of_outputs is None else int(np.count_nonzero(~np.isnan(y) & (of_outputs > 0)))
+        """How many residuals there are: outputs times samples, also where y has class indices, but those that were not
+        measured or do not count."""
+        of_outputs = self._samples.output_weights
+        if of_outputs is None:
+            return len(self._rows) * self._network.spec.n_out
+        return int(np.count_nonzero(~np.isnan(self._samples.y[self._rows]) & (of_outputs > 0)))
 
     def loss(self, params: np.ndarray) -> float:
         """The mean loss with these parameters of the layers that are not frozen, which `squares` and `values` are of
