@@ -17,7 +17,12 @@ from .epochs import Samples
 from .network import Network, named_values
 from .team import Team
 
-__all__ = ["LocalObjective", "Objective", "minimise"]
+__all__ = ["LocalObjective", "Objective", "minimise", "require_scipy"]
+
+
+def require_scipy() -> Any:
+    """Return scipy.optimize; an ImportError if it is missing, for those who ask before any work, too."""
+    return require("scipy.optimize", "lbfgs", "the optimiser lbfgs")
 
 
 def minimise(
@@ -42,7 +47,7 @@ def minimise(
     scipy.optimize.OptimizeResult
         ``fun`` has the penalty in it.
     """
-    optimize = require("scipy.optimize", "lbfgs", "the optimiser lbfgs")
+    optimize = require_scipy()
     free = network.free
     reached = network.params[free].astype(np.float64)
 
