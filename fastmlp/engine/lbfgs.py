@@ -109,11 +109,13 @@ class Objective(ABC):
         self._network.params[self._free] = params
         self._seen[...] = params
         self._loss, gradient = self._measure()
+        if not np.isfinite(gradient).all():
+            self._loss = math.nan
         pull = self._decay * params
         return self._loss + 0.5 * float(pull @ params), gradient[self._free] + pull
 
     def values(self, params: np.ndarray) -> dict[str, float]:
-        """The loss and so on with these parameters; nothing where the loss is not finite."""
+        """The loss and so on with these parameters; nothing where the loss or its gradient is not finite."""
         if not np.array_equal(self._seen, params):  # the line search went on, and came back
             self(params)
         return self._measured() if math.isfinite(self._loss) else {}

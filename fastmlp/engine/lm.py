@@ -183,8 +183,8 @@ def minimise_squares(
     steps : int
         The largest number of steps that lower the sum.
     after : function
-        Called after each step with its values, which are without the penalty, or with nothing where the loss is not
-        finite; training ends when it says so. Where there is no step to make it is called once.
+        Called after each step with its values, which are without the penalty, or with nothing where the loss or its
+        gradient is not finite; training ends when it says so. Where there is no step to make it is called once.
     begin : Damping, optional
         Of the last step of a run that goes on.
 
@@ -261,6 +261,9 @@ class _Descent:
             if not reason:
                 reached, loss, reason = self._step(params, loss, surface)
             if reached is params:
+                if not np.isfinite(surface.slope).all():
+                    after({})
+                    return ""
                 if made == 0 and self._is_new:
                     squares.loss(params)
                     after(self._values())
