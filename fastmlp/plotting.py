@@ -306,6 +306,8 @@ def decision_boundary(model: MLP, x: Any, y: Any = None, *, points: int = 300, a
     classes = None if y is None else _class_indices(y, "y")
     if classes is not None and classes.shape != (len(x),):
         raise ValueError(f"y must be one class a sample, ({len(x)},), got shape {classes.shape}")
+    ax = _axes(ax)
+    colors = require("matplotlib.colors", "plot", "plotting")
     low, high = x.min(axis=0), x.max(axis=0)
     margin = 0.12 * np.where(high > low, high - low, 1.0)
     across, up = (np.linspace(a, b, points) for a, b in zip(low - margin, high + margin, strict=True))
@@ -316,8 +318,6 @@ def decision_boundary(model: MLP, x: Any, y: Any = None, *, points: int = 300, a
     n = outputs.shape[2]
     if classes is not None and classes.max() >= n:
         raise ValueError(f"y must hold class indices 0 to {n - 1}, got {classes.max()}")
-    ax = _axes(ax)
-    colors = require("matplotlib.colors", "plot", "plotting")
     palette = np.array([colors.to_rgb(colour) for colour in _class_colours(n)])
     ranked = np.sort(outputs, axis=2)
     lead = np.clip(ranked[:, :, -1] - ranked[:, :, -2], 0, 1)

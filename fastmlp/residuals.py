@@ -39,7 +39,7 @@ class Residual:
     -----
     Before training `train` compares dr with differences of r, in plain Python, at a few collocation points and random
     u, du and d2u. In training the functions see copies, and indices out of bounds raise; what raises then makes the
-    loss NaN, a `DivergenceError`.
+    loss NaN, a `DivergenceError` that names it.
 
     Examples
     --------

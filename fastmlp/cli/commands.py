@@ -24,9 +24,11 @@ import typer
 from ..activations import ACTIVATIONS, get_activation
 from ..base.cache import cache_folder
 from ..base.checks import check_count, check_number, check_seed
+from ..base.extras import require
 from ..base.remedies import OF_TRAINING
 from ..base.text import is_terminal, printable
 from ..base.version import __version__
+from ..engine.lbfgs import require_scipy
 from ..model.loading import load_model
 from ..optimizers import OPTIMIZERS
 from .core import CORE
@@ -238,6 +240,9 @@ def train(
     for path in (out, checkpoint):
         if path is not None:
             _check_folder(path)
+            require("safetensors", "files", "a model's file")
+    if optimizer == "lbfgs":
+        require_scipy()
     reading = _reading(tables.Reading(tuple(missing or ())), decimal, no_header, separator, encoding, sheet)
     table = tables.read(data, reading)
     with _named(data):

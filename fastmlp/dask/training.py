@@ -504,7 +504,11 @@ class ClusterRun(TrainingRun):
         return quantities(self._options.spec, self._options.metrics)
 
     def _remedy(self, lr: float | None, first: bool) -> str:
-        return remedy(self.model, self._data.extremes, lr, self._options.batch(self._data.n_samples), first)
+        found = remedy(self.model, self._data.extremes, lr, self._options.batch(self._data.n_samples), first)
+        spec = self._options.spec
+        if spec.loss.builtin and all(layer.act.builtin for layer in spec.layers):
+            return found
+        return f"{found}; or a function of your own raised in a worker, which is not known here"
 
 
 class _Objective(Objective):

@@ -17,6 +17,7 @@ from ..kernels.catalog import Variant
 from ..kernels.layout import DATA, LINEAR, Place, aligned, padded
 from ..losses import Loss
 from ..optimizers import Optimizer
+from ..residuals import Residual
 from ..spec import Affine, Spec
 from .blocks import taken_by_row, wide_block
 from .call import KernelCall
@@ -86,7 +87,7 @@ class Binding:
         self._params_at = address(params)
         self.free = free_params(places, params.size)
         prepare_kernels(spec, self.real)
-        self._compiled: list[Any] = []  # users' functions, which must outlive their addresses
+        self._private: list[Any] = []  # kernels of users' functions, which must outlive their addresses
         self._functions = Functions(
             tuple(self._activation(layer.act) for layer in spec.layers),
             tuple(layer.act.slope or 0.0 for layer in spec.layers),
@@ -149,8 +150,8 @@ class Binding:
             record["slope_weights"], (record["slope_weights_row"],) = slopes.weights.ctypes.data, slopes.weights.strides
             arrays.append(slopes.weights)
             if isinstance(slopes, Residuals):
-                of_slopes = _private().residual(slopes.residual.r, slopes.residual.dr, self.real)
-                record["residual"] = address_of(of_slopes[0])
+                of_slopes = self._residual(slopes.residual)
+                record["residual"] = address_of(of_slopes.function)
             else:
                 of_slopes = self._units_of_slopes
                 self._describe_slopes(record, slopes)
@@ -311,9 +312,17 @@ class Binding:
     def _reader(self, array: np.ndarray) -> int:
         return _address(catalog.load, reader_of(array, self.real))
 
-    def _keep(self, compiled: tuple[store.Function, Any]) -> int:
-        self._compiled.append(compiled)
-        return address_of(compiled[0])
+    def _residual(self, residual: Residual) -> Any:
+        return _private().residual(residual.r, residual.dr, self.real, self.spec.n_in, self.spec.n_out)
+
+    def _keep(self, private: Any) -> int:
+        self._private.append(private)
+        return address_of(private.function)
+
+    def complaints(self, residual: Residual | None = None) -> list[str]:
+        """What users' functions raised in kernels, whose value was NaN there, since this was last asked."""
+        kernels = self._private if residual is None else [*self._private, self._residual(residual)]
+        return [text for kernel in kernels for note in kernel.notes if (text := note.complaint())]
 
 
 def reader_of(array: np.ndarray | SparseRows, real: str) -> Variant:

@@ -17,7 +17,12 @@ from .epochs import Samples
 from .network import Network, named_values
 from .team import Team
 
-__all__ = ["LocalObjective", "Objective", "minimise"]
+__all__ = ["LocalObjective", "Objective", "minimise", "require_scipy"]
+
+
+def require_scipy() -> Any:
+    """Return scipy.optimize; an ImportError if it is missing, for those who ask before any work, too."""
+    return require("scipy.optimize", "lbfgs", "the optimiser lbfgs")
 
 
 def minimise(
@@ -42,7 +47,7 @@ def minimise(
     scipy.optimize.OptimizeResult
         ``fun`` has the penalty in it.
     """
-    optimize = require("scipy.optimize", "lbfgs", "the optimiser lbfgs")
+    optimize = require_scipy()
     free = network.free
     reached = network.params[free].astype(np.float64)
 
@@ -104,11 +109,13 @@ class Objective(ABC):
         self._network.params[self._free] = params
         self._seen[...] = params
         self._loss, gradient = self._measure()
+        if not np.isfinite(gradient).all():
+            self._loss = math.nan
         pull = self._decay * params
         return self._loss + 0.5 * float(pull @ params), gradient[self._free] + pull
 
     def values(self, params: np.ndarray) -> dict[str, float]:
-        """The loss and so on with these parameters; nothing where the loss is not finite."""
+        """The loss and so on with these parameters; nothing where the loss or its gradient is not finite."""
         if not np.array_equal(self._seen, params):  # the line search went on, and came back
             self(params)
         return self._measured() if math.isfinite(self._loss) else {}

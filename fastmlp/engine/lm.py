@@ -106,9 +106,12 @@ class LeastSquares:
 
     @property
     def n_residuals(self) -> int:
-        """How many residuals there are: outputs times samples, but those that were not measured or do not count."""
-        y, of_outputs = self._samples.y[self._rows], self._samples.output_weights
-        return y.size if of_outputs is None else int(np.count_nonzero(~np.isnan(y) & (of_outputs > 0)))
+        """How many residuals there are: outputs times samples, also where y has class indices, but those that were not
+        measured or do not count."""
+        of_outputs = self._samples.output_weights
+        if of_outputs is None:
+            return len(self._rows) * self._network.spec.n_out
+        return int(np.count_nonzero(~np.isnan(self._samples.y[self._rows]) & (of_outputs > 0)))
 
     def loss(self, params: np.ndarray) -> float:
         """The mean loss with these parameters of the layers that are not frozen, which `squares` and `values` are of
@@ -180,8 +183,8 @@ def minimise_squares(
     steps : int
         The largest number of steps that lower the sum.
     after : function
-        Called after each step with its values, which are without the penalty, or with nothing where the loss is not
-        finite; training ends when it says so. Where there is no step to make it is called once.
+        Called after each step with its values, which are without the penalty, or with nothing where the loss or its
+        gradient is not finite; training ends when it says so. Where there is no step to make it is called once.
     begin : Damping, optional
         Of the last step of a run that goes on.
 
@@ -258,6 +261,9 @@ class _Descent:
             if not reason:
                 reached, loss, reason = self._step(params, loss, surface)
             if reached is params:
+                if not np.isfinite(surface.slope).all():
+                    after({})
+                    return ""
                 if made == 0 and self._is_new:
                     squares.loss(params)
                     after(self._values())

@@ -40,9 +40,10 @@ def build(name: str, dtype: str):
     return {"residual_deltas": _residual_deltas}[name](np.dtype(dtype).type)
 
 
-def residual_of(function, derivatives):
+def residual_of(function, derivatives, note):
     """Write factor · r times r's derivatives by a sample's rows of the outputs a, in the network's units, to delta;
-    return ½ factor r². Both are NaN where a user's function raises.
+    return ½ factor r². Both are NaN where a user's function raises: at the address ``note`` then stand 1 and what it
+    was given.
 
     ``x`` is the sample's, as the user gave it. Row p of its derivatives stands p · samples rows behind its own. A null
     shift means that the network's units are the user's.
@@ -54,15 +55,14 @@ def residual_of(function, derivatives):
         given = array_at(x, n_in, a)
         shifts, scales = array_at(shift, n_out, a), array_at(scale, n_out, a)
         slopes, bends = n_out * n_in, n_out * n_in * n_in
-        memory = np.zeros(n_in + 2 * (n_out + slopes + bends))  # the user's to write to
-        point, rest = memory[:n_in], memory[n_in:]
-        u, g_u = rest[:n_out], rest[n_out : 2 * n_out]
-        rest = rest[2 * n_out :]
-        du = rest[:slopes].reshape((n_out, n_in))
-        g_du = rest[slopes : 2 * slopes].reshape((n_out, n_in))
-        rest = rest[2 * slopes :]
-        d2u = rest[:bends].reshape((n_out, n_in, n_in))
-        g_d2u = rest[bends:].reshape((n_out, n_in, n_in))
+        each = n_out + slopes + bends
+        memory = np.zeros(n_in + 2 * each)  # the user's to write to
+        point, read, written = memory[:n_in], memory[n_in : n_in + each], memory[n_in + each :]
+        u, g_u = read[:n_out], written[:n_out]
+        du = read[n_out : n_out + slopes].reshape((n_out, n_in))
+        g_du = written[n_out : n_out + slopes].reshape((n_out, n_in))
+        d2u = read[n_out + slopes :].reshape((n_out, n_in, n_in))
+        g_d2u = written[n_out + slopes :].reshape((n_out, n_in, n_in))
         for i in range(n_in):
             point[i] = given[i]
         for k in range(n_out):
@@ -81,6 +81,9 @@ def residual_of(function, derivatives):
             derivatives(point, u, du, d2u, g_u, g_du, g_d2u)
         except Exception:
             value = math.nan
+            noted = array_at(note, 1 + n_in + each, memory)
+            noted[0] = 1.0
+            noted[1:] = memory[: n_in + each]
         for k in range(n_out):
             unit = factor * value * (np.float64(scales[k]) if shift else 1.0)
             adjoints[0, 0, k] = unit * g_u[k]

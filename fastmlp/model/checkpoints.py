@@ -15,6 +15,7 @@ import numpy as np
 
 from ..base.atomic import remove_leftovers, write_whole
 from ..base.checks import check_count
+from ..base.extras import require
 from ..base.lock import FileLock
 from ..base.sparse import SparseRows
 from ..base.version import __version__
@@ -63,8 +64,12 @@ class Checkpoint:
 
 
 def get_checkpoint(value: Any) -> Checkpoint | None:
-    """The `Checkpoint` of a ``checkpoint`` argument: None, a file's name, or a `Checkpoint`."""
-    return value if value is None or isinstance(value, Checkpoint) else Checkpoint(value)
+    """The `Checkpoint` of a ``checkpoint`` argument: None, a file's name, or a `Checkpoint`; an ImportError where none
+    can be written."""
+    if value is None:
+        return None
+    require("safetensors", "files", "a checkpoint")
+    return value if isinstance(value, Checkpoint) else Checkpoint(value)
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Why a training diverged: which of its numbers are far from usual ones."""
+"""Why a training diverged: what functions of the user's raised, and which numbers are far from usual ones."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from ..base.sparse import SparseRows
 from ..engine.epochs import Samples
 from ..engine.network import Network
-from ..engine.slopes import Slopes, slope_units
+from ..engine.slopes import Residuals, Slopes, slope_units
 
 __all__ = ["remedy"]
 
@@ -19,7 +19,7 @@ _USUAL_LR = 1.0
 
 
 def remedy(network: Network, samples: Samples, lr: float | None, batch: int, first: bool = False) -> str:
-    """Say which numbers are probably the cause, the most unusual first, and what to do.
+    """Say what users' functions raised, which numbers are probably the cause, the most unusual first, and what to do.
 
     Parameters
     ----------
@@ -58,7 +58,9 @@ def remedy(network: Network, samples: Samples, lr: float | None, batch: int, fir
     if first:
         suspects += [(gain / _USUAL_GAIN, f"initial weights of layer {i}, large for its width (try another init)")
                      for i, gain in enumerate(_gains(network), 1)]  # fmt: skip
-    found = [advice for excess, advice in sorted(suspects, reverse=True) if excess > 1]
+    residual = samples.slopes.residual if isinstance(samples.slopes, Residuals) else None
+    found = network._engine.binding.complaints(residual)
+    found += [advice for excess, advice in sorted(suspects, reverse=True) if excess > 1]
     if found:
         return f"Likely at fault: {'; '.join(found)}"
     return "Inputs, targets and weights are of usual size: " + (

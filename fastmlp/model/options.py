@@ -19,6 +19,7 @@ from ..base.checks import (
     dropout_shares,
 )
 from ..engine.epochs import Samples
+from ..engine.lbfgs import require_scipy
 from ..engine.lm import check_squares
 from ..engine.network import named_sums
 from ..engine.slopes import Residuals, Slopes
@@ -177,6 +178,8 @@ class Options:
         model = spec if isinstance(spec, MLP) else None
         spec, dtype = _spec_and_dtype(spec, loss, init, dtype)
         spec.check_trainable()
+        if isinstance(optimizer, LBFGS):
+            require_scipy()
         if isinstance(optimizer, LevenbergMarquardt):
             check_penalised_squares(optimizer, spec, l2)
         if dydx is not None or residual is not None:

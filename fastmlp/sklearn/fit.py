@@ -247,11 +247,16 @@ class Fit:
         if sums is None:
             return False
         if not sums:
-            raise ValueError(_NON_FINITE)
+            raise self._non_finite()
         e.n_iter_ = 0
         self._record(sums[0] * self._loss_scale + penalty, self._network.params)
         self._should_stop()
         return True
+
+    def _non_finite(self) -> ValueError:
+        """Make scikit-learn's error for weights that are not finite, with what users' functions raised."""
+        raised = self._network._engine.binding.complaints()
+        return ValueError(" ".join([_NON_FINITE, *(f"But {text}." for text in raised)]))
 
     def run(self) -> None:
         """Train."""
@@ -294,7 +299,7 @@ class Fit:
         objective = LocalObjective(self._network, self._samples, self._rows, {}, e.alpha / weight, e.n_threads)
         result = minimise(settings, self._network, objective, e.max_iter, after)
         if not (math.isfinite(result.fun) and np.isfinite(self._network.params).all()):
-            raise ValueError(_NON_FINITE)
+            raise self._non_finite()
         e.n_iter_ = min(result.nit, e.max_iter)
         penalty = self._penalty() / weight
         e.loss_ = (float(result.fun) - penalty) * self._loss_scale + penalty
@@ -322,7 +327,7 @@ class Fit:
         squares = LeastSquares(self._network, self._samples, self._rows, {}, e.n_threads)
         reason = minimise_squares(settings, self._network, squares, l2, e.max_iter, note)
         if not math.isfinite(losses[-1]):
-            raise ValueError(_NON_FINITE)
+            raise self._non_finite()
         e.loss_ = losses[-1] * self._loss_scale + (0.0 if bayesian else self._penalty() / weight)
         if not (reason or stopped):
             warnings.warn(
@@ -357,7 +362,7 @@ class Fit:
                     key = int(self._random_state.randint(1 << 62, dtype=np.int64)) if self._shares else 0
                     loss = self._epoch(epochs, state, order, batch, key)
                     if math.isnan(loss) and not e.early_stopping:
-                        raise ValueError(_NON_FINITE)
+                        raise self._non_finite()
                     self._record(loss, best)
                     if math.isnan(loss):
                         warnings.warn(f"{_NON_FINITE} The best ones are kept.", ConvergenceWarning, stacklevel=6)

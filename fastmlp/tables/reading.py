@@ -215,10 +215,13 @@ def write(columns: Mapping[str, np.ndarray], path: Path) -> None:
 
 
 def check_writable(path: Path) -> None:
-    """Raise a ValueError for a file whose name says that it is neither CSV nor Parquet."""
+    """Raise a ValueError for a file whose name says that it is neither CSV nor Parquet, an ImportError for Parquet
+    without PyArrow."""
     promised = _MUST_BE.get(path.suffix.lower(), "JSON" if path.suffix.lower() in (".json", ".jsonl") else "")
     if promised not in ("", "Parquet"):
         raise ValueError(f"{path}: tables are written as .csv or .parquet, not as {promised}")
+    if promised:
+        require("pyarrow", "tables", "writing Parquet")
 
 
 def write_csv(columns: Mapping[str, np.ndarray], file: TextIO) -> None:

@@ -274,6 +274,36 @@ def test_covariance_is_curve_fits():
         fastmlp.MLP([{"n": 3}, {"n": 1, "act": "linear", "cost": "mae"}]).covariance(x, y)
 
 
+def classes_both_ways():
+    """Samples of three classes, with class indices and with rows of 0 and 1, and a spec whose free parameters they
+    determine: a softmax of free weights would stay the same where all its rows move alike."""
+    x, y = data(SHAPES["classes"], 60)
+    last = {"n": 3, "act": "softmax", "cost": "mse", "trainable": False}
+    return x[:, :2], y, np.eye(3)[y], [{"n": 2, "act": None}, {"n": 2, "act": "tanh"}, last]
+
+
+def test_covariance_is_the_same_for_class_indices_and_rows_of_0_and_1():
+    x, classes, rows, spec = classes_both_ways()
+    model, _ = fastmlp.train(x, rows, spec, optimizer="lm", epochs=100, seed=0, dtype="float64")
+    found = model.covariance(x, classes)
+    np.testing.assert_array_equal(found, model.covariance(x, rows))
+    free = np.flatnonzero(np.diag(found))
+    slopes = model.jacobian(x).reshape(rows.size, -1)[:, free]
+    errors = np.sum((model.predict(x) - rows) ** 2)
+    expected = errors / (rows.size - 6) * np.linalg.inv(slopes.T @ slopes)
+    np.testing.assert_allclose(found[np.ix_(free, free)], expected, rtol=1e-6)
+
+
+def test_bayesian_regularisation_is_the_same_for_class_indices_and_rows_of_0_and_1():
+    x, classes, rows, spec = classes_both_ways()
+    bayesian = LevenbergMarquardt(regularisation="bayesian")
+    options = {"optimizer": bayesian, "epochs": 20, "seed": 0, "dtype": "float64"}
+    model, history = fastmlp.train(x, rows, spec, **options)
+    other, same = fastmlp.train(x, classes, spec, **options)
+    np.testing.assert_allclose(other.params, model.params, rtol=1e-9)
+    np.testing.assert_allclose(same["l2"], history["l2"], rtol=1e-9)
+
+
 def test_bayesian_regularisation_of_a_line_is_the_evidences_fixed_point():
     """γ, α and β agree with each other and with the ridge solution: scikit-learn's BayesianRidge has the same ones."""
     linear_model = pytest.importorskip("sklearn.linear_model")

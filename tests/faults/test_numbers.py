@@ -6,6 +6,7 @@ import json
 import pickle
 from functools import partial
 
+import numba
 import numpy as np
 import pytest
 
@@ -357,6 +358,68 @@ def test_divergence_says_what_looks_at_fault(name):
         model = fastmlp.MLP(spec, seed=0)
         with pytest.raises(fastmlp.DivergenceError, match=message):
             model.partial_fit(X, **options)
+
+
+@numba.njit
+def reciprocal(z):
+    if -1 < z < 1:
+        raise ValueError("too near to zero")
+    return 1.0 / z
+
+
+@numba.njit
+def ratio(y_hat, y):
+    return y * reciprocal(y_hat)
+
+
+@numba.njit
+def slope(z, *y):
+    return z
+
+
+RAISING = {
+    "activation": ([INPUT, {"n": 4, "act": fastmlp.Activation("mine", reciprocal, slope)}, NUMBER[-1]], "reciprocal"),
+    "derivative": ([INPUT, {"n": 4, "act": fastmlp.Activation("mine", slope, reciprocal)}, NUMBER[-1]], "reciprocal"),
+    "loss": ([INPUT, {**NUMBER[-1], "cost": fastmlp.Loss("mine", ratio, slope)}], "ratio"),
+}
+
+
+OTHERWISE = [{}, {"batch_size": 32}, {"batch_size": 32, "n_threads": 2}, {"optimizer": "lbfgs"}, {"optimizer": "lm"}]
+
+
+@pytest.mark.parametrize("options", OTHERWISE)
+@pytest.mark.parametrize("kind", RAISING)
+def test_what_a_users_function_raises_is_named(kind, options):
+    spec, name = RAISING[kind]
+    if kind == "loss" and options == {"optimizer": "lm"}:
+        pytest.skip("lm has no other losses")
+    model, shown = fastmlp.MLP(spec, dtype="float64"), "y_hat = 0.0, y = " if kind == "loss" else "z = 0.0"
+    model.params[:] = 0
+    message = rf"fault: your function {name} raises ValueError: too near to zero \(for {shown}"
+    for _ in range(2):
+        with pytest.raises(fastmlp.DivergenceError, match=message):
+            fastmlp.train(X, Y, model, **options)
+    fresh = fastmlp.MLP(spec, seed=0, dtype="float64")
+    with pytest.raises(fastmlp.DivergenceError) as caught:
+        fastmlp.train(1e200 * X, Y, fresh, lr=1e200)
+    assert "your function" not in caught.value.remedy
+
+
+def test_what_a_users_function_raises_is_named_wherever_networks_are_trained():
+    from fastmlp.sklearn import MLPRegressor
+
+    spec, _ = RAISING["activation"]
+    message = "your function reciprocal raises ValueError: too near to zero"
+    model = fastmlp.MLP(spec)
+    model.params[:] = 0
+    with pytest.raises(fastmlp.DivergenceError, match=message):
+        model.partial_fit(X, Y)
+    assert np.isnan(model.predict(X)).all()
+    with pytest.warns(RuntimeWarning, match="1 of 1 networks diverged"):
+        (one,) = fastmlp.train_many(0 * X, Y, spec, seeds=[0])
+    assert message in one.error.remedy
+    with pytest.raises(ValueError, match=rf"preprocessed\. But {message}"):
+        MLPRegressor(hidden_layer_sizes=4, activation=spec[1]["act"], random_state=0).fit(0 * X, Y)
 
 
 def test_parameters_that_are_nan_are_named():
