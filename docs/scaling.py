@@ -1,8 +1,8 @@
 """The numbers of docs/scaling.md, and its picture, each on a machine that does nothing else::
 
-    python docs/scaling.py efficiency [train_many | average | gradient] | overhead | simulate | averaging
+    python docs/scaling.py efficiency [train_many | average | gradient] | overhead | simulate | averaging [LR]
 
-``averaging`` draws docs/img/averaging.png, from MNIST where FASTMLP_DATA says.
+``averaging`` draws docs/img/averaging.png, from MNIST where FASTMLP_DATA says; with another rate it only prints.
 """
 
 from __future__ import annotations
@@ -198,7 +198,7 @@ def simulate(task: float = 0.005, network: float = 0.05) -> None:
         print(f"{n_workers:>5} workers: " + "; ".join(cells))
 
 
-def averaging() -> None:
+def averaging(lr: str = "") -> None:
     """Accuracy per round and per second of averaged parameters, 784-256-10 on MNIST, by partitions."""
     from matplotlib.figure import Figure
 
@@ -218,7 +218,7 @@ def averaging() -> None:
                 accuracies.append(100 * state.model.evaluate(x_test, y_test)["accuracy"])
                 last[0] = time.perf_counter()
 
-            options = {"lr": 0.03, "epochs": 10, "seed": 0, "callbacks": note}
+            options = {"lr": float(lr or 0.03), "epochs": 10, "seed": 0, "callbacks": note}
             if n == 0:
                 fastmlp.train(x, y, spec, epochs=1)
                 last[0] = time.perf_counter()
@@ -235,6 +235,8 @@ def averaging() -> None:
             by_round.plot(range(len(accuracies)), accuracies, marker=".", **style)
             by_second.plot(seconds, accuracies, marker=".", **style)
             print(f"{label}: {' '.join(f'{a:.1f}' for a in accuracies[1:])}; {seconds[-1] / 10:.3f} s a round")
+    if lr:
+        return
     by_round.set_xlabel("round")
     by_second.set_xlabel("seconds, with a worker for each partition")
     by_round.set_ylabel("test accuracy, %")

@@ -103,12 +103,11 @@ def calibrate(
     """Measure on held-out rows how wide intervals must be to hold y as often as wanted: split conformal prediction.
 
     A score says how far y is off in each row, and the margin is the ⌈(n + 1) coverage⌉-th smallest of n scores. A new y
-    of the same kind then lies in its interval with a probability of at least ``coverage``, and where no scores are
-    equal at most ``coverage + 1 / (n + 1)``, however bad the network is (Vovk, Gammerman and Shafer, "Algorithmic
+    of the same kind then lies in its interval with a probability of at least ``coverage``, and, if no scores are
+    equal, of at most ``coverage + 1 / (n + 1)``, however bad the network is (Vovk, Gammerman and Shafer, "Algorithmic
     learning in a random world", 2005; Lei et al., "Distribution-free predictive inference for regression", JASA 113,
-    2018). That is a mean over all rows, not a promise for each kind of row; and it holds where the rows that are
-    calibrated and predicted on could be swapped, which those of a drifting series could not. Each target is calibrated
-    by itself.
+    2018). This is a mean over all rows, not a promise for each kind of row. It holds if the rows for calibration and
+    those for prediction could be exchanged, which is not so in a drifting series. Each target is calibrated separately.
 
     Parameters
     ----------

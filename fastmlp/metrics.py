@@ -528,10 +528,10 @@ class Metric:
 def _averages(function: MetricFunction, text: str) -> list[Metric]:
     """The metrics of a function with the option ``average``, one for each kind of average."""
     words = {
-        "": "of the second of two classes, else as `_macro`",
+        "": "for the second of two classes, or as `_macro`",
         "macro": "the mean over classes or labels",
-        "weighted": "the mean by their number of samples",
-        "micro": "of all decisions together",
+        "weighted": "the mean, weighted by their numbers of samples",
+        "micro": "over all decisions together",
     }
     return [
         Metric(
@@ -568,13 +568,13 @@ METRICS: dict[str, Metric] = {
         Metric(
             "top_k",
             top_k,
-            "share of right classes among the 5 largest outputs, or of 3: `top_3`",
+            "share of samples whose class is among the 5 largest outputs; `top_3`: among 3",
             ("classes",),
             higher_is_better=True,
             is_mean=True,
         ),
-        *_averages(precision, "share of right ones among those found"),
-        *_averages(recall, "share of those found among the right ones"),
+        *_averages(precision, "share of right ones among the samples predicted as a class"),
+        *_averages(recall, "share of a class's samples that are predicted as it"),
         *_averages(f1, "harmonic mean of precision and recall"),
         *(
             Metric(
@@ -586,8 +586,8 @@ METRICS: dict[str, Metric] = {
                 of_labels=partial(function, labels=True),
             )
             for function, text in (
-                (roc_auc, "area under the ROC curve, one class against the rest, the mean"),
-                (average_precision, "area under the precision-recall curve in steps, the mean"),
+                (roc_auc, "area under the ROC curve: the mean over each class against the rest"),
+                (average_precision, "area under the precision-recall curve, in steps: the mean over classes or labels"),
             )
         ),
         Metric(

@@ -30,7 +30,7 @@ _MOST_NUMBERED = 20  # classes of a confusion matrix whose counts are still legi
 
 
 def curves(history: Mapping[str, Any], names: str | Sequence[str] | None = None, *, ax: Axes | None = None) -> Axes:
-    """The values of a history over the epochs: the tutorial's plot of accuracy and loss.
+    """Draw the values of a history over the epochs: the tutorial's plot of accuracy and loss.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ def pictures(
     cmap: str = "gray",
     ax: Axes | None = None,
 ) -> Axes:
-    """Samples as pictures in a grid, with true and predicted labels: the tutorial's 2 × 4 digits.
+    """Draw samples as pictures in a grid, with true and predicted labels: the tutorial's 2 × 4 digits.
 
     A right prediction has a tick and is green, a wrong one has a cross and the true label and is orange-red.
 
@@ -158,7 +158,9 @@ def pictures(
 def confusion_matrix(
     y: Any, predicted: Any, *, names: Sequence[str] | None = None, normalize: bool = False, ax: Axes | None = None
 ) -> Axes:
-    """How many samples of each true class (row) were predicted as which class (column); colours are shares of the row.
+    """Draw how many samples of each true class (row) were predicted as which class (column).
+
+    Colours are shares of the row.
 
     Parameters
     ----------
@@ -218,7 +220,7 @@ def confusion_matrix(
 def weights(
     model: MLP, *, shape: tuple[int, int] | None = None, most: int = 32, columns: int = 8, ax: Axes | None = None
 ) -> Axes:
-    """What each unit of the first layer looks for: its weights as a picture, blue negative, red positive.
+    """Draw the weights of each unit of the first layer as a picture, blue negative, red positive: what it looks for.
 
     Each picture has its own scale, in which white is 0. If there are more units than ``most``, those with the largest
     weights are drawn.
@@ -267,7 +269,7 @@ def weights(
 
 
 def decision_boundary(model: MLP, x: Any, y: Any = None, *, points: int = 300, ax: Axes | None = None) -> Axes:
-    """Which class a network of two inputs gives to each point of the plane, paler where it is less sure.
+    """Draw which class a network of two inputs gives to each point of the plane, paler where it is less sure.
 
     Parameters
     ----------
@@ -344,7 +346,7 @@ def decision_boundary(model: MLP, x: Any, y: Any = None, *, points: int = 300, a
 
 
 def network(model: MLP, *, most: int = 10, ax: Axes | None = None) -> Axes:
-    """The network's units and weights: orange lines are positive, blue ones negative, thick ones large in their layer.
+    """Draw units and weights: orange lines are positive, blue ones negative, thick ones large in their layer.
 
     Parameters
     ----------

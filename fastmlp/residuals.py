@@ -1,5 +1,5 @@
-"""A residual of a network's values and derivatives, which training can make small: the user's functions, and their
-check by differences."""
+"""Residuals of differential equations, which training can make small: the user's functions, and their check by
+differences."""
 
 from __future__ import annotations
 
@@ -18,17 +18,18 @@ _STEP = 1e-5
 
 @dataclass(frozen=True, init=False, repr=False)
 class Residual:
-    """What the left side of an equation leaves over, r = 0, as a function of a network's outputs and their derivatives.
+    """A differential equation r = 0, for training: r as a function of a network's outputs and their derivatives.
 
     Parameters
     ----------
     r : callable
-        ``r(x, u, du, d2u) -> float``, a function under ``numba.njit``, of one sample's inputs x (n_in,) as the user
-        gives them, the outputs u (n_out,) that `MLP.predict` makes of them, and their derivatives by x: du (n_out,
+        ``r(x, u, du, d2u) -> float``, a function under ``numba.njit``. It gets one sample's inputs x (n_in,) in the
+        user's units, the outputs u (n_out,) that `MLP.predict` makes of them, and their derivatives by x: du (n_out,
         n_in) and d2u (n_out, n_in, n_in), all float64.
     dr : callable
-        ``dr(x, u, du, d2u, g_u, g_du, g_d2u)``, of the same kind: writes the derivatives of r by u, du and d2u, each
-        number of d2u for itself, to arrays of their shapes, which are zeros beforehand.
+        ``dr(x, u, du, d2u, g_u, g_du, g_d2u)``, a function under ``numba.njit`` that writes the derivatives of r by u,
+        du and d2u to the last three arrays, which have the same shapes and are zeros beforehand. Each number of d2u
+        counts as a variable of its own, even though d2u is symmetric.
 
     Raises
     ------
@@ -37,9 +38,9 @@ class Residual:
 
     Notes
     -----
-    Before training `train` compares dr with differences of r, in plain Python, at a few collocation points and random
-    u, du and d2u. In training the functions see copies, and indices out of bounds raise; what raises then makes the
-    loss NaN, a `DivergenceError` that names it.
+    Before training, `train` compares dr with differences of r, in plain Python, at a few collocation points and for
+    random u, du and d2u. In training the functions get copies, and indices out of bounds raise. A function that raises
+    makes the loss NaN: a `DivergenceError` that names what it raised.
 
     Examples
     --------

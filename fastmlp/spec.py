@@ -79,13 +79,13 @@ class Spec:
         numbers): the network sees ``(x - shift) * scale``. Then the layers: ``n`` outputs, ``act`` (a name, an object
         such as `fastmlp.relu`, a custom `fastmlp.Activation`; None is linear), optionally ``slope`` (of
         leaky_relu, 0.1), ``alpha`` (of elu, 1), ``bias: False``, and ``trainable: False``, which freezes the layer:
-        training does not move its weights and biases, whose gradients are 0. The last may carry ``cost``, a name or
-        `fastmlp.Loss`; left out or None, softmax means cross_entropy, sigmoid bce (with shift or scale, mse), anything
-        else mse. Where its outputs are numbers, it may also carry ``shift`` and ``scale`` (above 0; scalars or n
-        numbers): with a = act(z) the network predicts ``shift + scale * a``, and its loss compares a with
-        ``(y - shift) / scale``. Under poisson, where a prediction is the logarithm of a count, there is ``shift``
-        alone: the loss compares exp(a) with ``y / exp(shift)``. Under gaussian_nll they are those of the targets,
-        scalars or n_targets numbers; the variances' logarithms get a shift of ``2 log(scale)``.
+        training does not move its weights and biases, and their gradients are 0. The last layer may have ``cost``, a
+        name or `fastmlp.Loss`; when left out, it is cross_entropy for softmax, bce for sigmoid (with shift or scale,
+        mse), and mse for anything else. If its outputs are numbers, it may also have ``shift`` and ``scale`` (above 0;
+        scalars or n numbers): with a = act(z) the network predicts ``shift + scale * a``, and its loss compares a with
+        ``(y - shift) / scale``. Under poisson a prediction is the logarithm of a count, so only ``shift`` is possible:
+        the loss compares exp(a) with ``y / exp(shift)``. Under gaussian_nll they are those of the targets, scalars or
+        n_targets numbers; the variances' logarithms get a shift of ``2 log(scale)``.
 
     Raises
     ------

@@ -26,6 +26,10 @@ SEARCHED = [
     *("train_many", "csv", "early stopping", "learning rate", "keras", "gpu", "save", "predict", "dropout", "install"),
     *("pandas", "batch size", "onnx", "microcontroller", "cross-validation", "missing values"),
 ]
+IN_HEADINGS = [
+    *("csv", "dropout", "gpu", "nan", "early stopping", "missing values", "learning rate", "batch size", "callbacks"),
+    *("cross-validation", "checkpoints", "keras", "onnx", "quantile", "train_many", "class weights", "residual"),
+]
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
@@ -127,6 +131,8 @@ def test_search_works_in_a_folder_and_finds_what_people_type(site):
     for words in SEARCHED:
         parts = words.split()
         assert any(all(part in f"{at['title']} {at['text']}".lower() for part in parts) for at in sections), words
+    for words in IN_HEADINGS:  # which rank before text
+        assert any(words in at["title"].lower() for at in sections), words
 
 
 def test_the_tutorials_notebook_runs(site):

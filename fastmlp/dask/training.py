@@ -94,7 +94,7 @@ def train(
         Targets of the shapes that `fastmlp.train` takes, in the same partitions. Labels of classes (text, booleans,
         categories or objects) are collected from all partitions, so that each may lack some.
     spec : list of dict, Spec, or MLP
-        A model goes on training in place.
+        The network (see `fastmlp.Spec`). The training of a model goes on, in place.
     sync : "gradient" or "average"
         "gradient": each step is along the gradient of the mean loss over all partitions (or the batch's samples in
         them), as in `fastmlp.train`, with differences only from rounding. "average": an epoch is a round, in which each
@@ -106,7 +106,7 @@ def train(
         "gradient": "full" when left out; a number above 1 takes the batches of `fastmlp.train`, each from all
         partitions. "average": the batch size of each partition's epoch; 1 when left out.
     optimizer : str or fastmlp.optimizers.Optimizer
-        As in `fastmlp.train`. With "average" its state begins anew in each round, and lbfgs is refused.
+        As in `fastmlp.train`, except "lm". With "average" its state begins anew in each round, and lbfgs is refused.
     metrics : name or list of names, optional
         Metrics that are means over samples: mse, mae, mape, mbe, accuracy, top_k, log_loss and cross_entropy.
     standardize : bool

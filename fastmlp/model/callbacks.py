@@ -14,7 +14,7 @@ __all__ = ["Callback", "TrainingState", "check_callbacks"]
 
 @dataclass
 class TrainingState:
-    """What a callback is called with after each epoch.
+    """The state of a training, with which each callback is called after each epoch.
 
     Attributes
     ----------

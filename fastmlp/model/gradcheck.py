@@ -61,8 +61,9 @@ def check_gradients(
     order: int = 1,
     output_weight: Any = None,
 ) -> GradientCheck:
-    """Compare `MLP.gradient` with central differences of the loss, layer by layer but the frozen ones, in float64; or
-    `MLP.hessian` with those of the gradient.
+    """Compare `MLP.gradient` with central differences of the loss, or `MLP.hessian` with those of the gradient.
+
+    This is done in float64, for each layer that is not frozen.
 
     Parameters
     ----------
@@ -75,8 +76,8 @@ def check_gradients(
     tolerance : float
         Largest relative error, |g - g'| / (|g| + |g'|) in the norm of a layer, that still counts as agreement.
     order : 1 or 2
-        Which derivatives are compared. Of second ones a layer has rows of the Hessian; samples that a step moves across
-        a kink of an activation or the loss, where differences say nothing, are left out and counted.
+        Which derivatives are compared. With 2, the rows of the Hessian that belong to a layer are. Samples that a step
+        moves across a kink of an activation or the loss are then left out and counted: differences say nothing there.
     output_weight : array, (n_out,), optional
         How much each output counts in the loss, as in `fastmlp.train`.
 

@@ -238,9 +238,10 @@ class MLP(Network):
         n : int
             Number of predictions.
         seed : int, optional
-            Makes them reproducible: the same bits for any n_threads, and sample by sample the first ones of a larger n.
+            Makes them reproducible: the same bits for any n_threads. With a larger n, the first n predictions are the
+            same.
         n_threads : int
-            Threads that share what is more than 1024 samples.
+            The number of threads, which share more than 1024 samples.
 
         Returns
         -------
@@ -567,8 +568,8 @@ class MLP(Network):
         Returns
         -------
         ndarray
-            (n_samples, n_out, n_params) in the order of ``params``, or (n_samples, n_out, n_in) by the inputs. Inputs
-            are meant before the input layer's shift and scale, and outputs after the last layer's, as in `predict`.
+            (n_samples, n_out, n_params) in the order of ``params``, or (n_samples, n_out, n_in) by the inputs: by x as
+            given, before its shift and scale, of the outputs as `predict` returns them.
         """
         check_choice(wrt, "wrt", ("params", "inputs"))
         by_inputs = wrt == "inputs"
@@ -594,7 +595,7 @@ class MLP(Network):
         Returns
         -------
         ndarray, (n_samples, n_out)
-            Of the outputs of `predict`.
+            The change of the outputs of `predict`.
 
         Raises
         ------
@@ -686,8 +687,8 @@ class MLP(Network):
 
         Notes
         -----
-        relu, leaky_relu, hard_tanh, step and their like, and the losses mae, hinge and quantile, have kinks, between
-        which their second derivative is 0: so it is taken to be everywhere, and the product is right away from kinks.
+        relu, leaky_relu, hard_tanh, step and their like, and the losses mae, hinge and quantile, have kinks. Between
+        them their second derivative is 0, and it counts as 0 at the kinks, too: the product is right except there.
 
         Examples
         --------
@@ -751,7 +752,7 @@ class MLP(Network):
 
         Notes
         -----
-        What `hvp` says of kinks holds here.
+        For kinks see `hvp`.
 
         Examples
         --------
@@ -784,11 +785,11 @@ class MLP(Network):
     def covariance(
         self, x: Any, y: Any, *, sample_weight: Any = None, output_weight: Any = None, n_threads: int = 1
     ) -> np.ndarray:
-        """The parameters' covariance where they minimise a sum of squares, as after ``optimizer="lm"`` without l2.
+        """Compute the parameters' covariance at a minimum of squared errors, as after ``optimizer="lm"`` without l2.
 
-        It is s² (JᵀJ)⁻¹, of the outputs' Jacobian J and s² = Σ w r² / (number of residuals r - n_params), as in
-        ``scipy.optimize.curve_fit``: right where residuals are independent and the outputs are nearly linear in the
-        parameters within their errors. ``np.sqrt(np.diag(…))`` are the standard errors.
+        It is s² (JᵀJ)⁻¹, with the outputs' Jacobian J and s² = Σ w r² / (number of residuals r - n_params), as in
+        ``scipy.optimize.curve_fit``. It is right if residuals are independent, and if the outputs are nearly linear in
+        the parameters within their errors. ``np.sqrt(np.diag(…))`` are the standard errors.
 
         Parameters
         ----------
@@ -799,15 +800,15 @@ class MLP(Network):
         sample_weight : array, (n_samples,), optional
             A sample of weight w has residuals of variance s² / w; those of weight 0 do not count.
         output_weight : array, (n_out,), optional
-            What an output of weight w has of variance is divided by w, too.
+            The variance of an output of weight w is divided by w, too.
         n_threads : int
             The number of threads that share the samples.
 
         Returns
         -------
         ndarray of float64, (n_params, n_params)
-            In the order of ``params``; 0 for those of frozen layers. Infinite, with a warning, where the samples do not
-            determine all others.
+            In the order of ``params``; 0 for those of frozen layers. It is infinite, with a warning, if the samples do
+            not determine all others.
 
         Raises
         ------

@@ -14,19 +14,15 @@ _MOST_INPUTS, _MOST_UNITS, _MOST_LAYERS, _MOST_BYTES = 64, 128, 8, 1 << 15
 def specialize(model: MLP) -> MLP:
     """Copy a small network, and give the copy kernels for exactly its shape: plain per-sample SGD, and gradients.
 
-    Plain SGD with ``batch_size=1`` is the default of `fastmlp.train`; `MLP.partial_fit` does it with ``batch_size=1``
-    and several samples. It is special on dense x, without momentum, penalties, clipping and dropout. `MLP.gradient` is
-    special for up to 1,024 samples of x and y that are plain arrays, without frozen layers and ``output_weight``. All
-    else works as it does for any network, with the same kernels. The special kernels run on one thread, whatever
-    ``n_threads`` says. They add in another order, and so round differently; with them the same seed gives the same
-    bits again.
+    The special kernels are used by `fastmlp.train` and `MLP.partial_fit` (of several samples) with ``batch_size=1`` and
+    plain SGD, on dense x, without momentum, penalties, clipping and dropout; and by `MLP.gradient` of up to 1,024
+    samples in plain arrays, without frozen layers and ``output_weight``. All other calls use the same kernels as any
+    network. The special kernels run on one thread, whatever ``n_threads`` says. They add in another order, and so round
+    differently; with them the same seed gives the same bits again.
 
-    The first network of a shape (its widths, activations, biases, loss and dtype) takes some seconds to compile,
-    one of eight different layers up to a minute, which needs Numba. The kernels are kept in the user's cache for all
-    processes.
-
-    The time of a sample beside that of the model itself, in float32 on one AVX-512 core: 4-16-2 0.53, 24-8-2 0.62,
-    8-64-64-2 0.63, 30-100-2 0.67, 2-8-1 on XOR 0.76. A gradient of 200 samples of 24-8-2, tanh, in float64 takes 0.70.
+    The first network of a shape (its widths, activations, biases, loss and dtype) is compiled by Numba, which takes
+    some seconds, and up to a minute for eight different layers. The kernels are kept in the user's cache, for all
+    processes. docs/how-to/speed.md has the time of several networks beside that of the general kernels.
 
     Parameters
     ----------

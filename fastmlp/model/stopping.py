@@ -28,7 +28,7 @@ class EarlyStopping:
     min_delta : float
         A value counts as better if it is better by more than this.
     restore_best : bool
-        Whether the model gets the parameters of its best epoch back when training ends, in whatever way.
+        Whether the model gets the parameters of its best epoch back when training ends, for whatever reason.
 
     Examples
     --------

@@ -92,21 +92,22 @@ def train(
     Parameters
     ----------
     x : array or frame, (n_samples, n_in)
-        Any real dtype, any strides, read-only or memory-mapped: it is neither copied nor written to. A frame of pandas,
-        polars or Arrow whose columns are not one array is copied, column by column; the model remembers their names.
+        Samples in rows, of any real dtype and any strides, read-only or memory-mapped: an array is neither copied nor
+        written to. A frame of pandas, polars or Arrow whose columns are not one array is copied, column by column; the
+        model remembers their names.
     y : array
-        Class indices (n_samples,) or rows of probabilities for softmax, cross_entropy and hinge; 0/1 a label for
-        sigmoid; numbers (n_samples,) or (n_samples, n_out) for regression. A number, or one of several labels, that is
-        NaN was not measured: a sample's loss is the sum over its measured outputs, and one without any has weight 0. In
-        place of class indices, also for one
-        sigmoid, there may be labels (n_samples,): text, booleans, categories or objects; integers are always indices.
-        The labels, sorted as `numpy.unique` does, become the model's ``class_names``, unless it has some. y is read
-        once, at the start: to train on other labels, train the model again, or use `MLP.partial_fit`.
+        For softmax, cross_entropy and hinge: class indices (n_samples,) or rows of probabilities (n_samples, n_out).
+        For sigmoid: 0 or 1 for each label. For regression: numbers (n_samples,) or (n_samples, n_out). Instead of class
+        indices, also for one sigmoid, there may be labels (n_samples,): text, booleans, categories or objects; integers
+        are always indices. The labels, sorted as `numpy.unique` does, become the model's ``class_names``, unless it has
+        some. NaN, in numbers and in several labels, means "not measured": a sample's loss is the sum over its measured
+        outputs, and a sample without any has weight 0. y is read once, at the start: to train on other values, train
+        the model again, or use `MLP.partial_fit`.
     spec : list of dict, Spec, or MLP
-        The network (see `Spec`). A model goes on training in place.
+        The network (see `Spec`). The training of a model goes on, in place.
     lr : float, schedule, or function of the epoch (counted from 0)
-        Learning rate; see `fastmlp.schedules`. A function is asked for the first 10,000 epochs' rates before training
-        begins, and for later ones as these epochs come.
+        Learning rate; see `fastmlp.schedules`. A function is called for the first 10,000 epochs before training begins,
+        and for later ones when they begin.
     epochs : int
         The number of passes over all samples.
     batch_size : int or "full"
@@ -114,8 +115,9 @@ def train(
         step along the gradient of its mean loss.
     optimizer : str or fastmlp.optimizers.Optimizer
         "sgd", "adam", "adamw", "adam_hat", "amsgrad", "nadam", "lion", "rmsprop", "adagrad", or an object with other
-        settings. "lbfgs" is another kind of method: an epoch is one iteration over all samples, and what has no place
-        there (lr, batch_size, l1, dropout, clip_norm, max_norm) is refused.
+        settings. "lbfgs" and, for small networks under mse, "lm" (Levenberg-Marquardt) are other methods: an epoch is
+        one iteration over all samples, and options that they do not have (lr, batch_size, l1, dropout, clip_norm,
+        max_norm) are refused.
     loss : str or Loss, optional
         Used instead of the spec's ``cost``; both given and different is an error.
     metrics : name, function of (y, y_hat), or list of either, optional
@@ -123,99 +125,101 @@ def train(
         history, next to loss and accuracy, each under its name. They need the epoch's outputs, (n_samples, n_out), in
         memory. A function with a parameter ``sample_weight`` gets the samples' weights, or None.
     shuffle : bool
-        A new random permutation each epoch, ``numpy.random.default_rng(seed).permutation(n_samples)``, or rows as
-        they come.
+        Whether each epoch takes the samples in a new random order, the next
+        ``numpy.random.default_rng(seed).permutation(n_samples)``; otherwise they are taken in their own order.
     standardize : bool
-        Give a new network's input layer the ``shift`` and ``scale`` that bring the rows trained on (not those held out)
-        to mean 0 and standard deviation 1, weighted as training weighs them; for a regression the last layer, too, so
-        that y may have any size: losses are then those of standardised targets, while metrics, predictions and
-        Jacobians are in y's units. Sparse x is scaled alone; a constant column has scale 1. Outputs of a rectifier are
-        scaled by y's root mean square and not shifted; under poisson the shift is the logarithm of y's mean.
+        Give a new network's input layer the ``shift`` and ``scale`` that bring the training rows (without held-out
+        ones, weighted as in training) to mean 0 and standard deviation 1. In a regression, do so for y and the last
+        layer, too: y may then have any size, losses are those of standardised targets, and metrics, predictions and
+        Jacobians are in y's units. Sparse x is scaled, but not shifted; a constant column has scale 1. Outputs of a
+        rectifier are scaled by y's root mean square and not shifted; under poisson the shift is the logarithm of y's
+        mean.
     seed : int, optional
-        Same seed, same bits.
+        Makes training reproducible: the same seed gives the same bits.
     init : str or fastmlp.init.Uniform
         A new network's initial weights: "auto" (He for the relu family, Glorot else), "he_normal", "he_uniform",
         "glorot_…", "lecun_…", "orthogonal".
     dtype : "float32" or "float64", optional
         The dtype of a new network; float32 when left out.
     validation_data : (x, y) or (x, y, sample_weight), optional
-        Evaluated after each epoch: "val_loss", "val_accuracy", …, with weights Σ w v / Σ w.
+        Samples that are evaluated after each epoch: "val_loss", "val_accuracy" and so on, which are Σ w v / Σ w with
+        weights.
     validation_fraction : float
-        The share of the samples to hold out for that instead: drawn at random, the same share of each class, and at
-        least one of two or more rows; without ``shuffle`` the last ones. They count by their ``sample_weight``.
+        The share of the samples to hold out for this instead, drawn at random. The same share of each class is held
+        out, and at least one row of a class with two or more; without ``shuffle`` the last rows are. Held-out rows keep
+        their ``sample_weight``.
     class_names : list of str, optional
         Names of the classes in the order of the outputs; an array for labels that are not text. When left out, labels
         in y become the names, if each class occurs.
     l1, l2 : float
         Penalties on weights, not on biases: l1 Σ|w| + ½ l2 Σw² is added to each batch's loss, but not in the history.
     early_stopping : bool, int, or EarlyStopping, optional
-        End training when the validation loss (without validation data, the loss) gets no better for 10 epochs, or for
-        the number given; the best epoch's parameters are put back.
+        End training when the validation loss (without validation data, the loss) has not got better for 10 epochs, or
+        for the number given. The model then gets the parameters of its best epoch back.
     sample_weight : array, (n_samples,), optional
-        How much each sample counts, 0 or more: a batch's loss is Σ w·loss / Σ w, so that weight 2 in it is two copies;
-        with ``batch_size=1`` a sample's gradient is w times as large. Samples of weight 0 are left out from the
-        beginning. Loss, accuracy and metrics in the history are Σ w v / Σ w.
+        How much each sample counts, 0 or more. A batch's loss is Σ w·loss / Σ w, so that a sample of weight 2 counts
+        like two copies; with ``batch_size=1`` a sample's gradient is w times as large. Samples of weight 0 are left out
+        from the beginning. Loss, accuracy and metrics in the history are Σ w v / Σ w.
     class_weight : "balanced" or dict, optional
-        A weight for each class, by its label or index, which multiplies the samples' in training, not in validation;
-        "balanced" is Σ w / (n_classes · Σ w of the class), with w the samples' own. A class that the dict lacks has 1.
+        A weight for each class, by its label or index; a class that is not in the dict has 1. It is multiplied with the
+        samples' weights w in training, not in validation. "balanced" is Σ w / (n_classes · Σ w of the class).
     output_weight : array, (n_out,), optional
-        How much each output counts, 0 or more: a sample's loss is the sum over the outputs, each times its weight, in
-        training and validation alike, but not in metrics. Not where the outputs are classes of which one is right.
+        How much each output counts, 0 or more: a sample's loss is the weighted sum over its outputs, in training and in
+        validation, but not in metrics. Outputs that are classes of which one is right cannot have it.
     dydx : array, (n_samples, n_out, n_in), optional
-        What the derivatives of `predict`'s outputs by x should be, as ``model.jacobian(x, wrt="inputs")`` has them; NaN
-        where one is not known; without an axis of length 1, if you like. Like x it is neither copied nor written to.
-        Each sample's loss gains ½ w Σ (∂ŷ/∂x - dydx)², which is Sobolev training (Czarnecki et al., 2017,
-        arXiv:1706.04859); where layers have a shift and scale, both derivatives are put into the network's units first.
-        ``history["dydx_loss"]`` has that part of the loss. Validation is of y alone. See docs/how-to/derivatives.md.
+        What ``model.jacobian(x, wrt="inputs")`` should become: the derivatives of `predict`'s outputs by x. NaN means
+        that one is not known; an axis of length 1 may be left out. Like x it is neither copied nor written to.
+        ½ w Σ (∂ŷ/∂x - dydx)² is added to each sample's loss: Sobolev training (Czarnecki et al., 2017,
+        arXiv:1706.04859). If layers have a shift and scale, both derivatives are first put into the network's units.
+        ``history["dydx_loss"]`` has this part of the loss; validation uses y only. See docs/how-to/derivatives.md.
     dydx_weight : float or array, (n_samples,)
-        That w, 0 or more; ``sample_weight`` multiplies it, too.
+        The w of ``dydx``, 0 or more; it is multiplied with ``sample_weight``.
     residual : Residual, optional
-        What should become 0 at collocation points, the samples whose y is all NaN: a function r of x, of `predict`'s
-        outputs and of their first and second derivatives by x. Each of these samples' loss gains ½ w r², which is a
-        physics-informed network (Raissi, Perdikaris and Karniadakis, 2019). ``history["residual_loss"]`` has that part
-        of the loss. Validation is of y alone, by ``validation_data``. See docs/how-to/physics.md.
+        A differential equation, as a function r that should become 0: of x, of `predict`'s outputs and of their first
+        and second derivatives by x. ½ w r² is the loss of collocation points, the samples whose y is all NaN. This is
+        a physics-informed network (Raissi, Perdikaris and Karniadakis, 2019). ``history["residual_loss"]`` has this
+        part of the loss; validation uses y only, of ``validation_data``. See docs/how-to/physics.md.
     residual_weight : float or array, (n_samples,)
-        That w, 0 or more; ``sample_weight`` multiplies it, too. An array says it for all samples, whatever their y is.
+        The w of ``residual``, 0 or more; it is multiplied with ``sample_weight``. An array is for all samples, also for
+        those with a y.
     dropout : float or list of float, in [0, 1)
         The share of a hidden layer's units that are left out in training, drawn for each sample, while the others are
-        scaled up by 1 / (1 - dropout); one for all hidden layers or one each.
+        multiplied by 1 / (1 - dropout); one number for all hidden layers, or a list with one for each.
     clip_norm : float, optional
-        A batch's gradient (before penalties) that is longer than this, over all parameters, is shortened to it.
+        The largest length of a batch's gradient, over all parameters and before penalties; a longer one is shortened.
     max_norm : float, optional
-        After each step every unit's incoming weights that are longer than this are shortened to it.
+        The largest length of a unit's incoming weights; after each step, longer ones are shortened to it.
     callbacks : function or list of functions
         Each is called after every epoch with a state that has ``epoch``, ``model``, ``history`` and ``stop()``.
     progress : bool, optional
-        None shows a live line when standard error is a terminal or a Jupyter notebook's; True also prints a line an
+        None shows a live line if standard error is a terminal or a Jupyter notebook's. True also prints a line for each
         epoch elsewhere; False shows nothing.
     checkpoint : path or Checkpoint, optional
-        A file that keeps the run after each epoch. Where it is there already, training goes on from it, whatever ended
-        it, and ends with the same bits as without an interruption. A run that ended is returned at once; more
+        A file that keeps the run after each epoch. If it exists already, training goes on from it, however it was
+        ended, and ends with the same bits as without an interruption. A run that has ended is returned at once; more
         ``epochs`` continue it. Needs ``pip install 'fastmlp[files]'``.
     n_threads : int
-        Threads that share each batch, where it has enough work for them (docs/how-to/speed.md), and the evaluation of
-        validation data; in per-sample SGD, plain or with momentum, the most that share its blocks, where the first
-        layer has more than 64 units in float32, 32 in float64, and where that is faster. Any number of them makes the
-        same bits.
+        The number of threads that share each batch, if it has enough work for them (docs/how-to/speed.md), and the
+        evaluation of validation data. In per-sample SGD, plain or with momentum, it is the largest number that is used;
+        there the first layer must have more than 64 units in float32, or 32 in float64. Any number gives the same bits.
 
     Returns
     -------
     TrainResult
-        A named tuple, to be unpacked or not: ``model``, and ``history``, whose ``history["loss"]`` and so on have one
-        number an epoch.
+        A named tuple of ``model`` and ``history``; ``history["loss"]`` and so on have one number for each epoch.
 
     Raises
     ------
     ValueError, TypeError
-        For bad input, before anything is changed; among it a checkpoint that is damaged or another run's, and options
-        that it has not, for which the error says what to write.
+        For bad input, before anything is changed: also for a checkpoint that is damaged or another run's, and for
+        unknown options, with what to write instead.
     MemoryError
-        Before anything is drawn, when network and optimiser would take more memory than is available.
+        If network and optimiser need more memory than is available, before anything is drawn.
     DivergenceError
-        When the loss is no longer finite, saying what looks at fault; the model keeps the weights of the last finite
-        epoch.
+        If the loss is no longer finite. The error says what is probably at fault, and the model has the weights of the
+        last finite epoch.
     RuntimeError
-        When a callback trains the model that is being trained. Another thread that does so waits.
+        If a callback trains the model that is being trained. Another thread that does so waits.
 
     Notes
     -----

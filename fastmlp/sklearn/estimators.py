@@ -505,8 +505,8 @@ def _class_weights(balance: Any, y: np.ndarray, sample_weight: np.ndarray | None
 class MLPClassifier(ClassifierMixin, _MLP):
     """scikit-learn's `MLPClassifier`, trained by fastmlp.
 
-    The same ``random_state`` gives scikit-learn's numbers, except for rounding. The how-to page "Inside scikit-learn"
-    lists what differs.
+    The same ``random_state`` gives scikit-learn's numbers, except for rounding. docs/how-to/scikit-learn.md lists what
+    differs.
 
     Parameters
     ----------
@@ -521,9 +521,9 @@ class MLPClassifier(ClassifierMixin, _MLP):
         names of `fastmlp.optimizers` have that module's defaults; an object, such as ``Lion(betas=(0.95, 0.98))``, has
         its own settings.
     alpha : float
-        The penalty ½ alpha Σw² on all weights, divided by the number of a batch's samples. Where the solver finds a
-        penalty itself, ``LevenbergMarquardt(regularisation="bayesian")``, there is none of alpha, and any but 0 and
-        the default is refused.
+        The penalty ½ alpha Σw² on all weights, divided by the number of a batch's samples. The solver
+        ``LevenbergMarquardt(regularisation="bayesian")`` finds its own penalty: it does not use alpha, and refuses any
+        value but 0 and the default.
     l1 : float
         The penalty l1 Σ|w|, divided in the same way, in addition to that of alpha.
     dropout : float or list of float
@@ -559,8 +559,8 @@ class MLPClassifier(ClassifierMixin, _MLP):
     nesterovs_momentum : bool
         Whether that momentum is Nesterov's.
     early_stopping : bool
-        Whether training ends when the score of held-out samples gets no better, and the best parameters are kept. If
-        not, it ends when the training loss gets no better.
+        Whether training ends when the score of held-out samples gets no better, and keeps the best parameters. If not,
+        it ends when the training loss gets no better.
     validation_fraction : float, in [0, 1)
         The share of the samples that early stopping holds out, unless `fit` is given ``X_val`` and ``y_val``.
     beta_1, beta_2 : float, in [0, 1)
@@ -572,7 +572,7 @@ class MLPClassifier(ClassifierMixin, _MLP):
     max_fun : int
         How often the solver "lbfgs" computes the loss at most.
     clip_norm : float, optional
-        A batch's gradient (before penalties) that is longer than this, over all parameters, is shortened to it.
+        The largest length of a batch's gradient, over all parameters and before penalties; a longer one is shortened.
     standardize : bool
         Whether a new network scales its inputs to mean 0 and deviation 1, by the rows that `fit`, or the first call of
         `partial_fit`, trains on. Sparse X is scaled without a shift.
@@ -821,8 +821,8 @@ class MLPClassifier(ClassifierMixin, _MLP):
 class MLPRegressor(RegressorMixin, _MLP):
     """scikit-learn's `MLPRegressor`, trained by fastmlp.
 
-    The same ``random_state`` gives scikit-learn's numbers, except for rounding. The how-to page "Inside scikit-learn"
-    lists what differs.
+    The same ``random_state`` gives scikit-learn's numbers, except for rounding. docs/how-to/scikit-learn.md lists what
+    differs.
 
     Parameters
     ----------
@@ -837,9 +837,9 @@ class MLPRegressor(RegressorMixin, _MLP):
         names of `fastmlp.optimizers` have that module's defaults; an object, such as ``Lion(betas=(0.95, 0.98))``, has
         its own settings.
     alpha : float
-        The penalty ½ alpha Σw² on all weights, divided by the number of a batch's samples. Where the solver finds a
-        penalty itself, ``LevenbergMarquardt(regularisation="bayesian")``, there is none of alpha, and any but 0 and
-        the default is refused.
+        The penalty ½ alpha Σw² on all weights, divided by the number of a batch's samples. The solver
+        ``LevenbergMarquardt(regularisation="bayesian")`` finds its own penalty: it does not use alpha, and refuses any
+        value but 0 and the default.
     l1 : float
         The penalty l1 Σ|w|, divided in the same way, in addition to that of alpha.
     dropout : float or list of float
@@ -873,8 +873,8 @@ class MLPRegressor(RegressorMixin, _MLP):
     nesterovs_momentum : bool
         Whether that momentum is Nesterov's.
     early_stopping : bool
-        Whether training ends when the score of held-out samples gets no better, and the best parameters are kept. If
-        not, it ends when the training loss gets no better.
+        Whether training ends when the score of held-out samples gets no better, and keeps the best parameters. If not,
+        it ends when the training loss gets no better.
     validation_fraction : float, in [0, 1)
         The share of the samples that early stopping holds out, unless `fit` is given ``X_val`` and ``y_val``.
     beta_1, beta_2 : float, in [0, 1)
@@ -886,7 +886,7 @@ class MLPRegressor(RegressorMixin, _MLP):
     max_fun : int
         How often the solver "lbfgs" computes the loss at most.
     clip_norm : float, optional
-        A batch's gradient (before penalties) that is longer than this, over all parameters, is shortened to it.
+        The largest length of a batch's gradient, over all parameters and before penalties; a longer one is shortened.
     standardize : bool
         Whether a new network scales its inputs and targets to mean 0 and deviation 1, by the rows that `fit`, or the
         first call of `partial_fit`, trains on. Sparse X is scaled without a shift. Losses are then those of
