@@ -8,6 +8,17 @@ from types import TracebackType
 
 __all__ = ["Alone"]
 
+_process = os.getpid()  # which a system call tells, for 3 % of the time that learning from one sample takes
+
+
+def _note_process() -> None:
+    global _process
+    _process = os.getpid()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_note_process)
+
 
 class Alone:
     """A lock for ``with``. The same thread cannot enter twice, as a callback or a signal handler would: RuntimeError.
@@ -22,14 +33,14 @@ class Alone:
 
     def _open(self) -> None:
         self._lock = threading.RLock()  # so that a signal handler, which runs in a thread that has it, does not wait
-        self._process = os.getpid()
+        self._process = _process
         self._thread = 0  # the one inside, 0 for none
 
     def __enter__(self) -> None:
-        if self._process != os.getpid():
+        if self._process != _process:
             if self._thread != threading.get_ident():
                 self._open()
-            self._process = os.getpid()
+            self._process = _process
         self._lock.acquire()
         if self._thread:
             self._lock.release()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from ..base.checks import check_count, check_number
 from ..engine.blocks import BLOCK
 from ..engine.epochs import EpochRunner, Samples
@@ -33,6 +35,7 @@ class Online:
         self._runner: EpochRunner | None = None
         self._batch = 0
         self._steps: dict[tuple[bool, int], LearnFew] = {}  # by whether there is one sample, and y's dimensions
+        self._known: dict[Any, LearnFew] = {}  # by shapes and dtypes of x and y, where these are all that is checked
         self._last_given: Any = None  # as optimizer
         self._is_short = 10 * network.params.size <= LONG  # one sample's step, which reads and writes them from memory
 
@@ -76,27 +79,38 @@ class Online:
 
     def _fit_few(self, x: Any, y: Any, lr: Any, batch: Any) -> dict[str, float] | None:
         """Do `fit` in the usual case, one step on few samples; in other cases do nothing and return None."""
-        network, spec = self._network, self._spec
-        if not (self._is_short and type(lr) is float and 0 < lr < math.inf and network._are_few(x)):
+        if not (self._is_short and type(lr) is float and 0 < lr < math.inf and type(batch) is int):
             return None
-        n = len(x)
-        if type(batch) is not int or n > batch or n > BLOCK:
+        if not type(x) is type(y) is np.ndarray:
             return None
-        targets = plain_targets(y, spec, n)
-        if targets is None:
+        form = x.shape, x.dtype, y.shape, y.dtype
+        step = self._known.get(form)
+        targets = self._checked_targets(x, y) if step is None else y if y.ndim == 2 else y[:, None]
+        if targets is None or len(x) > batch:
             return None
-        form = n == 1, targets.ndim
-        step = self._steps.get(form)
         if step is None:
             if self._state.optimizer.lazy:  # and x is dense
                 return None
-            step = self._steps[form] = LearnFew(
-                network._engine.binding, *network._engine.room(n), targets.ndim == 1, self._state
-            )
+            step = self._step_for(len(x), targets.ndim)
+            if targets.ndim == 2 and self._spec.loss.any_target:  # whose numbers `plain_targets` does not look at
+                self._known[form] = step
         sums = step(x, targets, lr)
         if sums == []:
             raise self._divergence(Samples(x, targets), lr, batch)
-        return None if sums is None else mean_values(spec, sums, n)
+        return None if sums is None else mean_values(self._spec, sums, len(x))
+
+    def _checked_targets(self, x: np.ndarray, y: np.ndarray) -> np.ndarray | None:
+        """The targets of few samples that a quick look finds right, as `plain_targets` returns them; else None."""
+        if not self._network._are_few(x) or len(x) > BLOCK:
+            return None
+        return plain_targets(y, self._spec, len(x))
+
+    def _step_for(self, n: int, y_dimensions: int) -> LearnFew:
+        """The kernel that makes a step with n samples."""
+        form, engine = (n == 1, y_dimensions), self._network._engine
+        if form not in self._steps:
+            self._steps[form] = LearnFew(engine.binding, *engine.room(n), y_dimensions == 1, self._state)
+        return self._steps[form]
 
     def _divergence(self, samples: Samples, lr: float, batch: int) -> DivergenceError:
         """Make the error of a call after which parameters were infinite, and forget the optimiser's state."""
@@ -106,4 +120,4 @@ class Online:
     def _begin(self, optimizer: Optimizer) -> None:
         """Start with a new state of the optimiser."""
         self._state = OptimizerState.begin(optimizer, self._network.params)
-        self._runner, self._steps = None, {}
+        self._runner, self._steps, self._known = None, {}, {}

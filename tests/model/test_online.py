@@ -70,6 +70,38 @@ def test_bad_calls_change_nothing():
     assert np.isfinite(model.partial_fit(x, y)["loss"])
 
 
+@pytest.mark.parametrize("shape", [(1,), (1, 1)])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_numbers_that_are_not_finite_are_refused_after_good_ones_of_the_same_form(shape, dtype):
+    rng = np.random.default_rng(0)
+    spec = [{"n": 3, "act": None}, {"n": 5, "act": "tanh"}, {"n": 1, "act": "linear"}]
+    model, other = (fastmlp.MLP(spec, seed=1, dtype=dtype) for _ in range(2))
+    for _ in range(3):
+        x, y = rng.normal(size=(1, 3)).astype(dtype), rng.normal(size=shape).astype(dtype)
+        model.partial_fit(x, y, lr=0.1)
+        other.partial_fit(x.tolist(), y.tolist(), lr=0.1)  # lists take the long way
+    np.testing.assert_allclose(model.params, other.params, rtol=1e-5)
+    before = model.params.copy()
+    for bad in (np.nan, np.inf):
+        with pytest.raises(ValueError, match="x must be finite"):
+            model.partial_fit(np.full_like(x, bad), y, lr=0.1)
+        with pytest.raises(ValueError, match=r"^y (must be finite|is NaN)"):
+            model.partial_fit(x, np.full_like(y, bad), lr=0.1)
+    np.testing.assert_array_equal(model.params, before)
+
+
+def test_classes_are_looked_at_in_every_call():
+    spec = [{"n": 3, "act": None}, {"n": 4, "act": "softmax", "cost": "mse"}]
+    model, x = fastmlp.MLP(spec, seed=1), np.ones((1, 3), np.float32)
+    model.partial_fit(x, np.array([3]))
+    for bad in (4, -1):
+        with pytest.raises(ValueError, match="y must hold class indices 0 to 3"):
+            model.partial_fit(x, np.array([bad]))
+    for samples in (np.float32(1), np.ones(3, np.float32)):
+        with pytest.raises(ValueError, match="x must be two-dimensional"):
+            model.partial_fit(np.asarray(samples), np.array([3]))
+
+
 def test_options_of_other_libraries_are_answered():
     model = fastmlp.MLP([{"n": 2, "act": None}, {"n": 2, "act": "softmax"}])
     for name, words in (("classes", "model.class_names"), ("learning_rate", "write lr=")):
