@@ -1,6 +1,6 @@
 """The evidence of docs/what-to-start-with.md: tables that come with scikit-learn and statsmodels, learnt in many ways.
 
-``python docs/evidence.py`` prints the page's tables, in half a minute of one core. Each number is a mean over three
+``python docs/evidence.py`` prints the page's tables, in a minute of one core. Each number is a mean over three
 splits of a table, 70 % to train on and 30 % to test on. Nothing is tuned to the test rows: every setting is shown.
 """
 
