@@ -132,7 +132,7 @@ def _noting(function: Any, note: int, real: Any) -> Any:
     nan = real(np.nan)
 
     @kernel_function
-    def noting(*arguments):
+    def noting(*arguments: Any) -> Any:
         value = nan
         try:
             value = function(*arguments)
