@@ -131,8 +131,7 @@ def _noting(function: Any, note: int, real: Any) -> Any:
     """A scalar njit function that is NaN where the user's raises, which it notes."""
     nan = real(np.nan)
 
-    @kernel_function
-    def noting(*arguments):
+    def noting(*arguments: Any) -> Any:
         value = nan
         try:
             value = function(*arguments)
@@ -143,7 +142,7 @@ def _noting(function: Any, note: int, real: Any) -> Any:
                 memory[1 + k] = arguments[k]
         return value
 
-    return noting
+    return kernel_function(noting)
 
 
 def _bounded(function: Any) -> Any:
