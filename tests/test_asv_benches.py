@@ -129,6 +129,7 @@ def test_memory_of_a_training(suite):
         ("prediction", "PartialFit"),
         ("prediction", "Prediction"),
         ("prediction", "SparsePrediction"),
+        ("prediction", "SpecializedGradient"),
         ("throughput", "Optimizers"),
         ("throughput", "Sparse"),
         ("throughput", "Threads"),

@@ -171,6 +171,10 @@ class Emitter:
         function = llvm_function(self.builder, f"llvm.fmuladd.{self.suffix}", self.vector, [self.vector] * 3)
         return self.builder.call(function, [p, q, r])
 
+    def count(self, mask):
+        """How many lanes of a mask are set, int64."""
+        return self.builder.zext(self.builder.ctpop(self.builder.bitcast(mask, ir.IntType(self.lanes))), INT64)
+
     def larger(self, p, q):
         """The larger of each two numbers."""
         return self.builder.select(self.builder.fcmp_ordered(">", p, q), p, q)

@@ -422,6 +422,24 @@ def prefetch(typingctx, address):
     return types.void(address), codegen
 
 
+@intrinsic
+def count_nonzero(typingctx, real, x, vectors):
+    """How many numbers of that many vectors are not zero."""
+
+    def codegen(context, builder, signature, args):
+        _, x, vectors = args
+        emit = Emitter(context, builder, real.dtype)
+
+        def step(k, found):
+            values = emit.load(emit.offset(x, k, INT64(vector_bytes())))
+            return [builder.add(found[0], emit.count(builder.fcmp_unordered("!=", values, emit.zero)))]
+
+        (found,) = emit.loop(vectors, [INT64(0)], step)
+        return found
+
+    return types.int64(real, x, vectors), codegen
+
+
 @intrinsic(prefer_literal=True)
 def nonzero_columns(typingctx, move, real, x, x_row, rows, vectors, index):
     """Write the numbers of the columns that are not zero in all rows to ``index``, int64; return how many they are.
@@ -456,8 +474,7 @@ def nonzero_columns(typingctx, move, real, x, x_row, rows, vectors, index):
             builder.store(emit.positions(mask, builder.mul(k, INT64(emit.lanes))), place, align=8)
             if move.literal_value:
                 emit.loop(rows, [], move_row)
-            count = builder.ctpop(builder.bitcast(mask, ir.IntType(emit.lanes)))
-            return [builder.add(found[0], builder.zext(count, INT64))]
+            return [builder.add(found[0], emit.count(mask))]
 
         (found,) = emit.loop(vectors, [INT64(0)], column)
         return found

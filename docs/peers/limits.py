@@ -1,0 +1,213 @@
+"""How near fastmlp is to what the processor can do, at three kinds of rows of the map where others are near::
+
+    python docs/peers/limits.py mnist | one-row | products [ROUNDS]
+
+``mnist`` is per-sample SGD of 784-10-10 on MNIST, beside programs in C for just that work (limits.c, which ``cc``
+compiles); ``one-row`` is `partial_fit` of one row, step by step; ``products`` are predictions and trainings that are
+mostly products of matrices, in shares of the speed of NumPy's sgemm. Processor time of one thread on one core, the best
+of interleaved rounds. `docs/performance.md` says what follows from the numbers.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
+
+import ctypes
+import importlib.util
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from functools import partial
+from itertools import cycle, pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import fastmlp
+from fastmlp.cli.bench import calls
+from fastmlp.cli.bench.clock import Run, figures, per_unit, repeated
+from fastmlp.cli.bench.command import machine
+from fastmlp.cli.bench.trainings import EPOCHS, LR, TRAINERS, Training
+from fastmlp.cli.bench.trainings import _order as order_of
+from fastmlp.kernels.layout import aligned
+
+SECONDS = 0.1  # a round of one run
+
+
+def best(runs: Mapping[str, Run], rounds: int, most: int | None = None) -> dict[str, float]:
+    """The microseconds a unit of each run in its best round."""
+    return {name: min(times) * 1e6 for name, times in per_unit(runs, rounds, SECONDS, most=most).items()}
+
+
+def table(title: str, rows: Mapping[str, float]) -> None:
+    print(f"\n| {title} | µs |\n|---|---|")
+    for name, value in rows.items():
+        print(f"| {name} | {figures(value)} |")
+
+
+def in_c() -> ctypes.CDLL:
+    """limits.c, compiled for this processor."""
+    with tempfile.TemporaryDirectory() as folder:
+        library = Path(folder) / "limits.so"
+        options = ["-O3", "-march=native", "-ffast-math", "-shared", "-fPIC", "-Wno-psabi"]
+        subprocess.run(["cc", *options, Path(__file__).with_name("limits.c"), "-o", library, "-lm"], check=True)
+        return ctypes.CDLL(str(library))
+
+
+def padded(rows: np.ndarray) -> np.ndarray:
+    """Rows of up to 16 numbers with zeros behind."""
+    return np.pad(rows, ((0, 0), (0, 16 - rows.shape[1])))
+
+
+def address_of(array: np.ndarray) -> ctypes.c_void_p:
+    return ctypes.c_void_p(array.ctypes.data)
+
+
+def mnist(rounds: int) -> None:
+    import scipy.sparse
+
+    work, c = Training((784, 10, 10), 1, "MNIST"), in_c()
+    x, y = work.samples(10_000)
+    (w1, w2), (b1, b2) = work.weights()
+    begin = np.concatenate([padded(rows).ravel() for rows in (w1.T, b1[None], w2.T, b2[None])])
+    network = aligned(len(begin), np.dtype(np.float32))
+    network[:], right = begin, ctypes.c_int64()
+    c.skip_zeros.restype = ctypes.c_double
+
+    def skip_zeros(order: np.ndarray) -> float:
+        pointers = map(address_of, (network, x, y, order))
+        return c.skip_zeros(*pointers, ctypes.c_int64(len(order)), ctypes.c_float(LR), ctypes.byref(right))
+
+    def look(function: Any, order: np.ndarray) -> None:
+        function(address_of(x), address_of(order), ctypes.c_int64(len(order)))
+
+    _, history = fastmlp.train(x, y, fastmlp.MLP(work.spec, seed=0), lr=LR, epochs=1, shuffle=False, progress=False)
+    np.testing.assert_allclose(skip_zeros(np.arange(len(x))) / len(x), history["loss"][0], rtol=1e-5)
+    np.testing.assert_allclose(right.value / len(x), history["accuracy"][0], atol=1e-3)
+    network[:] = begin
+
+    def in_order(function: Callable[[np.ndarray], Any]) -> Run:
+        return lambda n: function(order_of(n))
+
+    def ours(x: Any, **of_inputs: float) -> Run:
+        model = fastmlp.MLP([{**work.spec[0], **of_inputs}, *work.spec[1:]], seed=0)
+        return lambda n: fastmlp.train(x[:n], y[:n], model, lr=LR, epochs=EPOCHS, seed=0, progress=False)
+
+    runs = {
+        "fastmlp": ours(x),
+        "fastmlp, x as uint8": ours(np.rint(x * 255).astype(np.uint8), scale=1 / 255),
+        "fastmlp, x in rows of CSR": ours(scipy.sparse.csr_array(x)),
+        "plain Numba loops": TRAINERS["numba"](work, x, y),
+        "C for this network, zeros skipped, sample by sample": in_order(skip_zeros),
+        "C, only listing the numbers that are not zero": in_order(partial(look, c.list_samples)),
+        "C, only reading x": in_order(partial(look, c.read_samples)),
+    }
+    found = {name: value / EPOCHS for name, value in best(runs, rounds, len(x)).items()}
+    table("784-10-10, batch 1, MNIST, a sample", found)
+    seconds = found["plain Numba loops"] / 1e6
+    flops, bytes_of_w = 4 * 784 * 10 + 6 * 10 * 10, 3 * 4 * 784 * 10  # w is read for z, read and written for the step
+    print(
+        f"\nPlain loops: {flops / seconds / 1e9:.0f} GFLOP/s, {bytes_of_w / seconds / 1e9:.0f} GB/s of weights; ",
+        end="",
+    )
+    print(f"NumPy's sgemm: {sgemm():.0f} GFLOP/s.")
+    in_blocks = (x.reshape(-1, 4, 784) != 0).any(axis=1)
+    print(f"Not zero: {np.mean(x != 0):.0%} of x, {np.mean(in_blocks):.0%} of the columns of four neighbours.")
+
+
+def one_row(rounds: int) -> None:
+    c, rng = in_c(), np.random.default_rng(0)
+    c.one_step.restype = c.nothing.restype = ctypes.c_double
+    model = fastmlp.MLP(calls.network(20, 32, 1, output="linear"), seed=0)
+    x, y = rng.random((1, 20), dtype=np.float32), rng.random(1, dtype=np.float32)
+    model.partial_fit(x, y, lr=1e-4)
+    (step,) = model._online._steps.values()
+    params = model.params.copy()
+    in_one = partial(c.one_step, *map(address_of, (params, x, y)), ctypes.c_double(1e-4))
+    empty = partial(c.nothing, *map(ctypes.c_int64, (1, 2, 3)))
+    targets = y[:, None]
+    of_each: dict[str, Callable[[], Any]] = {
+        "partial_fit": lambda: model.partial_fit(x, y, lr=1e-4),
+        "its step: samples copied, the kernel, the sums read": lambda: step(x, targets, 1e-4),
+        "its kernel, called": step._run,
+        "C for this network, called": in_one,
+        "an empty function in C, called": empty,
+        "NumPy by hand": calls.numpy_step(model, x[0], y, 1e-4),
+    }
+    if importlib.util.find_spec("vowpalwabbit"):
+        of_each |= vowpal_wabbit()
+    table("one row, 20-32-1, a call", best({name: repeated(call) for name, call in of_each.items()}, rounds))
+
+
+def vowpal_wabbit() -> dict[str, Callable[[], Any]]:
+    """Vowpal Wabbit's learning from examples that are parsed already, and from lines of text, which it parses."""
+    import vowpalwabbit
+
+    rng, workspace = np.random.default_rng(0), vowpalwabbit.Workspace("--nn 32 --quiet -l 0.01")
+    features = (" ".join(f"f{i}:{value:.6f}" for i, value in enumerate(row)) for row in rng.random((1000, 20)))
+    lines = cycle([f"{rng.random():.6f} | {row}" for row in features])
+    return {
+        "Vowpal Wabbit, parsed examples": calls.vowpal_wabbit_step(20, 32),
+        "Vowpal Wabbit, lines of text": lambda: workspace.learn(next(lines)),
+    }
+
+
+def sgemm() -> float:
+    """The GFLOP/s of NumPy's product of two large matrices, in the best of ten."""
+    a = np.ones((1536, 1536), np.float32)
+    out = a @ a
+    return 2 * 1536**3 / best({"": repeated(lambda: np.matmul(a, a, out=out))}, 10)[""] / 1e3
+
+
+PREDICTIONS = ((10, 784, 128, 10), (100, 784, 128, 10), (1000, 784, 128, 10), (10, 784, 512, 512, 10),
+               (100, 784, 512, 512, 10), (1000, 784, 512, 512, 10), (100_000, 4, 16, 2))  # fmt: skip
+TRAININGS = ((784, 512, 512, 10), 128), ((784, 512, 512, 10), 512), ((4096, 1024, 100), 512), ((2, 8, 2), 200)
+
+
+def products(rounds: int) -> None:
+    a = np.ones((1536, 1536), np.float32)
+    out = a @ a
+    print("\n| | fastmlp, GFLOP/s | sgemm | fastmlp ÷ sgemm | peers ÷ sgemm |\n|---|---|---|---|---|")
+    for n, *widths in PREDICTIONS:
+        model = fastmlp.MLP(calls.network(*widths), seed=0)
+        x = np.random.default_rng(0).random((n, widths[0]), dtype=np.float32)
+        runs = {"fastmlp": repeated(partial(model.predict, x))}
+        for name, make in (("onnxruntime", calls.onnxruntime_prediction), ("NumPy", calls.numpy_prediction)):
+            if importlib.util.find_spec(name.lower()):
+                runs[name] = repeated(make(model, x))
+        flops = 2 * n * sum(k * m for k, m in pairwise(widths))
+        share(f"predict {n:,} rows of {'-'.join(map(str, widths))}", runs, flops, rounds, a, out)
+    for widths, batch in TRAININGS:
+        work = Training(widths, batch)
+        x, y = work.samples(1024 // batch * batch)
+        names = {"fastmlp": "fastmlp", "JAX": "jax", "PyTorch": "torch"}
+        runs = {
+            name: repeated(partial(TRAINERS[module](work, x, y), len(y)))
+            for name, module in names.items()
+            if importlib.util.find_spec(module)
+        }
+        deeper = sum(k * m for k, m in pairwise(widths[1:]))
+        flops = EPOCHS * len(y) * (4 * widths[0] * widths[1] + 6 * deeper)
+        share(f"training {work.name}", runs, flops, rounds, a, out)
+
+
+def share(name: str, runs: Mapping[str, Any], flops: float, rounds: int, a: np.ndarray, out: np.ndarray) -> None:
+    """Print the speeds of runs, each of so many operations, as shares of sgemm's in the same rounds."""
+    found = best({**runs, "sgemm": repeated(lambda: np.matmul(a, a, out=out))}, rounds)
+    peak = 2 * 1536**3 / found.pop("sgemm") / 1e3
+    own, *others = (flops / value / 1e3 for value in found.values())
+    of_peers = ", ".join(f"{peer} {rate / peak:.0%}" for peer, rate in zip(list(found)[1:], others, strict=True))
+    print(f"| {name} | {own:.0f} | {peak:.0f} | {own / peak:.0%} | {of_peers} |", flush=True)
+
+
+if __name__ == "__main__":
+    what, *rest = sys.argv[1:] or ["", ""]
+    parts = {"mnist": mnist, "one-row": one_row, "products": products}
+    if what not in parts:
+        sys.exit(f"which part? one of {', '.join(parts)}")
+    print(machine())
+    parts[what](int(rest[0]) if rest else 5)
