@@ -129,7 +129,8 @@ class Modes:
         if momentum and self.apart:
             q, e = coupling / (kept - r2), l2 / (r1 - momentum)
             first, second = (of_gradient - q) / (1 - q * e), (1 - e * of_gradient) / (1 - q * e)
-        powers = np.arange(block)
-        self.coefficients = r1**powers * first + q * r2**powers * second
+        # By products: NumPy's powers have other last bits on processors with AVX-512.
+        r1_powers, r2_powers = np.multiply.accumulate([[1.0, *[r] * (block - 1)] for r in (r1, r2)], axis=1)
+        self.coefficients = r1_powers * first + q * r2_powers * second
         self.record = np.zeros((), MODES)
         self.record[...] = (r1, r2, first, second, q, e, self.coefficients.ctypes.data, 1.0, 1.0, 0.0, 0.0)

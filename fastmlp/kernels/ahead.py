@@ -22,8 +22,9 @@ from .targets import TARGETS, Target
 __all__ = ["write_objects"]
 
 
-def write_objects(folder: Path, names: list[str]) -> None:
-    """Write ``folder/<target>/<symbol>.o`` for every built-in kernel and each of these targets, of equal vectors."""
+def write_objects(folder: Path, dtype: str, names: list[str]) -> None:
+    """Write ``folder/<target>/<symbol>.o`` for every built-in kernel of that dtype and each of these targets, of equal
+    vectors."""
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
     targets = [TARGETS[name] for name in names]
@@ -34,9 +35,9 @@ def write_objects(folder: Path, names: list[str]) -> None:
 
     machines = [_machine(target) for target in targets]
     for name in names:
-        (folder / name).mkdir()
+        (folder / name).mkdir(exist_ok=True)
     with no_collection():
-        for variant in built_in():
+        for variant in (variant for variant in built_in() if variant.dtype == dtype):
             code = _llvm_code(variant)
             for name, target, machine in zip(names, targets, machines, strict=True):
                 content = _object_code(variant.symbol, code, target, machine)
@@ -108,4 +109,4 @@ def _object_code(symbol: str, code: str, target: Target, machine: Any) -> bytes:
 
 
 if __name__ == "__main__":
-    write_objects(Path(sys.argv[1]), sys.argv[2:])
+    write_objects(Path(sys.argv[1]), sys.argv[2], sys.argv[3:])

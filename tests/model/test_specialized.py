@@ -25,7 +25,6 @@ NETWORKS = [
     ("3 relu16 relu16 softmax2", "cross_entropy", "float32"),
     ("3 relu16 relu16 softmax2", "cross_entropy", "float64"),
     ("5 tanh7 relu32 softmax5", "cross_entropy", "float32"),
-    ("4 softmax3", "cross_entropy", "float64"),
     ("20 sigmoid100 leaky_relu16 sigmoid1", "bce", "float32"),
     ("6 swish16 elu5 selu16 linear16", "mse", "float64"),
     ("2 gelu_tanh8! gelu48 mish16 softplus2!", "huber", "float64"),
@@ -33,7 +32,7 @@ NETWORKS = [
     ("3 relu6_16 hard_sigmoid16! hard_swish2", "quantile(0.1, 0.9)", "float64"),
     ("1 sine16 softsign3 sigmoid3", "cross_entropy", "float64"),
     ("7 step4 sine5 softmax3", "mae", "float64"),
-    ("3 tanh4 linear2", "poisson", "float32"),
+    ("3 linear2", "poisson", "float32"),
     ("3 tanh4 sigmoid2", "mbe", "float64"),
 ]
 
@@ -107,7 +106,7 @@ def test_its_gradients_are_the_references(text, loss, dtype):
 
 
 def test_gradients_after_samples_that_are_not_finite():
-    _, special, x, y = specialized("5 tanh7 relu32 softmax5", "float64")
+    _, special, x, y = specialized("5 tanh7 relu32 softmax5")
     expected = special.gradient(x, y)
     for bad in (np.nan, np.inf):
         broken = x.copy()
@@ -119,7 +118,8 @@ def test_gradients_after_samples_that_are_not_finite():
 
 
 def test_gradients_with_frozen_layers_have_the_general_kernels_bits():
-    spec = [{"n": 3, "act": None}, {"n": 4, "act": "tanh", "trainable": False}, {"n": 2, "act": "linear"}]
+    hidden = [{"n": 16, "act": "relu", "trainable": trainable} for trainable in (False, True)]
+    spec = [{"n": 3, "act": None}, *hidden, {"n": 2, "act": "softmax"}]
     model = fastmlp.MLP(spec, seed=1)
     x, y = data(model.spec)
     for ours, theirs in zip(fastmlp.specialize(model).gradient(x, y), model.gradient(x, y), strict=True):
