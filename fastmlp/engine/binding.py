@@ -149,7 +149,7 @@ class Binding:
             record["slope_weights"], (record["slope_weights_row"],) = slopes.weights.ctypes.data, slopes.weights.strides
             arrays.append(slopes.weights)
             if isinstance(slopes, Residuals):
-                of_slopes = _private().residual(slopes.residual.r, slopes.residual.dr, self.real)
+                of_slopes = _private().residual(*slopes.residual.bounded, self.real)
                 record["residual"] = address_of(of_slopes[0])
             else:
                 of_slopes = self._units_of_slopes

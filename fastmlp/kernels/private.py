@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from numba import jit
 from numba.core.errors import NumbaError
 
 from . import activations, losses, residuals
@@ -50,13 +49,8 @@ def residual(function: Any, derivatives: Any, dtype: str) -> tuple[Function, Any
     """What makes a residual's loss of a sample. Keep the second value alive as long as the first is used.
 
     A ValueError if Numba cannot compile the functions."""
-    sample_of = residuals.residual_of(_bounded(function), _bounded(derivatives))
+    sample_of = residuals.residual_of(function, derivatives)
     try:
         return compile_private(sample_of, KERNELS["residual"].signature, dtype)
     except NumbaError as error:
         raise ValueError(f"residual: Numba cannot compile r and dr for arrays of float64: {error}") from error
-
-
-def _bounded(function: Any) -> Any:
-    """The njit function on one thread, with indices that raise where they are out of bounds."""
-    return jit(**{**function.targetoptions, "boundscheck": True, "parallel": False})(function.py_func)

@@ -9,7 +9,7 @@ import numpy as np
 from ..base.sparse import SparseRows
 from ..engine.epochs import Samples
 from ..engine.network import Network
-from ..engine.slopes import Slopes, slope_units
+from ..engine.slopes import Residuals, Slopes, slope_units
 
 __all__ = ["remedy"]
 
@@ -59,11 +59,12 @@ def remedy(network: Network, samples: Samples, lr: float | None, batch: int, fir
         suspects += [(gain / _USUAL_GAIN, f"initial weights of layer {i}, large for its width (try another init)")
                      for i, gain in enumerate(_gains(network), 1)]  # fmt: skip
     found = [advice for excess, advice in sorted(suspects, reverse=True) if excess > 1]
+    of_residual = isinstance(samples.slopes, Residuals)
+    may = "; or r or dr of the residual raises, or is not finite, somewhere" if of_residual else ""
     if found:
-        return f"Likely at fault: {'; '.join(found)}"
-    return "Inputs, targets and weights are of usual size: " + (
-        "look at the loss" if lr is None else f"try an lr smaller than {lr:g}, or clip_norm"
-    )
+        return f"Likely at fault: {'; '.join(found)}{may}"
+    advice = "look at the loss" if lr is None else f"try an lr smaller than {lr:g}, or clip_norm"
+    return f"Inputs, targets and weights are of usual size: {advice}{may}"
 
 
 def _largest_input(network: Network, samples: Samples) -> float:
@@ -80,7 +81,8 @@ def _largest_input(network: Network, samples: Samples) -> float:
 def _largest_target(network: Network, y: np.ndarray) -> float:
     """The largest magnitude among the targets (n_samples, n_out) as the network's loss sees them."""
     ends, affine = np.array([np.fmin.reduce(y), np.fmax.reduce(y)], np.float64), network.spec.target_affine
-    return float(np.fmax.reduce(np.abs(ends if affine is None else (ends - affine[0]) * affine[1]), axis=None))
+    sizes = np.abs(ends if affine is None else (ends - affine[0]) * affine[1])
+    return float(np.fmax.reduce(sizes, axis=None, initial=0.0))
 
 
 def _largest_slope(network: Network, slopes: Slopes) -> float:

@@ -53,8 +53,8 @@ __all__ = ["DEFAULTS", "Options", "TrainingData", "check_penalised_squares", "va
 DEFAULTS = {"lr": 0.01, "batch_size": 1}  # of `train`: lbfgs and lm take an option with this value as left out
 
 _COMPARED_OTHERWISE = {  # with the data
-    "spec", "model", "validation_data", "sample_weight", "class_weight", "dydx", "dydx_weight", "residual",
-    "residual_weight", "names",
+    "spec", "model", "validation_data", "sample_weight", "class_weight", "dydx", "dydx_weight", "residual_weight",
+    "names",
 }  # fmt: skip
 _ASKED_AT_ONCE = 10_000  # epochs whose rates a function gives before training begins
 _WITHOUT_EFFECT = {"epochs", "rates", "callbacks", "progress", "checkpoint", "n_threads"}  # on the bits of an epoch
@@ -231,7 +231,7 @@ class Options:
     def for_checkpoint(self, n_samples: int) -> dict[str, Any]:
         """All options that change the bits of an epoch, by name; a checkpoint with another value is refused."""
         names = [field.name for field in fields(self) if field.name not in _COMPARED_OTHERWISE | _WITHOUT_EFFECT]
-        for name in ("standardize", "output_weight"):
+        for name in ("standardize", "output_weight", "residual"):
             if not getattr(self, name):
                 names.remove(name)  # which older files do not have
         as_json = {"batch_size": self.batch(n_samples), "metrics": list(self.metrics), "dtype": self.dtype.name}
