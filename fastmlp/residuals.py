@@ -17,7 +17,7 @@ __all__ = ["Residual"]
 
 _ARGUMENTS = {"r": ("x", "u", "du", "d2u"), "dr": ("x", "u", "du", "d2u", "g_u", "g_du", "g_d2u")}
 _STEP = 1e-5
-_MOST = 256  # numbers of an array by which differences are taken at a point
+_MOST, _COPIED = 256, 1 << 20  # numbers of an array by which differences are taken at a point, and which that copies
 
 
 @dataclass(frozen=True, init=False, repr=False)
@@ -124,7 +124,7 @@ class Residual:
         self._call("dr", given, ours)
         differences = [np.full_like(array, np.nan) for array in ours]
         for array, numeric in zip(given[1:], differences, strict=True):
-            for k in rng.permutation(array.size)[:_MOST]:
+            for k in rng.permutation(array.size)[: min(_MOST, 8 + _COPIED // array.size)]:
                 before, ends = float(array.flat[k]), []
                 step = _STEP * max(1.0, abs(before))
                 for moved in (before + step, before - step):

@@ -112,6 +112,20 @@ def test_a_checkpoint_goes_on_and_knows_the_weights(tmp_path):
         train(root, d_root, checkpoint=tmp_path / "run")
 
 
+@pytest.mark.parametrize("batch", [1, 16])
+def test_accuracy_is_of_the_samples_that_have_a_y(batch):
+    classes = np.where(np.isnan(Y), np.nan, X[:, 0] > 0)
+    model = fastmlp.MLP([*SPEC[:2], {"n": 1, "act": "sigmoid"}], seed=0)
+    right = (model.predict(X[40:])[:, 0] > 0.5) == classes[40:]
+    for weights in (None, np.linspace(1, 2, 60)):
+        history = train(
+            y=classes, spec=model.copy(), sample_weight=weights, lr=1e-9, epochs=1, batch_size=batch
+        ).history
+        assert history["accuracy"][0] == pytest.approx(
+            np.average(right, weights=weights if weights is None else weights[40:])
+        )
+
+
 def test_what_raises_in_training_makes_the_loss_nan():
     model = fastmlp.MLP(SPEC, seed=0)
     model.params[...] = 0
