@@ -11,7 +11,7 @@ from . import activations, losses, residuals
 from .catalog import KERNELS
 from .store import Function, compile_private
 
-__all__ = ["activation", "curvature", "loss", "loss_curvature", "residual", "third_derivative"]
+__all__ = ["activation", "higher_derivative", "loss", "loss_curvature", "residual"]
 
 
 @lru_cache(maxsize=32)  # another network of the same functions has them at once
@@ -21,15 +21,9 @@ def activation(function: Any, derivative: Any, dtype: str) -> tuple[Function, An
 
 
 @lru_cache(maxsize=32)
-def curvature(second_derivative: Any, dtype: str) -> tuple[Function, Any]:
+def higher_derivative(function: Any, dtype: str) -> tuple[Function, Any]:
     """What writes a scalar njit function's values. Keep the second value alive as long as the first is used."""
-    return compile_private(activations.derivative_rows(second_derivative), KERNELS["curvature"].signature, dtype)
-
-
-@lru_cache(maxsize=32)
-def third_derivative(function: Any, dtype: str) -> tuple[Function, Any]:
-    """What writes a scalar njit function's values. Keep the second value alive as long as the first is used."""
-    return compile_private(activations.derivative_rows(function), KERNELS["third_derivative"].signature, dtype)
+    return compile_private(activations.derivative_rows(function), KERNELS["higher_derivative"].signature, dtype)
 
 
 @lru_cache(maxsize=32)

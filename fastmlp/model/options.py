@@ -405,7 +405,7 @@ def _check_derivatives_fit(spec: Spec, optimizer: Optimizer, dropout: Any, dydx:
     needs, and for what derivatives cannot be trained by."""
     name, of_all = "dydx", "dydx are slopes"
     for layer in spec.layers:
-        layer.act.required_second_derivative  # noqa: B018 - an error where there is none
+        layer.act.formula(2)  # an error where there is none
     if residual is not None:
         name, of_all = "residual", "a residual is"
         if not isinstance(residual, Residual):
@@ -413,7 +413,7 @@ def _check_derivatives_fit(spec: Spec, optimizer: Optimizer, dropout: Any, dydx:
         if dydx is not None:
             raise ValueError("dydx and residual are both given; give one, the residual may have slopes in it")
         for layer in spec.layers:
-            layer.act.required_third_derivative  # noqa: B018 - an error where there is none
+            layer.act.formula(3)
             if not layer.act.elementwise:
                 raise ValueError(f"activation {layer.act.name!r} has no place under a residual; give another one")
     if isinstance(optimizer, LevenbergMarquardt):
