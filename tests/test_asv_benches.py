@@ -130,6 +130,7 @@ def test_memory_of_a_training(suite):
         ("prediction", "Prediction"),
         ("prediction", "SparsePrediction"),
         ("throughput", "Optimizers"),
+        ("throughput", "Residuals"),
         ("throughput", "Sparse"),
         ("throughput", "Threads"),
         ("throughput", "ThreadsBySample"),
