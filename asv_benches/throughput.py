@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from time import perf_counter, process_time
+from typing import Any
 
 import numpy as np
 
@@ -217,6 +218,38 @@ class Slopes:
         return microseconds(self.x, self.y, self.model, dydx=self.dydx, batch_size=batch, optimizer=optimizer)
 
     track_microseconds.unit = "µs a sample"
+
+
+class Residuals:
+    """Microseconds a point of training 2-32-32-1 on Poisson's equation, by batch."""
+
+    pretty_name = "Training 2-32-32-1 on Poisson's equation, µs a point"
+    params = ([1, 32, 256], ["sgd", "adam"])
+    param_names = ("batch", "optimizer")
+
+    def setup(self, batch: int, optimizer: str) -> None:
+        require_option("residual")
+        import numba
+
+        @numba.njit  # type: ignore[untyped-decorator]
+        def r(x: Any, u: Any, du: Any, d2u: Any) -> Any:
+            return d2u[0, 0, 0] + d2u[0, 1, 1] - x[0] * x[1]
+
+        @numba.njit  # type: ignore[untyped-decorator]
+        def dr(x: Any, u: Any, du: Any, d2u: Any, g_u: Any, g_du: Any, g_d2u: Any) -> None:
+            g_d2u[0, 0, 0] = g_d2u[0, 1, 1] = 1.0
+
+        self.residual = fastmlp.Residual(r, dr)
+        self.x = np.random.default_rng(0).uniform(-1, 1, (4096, 2)).astype(np.float32)
+        self.y = np.full((4096, 1), np.nan, np.float32)
+        layers = [{"n": 32, "act": "tanh"}, {"n": 32, "act": "tanh"}, {"n": 1, "act": "linear"}]
+        self.model = fastmlp.MLP([{"n": 2, "act": None}, *layers], seed=0)
+        self.track_microseconds(batch, optimizer)
+
+    def track_microseconds(self, batch: int, optimizer: str) -> float:
+        return microseconds(self.x, self.y, self.model, residual=self.residual, batch_size=batch, optimizer=optimizer)
+
+    track_microseconds.unit = "µs a point"
 
 
 class LeastSquares:

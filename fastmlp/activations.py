@@ -122,15 +122,9 @@ class Activation:
         """False for softmax, whose outputs depend on the whole row."""
         return self.function is not _softmax
 
-    @property
-    def bends(self) -> bool:
-        """Whether f'' is anything but 0."""
-        return self.second_derivative_function not in _ZEROS
-
-    @property
-    def twists(self) -> bool:
-        """Whether f''' is anything but 0."""
-        return self.third_derivative_function not in _ZEROS
+    def vanishes(self, order: int) -> bool:
+        """Whether the derivative of that order, 2 or 3, is 0 for every z."""
+        return self._formulas[order] in _ZEROS
 
     def __call__(self, z: Any) -> np.ndarray:
         """Return the activation of z, an array of any shape (softmax: along the last axis); integers become float64."""
@@ -145,31 +139,23 @@ class Activation:
 
         A custom activation without a second derivative is a ValueError.
         """
-        return self._apply(self.required_second_derivative, z)
+        return self._apply(self.formula(2), z)
 
     def third_derivative(self, z: Any) -> np.ndarray:
         """Return f'''(z), element by element; for softmax ∂³a/∂z³ by each output's own z.
 
         A custom activation without a third derivative is a ValueError.
         """
-        return self._apply(self.required_third_derivative, z)
+        return self._apply(self.formula(3), z)
 
-    @property
-    def required_second_derivative(self) -> Callable[..., Any]:
-        """The formula of f''; ValueError for an activation of one's own that has none."""
-        return self._required("second", self.second_derivative_function)
-
-    @property
-    def required_third_derivative(self) -> Callable[..., Any]:
-        """The formula of f'''; ValueError for an activation of one's own that has none."""
-        return self._required("third", self.third_derivative_function)
-
-    def _required(self, order: str, formula: Callable[..., Any] | None) -> Callable[..., Any]:
+    def formula(self, order: int) -> Callable[..., Any]:
+        """The formula of the derivative of that order, 2 or 3; ValueError for an activation of one's own without it."""
+        formula = self._formulas[order]
         if formula is None:
-            before = "derivative" if order == "second" else "derivative, second_derivative"
+            names = ["derivative", "second_derivative", "third_derivative"][:order]
             raise ValueError(
-                f"activation {self.name!r} has no {order} derivative; give one: fastmlp.Activation(name, function, "
-                f"{before}, {order}_derivative)"
+                f"activation {self.name!r} has no {names[-1].replace('_', ' ')}; give one: "
+                f"fastmlp.Activation(name, function, {', '.join(names)})"
             )
         return formula
 

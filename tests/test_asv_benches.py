@@ -131,6 +131,7 @@ def test_memory_of_a_training(suite):
         ("prediction", "SparsePrediction"),
         ("prediction", "SpecializedGradient"),
         ("throughput", "Optimizers"),
+        ("throughput", "Residuals"),
         ("throughput", "Sparse"),
         ("throughput", "Threads"),
         ("throughput", "ThreadsBySample"),

@@ -88,6 +88,7 @@ class Binding:
         self.free = free_params(places, params.size)
         prepare_kernels(spec, self.real)
         self._private: list[Any] = []  # kernels of users' functions, which must outlive their addresses
+        self._higher: dict[int, tuple[int, ...]] = {}
         self._functions = Functions(
             tuple(self._activation(layer.act) for layer in spec.layers),
             tuple(layer.act.slope or 0.0 for layer in spec.layers),
@@ -226,10 +227,8 @@ class Binding:
         """Make the memory that one running kernel needs for ``block`` samples, which it shares with a leader's; with
         ``curved`` of the activations' derivatives beside the first, or the ValueError that one has none."""
         workspace = Workspace(self._places, block, parameters, self._dtype, self._functions, leader)
-        if curved:
-            workspace.layers["curvature"] = self._curvatures
-        if curved > 1:
-            workspace.layers["third_derivative"] = self._third_derivatives
+        for order, field in enumerate(("curvature", "third_derivative")[:curved], 2):
+            workspace.layers[field] = self._derivatives(order)
         return workspace
 
     def run(self, workspace: Workspace, kernel: str, view: DataView, call: KernelCall, start: int, count: int) -> None:
@@ -263,33 +262,21 @@ class Binding:
         """The address of the function that leaves out units of a hidden layer."""
         return address_of(catalog.dropout(self.real))
 
-    @cached_property
-    def _curvatures(self) -> tuple[int, ...]:
-        """The address of what each layer's second derivative is computed by, or 0 where that is 0."""
-        return tuple(self._curvature(layer.act) for layer in self.spec.layers)
+    def _derivatives(self, order: int) -> tuple[int, ...]:
+        """The address of what each layer's derivative of that order, 2 or 3, is computed by, or 0 where that is 0."""
+        if order not in self._higher:
+            self._higher[order] = tuple(self._derivative(layer.act, order) for layer in self.spec.layers)
+        return self._higher[order]
 
-    def _curvature(self, activation: Activation) -> int:
-        formula = activation.required_second_derivative
-        if not activation.bends:
+    def _derivative(self, activation: Activation, order: int) -> int:
+        formula = activation.formula(order)
+        if activation.vanishes(order):
             return 0
         if not activation.elementwise:
             return _address(catalog.softmax_tangent, self.real)
         if activation.builtin:
-            return _address(catalog.curvature, activation.name, self.real)
-        return self._keep(_private().curvature(formula, self.real))
-
-    @cached_property
-    def _third_derivatives(self) -> tuple[int, ...]:
-        """The address of what each layer's third derivative is computed by, or 0 where that is 0."""
-        return tuple(self._third_derivative(layer.act) for layer in self.spec.layers)
-
-    def _third_derivative(self, activation: Activation) -> int:
-        formula = activation.required_third_derivative
-        if not activation.twists:
-            return 0
-        if activation.builtin:
-            return _address(catalog.third_derivative, activation.name, self.real)
-        return self._keep(_private().third_derivative(formula, self.real))
+            return _address(catalog.higher_derivative, order, activation.name, self.real)
+        return self._keep(_private().higher_derivative(formula, self.real))
 
     @cached_property
     def _loss_curvature(self) -> int:
@@ -313,7 +300,7 @@ class Binding:
         return _address(catalog.load, reader_of(array, self.real))
 
     def _residual(self, residual: Residual) -> Any:
-        return _private().residual(residual.r, residual.dr, self.real, self.spec.n_in, self.spec.n_out)
+        return _private().residual(*residual.bounded, self.real, self.spec.n_in, self.spec.n_out)
 
     def _keep(self, private: Any) -> int:
         self._private.append(private)

@@ -180,6 +180,8 @@ class EpochRunner:
         """
         alone = self._metrics or self._dropout or (self._team.n_threads > 1 and not self._by_sample)
         alone = alone or (self._kernel == "samples_with_memory" and not constant)  # modes are those of one rate
+        if self._samples.slopes and len(named_sums(self._network.spec)) > 1:
+            alone = True  # the sums of right answers are of the samples that have a y
         is_short = len(self._samples.y) * (self._network.params.size + _PER_SAMPLE) < _MOMENT
         for first, count in TimeSlices().slices(epochs, 1):
             if alone or (count == 1 and not is_short) or (self._team.n_threads > 1 and count < _SHORT):

@@ -186,6 +186,13 @@ def mean_values(spec: Spec, sums: Sequence[_Sum], weight: float) -> dict[str, _S
     return values
 
 
+def _measured_weight(y: np.ndarray, weights: np.ndarray | None, rows: np.ndarray) -> float:
+    """The total weight of those of the samples in ``rows``, whose weights these are, that have a y, not NaN alone."""
+    y = y[rows].reshape(len(rows), -1)
+    measured = ~np.isnan(y).all(axis=1) if y.dtype.kind == "f" else np.ones(len(rows), bool)
+    return float(measured.sum() if weights is None else weights[measured].sum()) or 1.0
+
+
 def named_values(
     network: Network,
     totals: np.ndarray,
@@ -203,6 +210,8 @@ def named_values(
     spec, weights = network.spec, None if weights is None else weights[rows]
     weight = len(rows) if weights is None else float(weights.sum())
     values = mean_values(spec, totals.tolist(), weight)
+    if of_slopes and "accuracy" in values:
+        values["accuracy"] = float(totals[1]) / _measured_weight(y, weights, rows)
     if outputs is not None:
         targets = one_hot(y[rows], spec.n_out, network.dtype)
         if spec.loss.logarithmic:

@@ -18,15 +18,14 @@ from .vectors import clear_behind, gather_narrow, largest, spread_narrow, wide_v
 
 
 def build(name: str, dtype: str):
-    """The Python function to compile for "activation.relu", "curvature.tanh", "third_derivative.tanh" or
-    "softmax_backward"."""
+    """The Python function to compile for "activation.relu", "higher_derivative.2.tanh" or "softmax_backward"."""
     real = np.dtype(dtype).type
-    family, _, activation_name = name.partition(".")
-    if family in _OF_SOFTMAX:
-        return _OF_SOFTMAX[family](real)
+    if name in _OF_SOFTMAX:
+        return _OF_SOFTMAX[name](real)
+    _, *order, activation_name = name.split(".")
     activation = ACTIVATIONS[activation_name]
-    if family in _HIGHER:
-        return _derivatives(getattr(activation, _HIGHER[family]), activation.slope is not None, real)
+    if order:
+        return _derivatives(activation.formula(int(order[0])), activation.slope is not None, real)
     if not activation.elementwise:
         return _softmax_rows(real)
     formulas = activation.function, activation.derivative_function
@@ -247,7 +246,6 @@ def _softmax_tangent(real):
     return rows_of
 
 
-_HIGHER = {"curvature": "second_derivative_function", "third_derivative": "third_derivative_function"}
 _OF_SOFTMAX = {"softmax_backward": _softmax_backward, "softmax_tangent": _softmax_tangent}
 
 

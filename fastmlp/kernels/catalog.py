@@ -18,9 +18,9 @@ __all__ = [
     "NETWORK",
     "Variant",
     "activation",
-    "curvature",
     "draws",
     "dropout",
+    "higher_derivative",
     "is_ready",
     "lane_loss",
     "lane_softmax",
@@ -41,7 +41,6 @@ __all__ = [
     "softmax_tangent",
     "step",
     "streams",
-    "third_derivative",
 ]
 
 
@@ -89,15 +88,14 @@ KERNELS = {
     "reader": Kernel("readers", "data row_stride column_stride index:I rows following n shift scale out out_row"),
     "sparse_reader": Kernel("readers", "data indptr indices n_values n order:I rows scale out out_row index slots"),
     "activation": Kernel("activations", "z:T a:T d rows n stride slope:d"),
-    "curvature": Kernel("activations", "z:T rows n stride slope:d"),
-    "third_derivative": Kernel("activations", "z:T rows n stride slope:d"),
+    "higher_derivative": Kernel("activations", "z:T rows n stride slope:d"),
     "softmax_backward": Kernel("activations", "a delta rows n stride"),
     "softmax_tangent": Kernel("activations", "a moved da delta rows n stride"),
     "loss": Kernel("losses", "z:T a:T y:T delta:T weights rows n stride"),
     "loss_curvature": Kernel("losses", "a:T y:T weights rows n stride"),
     "slope_deltas": Kernel("slopes", "job start rows n_columns"),
     "residual_deltas": Kernel("residuals", "job start rows n_columns"),
-    "residual": Kernel("residuals", "x:T a:T delta:T samples n_in n_out stride shift scale factor:d"),
+    "residual": Kernel("residuals", "x:T a:T delta:T weights:D samples n_in n_out columns stride shift scale"),
     "prepare": Kernel("steps", "numbers:D options constants:D lr:d"),
     "step": Kernel("steps", "w x g states:I rows n for_weights options numbers:D factor:d"),
     "lane_softmax": Kernel("lanes", "z a n scratch"),
@@ -173,14 +171,9 @@ def activation(name: str, dtype: str) -> store.Function:
     return load(Variant("activation", name, dtype))
 
 
-def curvature(name: str, dtype: str) -> store.Function:
-    """What writes the second derivative of an entry of the registry of activations."""
-    return load(Variant("curvature", name, dtype))
-
-
-def third_derivative(name: str, dtype: str) -> store.Function:
-    """What writes the third derivative of an entry of the registry of activations."""
-    return load(Variant("third_derivative", name, dtype))
+def higher_derivative(order: int, name: str, dtype: str) -> store.Function:
+    """What writes the derivative of that order, 2 or 3, of an entry of the registry of activations."""
+    return load(Variant("higher_derivative", f"{order}.{name}", dtype))
 
 
 def loss(name: str, output: str, dtype: str) -> store.Function:

@@ -10,7 +10,6 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import jit
 from numba.core.errors import NumbaError
 
 from . import activations, losses, residuals
@@ -18,7 +17,7 @@ from .catalog import KERNELS
 from .decorators import array_at, kernel_function
 from .store import Function, compile_private
 
-__all__ = ["Note", "Private", "activation", "curvature", "loss", "loss_curvature", "residual", "third_derivative"]
+__all__ = ["Note", "Private", "activation", "higher_derivative", "loss", "loss_curvature", "residual"]
 
 _SHORT = 9  # numbers of an argument that a message has
 
@@ -77,15 +76,9 @@ def activation(function: Any, derivative: Any, dtype: str) -> Private:
 
 
 @lru_cache(maxsize=32)
-def curvature(second_derivative: Any, dtype: str) -> Private:
+def higher_derivative(function: Any, dtype: str) -> Private:
     """What writes a scalar njit function's values."""
-    return _of_scalars(activations.derivative_rows, "curvature", (second_derivative,), ("z",), dtype)
-
-
-@lru_cache(maxsize=32)
-def third_derivative(function: Any, dtype: str) -> Private:
-    """What writes a scalar njit function's values."""
-    return _of_scalars(activations.derivative_rows, "third_derivative", (function,), ("z",), dtype)
+    return _of_scalars(activations.derivative_rows, "higher_derivative", (function,), ("z",), dtype)
 
 
 @lru_cache(maxsize=32)
@@ -110,7 +103,7 @@ def residual(function: Any, derivatives: Any, dtype: str, n_in: int, n_out: int)
     calls = {function.__name__: function.py_func, derivatives.__name__: derive}
     shapes = {"x": (n_in,), "u": (n_out,), "du": (n_out, n_in), "d2u": (n_out, n_in, n_in)}
     note = Note(calls, shapes)
-    sample_of = residuals.residual_of(_bounded(function), _bounded(derivatives), note.address)
+    sample_of = residuals.residual_of(function, derivatives, note.address)
     try:
         return Private(*compile_private(sample_of, KERNELS["residual"].signature, dtype), (note,))
     except NumbaError as error:
@@ -143,8 +136,3 @@ def _noting(function: Any, note: int, real: Any) -> Any:
         return value
 
     return kernel_function(noting)
-
-
-def _bounded(function: Any) -> Any:
-    """The njit function on one thread, with indices that raise where they are out of bounds."""
-    return jit(**{**function.targetoptions, "boundscheck": True, "parallel": False})(function.py_func)

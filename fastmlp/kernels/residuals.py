@@ -23,16 +23,14 @@ import math
 
 import numpy as np
 
-from .cpu import vector_bytes
 from .decorators import array_at, call_kernel, kernel_function, peek, record_at, size_of
 from .jacobians import ahead
 from .layout import JOB
 from .packing import last_layer, layer_at
 from .passes import backward_of_rows, weight_of
 from .slopes import spread
-from .vectors import clear_behind, copy, wide_vectors
-
-VECTOR_BYTES = vector_bytes()
+from .tangents import clear_tangents, tangents_of_a, write_derivative
+from .vectors import copy, wide_vectors
 
 
 def build(name: str, dtype: str):
@@ -41,61 +39,70 @@ def build(name: str, dtype: str):
 
 
 def residual_of(function, derivatives, note):
-    """Write factor · r times r's derivatives by a sample's rows of the outputs a, in the network's units, to delta;
-    return ½ factor r². Both are NaN where a user's function raises: at the address ``note`` then stand 1 and what it
+    """Write weight · r times r's derivatives by the samples' rows of the outputs a, in the network's units, to delta;
+    return Σ ½ weight r². Both are NaN where a user's function raises: at the address ``note`` then stand 1 and what it
     was given.
 
-    ``x`` is the sample's, as the user gave it. Row p of its derivatives stands p · samples rows behind its own. A null
-    shift means that the network's units are the user's.
+    ``x`` has the samples as the user gave them, in rows of ``columns`` numbers. Row p of a sample's derivatives stands
+    p · samples rows behind its own. A null shift means that the network's units are the user's.
     """
 
-    def sample_of(x, a, delta, samples, n_in, n_out, stride, shift, scale, factor):
+    def block_of(x, a, delta, weights, samples, n_in, n_out, columns, stride, shift, scale):
         n_rows = 1 + n_in + n_in * (n_in + 1) // 2
         rows, adjoints = array_at(a, (n_rows, samples, stride), a), array_at(delta, (n_rows, samples, stride), a)
-        given = array_at(x, n_in, a)
+        given, weights = array_at(x, (samples, columns), a), array_at(weights, samples, weights)
         shifts, scales = array_at(shift, n_out, a), array_at(scale, n_out, a)
         slopes, bends = n_out * n_in, n_out * n_in * n_in
-        each = n_out + slopes + bends
-        memory = np.zeros(n_in + 2 * each)  # the user's to write to
-        point, read, written = memory[:n_in], memory[n_in : n_in + each], memory[n_in + each :]
-        u, g_u = read[:n_out], written[:n_out]
-        du = read[n_out : n_out + slopes].reshape((n_out, n_in))
-        g_du = written[n_out : n_out + slopes].reshape((n_out, n_in))
-        d2u = read[n_out + slopes :].reshape((n_out, n_in, n_in))
-        g_d2u = written[n_out + slopes :].reshape((n_out, n_in, n_in))
-        for i in range(n_in):
-            point[i] = given[i]
-        for k in range(n_out):
-            unit = np.float64(scales[k]) if shift else 1.0
-            u[k] = unit * rows[0, 0, k] + (np.float64(shifts[k]) if shift else 0.0)
-            pair = 1 + n_in
+        half = n_out + slopes + bends
+        memory = np.empty(n_in + 2 * half)  # the user's to write to
+        point, g = memory[:n_in], memory[n_in + half :]
+        u, du = memory[n_in : n_in + n_out], memory[n_in + n_out : n_in + n_out + slopes].reshape((n_out, n_in))
+        d2u = memory[n_in + n_out + slopes : n_in + half].reshape((n_out, n_in, n_in))
+        g_u, g_du = g[:n_out], g[n_out : n_out + slopes].reshape((n_out, n_in))
+        g_d2u = g[n_out + slopes :].reshape((n_out, n_in, n_in))
+        loss = 0.0
+        for s in range(samples):
+            if weights[s] == 0:
+                for p in range(n_rows):
+                    for k in range(n_out):
+                        adjoints[p, s, k] = 0
+                continue
             for i in range(n_in):
-                du[k, i] = unit * rows[1 + i, 0, k]
-                for j in range(i, n_in):
-                    d2u[k, i, j] = unit * rows[pair, 0, k]
-                    d2u[k, j, i] = d2u[k, i, j]
-                    pair += 1
-        value = math.nan
-        try:
-            value = np.float64(function(point, u, du, d2u))
-            derivatives(point, u, du, d2u, g_u, g_du, g_d2u)
-        except Exception:
+                point[i] = given[s, i]
+            for k in range(n_out):
+                unit = np.float64(scales[k]) if shift else 1.0
+                u[k] = unit * rows[0, s, k] + (np.float64(shifts[k]) if shift else 0.0)
+                pair = 1 + n_in
+                for i in range(n_in):
+                    du[k, i] = unit * rows[1 + i, s, k]
+                    for j in range(i, n_in):
+                        d2u[k, i, j] = unit * rows[pair, s, k]
+                        d2u[k, j, i] = d2u[k, i, j]
+                        pair += 1
+            for m in range(half):
+                g[m] = 0.0
             value = math.nan
-            noted = array_at(note, 1 + n_in + each, memory)
-            noted[0] = 1.0
-            noted[1:] = memory[: n_in + each]
-        for k in range(n_out):
-            unit = factor * value * (np.float64(scales[k]) if shift else 1.0)
-            adjoints[0, 0, k] = unit * g_u[k]
-            pair = 1 + n_in
-            for i in range(n_in):
-                adjoints[1 + i, 0, k] = unit * g_du[k, i]
-                for j in range(i, n_in):
-                    adjoints[pair, 0, k] = unit * (g_d2u[k, i, j] + (g_d2u[k, j, i] if i < j else 0.0))
-                    pair += 1
-        return 0.5 * factor * value * value
+            try:
+                value = np.float64(function(point, u, du, d2u))
+                derivatives(point, u, du, d2u, g_u, g_du, g_d2u)
+            except Exception:
+                value = math.nan
+                noted = array_at(note, 1 + n_in + half, memory)
+                noted[0] = 1.0
+                noted[1:] = memory[: n_in + half]
+            for k in range(n_out):
+                unit = weights[s] * value * (np.float64(scales[k]) if shift else 1.0)
+                adjoints[0, s, k] = unit * g_u[k]
+                pair = 1 + n_in
+                for i in range(n_in):
+                    adjoints[1 + i, s, k] = unit * g_du[k, i]
+                    for j in range(i, n_in):
+                        adjoints[pair, s, k] = unit * (g_d2u[k, i, j] + (g_d2u[k, j, i] if i < j else 0.0))
+                        pair += 1
+            loss += 0.5 * weights[s] * value * value
+        return loss
 
-    return sample_of
+    return block_of
 
 
 @kernel_function
@@ -115,15 +122,15 @@ def _seed(job, samples, each, real):
 def _bend(layer, samples, real):
     """Write f'' of the samples' z to the first rows of ``scaled``, and f''' to those behind them; zeros where it is 0
     and the other is not."""
-    size, columns = samples * layer.out_row, layer.out_row // size_of(real)
+    size = samples * layer.out_row
     third = layer.scaled + size
     copy(layer.scaled, layer.z, size)
-    call_kernel("curvature", layer.curvature, (layer.scaled, samples, layer.n_out, columns, layer.slope))
+    write_derivative(layer, layer.curvature, layer.scaled, samples, real)
     if layer.third_derivative:
         copy(third, layer.z, size)
-        call_kernel("third_derivative", layer.third_derivative, (third, samples, layer.n_out, columns, layer.slope))
+        write_derivative(layer, layer.third_derivative, third, samples, real)
     else:
-        numbers = array_at(third, samples * columns, real)
+        numbers = array_at(third, size // size_of(real), real)
         for k in range(len(numbers)):
             numbers[k] = 0
 
@@ -132,22 +139,18 @@ def _bend(layer, samples, real):
 def _ahead_through(layer, samples, n, each, real):
     """Write the derivatives of the layer's a by n inputs, and the second ones, from those of its z."""
     wide_vectors()
-    size, row = samples * layer.out_row, layer.out_row
-    d = array_at(layer.d, size // size_of(real), real)
-    for k in range(each):
-        z, a = array_at(layer.z + (1 + k) * size, len(d), real), array_at(layer.a + (1 + k) * size, len(d), real)
-        for m in range(len(d)):
-            a[m] = d[m] * z[m]
-    pair = 1 + n
+    tangents_of_a(layer, samples, each, real)
+    size, pair = samples * layer.out_row, 1 + n
+    bend = array_at(layer.scaled, size // size_of(real), real)
     for i in range(n if layer.curvature else 0):
         for j in range(i, n):
-            bend, a = array_at(layer.scaled, len(d), real), array_at(layer.a + pair * size, len(d), real)
-            zi, zj = array_at(layer.z + (1 + i) * size, len(d), real), array_at(layer.z + (1 + j) * size, len(d), real)
-            for m in range(len(d)):
-                a[m] += bend[m] * zi[m] * zj[m]
+            a = array_at(layer.a + pair * size, len(bend), real)
+            z_i = array_at(layer.z + (1 + i) * size, len(bend), real)
+            z_j = array_at(layer.z + (1 + j) * size, len(bend), real)
+            for m in range(len(bend)):
+                a[m] += bend[m] * z_i[m] * z_j[m]
             pair += 1
-    for r in range(samples, samples * (1 + each) if layer.n_out * size_of(real) < row else samples):
-        clear_behind(real, layer.a + r * row, layer.n_out, row // VECTOR_BYTES)
+    clear_tangents(layer, samples, each, real)
 
 
 @kernel_function
@@ -194,30 +197,22 @@ def _back_through(layer, samples, n, each, real):
 def _adjoints_of_outputs(job, start, samples, each, real):
     """Write the residuals' derivatives by the rows of the outputs to the last layer's delta; return Σ ½ w r²."""
     data, first, last = job.data, layer_at(job, 0), last_layer(job)
-    x, columns = first.input + samples * (1 + each) * first.in_row, last.out_row // size_of(real)
+    x = first.input + samples * (1 + each) * first.in_row
     order = job.call.order + 8 * start
     call_kernel(
         "reader", data.x_reader,
         (data.x, data.x_row, data.x_column, order, samples, 0, first.n_in, 0, 0, x, first.in_row),
     )  # fmt: skip
-    delta = array_at(last.delta, (1 + each, samples, columns), real)
-    loss = 0.0
+    weights = array_at(last.scaled + 2 * samples * last.out_row, samples, np.float64)
     for s in range(samples):
-        weight = peek(data.slope_weights + peek(order + 8 * s, np.int64) * data.slope_weights_row, np.float64)
+        weights[s] = peek(data.slope_weights + peek(order + 8 * s, np.int64) * data.slope_weights_row, np.float64)
         if data.weights:
-            weight *= weight_of(job, start + s)
-        if weight == 0:
-            for k in range(1 + each):
-                for j in range(last.n_out):
-                    delta[k, s, j] = 0
-            continue
-        skip = s * last.out_row
-        loss += call_kernel(
-            "residual", data.residual,
-            (x + s * first.in_row, last.a + skip, last.delta + skip, samples, first.n_in, last.n_out, columns,
-             data.out_shift, data.out_scale, weight),
-        )  # fmt: skip
-    return loss
+            weights[s] *= weight_of(job, start + s)
+    return call_kernel(
+        "residual", data.residual,
+        (x, last.a, last.delta, weights.ctypes.data, samples, first.n_in, last.n_out,
+         first.in_row // size_of(real), last.out_row // size_of(real), data.out_shift, data.out_scale),
+    )  # fmt: skip
 
 
 def _residual_deltas(real):

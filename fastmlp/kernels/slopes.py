@@ -25,7 +25,8 @@ from .jacobians import ahead
 from .layout import JOB
 from .packing import last_layer, layer_at
 from .passes import backward_of_rows, through_activation, weight_of
-from .vectors import clear_behind, copy, wide_vectors
+from .tangents import curve, tangents_of_a
+from .vectors import copy, wide_vectors
 
 VECTOR_BYTES = vector_bytes()
 
@@ -53,16 +54,6 @@ def spread(job, rows, n_columns, real):
             x[r, k] = 0
     for k in range(layer.n_in):
         index[k] = k
-
-
-@kernel_function
-def _bend(job, rows, real):
-    """Write f'' of every layer over the samples' z; nothing where it is 0, or more than one number for each z."""
-    for i in range(job.workspace.n_layers):
-        layer = layer_at(job, i)
-        if layer.curvature and not layer.softmax_backward:
-            arguments = (layer.z, rows, layer.n_out, layer.out_row // size_of(real), layer.slope)
-            call_kernel("curvature", layer.curvature, arguments)
 
 
 @kernel_function
@@ -114,14 +105,6 @@ def _residuals(job, start, samples, n, slopes, targets, out, row, real):
 
 
 @kernel_function
-def _through_softmax(layer, a, rows, samples, real):
-    """Multiply a row for every sample with the Jacobian of the layer's softmax."""
-    for s in range(samples):
-        arguments = (a + s * layer.out_row, rows + s * layer.out_row, 1, layer.n_out, layer.out_row // size_of(real))
-        call_kernel("softmax_backward", layer.softmax_backward, arguments)
-
-
-@kernel_function
 def _adjoints_through(layer, samples, each, real):
     """Keep the adjoints of the layer's a, which stand in its delta, in d, and turn them into those of its z."""
     wide_vectors()
@@ -131,32 +114,14 @@ def _adjoints_through(layer, samples, each, real):
         skip = (1 + k) * size
         if layer.softmax_backward:
             copy(layer.d + skip, layer.delta + skip, size)
-            _through_softmax(layer, layer.a, layer.delta + skip, samples, real)
+            arguments = (layer.a, layer.delta + skip, samples, layer.n_out, layer.out_row // size_of(real))
+            call_kernel("softmax_backward", layer.softmax_backward, arguments)
         else:
             kept, delta = array_at(layer.d + skip, len(d), real), array_at(layer.delta + skip, len(d), real)
             for j in range(len(d)):
                 adjoint = delta[j]
                 kept[j] = adjoint
                 delta[j] = adjoint * d[j]
-
-
-@kernel_function
-def _tangents_through(layer, samples, each, real):
-    """Write the tangents of the layer's a from those of its z."""
-    wide_vectors()
-    size = samples * layer.out_row
-    d = array_at(layer.d, size // size_of(real), real)
-    for k in range(each):
-        skip = (1 + k) * size
-        if layer.softmax_backward:
-            copy(layer.a + skip, layer.z + skip, size)
-            _through_softmax(layer, layer.a, layer.a + skip, samples, real)
-        else:
-            z, a = array_at(layer.z + skip, len(d), real), array_at(layer.a + skip, len(d), real)
-            for j in range(len(d)):
-                a[j] = d[j] * z[j]
-    for r in range(samples, samples * (1 + each) if layer.n_out * size_of(real) < layer.out_row else samples):
-        clear_behind(real, layer.a + r * layer.out_row, layer.n_out, layer.out_row // VECTOR_BYTES)
 
 
 @kernel_function
@@ -227,7 +192,7 @@ def _tangents_ahead(job, samples, each, to_outputs, real):
                 _one_row(job, layer.n_in, x, layer, z, layer.out_row)
             else:
                 ahead(job, layer, x, z, samples * each, real)
-            _tangents_through(layer, samples, each, real)
+            tangents_of_a(layer, samples, each, real)
 
 
 @kernel_function
@@ -256,7 +221,8 @@ def _slope_deltas(real):
         job = record_at(job, JOB)
         first, last, each = layer_at(job, 0), last_layer(job), job.data.tangents
         spread(job, rows, n_columns, real)
-        _bend(job, rows, real)
+        for i in range(job.workspace.n_layers):
+            curve(layer_at(job, i), rows, real)
         inputs, outputs = first.input + rows * first.in_row, last.delta + rows * last.out_row
         if first.n_in < last.n_out:
             targets = job.workspace.targets

@@ -5,9 +5,10 @@ Pearlmutter's R-operator ("Fast exact multiplication by the Hessian", Neural Com
 network's passes themselves: where v moves the weights, a layer's z changes by R z = V a + W R a, its a by
 R a = f'(z) R z, and on the way back dL/da by S = Wᵀ R delta + Vᵀ delta, delta by R delta = f'(z) S + f''(z) R z dL/da.
 
-A block's samples have the first rows of a layer's z, a and d, and behind them ``each`` rows of z and a are tangents
-along so many directions. In delta it is the other way round: first R delta, then delta, so that one product of the rows
-[R delta, delta] and [a, R a] makes a layer's part of the Hessian's product. On the way back z has f''(z).
+A block's samples have the first rows of a layer's z, a and d; behind them z and a have as many rows again for each of
+``each`` directions along which tangents are taken. In delta it is the other way round: first R delta, then delta, so
+that one product of the rows [R delta, delta] and [a, R a] makes a layer's part of the Hessian's product. On the way
+back z has f''(z).
 """
 
 from __future__ import annotations
@@ -142,20 +143,26 @@ def _tangents_of_z(job, i, samples, each, distance, real):
 
 
 @kernel_function
-def _tangents_of_a(layer, samples, each, real):
+def clear_tangents(layer, samples, each, real):
+    """Write zeros behind the numbers of the tangents of a layer's a."""
+    row = layer.out_row
+    for r in range(samples, samples * (1 + each) if layer.n_out * size_of(real) < row else samples):
+        clear_behind(real, layer.a + r * row, layer.n_out, row // VECTOR_BYTES)
+
+
+@kernel_function
+def tangents_of_a(layer, samples, each, real):
     """Write the tangents of a layer's a from those of its z."""
-    stride, columns = layer.out_row, layer.out_row // size_of(real)
-    z, a = layer.z + samples * stride, layer.a + samples * stride
-    pieces, rows = (1, samples) if each == 1 else (samples, 1)
-    for s in range(pieces):
-        for k in range(each):
-            row = (s * each + k) * stride
-            if layer.softmax_backward:
-                copy(a + row, z + row, rows * stride)
-                arguments = (layer.a + s * stride, a + row, rows, layer.n_out, columns)
-                call_kernel("softmax_backward", layer.softmax_backward, arguments)
-            else:
-                _multiply(real, rows * columns, a + row, layer.d + s * stride, z + row)
+    size, columns = samples * layer.out_row, layer.out_row // size_of(real)
+    for k in range(each):
+        z, a = layer.z + (1 + k) * size, layer.a + (1 + k) * size
+        if layer.softmax_backward:
+            copy(a, z, size)
+            arguments = (layer.a, a, samples, layer.n_out, columns)
+            call_kernel("softmax_backward", layer.softmax_backward, arguments)
+        else:
+            _multiply(real, samples * columns, a, layer.d, z)
+    clear_tangents(layer, samples, each, real)
 
 
 @kernel_function
@@ -163,50 +170,46 @@ def _forward_tangents(job, samples, each, distance, real):
     """Go on from the tangents of the first layer's z to those of the last one's."""
     for i in range(job.workspace.n_layers):
         if i > 0:
-            _tangents_of_a(layer_at(job, i - 1), samples, each, real)
+            tangents_of_a(layer_at(job, i - 1), samples, each, real)
             _tangents_of_z(job, i, samples, each, distance, real)
 
 
 @kernel_function
-def _curve(layer, samples, real):
+def write_derivative(layer, kernel, z, samples, real):
+    """Write a derivative of a layer's activation, by its kernel, over the samples' z at that address."""
+    arguments = (z, samples, layer.n_out, layer.out_row // size_of(real), layer.slope)
+    call_kernel("higher_derivative", kernel, arguments)
+
+
+@kernel_function
+def curve(layer, samples, real):
     """Write f''(z) over a layer's z; nothing where it is 0, or the activation a softmax."""
     if layer.curvature and not layer.softmax_backward:
-        arguments = (layer.z, samples, layer.n_out, layer.out_row // size_of(real), layer.slope)
-        call_kernel("curvature", layer.curvature, arguments)
+        write_derivative(layer, layer.curvature, layer.z, samples, real)
 
 
 @kernel_function
 def _through(layer, samples, each, real):
     """Turn dL/da and its tangents, which stand in a layer's delta, into dL/dz and its tangents."""
-    stride, columns = layer.out_row, layer.out_row // size_of(real)
-    own = layer.delta + samples * each * stride
-    dz, da = layer.z + samples * stride, layer.a + samples * stride
+    size, columns = samples * layer.out_row, layer.out_row // size_of(real)
+    own = layer.delta + each * size
+    for k in range(each):
+        tangent, dz, da = layer.delta + k * size, layer.z + (1 + k) * size, layer.a + (1 + k) * size
+        if layer.softmax_backward:
+            for s in range(samples):
+                row = s * layer.out_row
+                call_kernel(
+                    "softmax_tangent", layer.curvature,
+                    (layer.a + row, da + row, own + row, tangent + row, 1, layer.n_out, columns),
+                )  # fmt: skip
+        elif layer.curvature:
+            _bend(real, samples * columns, tangent, layer.d, layer.z, dz, own)
+        else:
+            multiply_vectors(real, size // VECTOR_BYTES, tangent, layer.d)
     if layer.softmax_backward:
-        for s in range(samples):
-            row = s * each * stride
-            arguments = (
-                layer.a + s * stride,
-                da + row,
-                own + s * stride,
-                layer.delta + row,
-                each,
-                layer.n_out,
-                columns,
-            )
-            call_kernel("softmax_tangent", layer.curvature, arguments)
-        arguments = (layer.a, own, samples, layer.n_out, columns)
-        call_kernel("softmax_backward", layer.softmax_backward, arguments)
-        return
-    pieces, rows = (1, samples) if each == 1 else (samples, 1)
-    for s in range(pieces):
-        for k in range(each):
-            row = (s * each + k) * stride
-            d, tangent = layer.d + s * stride, layer.delta + row
-            if layer.curvature:
-                _bend(real, rows * columns, tangent, d, layer.z + s * stride, dz + row, own + s * stride)
-            else:
-                multiply_vectors(real, rows * (stride // VECTOR_BYTES), tangent, d)
-    multiply_vectors(real, samples * (stride // VECTOR_BYTES), own, layer.d)
+        call_kernel("softmax_backward", layer.softmax_backward, (layer.a, own, samples, layer.n_out, columns))
+    else:
+        multiply_vectors(real, size // VECTOR_BYTES, own, layer.d)
 
 
 @kernel_function
@@ -255,7 +258,7 @@ def _score(job, start, samples, factor, totals, real):
     totals.loss += call_kernel("loss", data.loss, arguments)
     arguments = (last.a, targets, data.output_weights, samples, last.n_out, columns)
     call_kernel("loss_curvature", data.loss_curvature, arguments)
-    _tangents_of_a(last, samples, 1, real)
+    tangents_of_a(last, samples, 1, real)
     moved, curvature = array_at(last.a, (2 * samples, columns), real), array_at(targets, (samples, columns), real)
     delta = array_at(last.delta, (2 * samples, columns), real)
     for s in range(samples):
@@ -264,7 +267,7 @@ def _score(job, start, samples, factor, totals, real):
             delta[s, k] = weight * curvature[s, k] * moved[samples + s, k]
             delta[samples + s, k] *= weight
     if not data.fused:
-        _curve(last, samples, real)
+        curve(last, samples, real)
         _through(last, samples, 1, real)
 
 
@@ -292,7 +295,7 @@ def _add_product(job, start, samples, distance, factor, begins, totals, real):
         if i > 0:
             below = layer_at(job, i - 1)
             _back(job, layer, samples, 1, distance, below.delta, real)
-            _curve(below, samples, real)
+            curve(below, samples, real)
             _through(below, samples, 1, real)
     return False
 
@@ -370,7 +373,7 @@ def _jvp(real):
             if told_to_stop(job):
                 return 1.0
             _forward_tangents(job, samples, 1, distance, real)
-            _tangents_of_a(last, samples, 1, real)
+            tangents_of_a(last, samples, 1, real)
             tangents = array_at(last.a, (2 * samples, last.out_row // size_of(real)), real)
             out = array_at(call.outputs, (start + samples, last.n_out), real)
             for s in range(samples):
@@ -431,9 +434,9 @@ def _seed_directions(job, samples, start, each, real):
     """Write the tangents of the first layer's z along inputs start to start + each."""
     first, data = layer_at(job, 0), job.data
     out, vectors = first.z + samples * first.out_row, first.out_row // VECTOR_BYTES
-    for _ in range(samples):
-        for i in range(start, start + each):
-            factor = array_at(data.x_scale, first.n_in, real)[i] if data.x_shift else real(1)
+    for i in range(start, start + each):
+        factor = array_at(data.x_scale, first.n_in, real)[i] if data.x_shift else real(1)
+        for _ in range(samples):
             scale_vectors(real, vectors, out, first.w + i * first.w_row, factor)
             out += first.out_row
 
@@ -459,7 +462,7 @@ def _write_slopes(job, samples, start, each, k, out, real):
     n_in, in_row, size = first.n_in, first.in_row, first.n_in * size_of(real)
     for s in range(samples):
         for i in range(each):
-            row = first.input + (s * each + i) * in_row
+            row = first.input + (i * samples + s) * in_row
             if data.x_shift:
                 multiply_vectors(real, in_row // VECTOR_BYTES, row, data.x_scale)
             copy(out + ((s * n_out + k) * n_in + start + i) * size, row, size)
@@ -488,13 +491,13 @@ def _input_hessians(real):
             )
             _read_forward(job, begin, samples, 0, True, real)
             for j in range(workspace.n_layers):
-                _curve(layer_at(job, j), samples, real)
+                curve(layer_at(job, j), samples, real)
             for group in range(blocks(n_in, most)):
                 start = group * most
                 each = min(most, n_in - start)
                 _seed_directions(job, samples, start, each, real)
                 _forward_tangents(job, samples, each, 0, real)
-                _tangents_of_a(last, samples, each, real)
+                tangents_of_a(last, samples, each, real)
                 for k in range(n_out):
                     if told_to_stop(job):
                         return 1.0

@@ -39,10 +39,9 @@ def built_in() -> Iterator[Variant]:
                 yield Variant("sparse_reader", f"{data}.{index}", dtype)
         for name, activation in ACTIVATIONS.items():
             yield Variant("activation", name, dtype)
-            if activation.elementwise and activation.bends:
-                yield Variant("curvature", name, dtype)
-            if activation.elementwise and activation.twists:
-                yield Variant("third_derivative", name, dtype)
+            for order in (2, 3):
+                if activation.elementwise and not activation.vanishes(order):
+                    yield Variant("higher_derivative", f"{order}.{name}", dtype)
         for loss in LOSSES.values():
             for output in (*loss.fused, ""):
                 for family in ("loss", "lane_loss", *(["loss_curvature"] if loss.second_derivative else [])):

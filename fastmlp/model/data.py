@@ -296,7 +296,7 @@ def check_residual(residual: Residual | None, weight: Any, x: Any, y: np.ndarray
         return None
     if isinstance(x, SparseRows):
         raise ValueError("a residual needs derivatives by every input, and x is sparse; give x.toarray()")
-    if np.ndim(weight):
+    if _is_one_a_sample(weight):
         weights = _checked_weights(weight, len(x), "residual_weight")
     else:
         missing = _missing(y)
@@ -311,6 +311,11 @@ def check_residual(residual: Residual | None, weight: Any, x: Any, y: np.ndarray
     return Residuals(residual, weights)
 
 
+def _is_one_a_sample(weight: Any) -> bool:
+    """Whether a weight is several numbers, not one that holds for all samples."""
+    return isinstance(weight, (list, tuple)) or np.ndim(weight) > 0
+
+
 def _long_axes(shape: tuple[int, ...]) -> tuple[int, ...]:
     """A shape without the axes of length 1 but the first."""
     return *shape[:1], *(n for n in shape[1:] if n > 1)
@@ -318,7 +323,7 @@ def _long_axes(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 def _slope_weights(dydx_weight: Any, n: int) -> np.ndarray:
     """Each sample's weight of its derivatives, (n_samples,) float64; of one number, without any memory for each."""
-    if not np.ndim(dydx_weight):
+    if not _is_one_a_sample(dydx_weight):
         return np.broadcast_to(np.float64(check_number(dydx_weight, "dydx_weight", 0.0)), n)
     return _checked_weights(dydx_weight, n, "dydx_weight")
 

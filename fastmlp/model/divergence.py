@@ -61,11 +61,11 @@ def remedy(network: Network, samples: Samples, lr: float | None, batch: int, fir
     residual = samples.slopes.residual if isinstance(samples.slopes, Residuals) else None
     found = network._engine.binding.complaints(residual)
     found += [advice for excess, advice in sorted(suspects, reverse=True) if excess > 1]
+    may = "; or r or dr of the residual is not finite somewhere" if residual else ""
     if found:
-        return f"Likely at fault: {'; '.join(found)}"
-    return "Inputs, targets and weights are of usual size: " + (
-        "look at the loss" if lr is None else f"try an lr smaller than {lr:g}, or clip_norm"
-    )
+        return f"Likely at fault: {'; '.join(found)}{may}"
+    advice = "look at the loss" if lr is None else f"try an lr smaller than {lr:g}, or clip_norm"
+    return f"Inputs, targets and weights are of usual size: {advice}{may}"
 
 
 def _largest_input(network: Network, samples: Samples) -> float:
@@ -82,7 +82,8 @@ def _largest_input(network: Network, samples: Samples) -> float:
 def _largest_target(network: Network, y: np.ndarray) -> float:
     """The largest magnitude among the targets (n_samples, n_out) as the network's loss sees them."""
     ends, affine = np.array([np.fmin.reduce(y), np.fmax.reduce(y)], np.float64), network.spec.target_affine
-    return float(np.fmax.reduce(np.abs(ends if affine is None else (ends - affine[0]) * affine[1]), axis=None))
+    sizes = np.abs(ends if affine is None else (ends - affine[0]) * affine[1])
+    return float(np.fmax.reduce(sizes, axis=None, initial=0.0))
 
 
 def _largest_slope(network: Network, slopes: Slopes) -> float:

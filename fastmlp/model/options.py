@@ -54,8 +54,8 @@ __all__ = ["DEFAULTS", "Options", "TrainingData", "check_penalised_squares", "va
 DEFAULTS = {"lr": 0.01, "batch_size": 1}  # of `train`: lbfgs and lm take an option with this value as left out
 
 _COMPARED_OTHERWISE = {  # with the data
-    "spec", "model", "validation_data", "sample_weight", "class_weight", "dydx", "dydx_weight", "residual",
-    "residual_weight", "names",
+    "spec", "model", "validation_data", "sample_weight", "class_weight", "dydx", "dydx_weight", "residual_weight",
+    "names",
 }  # fmt: skip
 _ASKED_AT_ONCE = 10_000  # epochs whose rates a function gives before training begins
 _WITHOUT_EFFECT = {"epochs", "rates", "callbacks", "progress", "checkpoint", "n_threads"}  # on the bits of an epoch
@@ -234,7 +234,7 @@ class Options:
     def for_checkpoint(self, n_samples: int) -> dict[str, Any]:
         """All options that change the bits of an epoch, by name; a checkpoint with another value is refused."""
         names = [field.name for field in fields(self) if field.name not in _COMPARED_OTHERWISE | _WITHOUT_EFFECT]
-        for name in ("standardize", "output_weight"):
+        for name in ("standardize", "output_weight", "residual"):
             if not getattr(self, name):
                 names.remove(name)  # which older files do not have
         as_json = {"batch_size": self.batch(n_samples), "metrics": list(self.metrics), "dtype": self.dtype.name}
@@ -408,7 +408,7 @@ def _check_derivatives_fit(spec: Spec, optimizer: Optimizer, dropout: Any, dydx:
     needs, and for what derivatives cannot be trained by."""
     name, of_all = "dydx", "dydx are slopes"
     for layer in spec.layers:
-        layer.act.required_second_derivative  # noqa: B018 - an error where there is none
+        layer.act.formula(2)  # an error where there is none
     if residual is not None:
         name, of_all = "residual", "a residual is"
         if not isinstance(residual, Residual):
@@ -416,7 +416,7 @@ def _check_derivatives_fit(spec: Spec, optimizer: Optimizer, dropout: Any, dydx:
         if dydx is not None:
             raise ValueError("dydx and residual are both given; give one, the residual may have slopes in it")
         for layer in spec.layers:
-            layer.act.required_third_derivative  # noqa: B018 - an error where there is none
+            layer.act.formula(3)
             if not layer.act.elementwise:
                 raise ValueError(f"activation {layer.act.name!r} has no place under a residual; give another one")
     if isinstance(optimizer, LevenbergMarquardt):

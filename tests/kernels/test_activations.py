@@ -169,23 +169,28 @@ def test_nan_stays_in_its_row(guarded, real, activation):
         assert np.isnan(a[1, 4])
 
 
-def naive_curvature(activation, z, rows, n, slope):
-    """f''(z) over z"""
+def naive_derivative(activation, order, z, rows, n, slope):
+    """f''(z), or f'''(z), over z"""
     options = () if activation.slope is None else (np.longdouble(z.dtype.type(slope)),)
-    z[:rows, :n] = activation.second_derivative_function(z[:rows, :n].astype(np.longdouble), *options)
+    z[:rows, :n] = activation.formula(order)(z[:rows, :n].astype(np.longdouble), *options)
 
 
-CURVED = {name: activation for name, activation in ACTIVATIONS.items() if activation.elementwise and activation.bends}
+HIGHER = {
+    f"{name}-{order}": (activation, order)
+    for name, activation in ACTIVATIONS.items()
+    for order in (2, 3)
+    if activation.elementwise and not activation.vanishes(order)
+}
 
 
-@pytest.mark.parametrize("activation", CURVED.values(), ids=CURVED)
-def test_curvature(guarded, real, activation):
+@pytest.mark.parametrize(("activation", "order"), HIGHER.values(), ids=HIGHER)
+def test_higher_derivatives(guarded, real, activation, order):
     """The registry's formula is held against finite differences in tests/test_activations.py."""
     for rows, n, columns in ((1, 1, 1), (3, 7, 7), (4, 33, 33), (5, 20, 60), (64, 16, 16), (7, 2, 2)):
         z = guarded(inputs(real, rows + 1, n), columns, padding=0)
         exact = z.astype(np.longdouble)
-        naive_curvature(activation, exact, rows, n, 0.3)
-        kernel = catalog.curvature(activation.name, z.dtype.name)
+        naive_derivative(activation, order, exact, rows, n, 0.3)
+        kernel = catalog.higher_derivative(order, activation.name, z.dtype.name)
         kernel(z.ctypes.data, rows, n, z.strides[0] // z.itemsize, 0.3)
         tolerance = 16 * np.finfo(real).eps  # terms cancel where the curve turns
         np.testing.assert_allclose(z[:rows, :n], exact[:rows, :n], rtol=tolerance, atol=tolerance)
@@ -193,20 +198,21 @@ def test_curvature(guarded, real, activation):
         assert np.all(z[:, n:] == 0)
 
 
-@pytest.mark.parametrize("activation", CURVED.values(), ids=CURVED)
-def test_curvature_of_large_numbers_is_finite(guarded, real, activation):
+@pytest.mark.parametrize(("activation", "order"), HIGHER.values(), ids=HIGHER)
+def test_higher_derivatives_of_large_numbers_are_finite(guarded, real, activation, order):
     largest = np.finfo(real).max
     z = guarded(np.array([[largest, -largest, 1e4, -1e4, 800, -800, 100, -100]], real), padding=0)
-    catalog.curvature(activation.name, z.dtype.name)(z.ctypes.data, 1, 8, z.shape[1], 0.3)
+    catalog.higher_derivative(order, activation.name, z.dtype.name)(z.ctypes.data, 1, 8, z.shape[1], 0.3)
     assert np.all(np.isfinite(z))
 
 
-def test_curvature_of_near_and_far_sines_side_by_side(guarded, real):
+@pytest.mark.parametrize(("order", "formula"), [(2, np.sin), (3, np.cos)])
+def test_higher_derivatives_of_near_and_far_sines_side_by_side(guarded, real, order, formula):
     z = inputs(real, 3, 20)
     z[0, 5], z[2, [0, 18, 19]] = 1e30, (-3e9, 2.0**26, 1e8)
     z = guarded(z, padding=0)
-    exact = -np.sin(z[:, :20].astype(np.longdouble))
-    catalog.curvature("sine", z.dtype.name)(z.ctypes.data, 3, 20, z.shape[1], 0.0)
+    exact = -formula(z[:, :20].astype(np.longdouble))
+    catalog.higher_derivative(order, "sine", z.dtype.name)(z.ctypes.data, 3, 20, z.shape[1], 0.0)
     assert_close(z[:, :20], exact, "sine")
 
 

@@ -21,9 +21,11 @@ VARIANTS = {
     "reader": ["float32", "float64", "uint8", "int64"],
     "sparse_reader": ["float32.int32", "float64.int64"],
     "activation": list(ACTIVATIONS),
-    "curvature": [name for name, activation in ACTIVATIONS.items() if activation.elementwise and activation.bends],
-    "third_derivative": [
-        name for name, activation in ACTIVATIONS.items() if activation.elementwise and activation.twists
+    "higher_derivative": [
+        f"{order}.{name}"
+        for name, activation in ACTIVATIONS.items()
+        for order in (2, 3)
+        if activation.elementwise and not activation.vanishes(order)
     ],
     "residual": [],  # which are the user's
     "loss": [f"{loss.name}.{output}" for loss in LOSSES.values() for output in (*loss.fused, "")],

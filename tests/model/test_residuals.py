@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import pickle
+
 import numba
 import numpy as np
 import pytest
@@ -43,8 +46,45 @@ def writing(x, u, du, d2u):
 
 
 @numba.njit
+def writing_there(x, u, du, d2u, g_u, g_du, g_d2u):
+    dr(x, u, du, d2u, g_u, g_du, g_d2u)
+    d2u[0, 0, 0] = 1.0
+
+
+@numba.njit
+def text(x, u, du, d2u):
+    return "1.0"
+
+
+@numba.njit
+def unknown(x, u, du, d2u):
+    return nobody_knows_this  # noqa: F821
+
+
+@numba.njit
+def infinite_by_d2u(x, u, du, d2u, g_u, g_du, g_d2u):
+    dr(x, u, du, d2u, g_u, g_du, g_d2u)
+    g_d2u[0, 1, 0] = np.nan
+
+
+@numba.njit
 def sometimes_outside(x, u, du, d2u):
     return u[0 if abs(u[0]) > 1e-6 else 1 << 40]
+
+
+@numba.njit("float64(float64[:])")
+def size(u):
+    return math.sqrt(u[0])
+
+
+@numba.njit
+def root(x, u, du, d2u):
+    return size(u)
+
+
+@numba.njit
+def d_root(x, u, du, d2u, g_u, g_du, g_d2u):
+    g_u[0] = 0.5 / size(u)
 
 
 @numba.njit
@@ -68,6 +108,22 @@ def test_a_checkpoint_goes_on_and_knows_the_weights(tmp_path):
     assert train(checkpoint=tmp_path / "run") == train()
     with pytest.raises(ValueError, match="residual_weight is"):
         train(checkpoint=tmp_path / "run", residual_weight=2.0)
+    with pytest.raises(ValueError, match=r"residual is Residual\(root, d_root\), there it is Residual\(r, dr\)"):
+        train(root, d_root, checkpoint=tmp_path / "run")
+
+
+@pytest.mark.parametrize("batch", [1, 16])
+def test_accuracy_is_of_the_samples_that_have_a_y(batch):
+    classes = np.where(np.isnan(Y), np.nan, X[:, 0] > 0)
+    model = fastmlp.MLP([*SPEC[:2], {"n": 1, "act": "sigmoid"}], seed=0)
+    right = (model.predict(X[40:])[:, 0] > 0.5) == classes[40:]
+    for weights in (None, np.linspace(1, 2, 60)):
+        history = train(
+            y=classes, spec=model.copy(), sample_weight=weights, lr=1e-9, epochs=1, batch_size=batch
+        ).history
+        assert history["accuracy"][0] == pytest.approx(
+            np.average(right, weights=weights if weights is None else weights[40:])
+        )
 
 
 def test_what_raises_in_training_makes_the_loss_nan():
@@ -78,12 +134,25 @@ def test_what_raises_in_training_makes_the_loss_nan():
         train(sometimes_outside, by_u, spec=model)
 
 
+def test_what_has_no_value_somewhere_is_checked_elsewhere():
+    """As Numba computes it: in Python the root of a negative number raises."""
+    Residual(root, d_root).check(X[:4], 1)
+    with pytest.raises(ValueError, match=r"dr has g_u\[0\] = 1,"):
+        Residual(root, by_u).check(X[:4], 1)
+
+
 @pytest.mark.parametrize(
     ("options", "error", "words"),
     [
         ({"dr": wrong}, ValueError, r"dr has g_du\[0, 1\] = 0, but differences of r by du\[0, 1\] are"),
-        ({"r": outside}, ValueError, "residual: r raises IndexError: index 7 is out of bounds"),
-        ({"r": writing}, ValueError, "residual: r raises ValueError: .*read-only"),
+        ({"dr": infinite_by_d2u}, ValueError, r"g_d2u\[0, 1, 0\] = nan, but differences of r by d2u\[0, 1, 0\] are 0"),
+        ({"r": outside}, ValueError, r"residual: r raises IndexError: .* \(for x \(2,\), u \(1,\), du \(1, 2\), d2u"),
+        ({"r": writing}, ValueError, "residual: r writes to u, which it must leave alone; copy it first"),
+        ({"dr": writing_there}, ValueError, "residual: dr writes to d2u, which"),
+        ({"r": text}, ValueError, "residual: r must return one number, got str"),
+        ({"r": unknown}, ValueError, "(?s)residual: r raises TypingError: .*nobody_knows_this"),
+        ({"residual_weight": [[1.0], [1.0, 2.0]]}, ValueError, "residual_weight is not a regular array"),
+        ({"residual_weight": -1.0}, ValueError, "residual_weight must be .*, got -1"),
         ({"residual": r}, TypeError, r"residual must be a fastmlp.Residual\(r, dr\), got CPUDispatcher"),
         ({"y": X[:, 0]}, ValueError, "there are no collocation points, samples whose y is NaN; append rows"),
         ({"residual": None, "residual_weight": 2.0}, ValueError, "residual_weight is given, but no residual"),
@@ -105,3 +174,8 @@ def test_plain_functions_are_refused_with_the_remedy():
         Residual(r.py_func, dr)
     with pytest.raises(TypeError, match="dr must take 7 arguments"):
         Residual(r, r)
+
+
+def test_pickles_are_equal_in_what_they_train():
+    same = pickle.loads(pickle.dumps(Residual(r, dr)))
+    assert train(residual=same) == train()
