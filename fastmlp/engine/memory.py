@@ -14,7 +14,7 @@ from ..kernels.layout import (
     BUFFER,
     JOB,
     LAYER,
-    PANELS_FROM_BYTES,
+    PANELED_FROM,
     ROOM,
     TOTALS,
     WORKSPACE,
@@ -163,7 +163,7 @@ class Workspace:
         sizes += [block * row[n] for n in matrices]
         n_params = sum(place.n_out * (place.n_in + place.has_biases) for place in places)
         scores = block * TOTALS.itemsize // 8 if n_params >= GROUPED and not leader else 0
-        room = ROOM // 8 if max(place.n_out for place in places) * item >= PANELS_FROM_BYTES else 0
+        room = ROOM // 8 if max(place.n_out for place in places) * item >= PANELED_FROM else 0
         lists = [n_in + _MORE, n_in, n_in, n_in, max(block, *row), scores, room]
         lists += [place.n_in + _MORE for place in places[1:]]
         self._sizes_of_buffer = block * row[n_in] * item, 8 * lists[0], n_gram * gram_row * item

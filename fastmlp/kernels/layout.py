@@ -20,12 +20,11 @@ from typing import NamedTuple
 import numpy as np
 
 from .checked import checked, fenced
-from .cpu import has_many_registers
 
 __all__ = [
     "BUFFER", "CALL", "DATA", "DRAW", "JOB", "LANES", "LANE_LAYER", "LAYER", "LINE", "LINEAR", "MEMBER", "MODES",
-    "NUMBERS", "OPTIONS", "PANELS_FROM_BYTES", "ROOM", "SHARED", "STEP", "STREAM", "STRIP", "TEAM", "TOTALS",
-    "WORKSPACE", "ZIGGURAT", "Place", "aligned", "padded", "parameter_places",
+    "NUMBERS", "OPTIONS", "PANELED_FROM", "ROOM", "SHARED", "STEP", "STREAM", "STRIP", "TEAM", "TOTALS", "WORKSPACE",
+    "ZIGGURAT", "Place", "aligned", "padded", "parameter_places",
 ]  # fmt: skip
 
 # A layer: written by engine/memory.py. ``…_row`` are strides in bytes from row to row.
@@ -404,14 +403,10 @@ LINE = 64  # bytes of a cache line
 # bits who multiplies which columns.
 STRIP = 4 * LINE
 
-# Panels of a product (kernels/linear.py): rows of A; rows of B, and bytes of each; and from how many rows of A, and
-# from how wide a row of B, they pay. With 16 registers a strip of B is one cache line wide, so that its rows meet in
-# fewer sets of the L1 cache, and the L2 cache of such machines is 256 or 512 KiB. Measured on an AMD Zen 3 (AVX2)
-# beside 2048, 128, 2048, median of 20 to 25 turns: 784-512-512-10 in batches of 64 1.33 times as fast, of 512 1.18;
-# 784-256-256-10 of 128 1.16; 784-1024-1024-1024-10 of 512 1.12; 784-128-10 of 128 1.04, of 32 1.01. From 32 rows on:
-# 784-128-10 of 32 0.95.
-PANEL_ROWS, PANEL_DEPTH = 96, 192
-PANEL_BYTES, PANELS_FROM_ROWS, PANELS_FROM_BYTES = (2048, 128, 2048) if has_many_registers() else (1024, 64, 512)
+# Panels of a product (kernels/linear.py): rows of A; rows of B, and bytes of each; and of how many bytes rows of B have
+# to be for them. Which of these a level of kernels uses is in linear.py: these are the largest, and the least wide.
+PANEL_ROWS, PANEL_DEPTH, PANEL_BYTES = 96, 192, 2048
+PANELED_FROM = 512
 A_ROOM, B_ROOM = 8 * PANEL_ROWS * PANEL_DEPTH, PANEL_DEPTH * PANEL_BYTES
 ROOM = A_ROOM + B_ROOM + 8 * PANEL_DEPTH  # bytes for a copy of each, and a list
 
