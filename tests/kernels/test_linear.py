@@ -13,7 +13,7 @@ import pytest
 
 from fastmlp.kernels import catalog, linear, store
 from fastmlp.kernels.cpu import vector_bytes
-from fastmlp.kernels.layout import PANEL_BYTES, PANEL_ROWS, ROOM
+from fastmlp.kernels.layout import PANEL_ROWS, ROOM
 
 MOST = 10  # vectors of a row
 
@@ -103,7 +103,7 @@ def test_rows_cut_for_two_threads_have_the_bits_of_rows_together(guarded, real, 
 @pytest.mark.parametrize("depth", [0, 5, 192, 193, 400])
 def test_panels_change_no_bit(guarded, real, a_is, depth):
     rng = np.random.default_rng(depth)
-    most_rows, panel = 2 * PANEL_ROWS + 5, PANEL_BYTES // vector_bytes()
+    most_rows, least, panel = 2 * PANEL_ROWS + 5, linear.FROM_BYTES // vector_bytes(), linear.PANEL // vector_bytes()
     columns = (2 * panel + 7) * lanes(real)
     a, b, before = (
         rng.normal(size=n).astype(real) for n in ((most_rows, depth), (depth + 3, columns), (most_rows, columns))
@@ -111,8 +111,8 @@ def test_panels_change_no_bit(guarded, real, a_is, depth):
     a = guarded(a, padding=0) if a_is == "by rows" else guarded(a.T, padding=0).T
     b, b_index, c_index = guarded(b), guarded(rng.permutation(depth + 3)), guarded(rng.permutation(most_rows))
     room = guarded(np.zeros(ROOM // 8))
-    for rows in (linear.PANELS_FROM - 1, linear.PANELS_FROM, PANEL_ROWS + 41, most_rows):
-        for vectors in (panel - 1, panel, panel + 6, 2 * panel + 7):
+    for rows in (linear.FROM_ROWS - 1, linear.FROM_ROWS, PANEL_ROWS + 41, most_rows):
+        for vectors in (least - 1, least, panel + 6, 2 * panel + 7):
             plain, by_panels = (guarded(before) for _ in range(2))
             product(a, b, b_index, plain, plain, c_index, rows, vectors, depth)
             product(a, b, b_index, by_panels, by_panels, c_index, rows, vectors, depth, room=at(room))
