@@ -39,6 +39,7 @@ PEERS = {
     "copy": "a copy of memory (control)",
 }
 OF_ITS_TIME = "of its time"
+VERSION = "1"  # of what the series mean: asv's pages leave out results of another one; its own is a hash of the code
 # what a commit raises that lacks something, and load_mnist without data
 NOT_YET = (AttributeError, ConnectionError, ImportError, NotImplementedError, TypeError)
 
@@ -147,7 +148,7 @@ def series(key: str, rows: list[str], pretty_name: str, unit: str, peer: str | N
         return value_of(found, row, key, peer)
 
     track.params, track.param_names = [rows], ["row"]
-    track.pretty_name, track.unit = pretty_name, unit
+    track.pretty_name, track.unit, track.version = pretty_name, unit, VERSION
     return track
 
 

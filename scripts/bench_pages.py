@@ -108,7 +108,7 @@ def publish(asv_pages, history, others, target):
     The summary in front is that of one machine; it leads to those of the others."""
     data = {str(path.relative_to(asv_pages)): json.loads(path.read_text()) for path in asv_pages.rglob("*.json")}
     index = data["index.json"]
-    shown = {name for of_machine in (history, *others) for name, _ in of_machine.series}
+    shown = {name for name, _ in history.series}
     index["benchmarks"] = {name: of for name, of in index["benchmarks"].items() if name in shown}
     for path in [path for path in data if path.endswith("/summary.json")]:  # what the list of benchmarks has
         data[path] = [entry for entry in data[path] if entry["name"] in shown]
@@ -178,7 +178,9 @@ def summary(history, index, pages):
     `pages` has the summary of every machine that has results."""
     newest = history.commits[-1]
     date, subject = history.log[newest]
-    panels = [panel(history, *entry) for entry in SUMMARY if history.of(*entry[:2])]
+    first = history.log[history.commits[0]][0]
+    days = date if first == date else f"{first} to {date}"
+    panels = [panel(history, index, *entry) for entry in SUMMARY if history.of(*entry[:2])]
     machine = ", ".join(filter(None, (history.machine.get(name) for name in ("machine", "cpu", "os"))))
     links = [f'<a href="{page}">{name}</a>' for name, page in pages.items() if name != history.machine["machine"]]
     elsewhere = f"<p>On other machines: {', '.join(links)}.</p>" if links else ""
@@ -190,7 +192,7 @@ def summary(history, index, pages):
 <link rel="icon" href="swallow.ico">
 <link rel="stylesheet" href="summary.css">
 <h1>How fast is fastmlp, commit by commit?</h1>
-<p class="muted">{len(history.commits)} of {len(history.log):,} commits, {history.log[history.commits[0]][0]} to {date},
+<p class="muted">{len(history.commits)} of {len(history.log):,} commits, {days},
 on one machine ({html.escape(machine)}); the newest is {link(index, newest)} “{html.escape(subject)}”.</p>
 <p>One thread, processor time, warm kernels; everybody takes turns in the same process, and the best round counts.
 <a href="all.html#/">All series</a> are in asv's own pages, where each can be zoomed and
@@ -261,17 +263,21 @@ def link(index, commit):
     return f'<a href="{html.escape(index["show_commit_url"])}{commit}"><code>{commit[:8]}</code></a>'
 
 
-def panel(history, suite, what, title):
-    """A figure: every row of a benchmark over the commits."""
+def panel(history, index, suite, what, title):
+    """A figure: every row of a benchmark over the commits, with a link to asv's page where that has it."""
     rows = history.of(suite, what)
     benchmark = next(iter(rows.values())).benchmark
     legend = []
     for colour, (row, series) in zip(COLOURS, rows.items(), strict=False):
         first, *_, last = [*series.values.values()] * 2
-        change = words_of(last / first) if what == "microseconds" and suite != "history.control.Control" else ""
+        judged = len(series.values) > 1 and what == "microseconds" and suite != "history.control.Control"
+        change = words_of(last / first) if judged else ""
         legend.append(f'<li><i style="background:{colour}"></i><b>{html.escape(row)}</b>'
                       f"<span>{change} {figures(last)}</span></li>")  # fmt: skip
-    return f"""<figure><h3><a href="all.html#{benchmark["name"]}">{html.escape(title)}</a></h3>
+    heading = html.escape(title)
+    if benchmark["name"] in index["benchmarks"]:
+        heading = f'<a href="all.html#{benchmark["name"]}">{heading}</a>'
+    return f"""<figure><h3>{heading}</h3>
 <figcaption>{html.escape(benchmark["unit"])}</figcaption>
 {chart(history, rows, what)}<ul class="legend">{"".join(legend)}</ul></figure>
 """
@@ -295,7 +301,7 @@ def chart(history, rows, what):
         parts.append(f'<text x="{left - 6}" y="{y(tick) + 4:.1f}" text-anchor="end">{figures(tick)}</text>')
     for one in ones:
         parts.append(f'<line class="one" x1="{left}" x2="{width}" y1="{y(one):.1f}" y2="{y(one):.1f}"/>')
-    for commit, anchor in ((history.commits[0], "start"), (history.commits[-1], "end")):
+    for commit, anchor in {history.commits[-1]: "end", history.commits[0]: "start"}.items():
         parts.append(
             f'<text x="{place[commit]:.0f}" y="{height - 6}" text-anchor="{anchor}">{history.log[commit][0]}</text>'
         )

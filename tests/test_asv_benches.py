@@ -262,7 +262,9 @@ class Loads(HTMLParser):
 def test_the_summary_tells_what_changed_and_loads_nothing_from_elsewhere(results, scripts):
     history = results([4.0] * 4 + [2.0] * 4)
     machines = {"machine": "index.html", "another": "another.html"}
-    page = scripts("bench_pages").summary(history, {"show_commit_url": "https://example.org/"}, machines)
+    index = {"show_commit_url": "https://example.org/", "benchmarks": ["history.training.Table.track_microseconds"]}
+    page = scripts("bench_pages").summary(history, index, machines)
+    assert page.count('<h3><a href="all.html#') == 1
     assert '<a href="another.html">another</a>' in page and '"index.html"' not in page
     assert "× faster" in page and "number 4" in page and "8-64-64-2, batch 1" in page
     assert page.count("<circle") == 3 * 8
