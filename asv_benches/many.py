@@ -47,7 +47,7 @@ class Population:
 
     def setup(self) -> None:
         require("predict_many")
-        self.spec = [{"n": 8, "act": None}, *({"n": 32, "act": "tanh"} for _ in range(2)), {"n": 2, "act": "linear"}]
+        self.spec = network("8-32-32-2", "tanh", "linear")
         n_params = fastmlp.MLP(self.spec).params.size
         self.params = np.random.default_rng(0).normal(size=(1024, n_params)).astype(np.float32)
         self.x = np.zeros((1, 8), np.float32)

@@ -22,11 +22,11 @@ import fastmlp
 SIZES = ["8-64-64-2", "784-10-10", "784-128-10"]
 
 
-def network(size: str) -> list[dict[str, Any]]:
-    """relu layers of those widths under softmax."""
+def network(size: str, act: str = "relu", output: str = "softmax") -> list[dict[str, Any]]:
+    """Hidden layers of those widths and one activation under an output layer."""
     n_in, *hidden, n_out = (int(n) for n in size.split("-"))
-    layers = [{"n": n, "act": "relu"} for n in hidden]
-    return [{"n": n_in, "act": None}, *layers, {"n": n_out, "act": "softmax"}]
+    layers = [{"n": n, "act": act} for n in hidden]
+    return [{"n": n_in, "act": None}, *layers, {"n": n_out, "act": output}]
 
 
 def samples(size: str, n: int, dtype: str = "float32") -> tuple[np.ndarray, np.ndarray]:

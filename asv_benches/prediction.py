@@ -52,9 +52,8 @@ class Gradient:
 
     def setup(self) -> None:
         rng = np.random.default_rng(0)
-        layers = [{"n": 24, "act": None}, {"n": 8, "act": "tanh"}, {"n": 2, "act": "linear"}]
         self.x, self.y = rng.normal(size=(200, 24)), rng.normal(size=(200, 2))
-        self.model = fastmlp.MLP(layers, seed=0, dtype="float64")
+        self.model = fastmlp.MLP(network("24-8-2", "tanh", "linear"), seed=0, dtype="float64")
         self.model.gradient(self.x, self.y)
 
     def track_microseconds(self) -> float:
@@ -85,9 +84,7 @@ class PartialFit:
     def setup(self, size: str, optimizer: str) -> None:
         x, _ = samples(size, 1)
         self.x, self.y = x, np.full(1, 0.5, np.float32)
-        layers = network(size)
-        layers[-1]["act"] = "linear"
-        self.model = fastmlp.MLP(layers, seed=0)
+        self.model = fastmlp.MLP(network(size, output="linear"), seed=0)
         if not hasattr(self.model, "partial_fit"):
             raise NotImplementedError
         self.model.partial_fit(self.x, self.y, lr=1e-4, optimizer=optimizer)
@@ -150,10 +147,9 @@ class Jacobian:
 
     def setup(self, size: str, wrt: str, dtype: str) -> None:
         widths, rows = size.split(" × ")
-        first, *hidden, last = map(int, widths.split("-"))
-        layers = [{"n": n, "act": "tanh"} for n in hidden]
-        self.model = fastmlp.MLP([{"n": first}, *layers, {"n": last, "act": "linear"}], seed=0, dtype=dtype)
-        self.x = np.random.default_rng(0).normal(size=(int(rows), first)).astype(dtype)
+        self.model = fastmlp.MLP(network(widths, "tanh", "linear"), seed=0, dtype=dtype)
+        n_in = int(widths.partition("-")[0])
+        self.x = np.random.default_rng(0).normal(size=(int(rows), n_in)).astype(dtype)
         self.model.jacobian(self.x, wrt)
 
     def track_microseconds(self, size: str, wrt: str, dtype: str) -> float:

@@ -210,8 +210,7 @@ class Slopes:
         x = np.random.default_rng(0).uniform(-1, 1, (4096, 2)).astype(np.float32)
         self.x, self.y = x, np.sin(2 * x[:, :1]) * x[:, 1:]
         self.dydx = np.stack([2 * np.cos(2 * x[:, 0]) * x[:, 1], np.sin(2 * x[:, 0])], axis=1)[:, None]
-        layers = [{"n": 32, "act": "tanh"}, {"n": 32, "act": "tanh"}, {"n": 1, "act": "linear"}]
-        self.model = fastmlp.MLP([{"n": 2, "act": None}, *layers], seed=0)
+        self.model = fastmlp.MLP(network("2-32-32-1", "tanh", "linear"), seed=0)
         self.track_microseconds(batch, optimizer)
 
     def track_microseconds(self, batch: int, optimizer: str) -> float:
@@ -242,8 +241,7 @@ class Residuals:
         self.residual = fastmlp.Residual(r, dr)
         self.x = np.random.default_rng(0).uniform(-1, 1, (4096, 2)).astype(np.float32)
         self.y = np.full((4096, 1), np.nan, np.float32)
-        layers = [{"n": 32, "act": "tanh"}, {"n": 32, "act": "tanh"}, {"n": 1, "act": "linear"}]
-        self.model = fastmlp.MLP([{"n": 2, "act": None}, *layers], seed=0)
+        self.model = fastmlp.MLP(network("2-32-32-1", "tanh", "linear"), seed=0)
         self.track_microseconds(batch, optimizer)
 
     def track_microseconds(self, batch: int, optimizer: str) -> float:
@@ -262,10 +260,10 @@ class LeastSquares:
     def setup(self, size: str) -> None:
         if "lm" not in fastmlp.optimizers.OPTIMIZERS:
             raise NotImplementedError
-        n_in, n_hidden, n_out = map(int, size.split("-"))
+        n_in, _, n_out = map(int, size.split("-"))
         rng = np.random.default_rng(0)
         self.x, self.y = rng.normal(size=(500, n_in)), rng.normal(size=(500, n_out))
-        self.spec = [{"n": n_in, "act": None}, {"n": n_hidden, "act": "tanh"}, {"n": n_out, "act": "linear"}]
+        self.spec = network(size, "tanh", "linear")
         self.track_milliseconds(size)
 
     def track_milliseconds(self, size: str) -> float:
@@ -287,11 +285,10 @@ class HessianProducts:
     def setup(self, size: str) -> None:
         if not hasattr(fastmlp.MLP, "hvp"):
             raise NotImplementedError
-        *_, n_out = widths = [int(n) for n in size.split("-")]
-        layers = [{"n": n, "act": "tanh"} for n in widths[1:-1]]
-        spec = [{"n": widths[0], "act": None}, *layers, {"n": n_out, "act": "linear"}]
-        self.model, rng = fastmlp.MLP(spec, seed=0, dtype="float64"), np.random.default_rng(0)
-        self.x, self.y = rng.normal(size=(500, widths[0])), rng.normal(size=(500, n_out))
+        n_in, *_, n_out = map(int, size.split("-"))
+        spec, rng = network(size, "tanh", "linear"), np.random.default_rng(0)
+        self.model = fastmlp.MLP(spec, seed=0, dtype="float64")
+        self.x, self.y = rng.normal(size=(500, n_in)), rng.normal(size=(500, n_out))
         self.v = rng.normal(size=self.model.params.size)
         self.track_gradients(size)
 
