@@ -42,7 +42,8 @@ class ThreadChoice:
     now and then: after threads that were slower in the end, the next trial waits until what they lost is little.
 
     Where several begin, fewer are tried when that loses little if nothing is wrong, or when something is: when the
-    threads did not get their cores.
+    threads did not get their cores. Their first piece says nothing: it makes the threads, loads their kernel and touches
+    memory for the first time, which took ten times as long as the work of a first step.
     """
 
     def __init__(self, most: int, first: int = 1) -> None:
@@ -52,6 +53,7 @@ class ThreadChoice:
             most //= 2
         self._best, self._n_trials = first, 0
         self._careful, self._crowded = first > 1, False
+        self._begins = first > 1
         self._seconds, self._samples = 0.0, 0.0  # that the best took, and for how many samples
         self._work, self._interval = 0.0, _FIRST  # seconds since the last trial, and to the next
         self._tried, self._lost = 0, 0.0  # the number that a trial is at, once it is warm; the seconds that it lost
@@ -73,6 +75,9 @@ class ThreadChoice:
     def learn(self, piece: Piece, taken: int, seconds: float, ran: float = 1.0) -> None:
         """Record that a piece took that many samples and seconds, of which its threads had a core for the share
         ``ran``."""
+        if self._begins:
+            self._begins = False
+            return
         if not piece.is_trial:
             if ran < _RAN:
                 self._crowded, self._interval = True, min(self._interval, _SHORT)
