@@ -405,7 +405,7 @@ STRIP = 4 * LINE
 
 # Panels of a product (kernels/linear.py): rows of A; rows of B, and bytes of each; and of how many bytes rows of B have
 # to be for them. Which of these a level of kernels uses is in linear.py: these are the largest, and the least wide.
-PANEL_ROWS, PANEL_DEPTH, PANEL_BYTES = 96, 192, 2048
+PANEL_ROWS, PANEL_DEPTH, PANEL_BYTES = 96, 400, 1024
 PANELED_FROM = 512
 A_ROOM, B_ROOM = 8 * PANEL_ROWS * PANEL_DEPTH, PANEL_DEPTH * PANEL_BYTES
 ROOM = A_ROOM + B_ROOM + 8 * PANEL_DEPTH  # bytes for a copy of each, and a list

@@ -38,13 +38,22 @@ TILES = (
 # parts (`Emitter.loop_with_partial_sums`), take the last rows alone.
 SHARED_ROWS = 8 if has_many_registers() else 6
 FETCHED = 64  # from this depth on a tile fetches the next rows of C: 0.84 of the time of updates of 4096 × 1024
-# From how many rows of A and from how many bytes of a row of B on products are made in panels, and how wide these are.
-# With 16 registers a strip of B is one cache line wide, so that its rows meet in fewer sets of the L1 cache, and the L2
-# cache of such machines has 256 or 512 KiB. Measured on an AMD Zen 3 (AVX2) beside 128, 2048, 2048, median of 20 to 25
-# turns: 784-512-512-10 in batches of 64 1.33 times as fast, of 512 1.18; 784-256-256-10 of 128 1.16;
-# 784-1024-1024-1024-10 of 512 1.12; 784-128-10 of 128 1.04, of 32 1.01; but from 32 rows on 0.95 of 32.
-FROM_ROWS, FROM_BYTES, PANEL = (128, 2048, PANEL_BYTES) if has_many_registers() else (64, PANELED_FROM, 1024)
-INNER_ROWS = 3  # with 8 rows of W, 176 GFLOP/s; one row 120
+# The largest depth that a sum takes in one go. Tiles of less than four sums, whose bits depend on it, are narrow.
+SLICE = 192
+# The same for the widest tiles, alone and in panels; and from how many rows of A and bytes of a row of B on there are
+# panels. With 32 registers a tile makes 24 multiply-adds for four vectors of B, which the L2 cache keeps up with: on a
+# Zen 5 core, of 271 GFLOP/s at most, 64, 96 and 256 rows of 784 × 128 go from 247 GFLOP/s with slices of 192 to 265,
+# and in panels 256 rows of 784 × 512 from 239 to 256, of 1024 × 1024 from 225 to 247, of 4096 × 1024 from 216 to 234.
+# With 16 registers a strip of B is one cache line wide, and the L2 cache of such machines has 256 or 512 KiB. Measured
+# on an AMD Zen 3 (AVX2) beside panels from 128 rows and 2048 bytes on, median of 20 to 25 turns: 784-512-512-10 in
+# batches of 64 1.33 times as fast, of 512 1.18; 784-256-256-10 of 128 1.16; 784-1024-1024-1024-10 of 512 1.12;
+# 784-128-10 of 128 1.04, of 32 1.01; but from 32 rows on 0.95 of 32.
+WIDE_SLICE, PANEL_SLICE, FROM_ROWS, FROM_BYTES = (
+    (800, PANEL_DEPTH, 128, 2048) if has_many_registers() else (SLICE, SLICE, 64, PANELED_FROM)
+)
+# Rows of A that are multiplied with WIDEST rows of W at once. With 32 registers 64 and 66 rows of 64 × 64 make 168
+# GFLOP/s by threes and 182 by twos, 96 of 512 × 512 248 and 254, on a Zen 5 core; with 16, two rows have too few sums.
+INNER_ROWS = 2 if has_many_registers() else 3
 WIDEST = 8 if has_many_registers() else 4  # vectors of one row, or rows of W, whose sums are kept at once
 
 
@@ -66,12 +75,12 @@ def _product(real):
     With start_row 0 the start is one row for all, a bias; with start = C it is an update. 2 · rows · depth ·
     columns operations.
 
-    The depth is cut so that a strip of B, as wide as a tile, stays in the L1 cache for all rows of A. With ``room``,
+    The depth is cut so that a strip of B, as wide as a tile, stays in a near cache for all rows of A. With ``room``,
     the address of ROOM bytes or 0, many wide rows are multiplied panel by panel, from copies of B's panels, and of A's
     where that is a transpose: rows of wide matrices share few lines of the caches, copies use all of them (Goto & van
-    de Geijn, Anatomy of high-performance matrix multiplication, 2008). On one AVX-512 core 256 rows of 4096 × 1024 go
-    from 119 to 147 GFLOP/s, as an update from 99 to 150; 256 × 784 × 512 stays at 148, and goes from 130 to 150; sgemm
-    makes 137 to 150. Panels have whole tiles, and are as deep as strips: no bit changes.
+    de Geijn, Anatomy of high-performance matrix multiplication, 2008). On one Xeon core with AVX-512 256 rows of 4096 ×
+    1024 went from 119 to 147 GFLOP/s, as an update from 99 to 150; 256 × 784 × 512 stayed at 148, and went from 130 to
+    150; sgemm made 137 to 150. The sums of wide tiles are the same whatever the depth of a slice.
     """
 
     @kernel_function
@@ -79,8 +88,8 @@ def _product(real):
         pass
 
     @kernel_function
-    def depth_of_slices(depth):
-        slices = max(1, (depth + PANEL_DEPTH - 1) // PANEL_DEPTH)
+    def depth_of_slices(depth, most):
+        slices = max(1, (depth + most - 1) // most)
         return (depth + slices - 1) // slices
 
     def sweep(width, heights):
@@ -107,10 +116,10 @@ def _product(real):
 
         return as_many_as_fit
 
-    def strips_of(width, all_rows):
+    def strips_of(width, all_rows, most):
         @kernel_function
         def strips(a, a_row, a_step, b, b_row, b_index, start, start_row, c, c_row, c_index, rows, vectors, depth):
-            done, slice_depth = 0, depth_of_slices(depth)
+            done, slice_depth = 0, depth_of_slices(depth, most)
             while done + width <= vectors:
                 d = done * VECTOR_BYTES
                 source, source_row, k = start + d, start_row, 0
@@ -132,13 +141,13 @@ def _product(real):
     sweeps = [sweep(width, heights) for width, heights in TILES]
     widest, widest_sweep = TILES[0][0], sweeps[0]
     strip = widest * VECTOR_BYTES
-    copied_row, most_strips = PANEL_ROWS * np.dtype(real).itemsize, PANEL // strip
+    copied_row, most_strips = PANEL_ROWS * np.dtype(real).itemsize, PANEL_BYTES // strip
 
     @kernel_function
     def copy_strips(b, b_row, b_index, n_strips, depth, target):
         numbers = array_at(b_index, depth, np.int64)
-        for i in range(n_strips):
-            for k in range(depth):
+        for k in range(depth):
+            for i in range(n_strips):
                 copy(target + (i * PANEL_DEPTH + k) * strip, b + numbers[k] * b_row + i * strip, strip)
 
     @kernel_function
@@ -147,7 +156,7 @@ def _product(real):
         numbers = array_at(identity, PANEL_DEPTH, np.int64)
         for k in range(PANEL_DEPTH):
             numbers[k] = k
-        done, slice_depth = 0, depth_of_slices(depth)
+        done, slice_depth = 0, depth_of_slices(depth, PANEL_SLICE)
         while done + widest <= vectors:
             n_strips, d = min(most_strips, (vectors - done) // widest), done * VECTOR_BYTES
             source, source_row, k = start + d, start_row, 0
@@ -174,7 +183,10 @@ def _product(real):
             done += n_strips * widest
         return done
 
-    wide, *others = (strips_of(width, all_rows) for (width, _), all_rows in zip(TILES, sweeps, strict=True))
+    wide, *others = (
+        strips_of(width, all_rows, WIDE_SLICE if width == widest else SLICE)
+        for (width, _), all_rows in zip(TILES, sweeps, strict=True)
+    )
     middle, narrow = others[0], others[-1]
 
     def product(a, a_row, a_step, b, b_row, b_index, start, start_row, c, c_row, c_index, rows, vectors, depth, room):

@@ -13,7 +13,7 @@ import pytest
 
 from fastmlp.kernels import catalog, linear, store
 from fastmlp.kernels.cpu import vector_bytes
-from fastmlp.kernels.layout import PANEL_ROWS, ROOM
+from fastmlp.kernels.layout import PANEL_BYTES, PANEL_ROWS, ROOM
 
 MOST = 10  # vectors of a row
 
@@ -103,7 +103,7 @@ def test_rows_cut_for_two_threads_have_the_bits_of_rows_together(guarded, real, 
 @pytest.mark.parametrize("depth", [0, 5, 192, 193, 400])
 def test_panels_change_no_bit(guarded, real, a_is, depth):
     rng = np.random.default_rng(depth)
-    most_rows, least, panel = 2 * PANEL_ROWS + 5, linear.FROM_BYTES // vector_bytes(), linear.PANEL // vector_bytes()
+    most_rows, least, panel = 2 * PANEL_ROWS + 5, linear.FROM_BYTES // vector_bytes(), PANEL_BYTES // vector_bytes()
     columns = (2 * panel + 7) * lanes(real)
     a, b, before = (
         rng.normal(size=n).astype(real) for n in ((most_rows, depth), (depth + 3, columns), (most_rows, columns))
