@@ -1,10 +1,11 @@
-"""How near fastmlp is to what the processor can do, at three kinds of rows of the map where others are near::
+"""How near fastmlp is to what the processor can do, at rows of the map where others are near::
 
-    python docs/peers/limits.py mnist | one-row | products [ROUNDS]
+    python docs/peers/limits.py mnist | one-row | products | momentum [ROUNDS]
 
 ``mnist`` is per-sample SGD of 784-10-10 on MNIST, beside programs in C for just that work (limits.c, which ``cc``
 compiles); ``one-row`` is `partial_fit` of one row, step by step; ``products`` are predictions and trainings that are
-mostly products of matrices, in shares of the speed of NumPy's sgemm. Processor time of one thread on one core, the best
+mostly products of matrices, in shares of the speed of NumPy's sgemm; ``momentum`` is per-sample SGD with and without
+momentum, and the least that momentum's second set of products adds. Processor time of one thread on one core, the best
 of interleaved rounds. `docs/performance.md` says what follows from the numbers.
 """
 
@@ -20,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from itertools import cycle, pairwise
 from pathlib import Path
@@ -190,9 +192,36 @@ def products(rounds: int) -> None:
             for name, module in names.items()
             if importlib.util.find_spec(module)
         }
-        deeper = sum(k * m for k, m in pairwise(widths[1:]))
-        flops = EPOCHS * len(y) * (4 * widths[0] * widths[1] + 6 * deeper)
-        share(f"training {work.name}", runs, flops, rounds, a, out)
+        share(f"training {work.name}", runs, EPOCHS * len(y) * operations(widths), rounds, a, out)
+
+
+def momentum(rounds: int) -> None:
+    widths, n = (784, 128), 1000
+    model = fastmlp.MLP(calls.network(*widths, output="linear"), seed=0)
+    x = np.random.default_rng(0).random((n, widths[0]), dtype=np.float32)
+    time = best({"": repeated(partial(model.predict, x))}, rounds)[""]
+    peak = 2 * n * widths[0] * widths[1] / time / 1e3
+    print(f"\nThe fastest products, predictions of 1,000 rows of 784-128: {peak:.0f} GFLOP/s.")
+    head = "plain, µs a sample | momentum | ÷ plain | plain and its products once more at that speed"
+    print(f"\n| batch 1, dense | {head} |\n|---|---|---|---|---|")
+    for widths in ((784, 128, 10), (8, 64, 64, 2), (784, 512, 512, 10)):
+        work = Training(widths, 1, "dense")
+        x, y = work.samples(512)  # before many units are dead, whose weights are skipped
+        runs = {
+            optimizer: repeated(partial(TRAINERS["fastmlp"](replace(work, optimizer=optimizer), x, y), len(y)))
+            for optimizer in ("SGD", "momentum")
+        }
+        plain, with_momentum = (value / len(y) / EPOCHS for value in best(runs, rounds).values())
+        least = plain + operations(widths) / peak / 1e3
+        times = f"{figures(plain)} | {figures(with_momentum)}"
+        ratios = f"{with_momentum / plain:.2f}× | {least / plain:.2f}×"
+        print(f"| {'-'.join(map(str, widths))} | {times} | {ratios} |", flush=True)
+
+
+def operations(widths: tuple[int, ...]) -> int:
+    """Multiplications and additions for a sample in the products of a step: all layers' forward and their gradients,
+    and back through the deeper ones."""
+    return 4 * widths[0] * widths[1] + 6 * sum(k * m for k, m in pairwise(widths[1:]))
 
 
 def share(name: str, runs: Mapping[str, Any], flops: float, rounds: int, a: np.ndarray, out: np.ndarray) -> None:
@@ -206,7 +235,7 @@ def share(name: str, runs: Mapping[str, Any], flops: float, rounds: int, a: np.n
 
 if __name__ == "__main__":
     what, *rest = sys.argv[1:] or ["", ""]
-    parts = {"mnist": mnist, "one-row": one_row, "products": products}
+    parts = {"mnist": mnist, "one-row": one_row, "products": products, "momentum": momentum}
     if what not in parts:
         sys.exit(f"which part? one of {', '.join(parts)}")
     print(machine())
