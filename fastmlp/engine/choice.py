@@ -42,8 +42,8 @@ class ThreadChoice:
     now and then: after threads that were slower in the end, the next trial waits until what they lost is little.
 
     Where several begin, fewer are tried when that loses little if nothing is wrong, or when something is: when the
-    threads did not get their cores. Their first piece says nothing: it makes the threads, loads their kernel and touches
-    memory for the first time, which took ten times as long as the work of a first step.
+    threads did not get their cores. Their first piece says nothing: in it they are made, and touch memory for the first
+    time, which took ten times as long as the work of a first step.
     """
 
     def __init__(self, most: int, first: int = 1) -> None:

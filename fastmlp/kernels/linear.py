@@ -38,18 +38,20 @@ TILES = (
 # parts (`Emitter.loop_with_partial_sums`), take the last rows alone.
 SHARED_ROWS = 8 if has_many_registers() else 6
 FETCHED = 64  # from this depth on a tile fetches the next rows of C: 0.84 of the time of updates of 4096 × 1024
-# The largest depth that a sum takes in one go. Tiles of less than four sums, whose bits depend on it, are narrow.
-SLICE = 192
-# The same for the widest tiles, alone and in panels; and from how many rows of A and bytes of a row of B on there are
-# panels. With 32 registers a tile makes 24 multiply-adds for four vectors of B, which the L2 cache keeps up with: on a
-# Zen 5 core, of 271 GFLOP/s at most, 64, 96 and 256 rows of 784 × 128 go from 247 GFLOP/s with slices of 192 to 265,
-# and in panels 256 rows of 784 × 512 from 239 to 256, of 1024 × 1024 from 225 to 247, of 4096 × 1024 from 216 to 234.
+SLICE = 192  # the largest depth that a tile sums at once: of tiles of less than four sums, it decides the bits
+# The same for the widest tiles, alone and in panels. And what is multiplied in panels: from how many rows of A on, and
+# if rows of B have how many bytes, the last for a transposed A.
+# With 32 registers a tile makes 24 multiply-adds for four vectors of B, which the L2 cache keeps up with: on a Zen 5
+# core, of 271 GFLOP/s at most, 64, 96 and 256 rows of 784 × 128 go from 247 GFLOP/s with slices of 192 to 265, and in
+# panels 256 rows of 1024 × 1024 from 225 to 247, of 4096 × 1024 from 216 to 234. 256 rows of 784 × 512 made 239 in
+# panels 192 deep, now 256, and 262 without panels. As an update 512 numbers wide they make 247 in panels, 260 without;
+# but on the Xeon of `_product` panels are what is faster.
 # With 16 registers a strip of B is one cache line wide, and the L2 cache of such machines has 256 or 512 KiB. Measured
 # on an AMD Zen 3 (AVX2) beside panels from 128 rows and 2048 bytes on, median of 20 to 25 turns: 784-512-512-10 in
 # batches of 64 1.33 times as fast, of 512 1.18; 784-256-256-10 of 128 1.16; 784-1024-1024-1024-10 of 512 1.12;
 # 784-128-10 of 128 1.04, of 32 1.01; but from 32 rows on 0.95 of 32.
-WIDE_SLICE, PANEL_SLICE, FROM_ROWS, FROM_BYTES = (
-    (800, PANEL_DEPTH, 128, 2048) if has_many_registers() else (SLICE, SLICE, 64, PANELED_FROM)
+WIDE_SLICE, PANEL_SLICE, FROM_ROWS, FROM_BYTES, FROM_BYTES_TRANSPOSED = (
+    (800, PANEL_DEPTH, 128, 4096, 2048) if has_many_registers() else (SLICE, SLICE, 64, PANELED_FROM, PANELED_FROM)
 )
 # Rows of A that are multiplied with WIDEST rows of W at once. With 32 registers 64 and 66 rows of 64 × 64 make 168
 # GFLOP/s by threes and 182 by twos, 96 of 512 × 512 248 and 254, on a Zen 5 core; with 16, two rows have too few sums.
@@ -75,12 +77,13 @@ def _product(real):
     With start_row 0 the start is one row for all, a bias; with start = C it is an update. 2 · rows · depth ·
     columns operations.
 
-    The depth is cut so that a strip of B, as wide as a tile, stays in a near cache for all rows of A. With ``room``,
-    the address of ROOM bytes or 0, many wide rows are multiplied panel by panel, from copies of B's panels, and of A's
-    where that is a transpose: rows of wide matrices share few lines of the caches, copies use all of them (Goto & van
-    de Geijn, Anatomy of high-performance matrix multiplication, 2008). On one Xeon core with AVX-512 256 rows of 4096 ×
-    1024 went from 119 to 147 GFLOP/s, as an update from 99 to 150; 256 × 784 × 512 stayed at 148, and went from 130 to
-    150; sgemm made 137 to 150. The sums of wide tiles are the same whatever the depth of a slice.
+    The depth is cut so that a strip of B, as wide as a tile, stays in a near cache for PANEL_ROWS rows of A, and these
+    for all strips. With ``room``, ROOM bytes at an address, or 0, many wide rows are multiplied panel by panel, from
+    copies of B's panels, and of A's where that is a transpose: rows of wide matrices share few lines of the caches,
+    copies use all of them (Goto & van de Geijn, Anatomy of high-performance matrix multiplication, 2008). On one Xeon
+    core with AVX-512 256 rows of 4096 × 1024 went from 119 to 147 GFLOP/s, as an update from 99 to 150; 256 × 784 × 512
+    stayed at 148, and went from 130 to 150; sgemm made 137 to 150. The sums of wide tiles are the same whatever the
+    depth of a slice.
     """
 
     @kernel_function
@@ -119,22 +122,23 @@ def _product(real):
     def strips_of(width, all_rows, most):
         @kernel_function
         def strips(a, a_row, a_step, b, b_row, b_index, start, start_row, c, c_row, c_index, rows, vectors, depth):
-            done, slice_depth = 0, depth_of_slices(depth, most)
-            while done + width <= vectors:
-                d = done * VECTOR_BYTES
-                source, source_row, k = start + d, start_row, 0
-                while True:
-                    deep = min(slice_depth, depth - k)
-                    all_rows(
-                        a + k * a_step, a_row, a_step, b + d, b_row, b_index + 8 * k,
-                        source, source_row, c + d, c_row, c_index, rows, deep,
-                    )  # fmt: skip
-                    k += deep
-                    if k >= depth:
-                        break
-                    source, source_row = c + d, c_row
-                done += width
-            return done
+            whole, slice_depth = vectors // width * width, depth_of_slices(depth, most)
+            for first in range(0, rows, PANEL_ROWS):
+                index, n_rows = c_index + 8 * first, min(PANEL_ROWS, rows - first)
+                for done in range(0, whole, width):
+                    d = done * VECTOR_BYTES
+                    source, source_row, k = start + d, start_row, 0
+                    while True:
+                        deep = min(slice_depth, depth - k)
+                        all_rows(
+                            a + first * a_row + k * a_step, a_row, a_step, b + d, b_row, b_index + 8 * k,
+                            source, source_row, c + d, c_row, index, n_rows, deep,
+                        )  # fmt: skip
+                        k += deep
+                        if k >= depth:
+                            break
+                        source, source_row = c + d, c_row
+            return whole
 
         return strips
 
@@ -190,7 +194,8 @@ def _product(real):
     middle, narrow = others[0], others[-1]
 
     def product(a, a_row, a_step, b, b_row, b_index, start, start_row, c, c_row, c_index, rows, vectors, depth, room):
-        if room and rows >= FROM_ROWS and vectors * VECTOR_BYTES >= FROM_BYTES:
+        least = FROM_BYTES_TRANSPOSED if a_row == size_of(real) else FROM_BYTES
+        if room and rows >= FROM_ROWS and vectors * VECTOR_BYTES >= least:
             done = panels(
                 room, a, a_row, a_step, b, b_row, b_index, start, start_row, c, c_row, c_index, rows, vectors, depth
             )

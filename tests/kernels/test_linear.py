@@ -100,11 +100,12 @@ def test_rows_cut_for_two_threads_have_the_bits_of_rows_together(guarded, real, 
 
 
 @pytest.mark.parametrize("a_is", ["by rows", "transposed"])
-@pytest.mark.parametrize("depth", [0, 5, 192, 193, 400])
+@pytest.mark.parametrize("depth", [0, 5, 193, 401, 801])
 def test_panels_change_no_bit(guarded, real, a_is, depth):
     rng = np.random.default_rng(depth)
-    most_rows, least, panel = 2 * PANEL_ROWS + 5, linear.FROM_BYTES // vector_bytes(), PANEL_BYTES // vector_bytes()
-    columns = (2 * panel + 7) * lanes(real)
+    least = linear.FROM_BYTES if a_is == "by rows" else linear.FROM_BYTES_TRANSPOSED
+    most_rows, least, panel = 2 * PANEL_ROWS + 5, least // vector_bytes(), PANEL_BYTES // vector_bytes()
+    columns = (max(least, 2 * panel) + 7) * lanes(real)
     a, b, before = (
         rng.normal(size=n).astype(real) for n in ((most_rows, depth), (depth + 3, columns), (most_rows, columns))
     )
@@ -112,7 +113,7 @@ def test_panels_change_no_bit(guarded, real, a_is, depth):
     b, b_index, c_index = guarded(b), guarded(rng.permutation(depth + 3)), guarded(rng.permutation(most_rows))
     room = guarded(np.zeros(ROOM // 8))
     for rows in (linear.FROM_ROWS - 1, linear.FROM_ROWS, PANEL_ROWS + 41, most_rows):
-        for vectors in (least - 1, least, panel + 6, 2 * panel + 7):
+        for vectors in (least - 1, least, least + 6, max(least, 2 * panel) + 7):
             plain, by_panels = (guarded(before) for _ in range(2))
             product(a, b, b_index, plain, plain, c_index, rows, vectors, depth)
             product(a, b, b_index, by_panels, by_panels, c_index, rows, vectors, depth, room=at(room))
