@@ -122,27 +122,44 @@ def mnist(rounds: int) -> None:
 
 
 def one_row(rounds: int) -> None:
-    c, rng = in_c(), np.random.default_rng(0)
+    c = in_c()
     c.one_step.restype = c.nothing.restype = ctypes.c_double
-    model = fastmlp.MLP(calls.network(20, 32, 1, output="linear"), seed=0)
-    x, y = rng.random((1, 20), dtype=np.float32), rng.random(1, dtype=np.float32)
-    model.partial_fit(x, y, lr=1e-4)
-    (step,) = model._online._steps.values()
+    model, x, y, of_each = learning(20, 32, 1)
     params = model.params.copy()
     in_one = partial(c.one_step, *map(address_of, (params, x, y)), ctypes.c_double(1e-4))
     empty = partial(c.nothing, *map(ctypes.c_int64, (1, 2, 3)))
-    targets = y[:, None]
-    of_each: dict[str, Callable[[], Any]] = {
-        "partial_fit": lambda: model.partial_fit(x, y, lr=1e-4),
-        "its step: samples copied, the kernel, the sums read": lambda: step(x, targets, 1e-4),
-        "its kernel, called": step._run,
-        "C for this network, called": in_one,
-        "an empty function in C, called": empty,
-        "NumPy by hand": calls.numpy_step(model, x[0], y, 1e-4),
-    }
+    of_each |= {"C for this network, called": in_one, "an empty function in C, called": empty}
     if importlib.util.find_spec("vowpalwabbit"):
         of_each |= vowpal_wabbit()
     table("one row, 20-32-1, a call", best({name: repeated(call) for name, call in of_each.items()}, rounds))
+
+    model, _, _, of_each = learning(784, 128, 1)
+    flat = model.params.copy()
+    other = flat.copy()
+    of_each |= {
+        "only reading the parameters: NumPy's dot": partial(np.dot, flat, flat),
+        "copying them": partial(np.copyto, other, flat),
+    }
+    table("one row, 784-128-1, a call", best({name: repeated(call) for name, call in of_each.items()}, rounds))
+
+
+def learning(*widths: int) -> tuple[fastmlp.MLP, np.ndarray, np.ndarray, dict[str, Callable[[], Any]]]:
+    """A model, one sample, and what learns from it: `partial_fit`, its parts, and NumPy by hand."""
+    rng, model = np.random.default_rng(0), fastmlp.MLP(calls.network(*widths, output="linear"), seed=0)
+    x, y = rng.random((1, widths[0]), dtype=np.float32), rng.random(1, dtype=np.float32)
+    model.partial_fit(x, y, lr=1e-4)
+    (step,) = model._online._steps.values()
+    return (
+        model,
+        x,
+        y,
+        {
+            "partial_fit": partial(model.partial_fit, x, y, lr=1e-4),
+            "its step: samples copied, the kernel, the sums read": partial(step, x, y[:, None], 1e-4),
+            "its kernel, called": step._run,
+            "NumPy by hand": calls.numpy_step(model, x[0], y, 1e-4),
+        },
+    )
 
 
 def vowpal_wabbit() -> dict[str, Callable[[], Any]]:
