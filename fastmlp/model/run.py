@@ -15,6 +15,7 @@ from ..engine.epochs import EpochRunner, Samples
 from ..engine.lbfgs import LocalObjective, Objective, minimise
 from ..engine.lm import Damping, LeastSquares, minimise_squares
 from ..engine.network import evaluate_rows
+from ..engine.random import permutations
 from ..engine.steps import OptimizerState
 from ..optimizers import LBFGS, LevenbergMarquardt
 from ..schedules import ReduceOnPlateau
@@ -234,5 +235,6 @@ class TrainingRun:
     def _orders(self, n_epochs: int) -> np.ndarray:
         """The rows in the orders of the next epochs, (n_epochs, n_rows): successive rng.permutation, which do not
         depend on ``n_epochs``."""
-        orders = self._rows[None].repeat(n_epochs, axis=0)
-        return self._state.rng.permuted(orders, axis=1, out=orders) if self._options.shuffle else orders
+        if self._options.shuffle:
+            return permutations(self._state.rng, self._rows, n_epochs)
+        return self._rows[None].repeat(n_epochs, axis=0)

@@ -68,6 +68,30 @@ def test_orders_of_some_of_other_rows_and_handed_on(agreement):
     np.testing.assert_array_equal(others.of(slice(2, 4)).draw(1)[0, 0], rng.permutation(own[2]))
 
 
+@pytest.mark.parametrize("n", [1, 2, 37, 1000, 4097])
+@pytest.mark.parametrize("words", [0, 1])
+def test_a_generator_that_permutes_by_kernel_goes_on_as_it_would(monkeypatch, n, words):
+    monkeypatch.setattr(random, "_WORTH", 0)
+    monkeypatch.setattr(random, "_kernel_permutes", lambda: True)
+    ours, theirs = (np.random.default_rng(5) for _ in range(2))
+    for rng in (ours, theirs):
+        rng.integers(7, size=words, dtype=np.uint32)  # half of 64 bits are left
+    rows = np.arange(2 * n)[::2] + 3
+    for epochs in (1, 3):
+        np.testing.assert_array_equal(
+            random.permutations(ours, rows, epochs), [theirs.permutation(rows) for _ in range(epochs)]
+        )
+        assert ours.bit_generator.state == theirs.bit_generator.state
+
+
+@pytest.mark.parametrize("kind", [np.random.MT19937, np.random.PCG64DXSM, np.random.PCG64])
+def test_other_generators_permute_by_numpy(monkeypatch, kind):
+    monkeypatch.setattr(random, "_kernel_permutes", lambda: kind is not np.random.PCG64)
+    ours, theirs = (np.random.Generator(kind(5)) for _ in range(2))
+    rows = np.arange(3000)
+    np.testing.assert_array_equal(random.permutations(ours, rows, 2), [theirs.permutation(rows) for _ in range(2)])
+
+
 def test_this_numpy_is_known():
     """Where this fails, NumPy draws other numbers than it did: the kernels are to follow, meanwhile it draws alone."""
     assert random._agreement().orders
