@@ -123,7 +123,7 @@ class MLP(Network):
         check_memory(spec.n_params * kind.itemsize + drawn, "a network of {:,} parameters", spec.n_params)
         self._build(spec, kind)
         # A stream of its own, so that the order of samples, drawn from default_rng(seed), does not depend on the net.
-        rng = new_generator(None if seed is None else [seed, 1])
+        rng = new_generator(None if seed is None else (seed, 1))
         draw(init, rng, self.spec.layers, self.weights, self.biases)
 
     def _build(self, spec: Spec, dtype: np.dtype) -> None:
