@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -218,7 +218,7 @@ class _Given:
         if is_frame(self.x):
             options.names.check_columns(self.x)
             features = options.names.features or feature_names_of(self.x)
-            options = replace(options, names=options.names._replace(features=features))
+            options = options.replaced(names=options.names._replace(features=features))
         return TrainingData.checked(x, self.y, options)
 
 
