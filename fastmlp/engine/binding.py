@@ -21,13 +21,15 @@ from ..residuals import Residual
 from ..spec import Affine, Spec
 from .blocks import taken_by_row, wide_block
 from .call import KernelCall
-from .memory import Functions, Parameters, Workspace, address, fields, free_params, record_of, words
+from .memory import Functions, Parameters, Workspace, address, fields, free_params, record_of, word_places, words
 from .slopes import Residuals, Slopes, slope_units
 
 __all__ = [
-    "Binding", "DataView", "address_of", "fused_output", "loss_flags", "pin", "prepare_kernels", "reader_of",
-    "vectors_of",
+    "Binding", "DataView", "address_of", "fused_output", "loss_flags", "pin", "prepare_kernels", "prepare_variants",
+    "reader_of", "vectors_of",
 ]  # fmt: skip
+
+_AT = word_places(DATA)
 
 
 class DataView(NamedTuple):
@@ -65,6 +67,8 @@ class Binding:
     ----------
     spec : Spec
     params : ndarray, (n_params,)
+    params_at : int
+        Their address.
     block : int
         The number of samples of a batch that are taken together.
     real : str
@@ -84,7 +88,7 @@ class Binding:
         self._places, self._dtype = places, params.dtype
         self.block = wide_block(params.size, params.itemsize)
         self.real = "float32" if params.itemsize == 4 else "float64"  # which NumPy takes microseconds to say
-        self._params_at = address(params)
+        self.params_at = address(params)
         self.free = free_params(places, params.size)
         prepare_kernels(spec, self.real)
         self._private: list[Any] = []  # kernels of users' functions, which must outlive their addresses
@@ -128,22 +132,22 @@ class Binding:
         ``curved`` the loss has its second derivative, or the ValueError that it has none.
         """
         data = self._loss.copy()
-        record = record_of(data, DATA)
-        self._describe_x(record, x)
-        record["x_ready"] = self.affine is None and not isinstance(x, SparseRows) and self._takes_as_it_is(x)
-        record["x_by_row"] = taken_by_row(x) or (by_row and isinstance(x, SparseRows))
+        self._describe_x(data, x)
+        data[_AT["x_ready"]] = self.affine is None and not isinstance(x, SparseRows) and self._takes_as_it_is(x)
+        data[_AT["x_by_row"]] = taken_by_row(x) or (by_row and isinstance(x, SparseRows))
         if y is not None:
-            self._describe_y(record, y)
+            self._describe_y(data, y)
         if weights is not None:
-            record["weights"] = weights.ctypes.data
+            data[_AT["weights"]] = weights.ctypes.data
         if curved:
-            record["loss_curvature"] = self._loss_curvature
+            data[_AT["loss_curvature"]] = self._loss_curvature
         if output_weights is not None:
             output_weights = output_weights.astype(self._dtype)
-            record["output_weights"] = output_weights.ctypes.data
+            data[_AT["output_weights"]] = output_weights.ctypes.data
         arrays: list[Any] = [x.data, x.indptr, x.indices] if isinstance(x, SparseRows) else [x]
         block, tangents, of_slopes = self.block, 0, None
         if slopes is not None:
+            record = record_of(data, DATA)
             tangents = slopes.tangents(self.spec)
             block = max(1, block // (1 + tangents))
             record["tangents"] = tangents
@@ -160,7 +164,7 @@ class Binding:
         pins = [pin(array) for array in (*arrays, y, weights) if array is not None]
         return DataView(data, x, y, weights, output_weights, slopes, self.affine, of_slopes, pins, block, tangents)
 
-    def _describe_x(self, record: np.ndarray, x: np.ndarray | SparseRows) -> None:
+    def _describe_x(self, data: np.ndarray, x: np.ndarray | SparseRows) -> None:
         """Write the fields of a DATA record that begin with ``x``; a ValueError if sparse rows would be shifted."""
         if isinstance(x, SparseRows):
             if self.spec.shift is not None and any(self.spec.shift):
@@ -168,25 +172,25 @@ class Binding:
                     "x is sparse, but this network shifts its inputs, which leaves no zeros; use scale only"
                 )
             parts = x.data, x.indptr, x.indices
-            record["x"], record["x_row"], record["x_column"] = (part.ctypes.data for part in parts)
-            record["x_sparse"], record["x_values"] = True, min(len(x.data), len(x.indices))
-            record["x_reader"] = _address(catalog.load, reader_of(x, self.real))
+            data[_AT["x"]], data[_AT["x_row"]], data[_AT["x_column"]] = (part.ctypes.data for part in parts)
+            data[_AT["x_sparse"]], data[_AT["x_values"]] = True, min(len(x.data), len(x.indices))
+            data[_AT["x_reader"]] = _address(catalog.load, reader_of(x, self.real))
         else:
-            record["x"], (record["x_row"], record["x_column"]) = address(x), x.strides
-            record["x_reader"] = self._reader(x)
+            data[_AT["x"]], (data[_AT["x_row"]], data[_AT["x_column"]]) = address(x), x.strides
+            data[_AT["x_reader"]] = _dense_reader_at(x.dtype, self.real)
         if self.affine is not None:
-            record["x_shift"], record["x_scale"] = (vector.ctypes.data for vector in self.affine)
+            data[_AT["x_shift"]], data[_AT["x_scale"]] = (vector.ctypes.data for vector in self.affine)
 
     def _takes_as_it_is(self, numbers: np.ndarray) -> bool:
         """Whether these are numbers of the network's dtype, one after the other."""
         return numbers.dtype == self._dtype and numbers.flags.c_contiguous and numbers.flags.aligned
 
-    def _describe_y(self, record: np.ndarray, y: np.ndarray) -> None:
-        record["y"], record["y_classes"] = address(y), y.ndim == 1
+    def _describe_y(self, data: np.ndarray, y: np.ndarray) -> None:
+        data[_AT["y"]], data[_AT["y_classes"]] = address(y), y.ndim == 1
         if y.ndim == 2:
-            record["y_row"], record["y_column"] = y.strides
-            record["y_reader"] = self._reader(y)
-            record["y_ready"] = self.target_affine is None and self._takes_as_it_is(y)
+            data[_AT["y_row"]], data[_AT["y_column"]] = y.strides
+            data[_AT["y_reader"]] = _dense_reader_at(y.dtype, self.real)
+            data[_AT["y_ready"]] = self.target_affine is None and self._takes_as_it_is(y)
 
     def _describe_slopes(self, record: np.ndarray, slopes: Slopes) -> None:
         """Write the fields of a DATA record for the derivatives that are trained: by as few rows a sample as make them
@@ -195,7 +199,7 @@ class Binding:
         along, across = (of_input, of_output) if self.spec.n_in < self.spec.n_out else (of_output, of_input)
         record["slopes"], record["slopes_row"] = slopes.dydx.ctypes.data, of_sample
         record["slopes_tangent"], record["slopes_column"] = along, across
-        record["slopes_reader"] = self._reader(slopes.dydx)
+        record["slopes_reader"] = _dense_reader_at(slopes.dydx.dtype, self.real)
         if self._units_of_slopes is not None:
             zeros, scales = self._units_of_slopes
             record["slopes_shift"], record["slopes_scale"] = zeros.ctypes.data, scales.ctypes.data
@@ -212,10 +216,6 @@ class Binding:
         scales = aligned(n * width, self._dtype).reshape(n, width)
         scales[:, : factors.shape[1]] = factors
         return aligned(width, self._dtype), scales
-
-    def prepare(self, *variants: Variant) -> None:
-        """Compile those of these kernels that have to be compiled, at the same time."""
-        _prepare((), True, None, self.real, variants)
 
     def parameters(self, vectors: Sequence[np.ndarray] = (), copied: bool = False) -> Parameters:
         """Describe the parameters, their gradient, and an optimiser's vectors of state to the kernels."""
@@ -234,23 +234,16 @@ class Binding:
     def run(self, workspace: Workspace, kernel: str, view: DataView, call: KernelCall, start: int, count: int) -> None:
         """Run a kernel over ``call.order[start:start + count]``."""
         workspace.take(view.words, call.words_for(start, count), call.step)
-        _network(kernel, self.real)(self._params_at, workspace.address, address(call.numbers))
+        _network(kernel, self.real)(self.params_at, workspace.address, address(call.numbers))
 
     def run_epochs(
-        self,
-        workspace: Workspace,
-        kernel: str,
-        view: DataView,
-        call: KernelCall,
-        numbers: np.ndarray,
-        finite: np.ndarray,
+        self, workspace: Workspace, kernel: str, view: DataView, call: KernelCall, finite: np.ndarray
     ) -> int:
-        """Run a training kernel once for each of the NUMBERS records, float64 rows, every epoch over its own
-        equal share of ``call.order``. Returns how many epochs stayed finite; ``finite`` gets the parameters of the last
-        of them."""
-        epochs = len(numbers)
+        """Run a training kernel once for each of the call's epochs, each of which takes an equal share of
+        ``call.order``. Returns how many epochs stayed finite; ``finite`` gets the parameters of the last of them."""
+        epochs = len(call.numbers)
         workspace.take(view.words, call.words_for(0, len(call.order) // epochs), call.step)
-        addresses = self._params_at, workspace.address, address(numbers), address(finite)
+        addresses = self.params_at, workspace.address, address(call.numbers), address(finite)
         return int(_run_epochs(self.real)(*addresses, _address(catalog.network, kernel, self.real), epochs))
 
     def step(self, optimizer: Optimizer) -> tuple[int, int]:
@@ -296,9 +289,6 @@ class Binding:
             return _address(catalog.loss, loss.name, output, self.real)
         return self._keep(_private().loss(loss.function, loss.derivative, self.real))
 
-    def _reader(self, array: np.ndarray) -> int:
-        return _address(catalog.load, reader_of(array, self.real))
-
     def _residual(self, residual: Residual) -> Any:
         return _private().residual(*residual.bounded, self.real, self.spec.n_in, self.spec.n_out)
 
@@ -325,13 +315,19 @@ def _dense_reader(dtype: np.dtype, real: str) -> Variant:
     return Variant("reader", _source_of(dtype), real)
 
 
+@cache
+def _dense_reader_at(dtype: np.dtype, real: str) -> int:
+    """The address of that."""
+    return _address(catalog.load, _dense_reader(dtype, real))
+
+
 def _source_of(dtype: np.dtype) -> str:
     """The name of a dtype in kernels/foreign.py."""
     return dtype.name if dtype.isnative else f"swapped_{dtype.name}"
 
 
 def prepare_kernels(spec: Spec, real: str, *more: Variant) -> None:
-    """Compile those of a spec's kernels, and of these, that have to be compiled, at the same time."""
+    """Do `prepare_variants` for a spec's kernels and these."""
     names = tuple(layer.act.name for layer in spec.layers if layer.act.builtin)
     loss = f"{spec.loss.name}.{fused_output(spec)}" if spec.loss.builtin else None
     _prepare(names, all(layer.act.elementwise for layer in spec.layers), loss, real, more)
@@ -348,6 +344,11 @@ def _prepare(
         variants.append(Variant("softmax_backward", "", real))
     if loss is not None:
         variants.append(Variant("loss", loss, real))
+    prepare_variants(variants)
+
+
+def prepare_variants(variants: Sequence[Variant]) -> None:
+    """Compile those of these kernels that have to be compiled, at the same time."""
     if not all(map(catalog.is_ready, variants)):
         from ..kernels.workers import prepare
 

@@ -28,7 +28,7 @@ from .blocks import BLOCK, GROUPED
 
 __all__ = [
     "Functions", "Parameters", "Workspace", "address", "carved", "fields", "free_params", "layer_fields", "numbers_at",
-    "places_of", "record_of", "words",
+    "places_of", "record_of", "word_places", "words",
 ]  # fmt: skip
 
 _ROWS = "z", "a", "d", "delta", "scaled"  # of a layer, ``block`` of each
@@ -102,10 +102,11 @@ class Parameters:
             self.offsets = list(zip(offsets[::2], offsets[1::2], strict=True))
             self.gradient, self.states = distance, (np.arange(len(states)) + 2) * distance
 
-    def point_at(self, params: np.ndarray, states: Sequence[np.ndarray]) -> int:
-        """Describe other vectors of the same shapes. Returns by how many bytes kernels' parameters moved."""
+    def point_at(self, params: np.ndarray, params_at: int, states: Sequence[np.ndarray]) -> int:
+        """Describe other vectors of the same shapes, the first at that address. Returns by how many bytes kernels'
+        parameters moved."""
         self._alive = params, tuple(states)
-        moved = address(params) - self.start if self.in_place else 0
+        moved = params_at - self.start if self.in_place else 0
         self.start, self.gradient = self.start + moved, self.gradient - moved
         if states:
             self.flat_states[:] = [address(state) for state in states]
@@ -346,6 +347,11 @@ def fields(layout: np.dtype, **values: float) -> tuple[float, ...]:
 def words(record: np.ndarray) -> np.ndarray:
     """The memory of a record of 64-bit fields as int64 numbers: these are copied in no time, records are not."""
     return np.ndarray(record.nbytes // 8, np.int64, record)
+
+
+def word_places(layout: np.dtype) -> dict[str, int]:
+    """Which word of a record of 64-bit fields each field is: NumPy writes a word in half of a field's time."""
+    return {name: i for i, name in enumerate(layout.names or ())}
 
 
 def record_of(words: np.ndarray, layout: np.dtype) -> np.ndarray:
