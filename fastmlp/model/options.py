@@ -28,7 +28,7 @@ from ..metrics import MetricFunction, named_metrics
 from ..optimizers import LBFGS, LevenbergMarquardt, Optimizer, get_optimizer
 from ..residuals import Residual
 from ..schedules import ReduceOnPlateau, Schedule
-from ..spec import Spec
+from ..spec import Spec, spec_of
 from .callbacks import Callback, check_callbacks
 from .checkpoints import Checkpoint, get_checkpoint
 from .data import (
@@ -376,7 +376,7 @@ def _spec_and_dtype(spec: Any, loss: Any, init: Any, dtype: Any) -> tuple[Spec, 
     elif not isinstance(spec, Spec):
         if cost is not None and isinstance(spec, (list, tuple)) and spec and _has_no_cost(spec[-1]):
             spec = [*spec[:-1], {**spec[-1], "cost": cost}]
-        spec = Spec(spec)
+        spec = spec_of(spec)
     if cost is not None and cost != spec.loss:
         raise ValueError(f"loss is {cost.name}, but the spec has cost {spec.loss.name}; give one of them")
     if model is not None:

@@ -12,7 +12,7 @@ import numpy as np
 from ..base.checks import check_count, check_flag
 from ..base.frames import is_frame
 from ..schedules import ReduceOnPlateau
-from ..spec import Spec
+from ..spec import Spec, spec_of
 from .crew import Crew, Deliver, Deliveries, Work
 from .history import DivergenceError
 from .mlp import MLP
@@ -232,7 +232,7 @@ def _parse_specs(specs: Any) -> list[Spec | MLP]:
     result: list[Spec | MLP] = []
     for i, spec in enumerate([specs] if is_one else specs):
         try:
-            result.append(spec if isinstance(spec, (Spec, MLP)) else Spec(spec))
+            result.append(spec if isinstance(spec, MLP) else spec_of(spec))
         except (TypeError, ValueError) as error:
             raise type(error)(str(error) if is_one else f"specs[{i}]: {error}") from None
     if not result:
