@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Sequence
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from typing import Any, NamedTuple
 from weakref import ref
 
@@ -90,29 +90,11 @@ class Binding:
         self.real = "float32" if params.itemsize == 4 else "float64"  # which NumPy takes microseconds to say
         self.params_at = address(params)
         self.free = free_params(places, params.size)
-        prepare_kernels(spec, self.real)
         self._private: list[Any] = []  # kernels of users' functions, which must outlive their addresses
         self._higher: dict[int, tuple[int, ...]] = {}
-        self._functions = Functions(
-            tuple(self._activation(layer.act) for layer in spec.layers),
-            tuple(layer.act.slope or 0.0 for layer in spec.layers),
-            tuple(
-                0 if layer.act.elementwise else _address(catalog.softmax_backward, self.real) for layer in spec.layers
-            ),
-            _linear_fields(self.real),
-        )
+        found = _found(spec, self.real) if spec.builtin else _find(spec, self.real, self._keep)
+        self._functions, self._loss, self.affine, self.target_affine, self._output_affine = found
         self.form = tuple(places), self._functions, self.real
-        loss = np.zeros((), DATA)
-        loss["loss"] = self._loss_rows(spec.loss, fused_output(spec))
-        for name, holds in loss_flags(spec).items():
-            loss[name] = holds
-        self.affine, self.target_affine, self._output_affine = (
-            vectors_of(affine, self._dtype) for affine in (spec.input_affine, spec.target_affine, spec.output_affine)
-        )
-        for name, vectors in (("y", self.target_affine), ("out", self._output_affine)):
-            if vectors is not None:
-                loss[f"{name}_shift"], loss[f"{name}_scale"] = (vector.ctypes.data for vector in vectors)
-        self._loss = words(loss)
 
     def view(
         self,
@@ -279,16 +261,6 @@ class Binding:
             return _address(catalog.loss_curvature, loss.name, fused_output(self.spec), self.real)
         return self._keep(_private().loss_curvature(formula, self.real))
 
-    def _activation(self, activation: Activation) -> int:
-        if activation.builtin:
-            return _address(catalog.activation, activation.name, self.real)
-        return self._keep(_private().activation(activation.function, activation.derivative_function, self.real))
-
-    def _loss_rows(self, loss: Loss, output: str) -> int:
-        if loss.builtin:
-            return _address(catalog.loss, loss.name, output, self.real)
-        return self._keep(_private().loss(loss.function, loss.derivative, self.real))
-
     def _residual(self, residual: Residual) -> Any:
         return _private().residual(*residual.bounded, self.real, self.spec.n_in, self.spec.n_out)
 
@@ -300,6 +272,57 @@ class Binding:
         """What users' functions raised in kernels, whose value was NaN there, since this was last asked."""
         kernels = self._private if residual is None else [*self._private, self._residual(residual)]
         return [text for kernel in kernels for note in kernel.notes if (text := note.complaint())]
+
+
+class _Found(NamedTuple):
+    """What networks of one spec and dtype have in common: functions' addresses, the words of a DATA record without
+    samples, and the vectors that these point to."""
+
+    functions: Functions
+    data: np.ndarray
+    affine: tuple[np.ndarray, np.ndarray] | None
+    target_affine: tuple[np.ndarray, np.ndarray] | None
+    output_affine: tuple[np.ndarray, np.ndarray] | None
+
+
+def _find(spec: Spec, real: str, keep: Callable[[Any], int]) -> _Found:
+    """Find a spec's kernels, or compile them. ``keep`` takes those of users' functions and returns their addresses."""
+    prepare_kernels(spec, real)
+    functions = Functions(
+        tuple(_activation(layer.act, real, keep) for layer in spec.layers),
+        tuple(layer.act.slope or 0.0 for layer in spec.layers),
+        tuple(0 if layer.act.elementwise else _address(catalog.softmax_backward, real) for layer in spec.layers),
+        _linear_fields(real),
+    )
+    data = np.zeros((), DATA)
+    data["loss"] = _loss_rows(spec.loss, fused_output(spec), real, keep)
+    for name, holds in loss_flags(spec).items():
+        data[name] = holds
+    affine, target_affine, output_affine = (
+        vectors_of(affine, np.dtype(real)) for affine in (spec.input_affine, spec.target_affine, spec.output_affine)
+    )
+    for name, vectors in (("y", target_affine), ("out", output_affine)):
+        if vectors is not None:
+            data[f"{name}_shift"], data[f"{name}_scale"] = map(address, vectors)
+    return _Found(functions, words(data), affine, target_affine, output_affine)
+
+
+@lru_cache(maxsize=64)
+def _found(spec: Spec, real: str) -> _Found:
+    """`_find` for specs without users' functions, which all their networks share."""
+    return _find(spec, real, address_of)
+
+
+def _activation(activation: Activation, real: str, keep: Callable[[Any], int]) -> int:
+    if activation.builtin:
+        return _address(catalog.activation, activation.name, real)
+    return keep(_private().activation(activation.function, activation.derivative_function, real))
+
+
+def _loss_rows(loss: Loss, output: str, real: str, keep: Callable[[Any], int]) -> int:
+    if loss.builtin:
+        return _address(catalog.loss, loss.name, output, real)
+    return keep(_private().loss(loss.function, loss.derivative, real))
 
 
 def reader_of(array: np.ndarray | SparseRows, real: str) -> Variant:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from ctypes import addressof, c_char
+from functools import lru_cache
 from itertools import accumulate
 from typing import Any, NamedTuple
 
@@ -359,10 +360,18 @@ def record_of(words: np.ndarray, layout: np.dtype) -> np.ndarray:
     return np.ndarray((), layout, words)
 
 
-def places_of(spec: Spec) -> tuple[list[Place], int]:
+def places_of(spec: Spec) -> tuple[tuple[Place, ...], int]:
     """The places of a spec's layers among its parameters, and how many these are."""
-    layers = spec.layers
-    return parameter_places(spec.widths, [layer.bias for layer in layers], [layer.trainable for layer in layers])
+    biases, trainable = zip(*[(layer.bias, layer.trainable) for layer in spec.layers], strict=True)
+    return _places(spec.widths, biases, trainable)
+
+
+@lru_cache(maxsize=64)
+def _places(
+    widths: tuple[int, ...], biases: tuple[bool, ...], trainable: tuple[bool, ...]
+) -> tuple[tuple[Place, ...], int]:
+    places, n_params = parameter_places(widths, biases, trainable)
+    return tuple(places), n_params
 
 
 def free_params(places: Sequence[Place], n_params: int) -> slice | np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 from ..kernels.layout import OPTIONS, STEP, aligned
 from ..optimizers import SGD, Optimizer
 from .blocks import Modes
-from .memory import fields, record_of, words
+from .memory import address, fields, record_of, words
 
 __all__ = ["Dropout", "OptimizerState", "Step"]
 
@@ -120,14 +120,14 @@ class Step:
             STEP,
             prepare=prepare,
             rule=rule,
-            options=state.options.ctypes.data,
-            constants=self._constants.ctypes.data,
-            numbers=self._numbers.ctypes.data,
+            options=address(state.options),
+            constants=address(self._constants),
+            numbers=address(self._numbers),
             rests=optimizer.rests,
             lazy=optimizer.lazy,
             modes=0,
             dropout=dropout,
-            kept=self._kept.ctypes.data,
+            kept=address(self._kept),
             key=0,
         )
         self.words = np.array(values, np.int64)
