@@ -114,19 +114,18 @@ class Binding:
         ``curved`` the loss has its second derivative, or the ValueError that it has none.
         """
         data = self._loss.copy()
-        self._describe_x(data, x)
-        data[_AT["x_ready"]] = self.affine is None and not isinstance(x, SparseRows) and self._takes_as_it_is(x)
-        data[_AT["x_by_row"]] = taken_by_row(x) or (by_row and isinstance(x, SparseRows))
+        arrays = self._describe_x(data, x, by_row)
         if y is not None:
             self._describe_y(data, y)
+            arrays.append(y)
         if weights is not None:
-            data[_AT["weights"]] = weights.ctypes.data
+            data[_AT["weights"]] = address(weights)
+            arrays.append(weights)
         if curved:
             data[_AT["loss_curvature"]] = self._loss_curvature
         if output_weights is not None:
             output_weights = output_weights.astype(self._dtype)
             data[_AT["output_weights"]] = output_weights.ctypes.data
-        arrays: list[Any] = [x.data, x.indptr, x.indices] if isinstance(x, SparseRows) else [x]
         block, tangents, of_slopes = self.block, 0, None
         if slopes is not None:
             record = record_of(data, DATA)
@@ -143,29 +142,32 @@ class Binding:
                 of_slopes = self._units_of_slopes
                 self._describe_slopes(record, slopes)
                 arrays.append(slopes.dydx)
-        pins = [pin(array) for array in (*arrays, y, weights) if array is not None]
+        pins = list(map(pin, arrays))
         return DataView(data, x, y, weights, output_weights, slopes, self.affine, of_slopes, pins, block, tangents)
 
-    def _describe_x(self, data: np.ndarray, x: np.ndarray | SparseRows) -> None:
-        """Write the fields of a DATA record that begin with ``x``; a ValueError if sparse rows would be shifted."""
-        if isinstance(x, SparseRows):
-            if self.spec.shift is not None and any(self.spec.shift):
-                raise ValueError(
-                    "x is sparse, but this network shifts its inputs, which leaves no zeros; use scale only"
-                )
-            parts = x.data, x.indptr, x.indices
-            data[_AT["x"]], data[_AT["x_row"]], data[_AT["x_column"]] = (part.ctypes.data for part in parts)
-            data[_AT["x_sparse"]], data[_AT["x_values"]] = True, min(len(x.data), len(x.indices))
-            data[_AT["x_reader"]] = _address(catalog.load, reader_of(x, self.real))
-        else:
+    def _describe_x(self, data: np.ndarray, x: np.ndarray | SparseRows, by_row: bool) -> list[np.ndarray]:
+        """Write the fields of a DATA record that begin with ``x``, and return the arrays that they point to; a
+        ValueError if sparse rows would be shifted."""
+        if self.affine is not None:
+            data[_AT["x_shift"]], data[_AT["x_scale"]] = map(address, self.affine)
+        if not isinstance(x, SparseRows):
             data[_AT["x"]], (data[_AT["x_row"]], data[_AT["x_column"]]) = address(x), x.strides
             data[_AT["x_reader"]] = _dense_reader_at(x.dtype, self.real)
-        if self.affine is not None:
-            data[_AT["x_shift"]], data[_AT["x_scale"]] = (vector.ctypes.data for vector in self.affine)
+            data[_AT["x_ready"]] = self.affine is None and self._takes_as_it_is(x)
+            return [x]
+        if self.spec.shift is not None and any(self.spec.shift):
+            raise ValueError("x is sparse, but this network shifts its inputs, which leaves no zeros; use scale only")
+        parts = [x.data, x.indptr, x.indices]
+        data[_AT["x"]], data[_AT["x_row"]], data[_AT["x_column"]] = map(address, parts)
+        data[_AT["x_sparse"]], data[_AT["x_values"]] = True, min(len(x.data), len(x.indices))
+        data[_AT["x_reader"]] = _address(catalog.load, reader_of(x, self.real))
+        data[_AT["x_by_row"]] = by_row or taken_by_row(x)
+        return parts
 
     def _takes_as_it_is(self, numbers: np.ndarray) -> bool:
         """Whether these are numbers of the network's dtype, one after the other."""
-        return numbers.dtype == self._dtype and numbers.flags.c_contiguous and numbers.flags.aligned
+        flags = numbers.flags
+        return flags.c_contiguous and flags.aligned and numbers.dtype == self._dtype
 
     def _describe_y(self, data: np.ndarray, y: np.ndarray) -> None:
         data[_AT["y"]], data[_AT["y_classes"]] = address(y), y.ndim == 1
@@ -230,12 +232,12 @@ class Binding:
 
     def step(self, optimizer: Optimizer) -> tuple[int, int]:
         """The addresses of the functions that prepare and make an optimiser's step."""
-        step = catalog.step(optimizer.name, optimizer.states, self.real)
-        return address_of(catalog.prepare(optimizer.name)), address_of(step)
+        step = _address(catalog.step, optimizer.name, optimizer.states, self.real)
+        return _address(catalog.prepare, optimizer.name), step
 
     def dropout(self) -> int:
         """The address of the function that leaves out units of a hidden layer."""
-        return address_of(catalog.dropout(self.real))
+        return _address(catalog.dropout, self.real)
 
     def _derivatives(self, order: int) -> tuple[int, ...]:
         """The address of what each layer's derivative of that order, 2 or 3, is computed by, or 0 where that is 0."""

@@ -93,9 +93,11 @@ class EpochRunner:
         if self._by_sample:
             self._kernel = "samples" if is_plain else "samples_with_memory"
         self._shaped = "" if dropout or frozen or self._kernel != "samples" else network._shape
-        arrays = [samples.x, *([samples.y] if samples.y.ndim == 2 else [])]
-        arrays += [slopes.dydx] if isinstance(slopes, Slopes) else []
-        readers = [reader_of(array, binding.real) for array in arrays]
+        readers = [reader_of(samples.x, binding.real)]
+        if samples.y.ndim == 2:
+            readers.append(reader_of(samples.y, binding.real))
+        if isinstance(slopes, Slopes):
+            readers.append(reader_of(slopes.dydx, binding.real))
         _prepare(self._kernel_for(samples), binding.real, slopes.kernel if slopes else None, *readers)
         self.take(samples)
         self._slices, block = TimeSlices(self._view.rows(network.params.size)), self._view.block
@@ -201,7 +203,9 @@ class EpochRunner:
         if epochs:
             means = (call.totals[:epochs].T / weight).tolist()
             values = dict(zip(named_sums(network.spec), means, strict=False))
-            yield values | ({self._samples.slopes.quantity: means[2]} if self._samples.slopes else {})
+            if self._samples.slopes:
+                values[self._samples.slopes.quantity] = means[2]
+            yield values
         if epochs < len(rates):
             network.params[...] = self._finite
             yield {}

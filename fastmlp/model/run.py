@@ -234,5 +234,6 @@ class TrainingRun:
     def _orders(self, n_epochs: int) -> np.ndarray:
         """The rows in the orders of the next epochs, (n_epochs, n_rows): successive rng.permutation, which do not
         depend on ``n_epochs``."""
-        orders = self._rows[None].repeat(n_epochs, axis=0)
+        orders = np.empty((n_epochs, len(self._rows)), np.int64)
+        orders[...] = self._rows
         return self._state.rng.permuted(orders, axis=1, out=orders) if self._options.shuffle else orders
