@@ -34,6 +34,7 @@ __all__ = [
 
 _ROWS = "z", "a", "d", "delta", "scaled"  # of a layer, ``block`` of each
 _W, _B, _HAS_BIASES = map((LAYER.names or ()).index, ("w", "b", "has_biases"))  # words of a LAYER record
+_GRADIENT = (WORKSPACE.names or ()).index("gradient")  # a word of a WORKSPACE record
 _BYTE = np.dtype(np.uint8)
 _MORE = 64  # numbers behind the end of a list that kernels may write to
 
@@ -183,9 +184,11 @@ class Workspace:
         self.layers = np.array(
             _layer_fields(places, parameters, functions, item, row, zeros, x, self._rows, [0, *alive]), LAYER
         )
+        self._of_layers = words(self.layers).reshape(len(places), -1)
         self.job = np.zeros((), JOB)
         self.address = self.job.ctypes.data
-        words(self.job["workspace"])[:] = fields(
+        self._own = words(self.job["workspace"])
+        self._own[:] = fields(
             WORKSPACE,
             n_layers=len(places),
             layers=self.layers.ctypes.data,
@@ -228,10 +231,9 @@ class Workspace:
 
     def follow(self, moved: int) -> None:
         """Work on the parameters that `Parameters.point_at` moved by so many bytes."""
-        fields_of_layers = words(self.layers).reshape(len(self.layers), -1)  # NumPy takes longer over fields of records
-        fields_of_layers[:, _W] += moved
-        fields_of_layers[:, _B] += moved * fields_of_layers[:, _HAS_BIASES]
-        self.job["workspace"]["gradient"] = self._parameters.gradient
+        self._of_layers[:, _W] += moved  # NumPy takes longer over fields of records
+        self._of_layers[:, _B] += moved * self._of_layers[:, _HAS_BIASES]
+        self._own[_GRADIENT] = self._parameters.gradient
 
     @property
     def nbytes(self) -> int:

@@ -118,7 +118,7 @@ class MLP(Network):
         kind = check_dtype(dtype)
         seed = check_seed(seed)
         spec = spec_of(spec)
-        largest = max(layer.n * n_below for layer, n_below in zip(spec.layers, spec.widths, strict=False))
+        largest = max([layer.n * n_below for layer, n_below in zip(spec.layers, spec.widths, strict=False)])
         drawn = largest * 8  # bytes: a layer's weights are drawn as float64
         check_memory(spec.n_params * kind.itemsize + drawn, "a network of {:,} parameters", spec.n_params)
         self._build(spec, kind)
