@@ -6,8 +6,9 @@ import json
 import math
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -153,6 +154,11 @@ class Spec:
         return not all(layer.trainable for layer in self.layers)
 
     @cached_property
+    def builtin(self) -> bool:
+        """Whether its activations and its loss are all fastmlp's own."""
+        return self.loss.builtin and all(layer.act.builtin for layer in self.layers)
+
+    @cached_property
     def multilabel(self) -> bool:
         """Whether each output is an independent label (sigmoid, but not under cross_entropy or with shift and
         scale)."""
@@ -205,16 +211,8 @@ class Spec:
         dtype : dtype
             float32 or float64.
         """
-        limits, last = np.finfo(dtype), self.layers[-1]
-        numbers = {"spec[0]['shift']": self.shift, "spec[0]['scale']": self.scale}
-        numbers |= {
-            f"spec[{i}][{layer.act.traits.setting!r}]": (layer.act.slope or 0.0,)
-            for i, layer in enumerate(self.layers, 1)
-        }
-        where = f"spec[{len(self.layers)}]"
-        numbers |= {f"{where}['shift']": last.shift, f"{where}['scale']": last.scale}
-        for name, values in numbers.items():
-            largest = max(values or (0.0,), key=abs)
+        limits, where = np.finfo(dtype), f"spec[{len(self.layers)}]"
+        for name, largest in self._largest.items():
             if abs(largest) > float(limits.max):
                 raise ValueError(f"{name} has {largest:g}, which is too large for {dtype}")
         if self.target_affine is not None:
@@ -226,6 +224,19 @@ class Spec:
                 raise ValueError(
                     f"{where}[{key!r}]: targets are divided by {unit}, which for output {k} {dtype} cannot do"
                 )
+
+    @cached_property
+    def _largest(self) -> dict[str, float]:
+        """The number of the largest magnitude in each shift, scale and slope, by its place in the list."""
+        last, where = self.layers[-1], f"spec[{len(self.layers)}]"
+        numbers = {"spec[0]['shift']": self.shift, "spec[0]['scale']": self.scale}
+        numbers |= {
+            f"spec[{i}][{layer.act.traits.setting!r}]": (layer.act.slope,)
+            for i, layer in enumerate(self.layers, 1)
+            if layer.act.slope
+        }
+        numbers |= {f"{where}['shift']": last.shift, f"{where}['scale']": last.scale}
+        return {name: max(values, key=abs) for name, values in numbers.items() if values}
 
     def to_list(self) -> list[dict[str, Any]]:
         """Return a list of dicts from which this spec can be made again, with names for fastmlp's own activations and
@@ -316,6 +327,32 @@ class Spec:
 
     def _counts(self) -> list[int]:
         return [layer.n * (n_below + layer.bias) for layer, n_below in zip(self.layers, self.widths[:-1], strict=True)]
+
+
+def spec_of(layers: Any) -> Spec:
+    """Return ``Spec(layers)``, one object for equal lists: parsing takes as long as an epoch of a small network."""
+    if isinstance(layers, Spec):
+        return layers
+    if not (isinstance(layers, (list, tuple)) and all(type(entry) is dict for entry in layers)):
+        return Spec(layers)
+    spec = None
+    with suppress(TypeError):  # numbers in lists, which are no key; or it is refused, which the parser says again
+        spec = _known(tuple(tuple(map(_key, entry.items())) for entry in layers))
+    if spec is None:
+        return Spec(layers)
+    _warn_of_flat_layers(spec.layers)
+    return spec
+
+
+def _key(item: tuple[str, Any]) -> tuple[Any, ...]:
+    """A key of a layer's dict and its value, which is the same for no other: 1 equals True, and 0.0 equals -0.0."""
+    key, value = item
+    return key, value, type(value), str(value) if isinstance(value, float) else ""
+
+
+@lru_cache(maxsize=64)
+def _known(layers: tuple[tuple[tuple[Any, ...], ...], ...]) -> Spec:
+    return Spec.restored([{key: value for key, value, *_ in entry} for entry in layers])
 
 
 def _parse(layers: Any) -> dict[str, Any]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import pickle
 import warnings
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastmlp
+from fastmlp.spec import spec_of
 
 SPEC = [
     {"n": 7, "act": None},
@@ -68,3 +70,38 @@ def test_step_warns():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         fastmlp.Spec([{"n": 2}, {"n": 1}])
+
+
+def test_equal_lists_have_one_spec():
+    again = [dict(entry) for entry in SPEC]
+    assert spec_of(SPEC) is spec_of(again) is spec_of(spec_of(SPEC))
+    assert spec_of(SPEC) == fastmlp.Spec(SPEC)
+
+
+@pytest.mark.parametrize(
+    ("known", "other"),
+    [({"slope": 0.0}, {"slope": -0.0}), ({"trainable": True}, {"trainable": np.True_}), ({"n": 1}, {"n": np.int64(1)})],
+)
+def test_a_spec_is_not_that_of_another_list(known, other):
+    layer = {"n": 1, "act": "leaky_relu"}
+    one, another = (spec_of([{"n": 2}, layer | more]) for more in (known, other))
+    assert one is not another and repr(another) == repr(fastmlp.Spec([{"n": 2}, layer | other]))
+
+
+def test_a_known_spec_makes_no_bad_list_good():
+    spec_of([{"n": 2}, {"n": 1}])
+    with pytest.raises(TypeError, match=r"spec\[1\]\['n'\] must be a positive integer, got True") as raised:
+        spec_of([{"n": 2}, {"n": True}])
+    assert raised.value.__context__ is None
+
+
+def test_numbers_in_lists_are_parsed_each_time():
+    spec = [{"n": 2, "shift": [1.0, 2.0]}, {"n": 1, "act": "tanh"}]
+    assert spec_of(spec) == spec_of(spec) == fastmlp.Spec(spec)
+
+
+def test_step_warns_again():
+    for _ in range(2):
+        with pytest.warns(UserWarning, match="do not train") as caught:
+            spec_of([{"n": 2}, {"n": 2, "act": "step"}])
+        assert caught[0].filename == __file__

@@ -17,15 +17,18 @@ __all__ = [
 ]  # fmt: skip
 
 
+_REALS = {np.dtype(f"{order}f{size}"): np.dtype(f"f{size}") for size in (4, 8) for order in "<>"}
+
+
 def check_dtype(dtype: Any) -> np.dtype:
     """Return float32 or float64 as a NumPy dtype, from its name or anything that NumPy takes for it."""
     try:
-        kind = np.dtype(dtype).name if dtype is not None else ""
+        kind = _REALS.get(np.dtype(dtype)) if dtype is not None else None
     except TypeError:
-        kind = ""
-    if kind not in ("float32", "float64"):
+        kind = None
+    if kind is None:
         raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
-    return np.dtype(kind)
+    return kind
 
 
 def check_number(value: Any, name: str, low: float, high: float = math.inf, *, open_low: bool = False) -> float:
@@ -88,8 +91,10 @@ def check_choice(value: Any, name: str, choices: Iterable[str]) -> str:
 
 def dropout_shares(dropout: Any, n_hidden: int) -> list[float]:
     """The share of units left out, for each hidden layer; empty where none is."""
-    numbers = list(dropout) if isinstance(dropout, (list, tuple, np.ndarray)) else [dropout] * n_hidden
-    if len(numbers) != n_hidden:
-        raise ValueError(f"dropout has {len(numbers)} entries, the network has {n_hidden} hidden layers")
-    shares = [check_number(share, "dropout", 0.0, 1.0) for share in numbers or [dropout]]
-    return shares if n_hidden and any(shares) else []
+    if not isinstance(dropout, (list, tuple, np.ndarray)):
+        share = check_number(dropout, "dropout", 0.0, 1.0)
+        return [share] * n_hidden if share else []
+    if len(dropout) != n_hidden:
+        raise ValueError(f"dropout has {len(dropout)} entries, the network has {n_hidden} hidden layers")
+    shares = [check_number(share, "dropout", 0.0, 1.0) for share in dropout]
+    return shares if any(shares) else []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 from typing import Any, Never
@@ -185,7 +185,7 @@ def train(
     )  # fmt: skip
     _refuse(options, sync)
     cluster = Cluster(client)
-    options = replace(options, n_threads=cluster.threads(options.n_threads))
+    options = options.replaced(n_threads=cluster.threads(options.n_threads))
     data = ClusterData.checked(x, y, options, cluster)
     run = ClusterRun(options, data, sync, cluster)
     run.train()

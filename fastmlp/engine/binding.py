@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Sequence
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from typing import Any, NamedTuple
 from weakref import ref
 
@@ -21,13 +21,15 @@ from ..residuals import Residual
 from ..spec import Affine, Spec
 from .blocks import taken_by_row, wide_block
 from .call import KernelCall
-from .memory import Functions, Parameters, Workspace, address, fields, free_params, record_of, words
+from .memory import Functions, Parameters, Workspace, address, fields, free_params, record_of, word_places, words
 from .slopes import Residuals, Slopes, slope_units
 
 __all__ = [
-    "Binding", "DataView", "address_of", "fused_output", "loss_flags", "pin", "prepare_kernels", "reader_of",
-    "vectors_of",
+    "Binding", "DataView", "address_of", "fused_output", "loss_flags", "pin", "prepare_kernels", "prepare_variants",
+    "reader_of", "vectors_of",
 ]  # fmt: skip
+
+_AT = word_places(DATA)
 
 
 class DataView(NamedTuple):
@@ -65,6 +67,8 @@ class Binding:
     ----------
     spec : Spec
     params : ndarray, (n_params,)
+    params_at : int
+        Their address.
     block : int
         The number of samples of a batch that are taken together.
     real : str
@@ -84,31 +88,13 @@ class Binding:
         self._places, self._dtype = places, params.dtype
         self.block = wide_block(params.size, params.itemsize)
         self.real = "float32" if params.itemsize == 4 else "float64"  # which NumPy takes microseconds to say
-        self._params_at = address(params)
+        self.params_at = address(params)
         self.free = free_params(places, params.size)
-        prepare_kernels(spec, self.real)
         self._private: list[Any] = []  # kernels of users' functions, which must outlive their addresses
         self._higher: dict[int, tuple[int, ...]] = {}
-        self._functions = Functions(
-            tuple(self._activation(layer.act) for layer in spec.layers),
-            tuple(layer.act.slope or 0.0 for layer in spec.layers),
-            tuple(
-                0 if layer.act.elementwise else _address(catalog.softmax_backward, self.real) for layer in spec.layers
-            ),
-            _linear_fields(self.real),
-        )
+        found = _found(spec, self.real) if spec.builtin else _find(spec, self.real, self._keep)
+        self._functions, self._loss, self.affine, self.target_affine, self._output_affine = found
         self.form = tuple(places), self._functions, self.real
-        loss = np.zeros((), DATA)
-        loss["loss"] = self._loss_rows(spec.loss, fused_output(spec))
-        for name, holds in loss_flags(spec).items():
-            loss[name] = holds
-        self.affine, self.target_affine, self._output_affine = (
-            vectors_of(affine, self._dtype) for affine in (spec.input_affine, spec.target_affine, spec.output_affine)
-        )
-        for name, vectors in (("y", self.target_affine), ("out", self._output_affine)):
-            if vectors is not None:
-                loss[f"{name}_shift"], loss[f"{name}_scale"] = (vector.ctypes.data for vector in vectors)
-        self._loss = words(loss)
 
     def view(
         self,
@@ -128,22 +114,21 @@ class Binding:
         ``curved`` the loss has its second derivative, or the ValueError that it has none.
         """
         data = self._loss.copy()
-        record = record_of(data, DATA)
-        self._describe_x(record, x)
-        record["x_ready"] = self.affine is None and not isinstance(x, SparseRows) and self._takes_as_it_is(x)
-        record["x_by_row"] = taken_by_row(x) or (by_row and isinstance(x, SparseRows))
+        arrays = self._describe_x(data, x, by_row)
         if y is not None:
-            self._describe_y(record, y)
+            self._describe_y(data, y)
+            arrays.append(y)
         if weights is not None:
-            record["weights"] = weights.ctypes.data
+            data[_AT["weights"]] = address(weights)
+            arrays.append(weights)
         if curved:
-            record["loss_curvature"] = self._loss_curvature
+            data[_AT["loss_curvature"]] = self._loss_curvature
         if output_weights is not None:
             output_weights = output_weights.astype(self._dtype)
-            record["output_weights"] = output_weights.ctypes.data
-        arrays: list[Any] = [x.data, x.indptr, x.indices] if isinstance(x, SparseRows) else [x]
+            data[_AT["output_weights"]] = output_weights.ctypes.data
         block, tangents, of_slopes = self.block, 0, None
         if slopes is not None:
+            record = record_of(data, DATA)
             tangents = slopes.tangents(self.spec)
             block = max(1, block // (1 + tangents))
             record["tangents"] = tangents
@@ -157,36 +142,39 @@ class Binding:
                 of_slopes = self._units_of_slopes
                 self._describe_slopes(record, slopes)
                 arrays.append(slopes.dydx)
-        pins = [pin(array) for array in (*arrays, y, weights) if array is not None]
+        pins = list(map(pin, arrays))
         return DataView(data, x, y, weights, output_weights, slopes, self.affine, of_slopes, pins, block, tangents)
 
-    def _describe_x(self, record: np.ndarray, x: np.ndarray | SparseRows) -> None:
-        """Write the fields of a DATA record that begin with ``x``; a ValueError if sparse rows would be shifted."""
-        if isinstance(x, SparseRows):
-            if self.spec.shift is not None and any(self.spec.shift):
-                raise ValueError(
-                    "x is sparse, but this network shifts its inputs, which leaves no zeros; use scale only"
-                )
-            parts = x.data, x.indptr, x.indices
-            record["x"], record["x_row"], record["x_column"] = (part.ctypes.data for part in parts)
-            record["x_sparse"], record["x_values"] = True, min(len(x.data), len(x.indices))
-            record["x_reader"] = _address(catalog.load, reader_of(x, self.real))
-        else:
-            record["x"], (record["x_row"], record["x_column"]) = address(x), x.strides
-            record["x_reader"] = self._reader(x)
+    def _describe_x(self, data: np.ndarray, x: np.ndarray | SparseRows, by_row: bool) -> list[np.ndarray]:
+        """Write the fields of a DATA record that begin with ``x``, and return the arrays that they point to; a
+        ValueError if sparse rows would be shifted."""
         if self.affine is not None:
-            record["x_shift"], record["x_scale"] = (vector.ctypes.data for vector in self.affine)
+            data[_AT["x_shift"]], data[_AT["x_scale"]] = map(address, self.affine)
+        if not isinstance(x, SparseRows):
+            data[_AT["x"]], (data[_AT["x_row"]], data[_AT["x_column"]]) = address(x), x.strides
+            data[_AT["x_reader"]] = _dense_reader_at(x.dtype, self.real)
+            data[_AT["x_ready"]] = self.affine is None and self._takes_as_it_is(x)
+            return [x]
+        if self.spec.shift is not None and any(self.spec.shift):
+            raise ValueError("x is sparse, but this network shifts its inputs, which leaves no zeros; use scale only")
+        parts = [x.data, x.indptr, x.indices]
+        data[_AT["x"]], data[_AT["x_row"]], data[_AT["x_column"]] = map(address, parts)
+        data[_AT["x_sparse"]], data[_AT["x_values"]] = True, min(len(x.data), len(x.indices))
+        data[_AT["x_reader"]] = _address(catalog.load, reader_of(x, self.real))
+        data[_AT["x_by_row"]] = by_row or taken_by_row(x)
+        return parts
 
     def _takes_as_it_is(self, numbers: np.ndarray) -> bool:
         """Whether these are numbers of the network's dtype, one after the other."""
-        return numbers.dtype == self._dtype and numbers.flags.c_contiguous and numbers.flags.aligned
+        flags = numbers.flags
+        return flags.c_contiguous and flags.aligned and numbers.dtype == self._dtype
 
-    def _describe_y(self, record: np.ndarray, y: np.ndarray) -> None:
-        record["y"], record["y_classes"] = address(y), y.ndim == 1
+    def _describe_y(self, data: np.ndarray, y: np.ndarray) -> None:
+        data[_AT["y"]], data[_AT["y_classes"]] = address(y), y.ndim == 1
         if y.ndim == 2:
-            record["y_row"], record["y_column"] = y.strides
-            record["y_reader"] = self._reader(y)
-            record["y_ready"] = self.target_affine is None and self._takes_as_it_is(y)
+            data[_AT["y_row"]], data[_AT["y_column"]] = y.strides
+            data[_AT["y_reader"]] = _dense_reader_at(y.dtype, self.real)
+            data[_AT["y_ready"]] = self.target_affine is None and self._takes_as_it_is(y)
 
     def _describe_slopes(self, record: np.ndarray, slopes: Slopes) -> None:
         """Write the fields of a DATA record for the derivatives that are trained: by as few rows a sample as make them
@@ -195,7 +183,7 @@ class Binding:
         along, across = (of_input, of_output) if self.spec.n_in < self.spec.n_out else (of_output, of_input)
         record["slopes"], record["slopes_row"] = slopes.dydx.ctypes.data, of_sample
         record["slopes_tangent"], record["slopes_column"] = along, across
-        record["slopes_reader"] = self._reader(slopes.dydx)
+        record["slopes_reader"] = _dense_reader_at(slopes.dydx.dtype, self.real)
         if self._units_of_slopes is not None:
             zeros, scales = self._units_of_slopes
             record["slopes_shift"], record["slopes_scale"] = zeros.ctypes.data, scales.ctypes.data
@@ -212,10 +200,6 @@ class Binding:
         scales = aligned(n * width, self._dtype).reshape(n, width)
         scales[:, : factors.shape[1]] = factors
         return aligned(width, self._dtype), scales
-
-    def prepare(self, *variants: Variant) -> None:
-        """Compile those of these kernels that have to be compiled, at the same time."""
-        _prepare((), True, None, self.real, variants)
 
     def parameters(self, vectors: Sequence[np.ndarray] = (), copied: bool = False) -> Parameters:
         """Describe the parameters, their gradient, and an optimiser's vectors of state to the kernels."""
@@ -234,33 +218,26 @@ class Binding:
     def run(self, workspace: Workspace, kernel: str, view: DataView, call: KernelCall, start: int, count: int) -> None:
         """Run a kernel over ``call.order[start:start + count]``."""
         workspace.take(view.words, call.words_for(start, count), call.step)
-        _network(kernel, self.real)(self._params_at, workspace.address, address(call.numbers))
+        _network(kernel, self.real)(self.params_at, workspace.address, address(call.numbers))
 
     def run_epochs(
-        self,
-        workspace: Workspace,
-        kernel: str,
-        view: DataView,
-        call: KernelCall,
-        numbers: np.ndarray,
-        finite: np.ndarray,
+        self, workspace: Workspace, kernel: str, view: DataView, call: KernelCall, finite: np.ndarray
     ) -> int:
-        """Run a training kernel once for each of the NUMBERS records, float64 rows, every epoch over its own
-        equal share of ``call.order``. Returns how many epochs stayed finite; ``finite`` gets the parameters of the last
-        of them."""
-        epochs = len(numbers)
+        """Run a training kernel once for each of the call's epochs, each of which takes an equal share of
+        ``call.order``. Returns how many epochs stayed finite; ``finite`` gets the parameters of the last of them."""
+        epochs = len(call.numbers)
         workspace.take(view.words, call.words_for(0, len(call.order) // epochs), call.step)
-        addresses = self._params_at, workspace.address, address(numbers), address(finite)
+        addresses = self.params_at, workspace.address, address(call.numbers), address(finite)
         return int(_run_epochs(self.real)(*addresses, _address(catalog.network, kernel, self.real), epochs))
 
     def step(self, optimizer: Optimizer) -> tuple[int, int]:
         """The addresses of the functions that prepare and make an optimiser's step."""
-        step = catalog.step(optimizer.name, optimizer.states, self.real)
-        return address_of(catalog.prepare(optimizer.name)), address_of(step)
+        step = _address(catalog.step, optimizer.name, optimizer.states, self.real)
+        return _address(catalog.prepare, optimizer.name), step
 
     def dropout(self) -> int:
         """The address of the function that leaves out units of a hidden layer."""
-        return address_of(catalog.dropout(self.real))
+        return _address(catalog.dropout, self.real)
 
     def _derivatives(self, order: int) -> tuple[int, ...]:
         """The address of what each layer's derivative of that order, 2 or 3, is computed by, or 0 where that is 0."""
@@ -286,19 +263,6 @@ class Binding:
             return _address(catalog.loss_curvature, loss.name, fused_output(self.spec), self.real)
         return self._keep(_private().loss_curvature(formula, self.real))
 
-    def _activation(self, activation: Activation) -> int:
-        if activation.builtin:
-            return _address(catalog.activation, activation.name, self.real)
-        return self._keep(_private().activation(activation.function, activation.derivative_function, self.real))
-
-    def _loss_rows(self, loss: Loss, output: str) -> int:
-        if loss.builtin:
-            return _address(catalog.loss, loss.name, output, self.real)
-        return self._keep(_private().loss(loss.function, loss.derivative, self.real))
-
-    def _reader(self, array: np.ndarray) -> int:
-        return _address(catalog.load, reader_of(array, self.real))
-
     def _residual(self, residual: Residual) -> Any:
         return _private().residual(*residual.bounded, self.real, self.spec.n_in, self.spec.n_out)
 
@@ -310,6 +274,57 @@ class Binding:
         """What users' functions raised in kernels, whose value was NaN there, since this was last asked."""
         kernels = self._private if residual is None else [*self._private, self._residual(residual)]
         return [text for kernel in kernels for note in kernel.notes if (text := note.complaint())]
+
+
+class _Found(NamedTuple):
+    """What networks of one spec and dtype have in common: functions' addresses, the words of a DATA record without
+    samples, and the vectors that these point to."""
+
+    functions: Functions
+    data: np.ndarray
+    affine: tuple[np.ndarray, np.ndarray] | None
+    target_affine: tuple[np.ndarray, np.ndarray] | None
+    output_affine: tuple[np.ndarray, np.ndarray] | None
+
+
+def _find(spec: Spec, real: str, keep: Callable[[Any], int]) -> _Found:
+    """Find a spec's kernels, or compile them. ``keep`` takes those of users' functions and returns their addresses."""
+    prepare_kernels(spec, real)
+    functions = Functions(
+        tuple(_activation(layer.act, real, keep) for layer in spec.layers),
+        tuple(layer.act.slope or 0.0 for layer in spec.layers),
+        tuple(0 if layer.act.elementwise else _address(catalog.softmax_backward, real) for layer in spec.layers),
+        _linear_fields(real),
+    )
+    data = np.zeros((), DATA)
+    data["loss"] = _loss_rows(spec.loss, fused_output(spec), real, keep)
+    for name, holds in loss_flags(spec).items():
+        data[name] = holds
+    affine, target_affine, output_affine = (
+        vectors_of(affine, np.dtype(real)) for affine in (spec.input_affine, spec.target_affine, spec.output_affine)
+    )
+    for name, vectors in (("y", target_affine), ("out", output_affine)):
+        if vectors is not None:
+            data[f"{name}_shift"], data[f"{name}_scale"] = map(address, vectors)
+    return _Found(functions, words(data), affine, target_affine, output_affine)
+
+
+@lru_cache(maxsize=64)
+def _found(spec: Spec, real: str) -> _Found:
+    """`_find` for specs without users' functions, which all their networks share."""
+    return _find(spec, real, address_of)
+
+
+def _activation(activation: Activation, real: str, keep: Callable[[Any], int]) -> int:
+    if activation.builtin:
+        return _address(catalog.activation, activation.name, real)
+    return keep(_private().activation(activation.function, activation.derivative_function, real))
+
+
+def _loss_rows(loss: Loss, output: str, real: str, keep: Callable[[Any], int]) -> int:
+    if loss.builtin:
+        return _address(catalog.loss, loss.name, output, real)
+    return keep(_private().loss(loss.function, loss.derivative, real))
 
 
 def reader_of(array: np.ndarray | SparseRows, real: str) -> Variant:
@@ -325,13 +340,19 @@ def _dense_reader(dtype: np.dtype, real: str) -> Variant:
     return Variant("reader", _source_of(dtype), real)
 
 
+@cache
+def _dense_reader_at(dtype: np.dtype, real: str) -> int:
+    """The address of that."""
+    return _address(catalog.load, _dense_reader(dtype, real))
+
+
 def _source_of(dtype: np.dtype) -> str:
     """The name of a dtype in kernels/foreign.py."""
     return dtype.name if dtype.isnative else f"swapped_{dtype.name}"
 
 
 def prepare_kernels(spec: Spec, real: str, *more: Variant) -> None:
-    """Compile those of a spec's kernels, and of these, that have to be compiled, at the same time."""
+    """Do `prepare_variants` for a spec's kernels and these."""
     names = tuple(layer.act.name for layer in spec.layers if layer.act.builtin)
     loss = f"{spec.loss.name}.{fused_output(spec)}" if spec.loss.builtin else None
     _prepare(names, all(layer.act.elementwise for layer in spec.layers), loss, real, more)
@@ -348,6 +369,11 @@ def _prepare(
         variants.append(Variant("softmax_backward", "", real))
     if loss is not None:
         variants.append(Variant("loss", loss, real))
+    prepare_variants(variants)
+
+
+def prepare_variants(variants: Sequence[Variant]) -> None:
+    """Compile those of these kernels that have to be compiled, at the same time."""
     if not all(map(catalog.is_ready, variants)):
         from ..kernels.workers import prepare
 

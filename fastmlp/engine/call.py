@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from ..kernels.layout import CALL, STEP
-from .memory import address, record_of, words
+from ..kernels.layout import CALL, NUMBERS, STEP
+from .memory import address, word_places, words
 from .steps import Dropout, Step
 
 __all__ = ["KernelCall", "TimeSlices"]
@@ -16,6 +16,8 @@ __all__ = ["KernelCall", "TimeSlices"]
 _BEGINNING = 1 << 20  # multiply-adds forward of a first slice
 _SLICE_SECONDS = 0.02  # a kernel call lasts about this long, so that Ctrl-C is heard
 _NO_STEP = words(np.zeros((), STEP))
+
+_AT = word_places(CALL)
 
 
 class KernelCall:
@@ -27,8 +29,8 @@ class KernelCall:
         The samples' numbers.
     block : int
         The number of samples that are in memory at once.
-    number : float
-        The learning rate, or the factor of a gradient.
+    number : float or list of float
+        The learning rate, or the factor of a gradient; the rates of several epochs, for `Binding.run_epochs`.
     batch, part : int
         The number of samples in a step, and the number of them of which a thread makes a gradient.
     outputs : ndarray, contiguous, optional
@@ -46,9 +48,9 @@ class KernelCall:
 
     Attributes
     ----------
-    numbers : ndarray of float64, (4,)
-        A NUMBERS record: ``number``, then the totals.
-    totals : ndarray of float64, (3,)
+    numbers : ndarray of float64, (4,) or (n_epochs, 4)
+        A NUMBERS record, ``number`` and then the totals; or one for each epoch.
+    totals : ndarray of float64, (3,) or (n_epochs, 3)
         The sums of losses, of right answers, and of what the losses have of derivatives, so far.
     step : ndarray of int64
         The STEP record's words.
@@ -58,7 +60,7 @@ class KernelCall:
         self,
         order: np.ndarray,
         block: int,
-        number: float = 0.0,
+        number: float | Sequence[float] = 0.0,
         *,
         batch: int = 0,
         part: int = 0,
@@ -74,33 +76,34 @@ class KernelCall:
     ) -> None:
         self.order, self.block, self.batch, self.by_inputs = order, block, batch, by_inputs
         self._alive = outputs, gradient, along, rows, squares, step
-        self.numbers = np.array([number, 0.0, 0.0, 0.0])  # a NUMBERS record
-        self.totals = self.numbers[1:]
+        if isinstance(number, float):
+            self.numbers = np.array([number, 0.0, 0.0, 0.0])
+        else:
+            self.numbers = np.zeros((len(number), NUMBERS.itemsize // 8))
+            self.numbers[:, 0] = number
+        self.totals = self.numbers[..., 1:]
         self.step = _NO_STEP if step is None else step.words
-        self._words = np.zeros(CALL.itemsize // 8, np.int64)
-        self._record = record = record_of(self._words, CALL)
-        record["block"], record["batch"], record["part"] = block, batch, part
+        self._words = words = np.zeros(CALL.itemsize // 8, np.int64)
+        words[_AT["block"]], words[_AT["batch"]], words[_AT["part"]] = block, batch, part
         for name, array in (("gradient", gradient), ("rows", rows), ("squares", squares)):
             if array is not None:
-                record[name] = address(array)
-        for name, flag in (("scored", scored), ("by_inputs", by_inputs), ("checked", checked)):
-            if flag:
-                record[name] = True
+                words[_AT[name]] = address(array)
+        words[_AT["scored"]], words[_AT["by_inputs"]], words[_AT["checked"]] = scored, by_inputs, checked
         self._order = address(order), order.itemsize
         self._outputs = (0, 0) if outputs is None else (address(outputs), outputs.strides[0])
         self._along = (0, 0) if along is None else (address(along), along.strides[0])
 
     def words_for(self, start: int, count: int) -> np.ndarray:
         """The CALL record's words for samples start to start + count."""
-        record = self._record
-        record["order"], record["count"] = self._order[0] + start * self._order[1], count
-        record["outputs"], record["position"] = self._outputs[0] + start * self._outputs[1], start
-        record["along"] = self._along[0] + start * self._along[1]
-        return self._words
+        words = self._words
+        words[_AT["order"]], words[_AT["count"]] = self._order[0] + start * self._order[1], count
+        words[_AT["outputs"]], words[_AT["position"]] = self._outputs[0] + start * self._outputs[1], start
+        words[_AT["along"]] = self._along[0] + start * self._along[1]
+        return words
 
     def mark(self, begins: bool, ends: bool) -> None:
         """Set whether the next run has the first and the last samples of its batch."""
-        self._record["begins"], self._record["ends"] = begins, ends
+        self._words[_AT["begins"]], self._words[_AT["ends"]] = begins, ends
 
 
 class TimeSlices:

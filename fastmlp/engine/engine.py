@@ -40,8 +40,7 @@ class Engine:
 
     def __init__(self, spec: Spec, places: Sequence[Place], params: np.ndarray, shape: str = "") -> None:
         self.binding = Binding(spec, places, params)
-        trains_all = all(layer.trainable for layer in spec.layers)
-        self._gradient_of_few = f"gradient_of_shape.{shape}" if shape and trains_all else "batches"
+        self._gradient_of_few = f"gradient_of_shape.{shape}" if shape and not spec.frozen else "batches"
         self.few = max(1, min(AT_ONCE, LONG // params.size))
         copied = max(1, _COPIED // (spec.n_in + spec.n_out))
         self._rooms = [(min(copied, limit), limit) for limit in (1, min(BLOCK, self.few), self.few)]

@@ -13,10 +13,9 @@ import numpy as np
 from ..base.cores import usable_cores
 from ..base.sparse import SparseRows
 from ..kernels.catalog import Variant
-from ..kernels.layout import NUMBERS
 from ..metrics import MetricFunction
 from . import blocks
-from .binding import Binding, DataView, reader_of
+from .binding import Binding, DataView, prepare_variants, reader_of
 from .blocks import BLOCK, Modes, part_of_batch, sharers, taken_by_row
 from .call import KernelCall, TimeSlices
 from .network import Network, named_sums, named_values
@@ -94,11 +93,12 @@ class EpochRunner:
         if self._by_sample:
             self._kernel = "samples" if is_plain else "samples_with_memory"
         self._shaped = "" if dropout or frozen or self._kernel != "samples" else network._shape
-        arrays = [samples.x, *([samples.y] if samples.y.ndim == 2 else [])]
-        arrays += [slopes.dydx] if isinstance(slopes, Slopes) else []
-        readers = [reader_of(array, binding.real) for array in arrays]
-        family, _, shape = self._kernel_for(samples).partition(".")
-        binding.prepare(*_kernels(family, shape, binding.real, slopes.kernel if slopes else None), *readers)
+        readers = [reader_of(samples.x, binding.real)]
+        if samples.y.ndim == 2:
+            readers.append(reader_of(samples.y, binding.real))
+        if isinstance(slopes, Slopes):
+            readers.append(reader_of(slopes.dydx, binding.real))
+        _prepare(self._kernel_for(samples), binding.real, slopes.kernel if slopes else None, *readers)
         self.take(samples)
         self._slices, block = TimeSlices(self._view.rows(network.params.size)), self._view.block
         self._finite = np.empty_like(network.params)
@@ -196,16 +196,16 @@ class EpochRunner:
         """`run_all` for these epochs, orders (epochs, n_samples), in one call of a kernel."""
         network, weights = self._network, self._samples.weights
         self._finite[...] = network.params
-        kernel, call = self._call(orders.ravel(), rates[0])
+        kernel, call = self._call(orders.ravel(), rates)
         call.mark(begins=True, ends=True)
-        numbers = np.zeros((len(rates), NUMBERS.itemsize // 8))  # the rate, then the totals
-        numbers[:, 0] = rates
-        epochs = self._team.run_epochs(kernel, self._view, call, numbers, self._finite)
+        epochs = self._team.run_epochs(kernel, self._view, call, self._finite)
         weight = orders.shape[1] if weights is None else weights[orders[:epochs]].sum(axis=1)
         if epochs:
-            means = (numbers[:epochs, 1:].T / weight).tolist()
+            means = (call.totals[:epochs].T / weight).tolist()
             values = dict(zip(named_sums(network.spec), means, strict=False))
-            yield values | ({self._samples.slopes.quantity: means[2]} if self._samples.slopes else {})
+            if self._samples.slopes:
+                values[self._samples.slopes.quantity] = means[2]
+            yield values
         if epochs < len(rates):
             network.params[...] = self._finite
             yield {}
@@ -216,14 +216,15 @@ class EpochRunner:
         return f"samples_of_shape.{self._shaped}" if has_own else self._kernel
 
     def _call(
-        self, order: np.ndarray, lr: float, key: int = 0, outputs: np.ndarray | None = None
+        self, order: np.ndarray, lr: float | Sequence[float], key: int = 0, outputs: np.ndarray | None = None
     ) -> tuple[str, KernelCall]:
-        """The kernel that trains at this rate, and its call."""
+        """The kernel that trains at this rate, or at these of several epochs, and its call."""
         kernel = self._kernel_for(self._samples)
         if self._step is not None:
             self._step.set_key(key)
             if kernel == "samples_with_memory":
-                modes = Modes(self._state.optimizer, lr, self._state.l2, self._together)
+                rate = lr if isinstance(lr, float) else lr[0]  # all are the same
+                modes = Modes(self._state.optimizer, rate, self._state.l2, self._together)
                 self._step.set_modes(modes)
                 kernel = kernel if modes.apart else "batches"
         return kernel, KernelCall(
@@ -285,10 +286,12 @@ def sgd_pass(
 
 
 @cache
-def _kernels(family: str, shape: str, real: str, slopes: str | None) -> tuple[Variant, ...]:
-    """The kernels that train epochs, and derivatives by a kernel of the family ``slopes``."""
+def _prepare(kernel: str, real: str, slopes: str | None, *readers: Variant) -> None:
+    """Compile those of these kernels that have to be compiled, at the same time: what trains epochs, derivatives by a
+    kernel of the family ``slopes``, and readers of the samples."""
+    family, _, shape = kernel.partition(".")
     of_slopes = (Variant(slopes, "", real),) if slopes else ()
-    return Variant(family, shape, real), Variant("run_epochs", "", real), *of_slopes
+    prepare_variants([Variant(family, shape, real), Variant("run_epochs", "", real), *of_slopes, *readers])
 
 
 def _samples_together(network: Network) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from ctypes import addressof, c_char
+from functools import lru_cache
 from itertools import accumulate
 from typing import Any, NamedTuple
 
@@ -28,11 +29,12 @@ from .blocks import BLOCK, GROUPED
 
 __all__ = [
     "Functions", "Parameters", "Workspace", "address", "carved", "fields", "free_params", "layer_fields", "numbers_at",
-    "places_of", "record_of", "words",
+    "places_of", "record_of", "word_places", "words",
 ]  # fmt: skip
 
 _ROWS = "z", "a", "d", "delta", "scaled"  # of a layer, ``block`` of each
 _W, _B, _HAS_BIASES = map((LAYER.names or ()).index, ("w", "b", "has_biases"))  # words of a LAYER record
+_GRADIENT = (WORKSPACE.names or ()).index("gradient")  # a word of a WORKSPACE record
 _BYTE = np.dtype(np.uint8)
 _MORE = 64  # numbers behind the end of a list that kernels may write to
 
@@ -102,10 +104,11 @@ class Parameters:
             self.offsets = list(zip(offsets[::2], offsets[1::2], strict=True))
             self.gradient, self.states = distance, (np.arange(len(states)) + 2) * distance
 
-    def point_at(self, params: np.ndarray, states: Sequence[np.ndarray]) -> int:
-        """Describe other vectors of the same shapes. Returns by how many bytes kernels' parameters moved."""
+    def point_at(self, params: np.ndarray, params_at: int, states: Sequence[np.ndarray]) -> int:
+        """Describe other vectors of the same shapes, the first at that address. Returns by how many bytes kernels'
+        parameters moved."""
         self._alive = params, tuple(states)
-        moved = address(params) - self.start if self.in_place else 0
+        moved = params_at - self.start if self.in_place else 0
         self.start, self.gradient = self.start + moved, self.gradient - moved
         if states:
             self.flat_states[:] = [address(state) for state in states]
@@ -181,9 +184,11 @@ class Workspace:
         self.layers = np.array(
             _layer_fields(places, parameters, functions, item, row, zeros, x, self._rows, [0, *alive]), LAYER
         )
+        self._of_layers = words(self.layers).reshape(len(places), -1)
         self.job = np.zeros((), JOB)
         self.address = self.job.ctypes.data
-        words(self.job["workspace"])[:] = fields(
+        self._own = words(self.job["workspace"])
+        self._own[:] = fields(
             WORKSPACE,
             n_layers=len(places),
             layers=self.layers.ctypes.data,
@@ -226,10 +231,9 @@ class Workspace:
 
     def follow(self, moved: int) -> None:
         """Work on the parameters that `Parameters.point_at` moved by so many bytes."""
-        fields_of_layers = words(self.layers).reshape(len(self.layers), -1)  # NumPy takes longer over fields of records
-        fields_of_layers[:, _W] += moved
-        fields_of_layers[:, _B] += moved * fields_of_layers[:, _HAS_BIASES]
-        self.job["workspace"]["gradient"] = self._parameters.gradient
+        self._of_layers[:, _W] += moved  # NumPy takes longer over fields of records
+        self._of_layers[:, _B] += moved * self._of_layers[:, _HAS_BIASES]
+        self._own[_GRADIENT] = self._parameters.gradient
 
     @property
     def nbytes(self) -> int:
@@ -348,15 +352,28 @@ def words(record: np.ndarray) -> np.ndarray:
     return np.ndarray(record.nbytes // 8, np.int64, record)
 
 
+def word_places(layout: np.dtype) -> dict[str, int]:
+    """Which word of a record of 64-bit fields each field is: NumPy writes a word in half of a field's time."""
+    return {name: i for i, name in enumerate(layout.names or ())}
+
+
 def record_of(words: np.ndarray, layout: np.dtype) -> np.ndarray:
     """The record, (), whose memory these int64 numbers are."""
     return np.ndarray((), layout, words)
 
 
-def places_of(spec: Spec) -> tuple[list[Place], int]:
+def places_of(spec: Spec) -> tuple[tuple[Place, ...], int]:
     """The places of a spec's layers among its parameters, and how many these are."""
-    layers = spec.layers
-    return parameter_places(spec.widths, [layer.bias for layer in layers], [layer.trainable for layer in layers])
+    biases, trainable = zip(*[(layer.bias, layer.trainable) for layer in spec.layers], strict=True)
+    return _places(spec.widths, biases, trainable)
+
+
+@lru_cache(maxsize=64)
+def _places(
+    widths: tuple[int, ...], biases: tuple[bool, ...], trainable: tuple[bool, ...]
+) -> tuple[tuple[Place, ...], int]:
+    places, n_params = parameter_places(widths, biases, trainable)
+    return tuple(places), n_params
 
 
 def free_params(places: Sequence[Place], n_params: int) -> slice | np.ndarray:

@@ -107,9 +107,10 @@ class Orders:
 def permutations(rng: np.random.Generator, rows: np.ndarray, n: int) -> np.ndarray:
     """The next n of ``rng.permutation(rows)``, (n, n_rows) int64, behind which rng then stands. The kernel, where it is
     there, takes 2 ns a number, NumPy 7, and 6 µs to fetch and to put back rng's state."""
-    bits, worth = rng.bit_generator, n * len(rows) >= _WORTH and len(rows) <= _LONGEST
+    orders, bits = np.empty((n, len(rows)), np.int64), rng.bit_generator
+    worth = orders.size >= _WORTH and len(rows) <= _LONGEST
     if not worth or type(bits) is not np.random.PCG64 or not _kernel_permutes():
-        orders = rows[None].repeat(n, axis=0)
+        orders[...] = rows
         return rng.permuted(orders, axis=1, out=orders)
     before = bits.state
     state, increment = (before["state"][name] for name in ("state", "inc"))
@@ -117,7 +118,6 @@ def permutations(rng: np.random.Generator, rows: np.ndarray, n: int) -> np.ndarr
     stream[0] = (
         state & _LOW, state >> 64, increment & _LOW, increment >> 64, before["uinteger"], before["has_uint32"],
     )  # fmt: skip
-    orders = np.empty((n, len(rows)), np.int64)
     _draw_orders(stream, np.ascontiguousarray(rows), 0, orders[None])
     low, high, _, _, half, has_half = stream[0].tolist()
     after = {"state": low | high << 64, "inc": increment}

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 
 from ..kernels.layout import OPTIONS, STEP, aligned
-from ..optimizers import SGD, Optimizer
+from ..optimizers import OPTIMIZERS, SGD, Optimizer
 from .blocks import Modes
-from .memory import fields, record_of, words
+from .memory import address, fields, record_of, words
 
 __all__ = ["Dropout", "OptimizerState", "Step"]
 
@@ -113,21 +114,21 @@ class Step:
     def __init__(self, state: OptimizerState, prepare: int, rule: int, dropout: int, kept: Sequence[float]) -> None:
         optimizer = state.optimizer
         self._constants, self._kept = np.array(optimizer.constants, np.float64), np.array(kept, np.float64)
-        self._numbers = np.array(optimizer.prepare(1.0, 1.0, optimizer.constants), np.float64)
+        self._numbers = np.zeros(_count_numbers(optimizer.name))
         self._options = state.options
         self._modes: Modes | None = None
         values = fields(
             STEP,
             prepare=prepare,
             rule=rule,
-            options=state.options.ctypes.data,
-            constants=self._constants.ctypes.data,
-            numbers=self._numbers.ctypes.data,
+            options=address(state.options),
+            constants=address(self._constants),
+            numbers=address(self._numbers),
             rests=optimizer.rests,
             lazy=optimizer.lazy,
             modes=0,
             dropout=dropout,
-            kept=self._kept.ctypes.data,
+            kept=address(self._kept) if dropout else 0,
             key=0,
         )
         self.words = np.array(values, np.int64)
@@ -141,6 +142,13 @@ class Step:
         """Take linear steps by these modes from now on."""
         self._modes = modes
         self._record["modes"] = modes.record.ctypes.data
+
+
+@cache
+def _count_numbers(optimizer: str) -> int:
+    """How many numbers an optimiser of the registry prepares for a step."""
+    kind = OPTIMIZERS[optimizer]
+    return len(kind.prepare(1.0, 1.0, kind().constants))
 
 
 class Dropout:

@@ -138,7 +138,7 @@ class Team:
     def _take_over(self, binding: Binding, vectors: Sequence[np.ndarray]) -> None:
         """Work for another network of the same form."""
         self._binding = binding
-        moved = self._parameters.point_at(binding.params, vectors)
+        moved = self._parameters.point_at(binding.params, binding.params_at, vectors)
         if moved:
             self.leader.follow(moved)
             self._gradients = [(memory, distance - moved) for memory, distance in self._gradients]
@@ -168,10 +168,10 @@ class Team:
             self._choice.learn(piece, taken, seconds, ran)
             start += taken
 
-    def run_epochs(self, kernel: str, view: DataView, call: KernelCall, numbers: np.ndarray, finite: np.ndarray) -> int:
+    def run_epochs(self, kernel: str, view: DataView, call: KernelCall, finite: np.ndarray) -> int:
         """`Binding.run_epochs` on the leader alone: for epochs that are too short for threads."""
         self._set_size(1)
-        return self._binding.run_epochs(self.leader, kernel, view, call, numbers, finite)
+        return self._binding.run_epochs(self.leader, kernel, view, call, finite)
 
     def _run_piece(
         self,

@@ -33,6 +33,7 @@ __all__ = [
 
 _TOGETHER = 1 << 20  # elements looked at in one go, so that checking costs no memory to speak of
 _FEW = 1 << 12  # elements whose squares are sooner summed than NumPy told to ignore an overflow of their sum
+_LARGEST_SQUARES = {4: float(np.finfo(np.float32).max) ** 2, 8: math.inf}  # of what 4 and 8 bytes hold
 
 
 def check_x(x: Any, n_in: int, dtype: np.dtype, name: str = "x", names: Names = NO_NAMES) -> Any:
@@ -139,7 +140,7 @@ def check_y(
     if spec.loss.classification:
         _check_probabilities(y, spec, name)
     lowest = spec.loss.lowest_target
-    if np.fmin.reduce(y, axis=None) < lowest:
+    if lowest > -math.inf and np.fmin.reduce(y, axis=None) < lowest:
         row, column = np.argwhere(y < lowest)[0]
         raise ValueError(
             f"{name} must be at least {lowest:g} for {spec.loss.name}, {name}[{row}, {column}] is {y[row, column]}"
@@ -226,10 +227,10 @@ def check_samples(
     """
     x = check_x(x, spec.n_in, dtype, f"{name}x", names)
     y = check_y(y, spec, len(x), dtype, f"{name}y", names, may_be_missing=True).copy()
-    weights = check_weights(
-        sample_weight, class_weight, y, spec, f"{name}sample_weight", names, of_many=of_many, collocated=collocated
-    )
     missing = _missing(y)
+    weights = _weights_of(
+        sample_weight, class_weight, y, spec, f"{name}sample_weight", names, None if collocated else missing, of_many
+    )
     partly = missing is not None and (collocated or bool((missing.any(axis=1) & ~missing.all(axis=1)).any()))
     if output_weight is None and not partly:
         return Samples(x, y, weights)
@@ -262,7 +263,7 @@ def check_output_weight(output_weight: Any, spec: Spec, dtype: np.dtype) -> tupl
 
 def _missing(y: np.ndarray) -> np.ndarray | None:
     """Which numbers of checked y were not measured, bool (n_samples, n_out); None where all were."""
-    if y.dtype.kind != "f":
+    if y.dtype.kind != "f" or _are_few_finite(y, y.dtype):
         return None
     missing = np.isnan(y)
     return missing if missing.any() else None
@@ -340,14 +341,24 @@ def check_weights(
     spec: Spec,
     name: str = "sample_weight",
     names: Names = NO_NAMES,
-    *,
-    of_many: bool = False,
-    collocated: bool = False,
 ) -> np.ndarray | None:
-    """The weight of each sample, (n_samples,) float64, for checked y: 0 where no output was measured, unless they are
-    ``collocated``. None where all count alike: neither argument is given. Of some ``of_many`` samples none need
+    """The weight of each sample, (n_samples,) float64, for checked y: 0 where no output was measured. None where all
+    count alike: neither argument is given."""
+    return _weights_of(sample_weight, class_weight, y, spec, name, names, _missing(y))
+
+
+def _weights_of(
+    sample_weight: Any,
+    class_weight: Any,
+    y: np.ndarray,
+    spec: Spec,
+    name: str,
+    names: Names,
+    missing: np.ndarray | None,
+    of_many: bool = False,
+) -> np.ndarray | None:
+    """Do `check_weights` where the numbers of y that were ``missing`` are known. Of some ``of_many`` samples none need
     count."""
-    missing = None if collocated else _missing(y)
     unmeasured = None if missing is None else missing.all(axis=1)
     some_lack = unmeasured is not None and bool(unmeasured.any())
     if sample_weight is None and class_weight is None and not some_lack:
@@ -555,7 +566,7 @@ def _check_finite(
     two axes or more. The columns, counted from ``first``, may have names; ``of_infinity`` is its remedy."""
     if array.dtype.kind != "f":
         return
-    if array.size <= _FEW and array.dtype == dtype and math.isfinite(np.vdot(array, array)):
+    if _are_few_finite(array, dtype):
         return
     limit = np.finfo(dtype).max
     n_rows = max(1, _TOGETHER // max(1, array[:1].size))
@@ -578,6 +589,12 @@ def _check_finite(
         remedy = f"; {_FILL_ARRAY if columns is None else _FILL}; {TABLES}" if np.isnan(value) else of_infinity
         index = ", ".join(map(str, (start + row, first + column, *others)))
         raise ValueError(f"{name} must be finite, {name}[{index}]{label} is {trouble}{remedy}")
+
+
+def _are_few_finite(array: np.ndarray, dtype: np.dtype) -> bool:
+    """Whether these are few floats which, as their squares' sum tells, a network of that dtype can hold; else nothing
+    is known of them."""
+    return array.size <= _FEW and float(np.vdot(array, array)) < _LARGEST_SQUARES[dtype.itemsize]
 
 
 def _check_classes(y: np.ndarray, n_out: int, name: str) -> np.ndarray:

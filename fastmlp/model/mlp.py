@@ -28,7 +28,7 @@ from ..engine.lm import LeastSquares, check_squares, covariance
 from ..engine.network import Network, evaluate_rows, is_plain, mean_values
 from ..init import Uniform, check_init, draw
 from ..metrics import named_metrics
-from ..spec import Spec
+from ..spec import Spec, spec_of
 from . import files
 from .data import check_direction, check_output_weight, check_samples, check_x, counted_rows, plain_targets
 from .names import NO_NAMES, Names, check_feature_names, check_labels
@@ -117,13 +117,13 @@ class MLP(Network):
         init = check_init(init)
         kind = check_dtype(dtype)
         seed = check_seed(seed)
-        spec = spec if isinstance(spec, Spec) else Spec(spec)
-        largest = max(layer.n * n_below for layer, n_below in zip(spec.layers, spec.widths, strict=False))
+        spec = spec_of(spec)
+        largest = max([layer.n * n_below for layer, n_below in zip(spec.layers, spec.widths, strict=False)])
         drawn = largest * 8  # bytes: a layer's weights are drawn as float64
         check_memory(spec.n_params * kind.itemsize + drawn, "a network of {:,} parameters", spec.n_params)
         self._build(spec, kind)
         # A stream of its own, so that the order of samples, drawn from default_rng(seed), does not depend on the net.
-        rng = new_generator(None if seed is None else [seed, 1])
+        rng = new_generator(None if seed is None else (seed, 1))
         draw(init, rng, self.spec.layers, self.weights, self.biases)
 
     def _build(self, spec: Spec, dtype: np.dtype) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from copy import copy
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
@@ -29,7 +28,7 @@ from ..metrics import MetricFunction, named_metrics
 from ..optimizers import LBFGS, LevenbergMarquardt, Optimizer, get_optimizer
 from ..residuals import Residual
 from ..schedules import ReduceOnPlateau, Schedule
-from ..spec import Spec
+from ..spec import Spec, spec_of
 from .callbacks import Callback, check_callbacks
 from .checkpoints import Checkpoint, get_checkpoint
 from .data import (
@@ -143,7 +142,7 @@ class Options:
     checkpoint: Checkpoint | None
     n_threads: int
 
-    def __init__(self, **values: Any) -> None:
+    def __init__(self, values: dict[str, Any]) -> None:
         object.__setattr__(self, "__dict__", values)  # field by field takes half as long as all checks
 
     @classmethod
@@ -201,16 +200,16 @@ class Options:
                 f"validation_fraction is {validation_fraction:g}, but under a residual it could hold out samples that "
                 "have no y; give validation_data=(x, y)"
             )
-        options = cls(
-            spec=spec, model=model, rates=rates, lr=lr, epochs=epochs, batch_size=batch_size, optimizer=optimizer,
-            metrics=metrics, shuffle=shuffle, standardize=standardize, seed=seed, init=init, dtype=dtype,
-            validation_data=validation_data,
-            validation_fraction=validation_fraction, early_stopping=early_stopping, sample_weight=sample_weight,
-            class_weight=class_weight, output_weight=output_weight, dydx=dydx, dydx_weight=dydx_weight,
-            residual=residual, residual_weight=residual_weight, names=names,
-            l1=l1, l2=l2, dropout=dropout, clip_norm=clip_norm, max_norm=max_norm,
-            callbacks=callbacks, progress=progress, checkpoint=checkpoint, n_threads=n_threads,
-        )  # fmt: skip
+        options = cls({
+            "spec": spec, "model": model, "rates": rates, "lr": lr, "epochs": epochs, "batch_size": batch_size,
+            "optimizer": optimizer, "metrics": metrics, "shuffle": shuffle, "standardize": standardize, "seed": seed,
+            "init": init, "dtype": dtype, "validation_data": validation_data,
+            "validation_fraction": validation_fraction, "early_stopping": early_stopping,
+            "sample_weight": sample_weight, "class_weight": class_weight, "output_weight": output_weight, "dydx": dydx,
+            "dydx_weight": dydx_weight, "residual": residual, "residual_weight": residual_weight, "names": names,
+            "l1": l1, "l2": l2, "dropout": dropout, "clip_norm": clip_norm, "max_norm": max_norm,
+            "callbacks": callbacks, "progress": progress, "checkpoint": checkpoint, "n_threads": n_threads,
+        })  # fmt: skip
         options._check_monitors()
         return options
 
@@ -218,10 +217,13 @@ class Options:
         """Return these options with another learning rate, which is checked."""
         if self.optimizer.by_search:
             _refuse_for_search(self.optimizer, lr, self.batch_size, self.checkpoint, {})
-        other = copy(self)
-        other.__dict__.update(lr=lr, rates=LearningRates(lr, self.epochs))
+        other = self.replaced(lr=lr, rates=LearningRates(lr, self.epochs))
         other._check_monitors()
         return other
+
+    def replaced(self, **values: Any) -> Options:
+        """Return these options with other values, which are checked."""
+        return Options(self.__dict__ | values)
 
     def batch(self, n_samples: int) -> int:
         """The number of samples in a batch; "full" is all ``n_samples`` of x."""
@@ -374,7 +376,7 @@ def _spec_and_dtype(spec: Any, loss: Any, init: Any, dtype: Any) -> tuple[Spec, 
     elif not isinstance(spec, Spec):
         if cost is not None and isinstance(spec, (list, tuple)) and spec and _has_no_cost(spec[-1]):
             spec = [*spec[:-1], {**spec[-1], "cost": cost}]
-        spec = Spec(spec)
+        spec = spec_of(spec)
     if cost is not None and cost != spec.loss:
         raise ValueError(f"loss is {cost.name}, but the spec has cost {spec.loss.name}; give one of them")
     if model is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from ..base.checks import check_count, check_out
 from ..base.frames import is_frame
 from ..engine.network import is_plain, mean_values
 from ..engine.population import Population, populations
-from ..spec import Spec
+from ..spec import Spec, spec_of
 from .data import check_x, check_y
 from .names import Names, check_labels, found_labels
 
@@ -64,7 +63,7 @@ def predict_many(
     >>> fastmlp.predict_many(spec, params, [[0.5, -1.0]]).shape
     (100, 1, 1)
     """
-    spec = _spec_of(spec)
+    spec = spec_of(spec)
     params = _check_params(params, spec)
     if out is None and n_threads == 1 and is_plain(x) and x.ndim == 2 and x.shape[1] == spec.n_in and len(x):
         outputs = populations(spec, params.dtype).predict_few(params, x)
@@ -178,7 +177,7 @@ class _Samples:
     """Checked parameters and x of many networks, and y if there are targets."""
 
     def __init__(self, spec: Any, params: Any, x: Any) -> None:
-        self.spec = spec = _spec_of(spec)
+        self.spec = spec = spec_of(spec)
         self.params = params = _check_params(params, spec)
         dtype, own = params.dtype, np.ndim(x) == 3 and not (hasattr(x, "tocsr") or is_frame(x))
         self._populations = populations(spec, dtype)
@@ -215,23 +214,6 @@ class _Samples:
 
         with ThreadPoolExecutor(len(parts), "fastmlp") as threads:
             return np.concatenate(list(threads.map(run_part, parts)))
-
-
-def _spec_of(spec: Any) -> Spec:
-    """Return a list's Spec, and remember it: parsing takes as long as predicting with a hundred networks."""
-    if isinstance(spec, Spec):
-        return spec
-    if isinstance(spec, (list, tuple)):
-        try:
-            return _parsed(tuple(tuple((key, type(value), value) for key, value in entry.items()) for entry in spec))
-        except (AttributeError, TypeError):
-            pass  # a list of something else, or of numbers in lists; or it is refused, which is said of the whole
-    return Spec(spec)
-
-
-@lru_cache(maxsize=16)
-def _parsed(entries: tuple[tuple[tuple[str, type, Any], ...], ...]) -> Spec:
-    return Spec([{key: value for key, _, value in entry} for entry in entries])
 
 
 def _check_params(params: Any, spec: Spec) -> np.ndarray:

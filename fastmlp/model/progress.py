@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol, TextIO
+from typing import Any, Literal, Protocol, TextIO
 
 from ..base.text import is_terminal
 from ..engine.network import compiling_seconds
@@ -50,13 +50,25 @@ class ProgressReport(Protocol):
         """Called when the run has ended, in whatever way."""
 
 
+class _Silence:
+    """Shows nothing."""
+
+    def ready(self) -> None: ...
+
+    def samples_done(self, epoch: int, done: int, loss: float) -> None: ...
+
+    def epochs_done(self, history: Mapping[str, Sequence[float]], count: int) -> None: ...
+
+    def close(self) -> None: ...
+
+
 class Progress:
     """Shows one run: a live line on a terminal or in a notebook, or one line for each epoch.
 
     Parameters
     ----------
-    progress : bool or None
-        None draws if the stream is a terminal or belongs to a notebook, True always reports, False never.
+    progress : True or None
+        None draws if the stream is a terminal or belongs to a notebook, True always reports.
     epochs, samples : int
         The number of epochs of the whole run, and of samples in an epoch.
     done : int
@@ -66,10 +78,10 @@ class Progress:
     """
 
     def __init__(
-        self, progress: bool | None, epochs: int, samples: int, done: int = 0, stream: TextIO | None = None
+        self, progress: Literal[True] | None, epochs: int, samples: int, done: int = 0, stream: TextIO | None = None
     ) -> None:
         self._stream = _open(stream or sys.stderr)
-        self._live = None if progress is False else _live_line(self._stream)
+        self._live = _live_line(self._stream)
         self._lines = progress is True and self._live is None and self._stream is not None
         self._epochs, self._samples, self._before = epochs, samples, done * samples
         self._clock = _TrainingClock()
@@ -259,6 +271,8 @@ def begin_progress(progress: Any, epochs: int, samples: int, done: int) -> Progr
     """
     if isinstance(progress, RunReport):
         return progress.begin(epochs, samples)
+    if progress is False:
+        return _Silence()
     return Progress(progress, epochs, samples, done)
 
 

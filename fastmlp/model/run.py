@@ -237,4 +237,6 @@ class TrainingRun:
         depend on ``n_epochs``."""
         if self._options.shuffle:
             return permutations(self._state.rng, self._rows, n_epochs)
-        return self._rows[None].repeat(n_epochs, axis=0)
+        orders = np.empty((n_epochs, len(self._rows)), np.int64)
+        orders[...] = self._rows
+        return orders

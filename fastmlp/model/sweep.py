@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from ..base.checks import check_count, check_flag
 from ..base.frames import is_frame
 from ..schedules import ReduceOnPlateau
-from ..spec import Spec
+from ..spec import Spec, spec_of
 from .crew import Crew, Deliver, Deliveries, Work
 from .history import DivergenceError
 from .mlp import MLP
@@ -218,7 +218,7 @@ class _Given:
         if is_frame(self.x):
             options.names.check_columns(self.x)
             features = options.names.features or feature_names_of(self.x)
-            options = replace(options, names=options.names._replace(features=features))
+            options = options.replaced(names=options.names._replace(features=features))
         return TrainingData.checked(x, self.y, options)
 
 
@@ -232,7 +232,7 @@ def _parse_specs(specs: Any) -> list[Spec | MLP]:
     result: list[Spec | MLP] = []
     for i, spec in enumerate([specs] if is_one else specs):
         try:
-            result.append(spec if isinstance(spec, (Spec, MLP)) else Spec(spec))
+            result.append(spec if isinstance(spec, MLP) else spec_of(spec))
         except (TypeError, ValueError) as error:
             raise type(error)(str(error) if is_one else f"specs[{i}]: {error}") from None
     if not result:

@@ -38,7 +38,7 @@ from ..model.data import balanced_weights, check_lazy, check_weights, check_x, c
 from ..model.mlp import MLP
 from ..model.scaling import standardised
 from ..optimizers import Optimizer
-from ..spec import Layer, Spec
+from ..spec import Layer, Spec, spec_of
 from .fit import Fit, FitState, check_parameters, is_stochastic, scikit_learns_errors
 from .watching import CallbackSupportMixin, FitCallbacks, with_callbacks
 
@@ -133,7 +133,7 @@ class _MLP(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         """The spec of a network with these numbers of inputs, of units in each hidden layer, and of outputs."""
         act, loss = self._output()
         layers = self._hidden_layers(hidden)
-        spec = Spec([{"n": n_in, "act": None}, *layers, {"n": n_out, "act": act, "cost": loss}])
+        spec = spec_of([{"n": n_in, "act": None}, *layers, {"n": n_out, "act": act, "cost": loss}])
         return spec if scaling is None else spec.with_scaling(*scaling)
 
     def _hidden_layers(self, hidden: list[int] | None = None) -> list[dict[str, Any]]:
