@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Sequence
 from copy import copy
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -112,7 +112,7 @@ def permutations(rng: np.random.Generator, rows: np.ndarray, n: int) -> np.ndarr
     if not worth or type(bits) is not np.random.PCG64 or not _kernel_permutes():
         orders[...] = rows
         return rng.permuted(orders, axis=1, out=orders)
-    before = bits.state
+    before: Any = bits.state
     state, increment = (before["state"][name] for name in ("state", "inc"))
     stream = np.zeros(1, STREAM)
     stream[0] = (
