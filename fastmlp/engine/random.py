@@ -112,16 +112,16 @@ def permutations(rng: np.random.Generator, rows: np.ndarray, n: int) -> np.ndarr
     if not worth or type(bits) is not np.random.PCG64 or not _kernel_permutes():
         orders[...] = rows
         return rng.permuted(orders, axis=1, out=orders)
-    before: Any = bits.state
-    state, increment = (before["state"][name] for name in ("state", "inc"))
+    now: Any = bits.state
+    state, increment = (now["state"][name] for name in ("state", "inc"))
     stream = np.zeros(1, STREAM)
     stream[0] = (
-        state & _LOW, state >> 64, increment & _LOW, increment >> 64, before["uinteger"], before["has_uint32"],
+        state & _LOW, state >> 64, increment & _LOW, increment >> 64, now["uinteger"], now["has_uint32"],
     )  # fmt: skip
-    _draw_orders(stream, np.ascontiguousarray(rows), 0, orders[None])
+    _draw_orders(stream, np.ascontiguousarray(rows, np.int64), 0, orders[None])
     low, high, _, _, half, has_half = stream[0].tolist()
-    after = {"state": low | high << 64, "inc": increment}
-    bits.state = {**before, "state": after, "has_uint32": has_half, "uinteger": half}
+    now |= {"state": {"state": low | high << 64, "inc": increment}, "has_uint32": has_half, "uinteger": half}
+    bits.state = now
     return orders
 
 
