@@ -202,9 +202,10 @@ class Emitter:
 
     def _fold(self, p, q, distance):
         """Sums of what stands ``distance`` apart, of p where that bit of the position is 0, of q where it is 1."""
-        low = [(i & ~distance) + (self.lanes if i & distance else 0) for i in range(self.lanes)]
-        high = [i + distance for i in low]
-        return self.add(self.shuffle(p, q, low), self.shuffle(p, q, high))
+        places = range(self.lanes)
+        near = [i + self.lanes if i & distance else i for i in places]  # a blend, which costs less than a shuffle
+        far = [i - distance + self.lanes if i & distance else i + distance for i in places]
+        return self.add(self.shuffle(p, q, near), self.shuffle(p, q, far))
 
     def shuffle(self, p, q, mask):
         return self.builder.shuffle_vector(p, q, ir.VectorType(ir.IntType(32), len(mask))(mask))
