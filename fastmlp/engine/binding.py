@@ -10,7 +10,7 @@ from weakref import ref
 
 import numpy as np
 
-from ..activations import Activation
+from ..activations import ACTIVATIONS, Activation
 from ..base.sparse import SparseRows
 from ..kernels import catalog, store
 from ..kernels.catalog import Variant
@@ -300,6 +300,7 @@ def _find(spec: Spec, real: str, keep: Callable[[Any], int]) -> _Found:
     data["loss"] = _loss_rows(spec.loss, fused_output(spec), real, keep)
     for name, holds in loss_flags(spec).items():
         data[name] = holds
+    data["out_linear"] = spec.layers[-1].act == ACTIVATIONS["linear"]
     affine, target_affine, output_affine = (
         vectors_of(affine, np.dtype(real)) for affine in (spec.input_affine, spec.target_affine, spec.output_affine)
     )

@@ -18,7 +18,7 @@ from .binding import Binding
 from .blocks import part_of_batch
 from .call import KernelCall
 from .jacobians import jacobian_block
-from .memory import Workspace
+from .memory import Workspace, address
 from .steps import OptimizerState, Step
 from .tangents import product_block, product_team, where_free
 from .team import Team
@@ -207,7 +207,7 @@ class JacobianOfFew(_FewSamples):
         """The Jacobians (n, n_out, n_params) or (n, n_out, n_in) of x (n, n_in); None where x is not finite."""
         self._take(x)
         jacobian = np.empty((len(x), *self._shape), self._dtype)
-        self._workspace.call[_OUTPUTS] = jacobian.__array_interface__["data"][0]  # sooner than ctypes.data
+        self._workspace.call[_OUTPUTS] = address(jacobian)
         return None if self._run() else jacobian
 
 
