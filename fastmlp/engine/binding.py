@@ -10,7 +10,7 @@ from weakref import ref
 
 import numpy as np
 
-from ..activations import Activation
+from ..activations import ACTIVATIONS, Activation
 from ..base.sparse import SparseRows
 from ..kernels import catalog, store
 from ..kernels.catalog import Variant
@@ -102,6 +102,7 @@ class Binding:
         loss["loss"] = self._loss_rows(spec.loss, fused_output(spec))
         for name, holds in loss_flags(spec).items():
             loss[name] = holds
+        loss["out_linear"] = spec.layers[-1].act == ACTIVATIONS["linear"]
         self.affine, self.target_affine, self._output_affine = (
             vectors_of(affine, self._dtype) for affine in (spec.input_affine, spec.target_affine, spec.output_affine)
         )

@@ -207,6 +207,19 @@ class Emitter:
         far = [i - distance + self.lanes if i & distance else i + distance for i in places]
         return self.add(self.shuffle(p, q, near), self.shuffle(p, q, far))
 
+    def transposed(self, vectors):
+        """The columns of a square of as many vectors as each has numbers."""
+        square, distance = list(vectors), 1
+        while distance < self.lanes:
+            for i in range(self.lanes):
+                if not i & distance:
+                    p, q = square[i], square[i + distance]
+                    low = [(k & ~distance) + (self.lanes if k & distance else 0) for k in range(self.lanes)]
+                    square[i] = self.shuffle(p, q, low)
+                    square[i + distance] = self.shuffle(p, q, [k + distance for k in low])
+            distance *= 2
+        return square
+
     def shuffle(self, p, q, mask):
         return self.builder.shuffle_vector(p, q, ir.VectorType(ir.IntType(32), len(mask))(mask))
 

@@ -100,6 +100,7 @@ DATA = np.dtype(
         ("residual", "i8"),  # the user's function that makes one number of them, in place of what they should be
         ("out_shift", "i8"),  # vectors of the network's dtype, or 0: it predicts shift + scale · a
         ("out_scale", "i8"),
+        ("out_linear", "i8"),  # whether the outputs are the last layer's z
         ("loss", "i8"),  # the function of the loss
         ("loss_curvature", "i8"),  # the function of its second derivative, or 0
         ("fused", "i8"),  # whether the loss writes dL/dz, not dL/da

@@ -24,6 +24,7 @@ __all__ = [
     "sum_of_listed_rows",
     "sum_of_outer_products",
     "sum_of_weighted_rows",
+    "sums_for_few_columns",
 ]
 
 _AT_ONCE = 8  # sums, where nothing else hides how long a multiply-add takes
@@ -157,6 +158,53 @@ def sum_of_inner_products(typingctx, m, n, real, steps, a, a_row, w, w_row, n_ro
         return context.get_dummy_value()
 
     return types.void(m, n, real, steps, a, a_row, w, w_row, n_rows, start, c, c_row), codegen
+
+
+@intrinsic(prefer_literal=True)
+def sums_for_few_columns(typingctx, n, real, steps, rows, each, a, d, row, w, w_row, n_rows, scale, c):
+    """C[r, j] = scale[j] Σ_k (A[r, k] D[r // each, k]) W[j, k] for all rows of A and up to n rows of W, n_rows (n is a
+    power of two): as many sums at a time as a vector has numbers.
+
+    All run along k, ``steps`` vectors of it; A and D have one stride. C's rows have n_rows numbers and no padding, and
+    nothing is written behind the last one.
+    """
+
+    def codegen(context, builder, signature, args):
+        _, _, steps, rows, each, a, d, row, w, w_row, n_rows, scale, c = args
+        emit = Emitter(context, builder, real.dtype)
+        width = min(n.literal_value, emit.lanes)
+        height = emit.lanes // width
+
+        def up_to(number, count):
+            last = builder.sub(count, INT64(1))
+            return builder.select(builder.icmp_signed("<", number, count), number, last)
+
+        w_rows = [emit.offset(w, up_to(INT64(j), n_rows), w_row) for j in range(width)]
+        scales, inside = emit.load_first(width, scale), emit.first(n_rows)
+        size = builder.mul(n_rows, INT64(emit.itemsize))
+
+        def tile(i, _):
+            first = builder.mul(i, INT64(height))
+            numbers = [up_to(builder.add(first, INT64(r)), rows) for r in range(height)]
+            places = [(emit.offset(a, k, row), emit.offset(d, builder.sdiv(k, each), row)) for k in numbers]
+
+            def step(k, sums):
+                along = builder.mul(k, INT64(vector_bytes()))
+                parts = [builder.fmul(*(emit.load(builder.add(place, along)) for place in pair)) for pair in places]
+                columns = [emit.load(builder.add(place, along)) for place in w_rows]
+                pairs = [(part, column) for part in parts for column in columns]
+                return [emit.multiply_add(*pair, total) for pair, total in zip(pairs, sums, strict=True)]
+
+            total = emit.sums_within(emit.loop(steps, [emit.zero] * emit.lanes, step))
+            for r, number in enumerate(numbers):
+                of_row = emit.shuffle(total, total, [r * width + j % width for j in range(emit.lanes)])
+                emit.store_where(inside, builder.fmul(of_row, scales), emit.offset(c, number, size))
+            return []
+
+        emit.loop(builder.sdiv(builder.add(rows, INT64(height - 1)), INT64(height)), [], tile)
+        return context.get_dummy_value()
+
+    return types.void(n, real, steps, rows, each, a, d, row, w, w_row, n_rows, scale, c), codegen
 
 
 @intrinsic(prefer_literal=True)

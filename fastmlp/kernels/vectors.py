@@ -109,6 +109,78 @@ def move_rows(typingctx, real, rows, n, x, x_row, out):
     return types.void(real, rows, n, x, x_row, out), codegen
 
 
+@intrinsic
+def transpose_square(typingctx, real, x, x_row, rows, out, out_row):
+    """Write the columns of a square, of as many rows of x as a vector has numbers, to rows of ``out``; the rows of x
+    from number ``rows`` on, which may be none, count as zeros."""
+
+    def codegen(context, builder, signature, args):
+        _, x, x_row, rows, out, out_row = args
+        emit = Emitter(context, builder, real.dtype)
+        last, square = builder.sub(rows, INT64(1)), []
+        for r in range(emit.lanes):
+            inside = builder.icmp_signed("<", INT64(r), rows)
+            value = emit.load(emit.offset(x, builder.select(inside, INT64(r), last), x_row))
+            square.append(builder.select(inside, value, emit.zero))
+        for r, column in enumerate(emit.transposed(square)):
+            emit.store(column, emit.offset(out, INT64(r), out_row))
+        return context.get_dummy_value()
+
+    return types.void(real, x, x_row, rows, out, out_row), codegen
+
+
+@intrinsic
+def multiply_rows(typingctx, real, rows, each, count, out, x):
+    """Multiply ``each`` rows of ``out`` with every row of x, number by number; rows of ``count`` vectors stand one
+    behind the other."""
+
+    def codegen(context, builder, signature, args):
+        _, rows, each, count, out, x = args
+        emit = Emitter(context, builder, real.dtype)
+        stride = builder.mul(count, INT64(vector_bytes()))
+
+        def row(r, _):
+            source, first = emit.offset(x, r, stride), emit.offset(out, builder.mul(r, each), stride)
+
+            def vector(j, _):
+                along = builder.mul(j, INT64(vector_bytes()))
+                factor, target = emit.load(builder.add(source, along)), builder.add(first, along)
+
+                def multiply(k, _):
+                    place = emit.offset(target, k, stride)
+                    emit.store(builder.fmul(emit.load(place), factor), place)
+                    return []
+
+                emit.loop(each, [], multiply)
+                return []
+
+            emit.loop(count, [], vector)
+            return []
+
+        emit.loop(rows, [], row)
+        return context.get_dummy_value()
+
+    return types.void(real, rows, each, count, out, x), codegen
+
+
+@intrinsic
+def scale_and_multiply(typingctx, real, count, out, x, factor, y):
+    """out = (factor · x) · y for ``count`` vectors, rounded twice in this order."""
+
+    def codegen(context, builder, signature, args):
+        _, count, out, x, factor, y = args
+        emit = Emitter(context, builder, real.dtype)
+        repeated = emit.repeat(factor)
+
+        def product(x, y):
+            return builder.fmul(builder.fmul(repeated, x, flags=("nsz",)), y, flags=("nsz",))
+
+        emit.map(count, out, product, x, y)
+        return context.get_dummy_value()
+
+    return types.void(real, count, out, x, factor, y), codegen
+
+
 def _in_place(operation):
     """An intrinsic that makes out = operation(out, x) for ``count`` vectors."""
 

@@ -71,6 +71,31 @@ def test_every_width_and_number_of_samples(widths, act):
         assert_right(network(widths, act), rng.normal(size=(rows, widths[0])))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("hidden", [(5,), (70,), (20, 33), (64, 64)], ids=str)
+def test_few_inputs(hidden, dtype):
+    rng = np.random.default_rng(6)
+    tolerance = {"rtol": 1e-10, "atol": 1e-12} if dtype == "float64" else {"rtol": 1e-4, "atol": 1e-5}
+    for n_in in range(1, 10):
+        for n_out in {1, n_in // 2 + 1, n_in}:
+            for affine in (False, True):
+                model = network((n_in, *hidden, n_out), "tanh", affine=affine, dtype=dtype)
+                x = rng.normal(size=(37, n_in))
+                np.testing.assert_allclose(model.jacobian(x, wrt="inputs"), by_inputs(model, x), **tolerance)
+
+
+@pytest.mark.parametrize("hidden", [(), (6,), (3, 4)], ids=str)
+@pytest.mark.parametrize("n_out", [1, 3, 16, 20])
+def test_linear_outputs(n_out, hidden):
+    x = np.random.default_rng(7).normal(size=(9, 3))
+    for units in ({}, {"shift": 1.0, "scale": np.linspace(0.5, 2.0, n_out).tolist()}):
+        layers = [{"n": 3, "act": None}, *({"n": n, "act": "tanh"} for n in hidden)]
+        model = fastmlp.MLP([*layers, {"n": n_out, "act": "linear", **units}], seed=0, dtype="float64")
+        scale = np.reshape(units.get("scale", 1.0), (-1, 1))
+        np.testing.assert_allclose(model.jacobian(x), by_params(model, x), rtol=1e-10, atol=1e-12)
+        np.testing.assert_allclose(model.jacobian(x, wrt="inputs"), by_inputs(model, x) * scale, rtol=1e-10, atol=1e-12)
+
+
 @pytest.mark.parametrize("widths", [(5, 6, 20, 3), (3, 20, 6, 5)], ids=str)
 @pytest.mark.parametrize("act", [name for name in ACTIVATIONS if name != "step"])
 def test_every_activation_both_ways(act, widths):

@@ -10,8 +10,9 @@ import functools
 
 import numpy as np
 import pytest
+from numba import njit
 
-from fastmlp.kernels import catalog, linear, store
+from fastmlp.kernels import catalog, linear, store, tiles
 from fastmlp.kernels.cpu import vector_bytes
 from fastmlp.kernels.layout import PANEL_ROWS, ROOM
 
@@ -326,3 +327,34 @@ def test_the_first_row_decides_whether_columns_are_listed(guarded, real, first):
     assert list_nonzero_columns(x, rows, n, index) == expected
     if first == "not a number":
         assert index[0] == 5 and np.isnan(x[1, 0])
+
+
+@functools.cache
+def few_columns(n, real):
+    """The tile of up to n columns as a function of addresses and integers."""
+    return njit(
+        lambda steps, rows, each, a, d, row, w, w_row, n_rows, scale, c: tiles.sums_for_few_columns(
+            n, real, steps, rows, each, a, d, row, w, w_row, n_rows, scale, c
+        )
+    )
+
+
+@pytest.mark.parametrize("n", [2, 4, 8])
+def test_sums_for_few_columns(guarded, real, n):
+    rng, most_rows = np.random.default_rng(n), 11
+    for vectors in (1, 3):
+        depth = vectors * lanes(real)
+        for n_rows in range(1, min(n, lanes(real)) + 1):
+            for each in (1, 2, 3):
+                a, d = (guarded(integers(rng, most_rows, depth, real=real)) for _ in range(2))
+                w, scale = guarded(integers(rng, n_rows, depth, real=real)), guarded(integers(rng, n, real=real))
+                for rows in (1, 2, most_rows):
+                    c = guarded(integers(rng, most_rows * n, real=real))
+                    expected = c.copy()
+                    factors = d[np.arange(rows) // each, :depth]
+                    products = (a[:rows, :depth] * factors) @ w[:, :depth].T * scale[:n_rows]
+                    expected[: rows * n_rows] = products.ravel()
+                    few_columns(n, real)(
+                        vectors, rows, each, at(a), at(d), a.strides[0], at(w), w.strides[0], n_rows, at(scale), at(c)
+                    )
+                    np.testing.assert_array_equal(c, expected, f"{n_rows} columns, {each} rows each, {rows} rows")

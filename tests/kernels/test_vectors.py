@@ -22,6 +22,13 @@ def compiled(real):
         "scale_vectors": lambda count, out, x, factor: intrinsics.scale_vectors(real, count, out, x, real(factor)),
         "add_vectors": lambda count, out, x: intrinsics.add_vectors(real, count, out, x),
         "multiply_vectors": lambda count, out, x: intrinsics.multiply_vectors(real, count, out, x),
+        "scale_and_multiply": lambda count, out, x, factor, y: intrinsics.scale_and_multiply(
+            real, count, out, x, real(factor), y
+        ),
+        "multiply_rows": lambda rows, each, count, out, x: intrinsics.multiply_rows(real, rows, each, count, out, x),
+        "transpose_square": lambda x, x_row, rows, out, out_row: intrinsics.transpose_square(
+            real, x, x_row, rows, out, out_row
+        ),
         "add_rows": lambda rows, count, out, x, x_row: intrinsics.add_rows(real, rows, count, out, x, x_row),
         "outer_product": lambda rows, n, factors, x, index, out: intrinsics.outer_product(
             real, rows, n, factors, x, index, out
@@ -78,6 +85,41 @@ def test_vectors_are_scaled_added_and_multiplied(guarded, real, count):
         factor = (3.0,) if name == "scale_vectors" else ()
         getattr(compiled(real), name)(count, at(out), at(x), *factor)
         np.testing.assert_array_equal(out, expected, name)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 5])
+def test_scale_and_multiply(guarded, real, count):
+    n = count * lanes(real)
+    x, y, out = (guarded(integers(seed, n + 1, real=real)) for seed in range(3))
+    expected = out.copy()
+    expected[:n] = 3 * x[:n] * y[:n]
+    compiled(real).scale_and_multiply(count, at(out), at(x), 3.0, at(y))
+    np.testing.assert_array_equal(out, expected)
+
+
+@pytest.mark.parametrize("each", [1, 2, 5])
+def test_multiply_rows(guarded, real, each):
+    for rows in (0, 1, 3):
+        for count in (1, 3):
+            n = count * lanes(real)
+            x, out = (guarded(integers(seed, 16 * n, real=real)) for seed in range(2))
+            expected = out.copy()
+            products = out[: rows * each * n].reshape(rows, each, n) * x[: rows * n].reshape(rows, 1, n)
+            expected[: rows * each * n] = products.ravel()
+            compiled(real).multiply_rows(rows, each, count, at(out), at(x))
+            np.testing.assert_array_equal(out, expected)
+
+
+def test_transpose_square(guarded, real):
+    n = lanes(real)
+    for rows in (-3, 0, 1, n - 1, n, n + 4):
+        x, out = guarded(integers(0, n + 4, n + 1, real=real)), guarded(integers(1, n, n, real=real), n + 1)
+        inside = min(max(rows, 0), n)
+        expected = out.copy()
+        expected[:, :inside] = x[4 : 4 + inside, :n].T
+        expected[:, inside:n] = 0
+        compiled(real).transpose_square(at(x[4:]), x.strides[0], rows, at(out), out.strides[0])
+        np.testing.assert_array_equal(out, expected)
 
 
 @pytest.mark.parametrize("rows", range(10))
