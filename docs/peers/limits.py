@@ -1,11 +1,12 @@
-"""How near fastmlp is to what the processor can do, at three kinds of rows of the map where others are near::
+"""How near fastmlp is to what the processor can do, at four kinds of rows of the map where others are near::
 
-    python docs/peers/limits.py mnist | one-row | products [ROUNDS]
+    python docs/peers/limits.py mnist | one-row | products | jacobian [ROUNDS]
 
 ``mnist`` is per-sample SGD of 784-10-10 on MNIST, beside programs in C for just that work (limits.c, which ``cc``
 compiles); ``one-row`` is `partial_fit` of one row, step by step; ``products`` are predictions and trainings that are
-mostly products of matrices, in shares of the speed of NumPy's sgemm. Processor time of one thread on one core, the best
-of interleaved rounds. `docs/performance.md` says what follows from the numbers.
+mostly products of matrices, in shares of the speed of NumPy's sgemm; ``jacobian`` are Jacobians by the inputs, part by
+part, and what their products would take if the core did nothing but multiply and add. Processor time of one thread on
+one core, the best of interleaved rounds. `docs/performance.md` says what follows from the numbers.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from fastmlp.cli.bench.command import machine
 from fastmlp.cli.bench.trainings import EPOCHS, LR, TRAINERS, Training
 from fastmlp.cli.bench.trainings import _order as order_of
 from fastmlp.kernels.layout import aligned
+from fastmlp.kernels.layout import padded as padded_size
 
 SECONDS = 0.1  # a round of one run
 
@@ -204,9 +206,61 @@ def share(name: str, runs: Mapping[str, Any], flops: float, rounds: int, a: np.n
     print(f"| {name} | {own:.0f} | {peak:.0f} | {own / peak:.0%} | {of_peers} |", flush=True)
 
 
+JACOBIANS = (200, 24, 8, 2), (100, 8, 64, 64, 2), (10, 784, 128, 10)
+
+
+def jacobian(rounds: int) -> None:
+    c, times = in_c(), 10_000
+    c.multiply_adds.restype, c.lanes.restype = ctypes.c_float, ctypes.c_int64
+    multiply_adds = partial(c.multiply_adds, ctypes.c_int64(times), ctypes.c_float(0.125))
+    operations = 2 * 12 * times * c.lanes()
+    for n, *widths in JACOBIANS:
+        model, bound = (fastmlp.MLP(calls.network(*widths, act="tanh", output="linear"), seed=0) for _ in range(2))
+        x = np.random.default_rng(0).normal(size=(n, widths[0])).astype(np.float32)
+        kept = bound.jacobian(x, wrt="inputs")  # to which its kernel, called again, writes
+        ((kernel,),) = bound._engine._idle_kernels.values()
+        names = {name: f"jax.{name}" for name in ("jacrev", "jacfwd") if importlib.util.find_spec("jax")}
+        found = best(
+            {
+                "jacobian": repeated(partial(model.jacobian, x, wrt="inputs")),
+                "its kernel, called": repeated(kernel._run),
+                "of which activations and their derivatives, called": repeated(activations(bound, n)),
+                **{full: repeated(calls.jax_jacobian(model, x, name == "jacfwd")) for name, full in names.items()},
+                "peak": repeated(multiply_adds),
+            },
+            rounds,
+        )
+        hidden = sum(k * m for k, m in pairwise(widths[:-1]))
+        flops = 2 * n * (1 + widths[-1]) * hidden  # forward to the last hidden layer, and back from there
+        peak = operations / found.pop("peak") / 1e3
+        found["its products, at the speed of multiply-adds"] = flops / peak / 1e3
+        table(f"{'-'.join(map(str, widths))}, {n} rows, a call", found)
+        speed = flops / found["its kernel, called"] / 1e3
+        print(f"\nThe kernel: {speed:.0f} GFLOP/s of products; multiply-adds alone: {peak:.0f} GFLOP/s.", flush=True)
+        assert kept.shape == (n, widths[-1], widths[0])
+
+
+def activations(model: fastmlp.MLP, n: int) -> Callable[[], None]:
+    """What calls the kernels of the hidden layers' activations, with derivatives, for n rows."""
+    prototype = ctypes.CFUNCTYPE(ctypes.c_double, *[ctypes.c_int64] * 6, ctypes.c_double)
+    kernels = []
+    for width, function in zip(model.spec.widths[1:-1], model._engine.binding._functions.activations, strict=False):
+        row = padded_size(width, 4)
+        rows = aligned(3 * n * row, np.dtype(np.float32))
+        numbers = *(rows.ctypes.data + 4 * i * n * row for i in range(3)), n, width, row
+        arguments = *map(ctypes.c_int64, numbers), ctypes.c_double(0.0)
+        kernels.append((rows, partial(prototype(function), *arguments)))
+
+    def call() -> None:
+        for _, kernel in kernels:
+            kernel()
+
+    return call
+
+
 if __name__ == "__main__":
     what, *rest = sys.argv[1:] or ["", ""]
-    parts = {"mnist": mnist, "one-row": one_row, "products": products}
+    parts = {"mnist": mnist, "one-row": one_row, "products": products, "jacobian": jacobian}
     if what not in parts:
         sys.exit(f"which part? one of {', '.join(parts)}")
     print(machine())
