@@ -174,3 +174,17 @@ double one_step(float *params, const float *x, const float *y, double lr)
 
 /* What any call of C from Python costs. */
 double nothing(int64_t a, int64_t b, int64_t c) { return (double)(a + b + c); }
+
+/* n times 12 multiply-adds of vectors that stay in registers and do not wait for each other: as fast as a core can. */
+float multiply_adds(int64_t n, float number)
+{
+    vector sums[12], sum = {0};
+    for (int i = 0; i < 12; i++) sums[i] = number / (i + 1) + (vector){0}; /* equal ones would be computed once */
+    for (int64_t t = 0; t < n; t++)
+        for (int i = 0; i < 12; i++) sums[i] = sums[i] * sums[i] + number;
+    for (int i = 0; i < 12; i++) sum += sums[i];
+    return sum[0];
+}
+
+/* How many numbers a vector has. */
+int64_t lanes(void) { return BYTES / 4; }

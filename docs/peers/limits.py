@@ -1,12 +1,13 @@
 """How near fastmlp is to what the processor can do, at rows of the map where others are near::
 
-    python docs/peers/limits.py mnist | one-row | products | momentum [ROUNDS]
+    python docs/peers/limits.py mnist | one-row | products | momentum | jacobian [ROUNDS]
 
 ``mnist`` is per-sample SGD of 784-10-10 on MNIST, beside programs in C for just that work (limits.c, which ``cc``
 compiles); ``one-row`` is `partial_fit` of one row, step by step; ``products`` are predictions and trainings that are
-mostly products of matrices, in shares of the speed of NumPy's sgemm; ``momentum`` is per-sample SGD with and without
-momentum, and the least that momentum's second set of products adds. Processor time of one thread on one core, the best
-of interleaved rounds. `docs/performance.md` says what follows from the numbers.
+mostly products of matrices, in shares of what the core can multiply and add; ``momentum`` is per-sample SGD with and
+without momentum, and the least that momentum's second set of products adds; ``jacobian`` are Jacobians by the inputs,
+part by part. Processor time of one thread on one core, the best of interleaved rounds. `docs/performance.md` says what
+follows from the numbers.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from fastmlp.cli.bench.command import machine
 from fastmlp.cli.bench.trainings import EPOCHS, LR, TRAINERS, Training
 from fastmlp.cli.bench.trainings import _order as order_of
 from fastmlp.kernels.layout import aligned
+from fastmlp.kernels.layout import padded as padded_size
 
 SECONDS = 0.1  # a round of one run
 
@@ -188,9 +190,8 @@ TRAININGS = ((784, 512, 512, 10), 128), ((784, 512, 512, 10), 512), ((4096, 1024
 
 
 def products(rounds: int) -> None:
-    a = np.ones((1536, 1536), np.float32)
-    out = a @ a
-    print("\n| | fastmlp, GFLOP/s | sgemm | fastmlp ÷ sgemm | peers ÷ sgemm |\n|---|---|---|---|---|")
+    alone = MultiplyAdds(in_c())
+    print("\n| | fastmlp, GFLOP/s | multiply-adds alone | fastmlp's share | others' |\n|---|---|---|---|---|")
     for n, *widths in PREDICTIONS:
         model = fastmlp.MLP(calls.network(*widths), seed=0)
         x = np.random.default_rng(0).random((n, widths[0]), dtype=np.float32)
@@ -199,7 +200,7 @@ def products(rounds: int) -> None:
             if importlib.util.find_spec(name.lower()):
                 runs[name] = repeated(make(model, x))
         flops = 2 * n * sum(k * m for k, m in pairwise(widths))
-        share(f"predict {n:,} rows of {'-'.join(map(str, widths))}", runs, flops, rounds, a, out)
+        share(f"predict {n:,} rows of {'-'.join(map(str, widths))}", runs, flops, rounds, alone)
     for widths, batch in TRAININGS:
         work = Training(widths, batch)
         x, y = work.samples(1024 // batch * batch)
@@ -209,16 +210,12 @@ def products(rounds: int) -> None:
             for name, module in names.items()
             if importlib.util.find_spec(module)
         }
-        share(f"training {work.name}", runs, EPOCHS * len(y) * operations(widths), rounds, a, out)
+        share(f"training {work.name}", runs, EPOCHS * len(y) * operations(widths), rounds, alone)
 
 
 def momentum(rounds: int) -> None:
-    widths, n = (784, 128), 1000
-    model = fastmlp.MLP(calls.network(*widths, output="linear"), seed=0)
-    x = np.random.default_rng(0).random((n, widths[0]), dtype=np.float32)
-    time = best({"": repeated(partial(model.predict, x))}, rounds)[""]
-    peak = 2 * n * widths[0] * widths[1] / time / 1e3
-    print(f"\nThe fastest products, predictions of 1,000 rows of 784-128: {peak:.0f} GFLOP/s.")
+    peak = MultiplyAdds(in_c()).gflops(rounds)
+    print(f"\nMultiply-adds alone: {peak:.0f} GFLOP/s.")
     head = "plain, µs a sample | momentum | ÷ plain | plain and its products once more at that speed"
     print(f"\n| batch 1, dense | {head} |\n|---|---|---|---|---|")
     for widths in ((784, 128, 10), (8, 64, 64, 2), (784, 512, 512, 10)):
@@ -241,18 +238,84 @@ def operations(widths: tuple[int, ...]) -> int:
     return 4 * widths[0] * widths[1] + 6 * sum(k * m for k, m in pairwise(widths[1:]))
 
 
-def share(name: str, runs: Mapping[str, Any], flops: float, rounds: int, a: np.ndarray, out: np.ndarray) -> None:
-    """Print the speeds of runs, each of so many operations, as shares of sgemm's in the same rounds."""
-    found = best({**runs, "sgemm": repeated(lambda: np.matmul(a, a, out=out))}, rounds)
-    peak = 2 * 1536**3 / found.pop("sgemm") / 1e3
-    own, *others = (flops / value / 1e3 for value in found.values())
-    of_peers = ", ".join(f"{peer} {rate / peak:.0%}" for peer, rate in zip(list(found)[1:], others, strict=True))
-    print(f"| {name} | {own:.0f} | {peak:.0f} | {own / peak:.0%} | {of_peers} |", flush=True)
+def share(name: str, runs: Mapping[str, Any], flops: float, rounds: int, alone: MultiplyAdds) -> None:
+    """Print the speeds of runs, each of so many operations, as shares of multiply-adds' in the same rounds."""
+    a = np.ones((1536, 1536), np.float32)
+    out = a @ a
+    found = best({**runs, "sgemm": repeated(lambda: np.matmul(a, a, out=out)), "": repeated(alone.run)}, rounds)
+    peak = alone.operations / found.pop("") / 1e3
+    rates = {"NumPy's sgemm": 2 * 1536**3 / found.pop("sgemm") / 1e3}
+    rates |= {name: flops / value / 1e3 for name, value in found.items()}
+    own = rates.pop("fastmlp")
+    others = ", ".join(f"{peer} {rate / peak:.0%}" for peer, rate in rates.items())
+    print(f"| {name} | {own:.0f} | {peak:.0f} | {own / peak:.0%} | {others} |", flush=True)
+
+
+class MultiplyAdds:
+    """Multiply-adds of vectors that stay in registers: as fast as a core can; ``run`` makes so many ``operations``."""
+
+    def __init__(self, c: ctypes.CDLL, times: int = 10_000) -> None:
+        c.multiply_adds.restype, c.lanes.restype = ctypes.c_float, ctypes.c_int64
+        self.run = partial(c.multiply_adds, ctypes.c_int64(times), ctypes.c_float(0.125))
+        self.operations = 2 * 12 * times * c.lanes()
+
+    def gflops(self, rounds: int) -> float:
+        """The billions of operations a second in the best round."""
+        return self.operations / best({"": repeated(self.run)}, rounds)[""] / 1e3
+
+
+JACOBIANS = (200, 24, 8, 2), (100, 8, 64, 64, 2), (10, 784, 128, 10)
+
+
+def jacobian(rounds: int) -> None:
+    alone = MultiplyAdds(in_c())
+    for n, *widths in JACOBIANS:
+        model, bound = (fastmlp.MLP(calls.network(*widths, act="tanh", output="linear"), seed=0) for _ in range(2))
+        x = np.random.default_rng(0).normal(size=(n, widths[0])).astype(np.float32)
+        kept = bound.jacobian(x, wrt="inputs")  # to which its kernel, called again, writes
+        ((kernel,),) = bound._engine._idle_kernels.values()
+        names = {name: f"jax.{name}" for name in ("jacrev", "jacfwd") if importlib.util.find_spec("jax")}
+        found = best(
+            {
+                "jacobian": repeated(partial(model.jacobian, x, wrt="inputs")),
+                "its kernel, called": repeated(kernel._run),
+                "of which activations and their derivatives, called": repeated(activations(bound, n)),
+                **{full: repeated(calls.jax_jacobian(model, x, name == "jacfwd")) for name, full in names.items()},
+                "peak": repeated(alone.run),
+            },
+            rounds,
+        )
+        hidden = sum(k * m for k, m in pairwise(widths[:-1]))
+        flops = 2 * n * (1 + widths[-1]) * hidden  # forward to the last hidden layer, and back from there
+        peak = alone.operations / found.pop("peak") / 1e3
+        found["its products, at the speed of multiply-adds"] = flops / peak / 1e3
+        table(f"{'-'.join(map(str, widths))}, {n} rows, a call", found)
+        speed = flops / found["its kernel, called"] / 1e3
+        print(f"\nThe kernel: {speed:.0f} GFLOP/s of products; multiply-adds alone: {peak:.0f} GFLOP/s.", flush=True)
+        assert kept.shape == (n, widths[-1], widths[0])
+
+
+def activations(model: fastmlp.MLP, n: int) -> Callable[[], None]:
+    """What calls the kernels of the hidden layers' activations, with derivatives, for n rows."""
+    prototype = ctypes.CFUNCTYPE(ctypes.c_double, *[ctypes.c_int64] * 6, ctypes.c_double)
+    kernels = []
+    for width, function in zip(model.spec.widths[1:-1], model._engine.binding._functions.activations, strict=False):
+        row = padded_size(width, 4)
+        rows = aligned(3 * n * row, np.dtype(np.float32))
+        numbers = *(rows.ctypes.data + 4 * i * n * row for i in range(3)), n, width, row
+        arguments = *map(ctypes.c_int64, numbers), ctypes.c_double(0.0)
+        kernels.append((rows, partial(prototype(function), *arguments)))
+
+    def call() -> None:
+        for _, kernel in kernels:
+            kernel()
+
+    return call
 
 
 if __name__ == "__main__":
     what, *rest = sys.argv[1:] or ["", ""]
-    parts = {"mnist": mnist, "one-row": one_row, "products": products, "momentum": momentum}
+    parts = {"mnist": mnist, "one-row": one_row, "products": products, "momentum": momentum, "jacobian": jacobian}
     if what not in parts:
         sys.exit(f"which part? one of {', '.join(parts)}")
     print(machine())

@@ -38,7 +38,11 @@ def build(name: str, dtype: str):
 
 @kernel_function
 def _is_narrow(job, layer, real):
-    """Whether the transpose of a layer's weights fits into its ``scaled``."""
+    """Whether the transpose of a layer's weights fits into its ``scaled``.
+
+    Wider ones are not transposed: to do so panel by panel takes what the product saves. Ten samples of 784-128-10 took
+    98 to 101 µs either way, one sample 15.5 in place of 12.
+    """
     return layer.by_inputs and layer.in_row <= job.workspace.block * size_of(real)
 
 
