@@ -42,8 +42,9 @@ class ThreadChoice:
     now and then: after threads that were slower in the end, the next trial waits until what they lost is little.
 
     Where several begin, fewer are tried when that loses little if nothing is wrong, or when something is: when the
-    threads did not get their cores. Their first piece says nothing: in it they are made, and touch memory for the first
-    time, which took ten times as long as the work of a first step.
+    threads did not get their cores. Others may leave these soon, as threads do that poll for some milliseconds when
+    their work is done: more are tried again before long. The first piece of several says nothing: they are made in
+    it, and touch memory for the first time, which took ten times as long as the work of a first step.
     """
 
     def __init__(self, most: int, first: int = 1) -> None:
@@ -68,7 +69,7 @@ class ThreadChoice:
             number, size = others[self._n_trials % len(others)], warm_up + self._trial_size(1.0, step)
             loss = (self._best / number - 1) * self._expected(size) if self._careful and not self._crowded else 0.0
             if size <= left and loss <= _LOSS * self._work:
-                self._n_trials, self._crowded = self._n_trials + 1, False
+                self._n_trials += 1
                 return self._piece(warm_up, number, is_trial=True, is_warm_up=True)
         return self._piece(left, self._best)
 
@@ -93,10 +94,12 @@ class ThreadChoice:
         if piece.is_warm_up and gain > -_HOPELESS * self._expected(taken) - _BEGIN:
             self._tried = piece.n_threads
             return
+        crowded, self._crowded = self._crowded, False
         self._tried, self._work = 0, 0.0
         if taken == piece.n_samples and seconds < _GAIN * self._expected(taken):
             lost = self._seconds - self._samples * seconds / taken  # lately, if the old best was the slower one
-            self._interval = max(_SHORT, lost / _LOSS) if piece.n_threads < self._best else _SHORT
+            wait = piece.n_threads < self._best and not crowded
+            self._interval = max(_SHORT, lost / _LOSS) if wait else _SHORT
             self._best, self._seconds, self._samples = piece.n_threads, seconds, float(taken)
         else:
             self._interval = max(min(2 * self._interval, _LONG), self._lost / _LOSS)

@@ -89,6 +89,19 @@ def test_threads_that_begin_and_do_not_get_their_cores_end_soon():
     assert len({piece.n_samples for piece in calls[2:4]} | {1200}) == 3, "the trial is short"
 
 
+def test_threads_that_were_in_the_way_of_others_are_soon_tried_again():
+    """PyTorch's threads poll for 10 ms after their work."""
+    choice, clock, used = ThreadChoice(2, first=2), 0.0, {1: 0, 2: 0}
+    while clock < 0.2:
+        piece = choice.next(2400, STEP)
+        crowded = piece.n_threads == 2 and clock < 0.01
+        seconds = piece.n_samples * {1: 1.8e-6, 2: 2.1e-6 if crowded else 1.1e-6}[piece.n_threads]
+        choice.learn(piece, piece.n_samples, seconds, ran=0.52 if crowded else 1.0)
+        used[piece.n_threads] += piece.n_samples
+        clock += seconds
+    assert 0 < used[1] < 0.15 * sum(used.values())
+
+
 @pytest.mark.parametrize("stall", [0.02, 0.05, 0.2])
 def test_threads_that_wait_for_a_core_now_and_then_cost_little(stall):
     """Most trials of two threads are fast, for they end before the next stall."""

@@ -43,16 +43,20 @@ def per_unit(
     step: int = 1,
     most: int | None = None,
     clock: Clock = time.process_time,
+    pause: float = 0.0,
 ) -> dict[str, list[float]]:
     """Measure the seconds per unit of each run in each round; rounds are interleaved, and take about ``seconds`` each.
 
-    Units are calls; or, if there is a largest number ``most``, samples, taken ``step`` at a time.
+    Units are calls; or, if there is a largest number ``most``, samples, taken ``step`` at a time. Before each run are
+    ``pause`` seconds without work: threads of some libraries poll for a while when their run is over, and would take a
+    core from the next one.
     """
     few, most = (1, 1 << 30) if most is None else (max(step, 64), most)
     counts = {name: units_in(run, step, few, most, seconds, clock) for name, run in runs.items()}
     times: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(rounds):
         for name, run in runs.items():
+            time.sleep(pause)
             begin = clock()
             run(counts[name])
             times[name].append((clock() - begin) / counts[name])

@@ -77,11 +77,11 @@ class Point:
     most: int | None = None
     units: int = 1  # in what a run counts as one: epochs
 
-    def measured(self, rounds: int, seconds: float, clock: Callable[[], float]) -> Measured:
+    def measured(self, rounds: int, seconds: float, clock: Callable[[], float], pause: float) -> Measured:
         ours, peers = self.make()
         installed = {name: make for name, make in peers.items() if importlib.util.find_spec(name.partition(".")[0])}
         runs = {"fastmlp": ours, **{_LABELS.get(name, name): make() for name, make in installed.items()}}
-        times = per_unit(runs, rounds, seconds, self.step, self.most, clock)
+        times = per_unit(runs, rounds, seconds, self.step, self.most, clock, pause)
         best = {name: min(values) for name, values in times.items()}
         noise = max(statistics.median(values) / min(values) - 1 for values in times.values())
         own = best.pop("fastmlp")
@@ -99,10 +99,10 @@ class Group:
 
     def measured(self, rounds: int, seconds: float) -> Iterator[Measured]:
         """Measure the points, except those whose data are missing."""
-        clock = time.process_time if self.n_threads == 1 else time.perf_counter
+        clock, pause = (time.process_time, 0.0) if self.n_threads == 1 else (time.perf_counter, 0.05)
         for point in self.points:
             try:
-                yield point.measured(rounds, seconds, clock)
+                yield point.measured(rounds, seconds, clock, pause)
             except ConnectionError:  # load_mnist neither found nor fetched it
                 continue
 
