@@ -121,25 +121,23 @@ def _product(real):
 
         return as_many_as_fit
 
-    def strips_of(width, all_rows, most):
+    def strips_of(width, all_rows):
         @kernel_function
         def strips(a, a_row, a_step, b, b_row, b_index, start, start_row, c, c_row, c_index, rows, vectors, depth):
-            whole, slice_depth = vectors // width * width, depth_of_slices(depth, most)
-            for first in range(0, rows, PANEL_ROWS):
-                index, n_rows = c_index + 8 * first, min(PANEL_ROWS, rows - first)
-                for done in range(0, whole, width):
-                    d = done * VECTOR_BYTES
-                    source, source_row, k = start + d, start_row, 0
-                    while True:
-                        deep = min(slice_depth, depth - k)
-                        all_rows(
-                            a + first * a_row + k * a_step, a_row, a_step, b + d, b_row, b_index + 8 * k,
-                            source, source_row, c + d, c_row, index, n_rows, deep,
-                        )  # fmt: skip
-                        k += deep
-                        if k >= depth:
-                            break
-                        source, source_row = c + d, c_row
+            whole, slice_depth = vectors // width * width, depth_of_slices(depth, SLICE)
+            for done in range(0, whole, width):
+                d = done * VECTOR_BYTES
+                source, source_row, k = start + d, start_row, 0
+                while True:
+                    deep = min(slice_depth, depth - k)
+                    all_rows(
+                        a + k * a_step, a_row, a_step, b + d, b_row, b_index + 8 * k,
+                        source, source_row, c + d, c_row, c_index, rows, deep,
+                    )  # fmt: skip
+                    k += deep
+                    if k >= depth:
+                        break
+                    source, source_row = c + d, c_row
             return whole
 
         return strips
@@ -147,7 +145,7 @@ def _product(real):
     sweeps = [sweep(width, heights) for width, heights in TILES]
     widest, widest_sweep = TILES[0][0], sweeps[0]
     strip = widest * VECTOR_BYTES
-    copied_row, most_strips = PANEL_ROWS * np.dtype(real).itemsize, PANEL_BYTES // strip
+    copied_row = PANEL_ROWS * np.dtype(real).itemsize
 
     @kernel_function
     def copy_strips(b, b_row, b_index, n_strips, depth, target):
@@ -157,61 +155,56 @@ def _product(real):
                 copy(target + (i * PANEL_DEPTH + k) * strip, b + numbers[k] * b_row + i * strip, strip)
 
     @kernel_function
-    def panels(room, a, a_row, a_step, b, b_row, b_index, start, start_row, c, c_row, c_index, rows, vectors, depth):
+    def wide(a, a_row, a_step, b, b_row, b_index, start, start_row, c, c_row, c_index, rows, vectors, depth, room):
         copy_of_a, copy_of_b, identity = room, room + A_ROOM, room + A_ROOM + B_ROOM
-        numbers = array_at(identity, PANEL_DEPTH, np.int64)
-        for k in range(PANEL_DEPTH):
-            numbers[k] = k
-        done, slice_depth = 0, depth_of_slices(depth, PANEL_SLICE)
-        while done + widest <= vectors:
-            n_strips, d = min(most_strips, (vectors - done) // widest), done * VECTOR_BYTES
+        done, whole = 0, vectors // widest * widest
+        in_one, slice_depth = whole, depth_of_slices(depth, WIDE_SLICE)
+        if room:
+            in_one, slice_depth = PANEL_BYTES // strip * widest, depth_of_slices(depth, PANEL_SLICE)
+            numbers = array_at(identity, PANEL_DEPTH, np.int64)
+            for k in range(PANEL_DEPTH):
+                numbers[k] = k
+        while done < whole:
+            n_strips, d = min(in_one, whole - done) // widest, done * VECTOR_BYTES
             source, source_row, k = start + d, start_row, 0
             while True:
                 deep = min(slice_depth, depth - k)
-                copy_strips(b + d, b_row, b_index + 8 * k, n_strips, deep, copy_of_b)
+                panel_of_b, next_strip, panel_row, index = b + d, strip, b_row, b_index + 8 * k
+                if room:
+                    copy_strips(panel_of_b, b_row, index, n_strips, deep, copy_of_b)
+                    panel_of_b, next_strip, panel_row, index = copy_of_b, PANEL_DEPTH * strip, strip, identity
                 for first in range(0, rows, PANEL_ROWS):
-                    panel_rows = min(PANEL_ROWS, rows - first)
-                    panel, step = a + first * a_row + k * a_step, a_step
-                    if a_row == size_of(real):
+                    n_rows = min(PANEL_ROWS, rows - first)
+                    panel_of_a, step = a + first * a_row + k * a_step, a_step
+                    if room and a_row == size_of(real):
                         for i in range(deep):
-                            copy(copy_of_a + i * copied_row, panel + i * a_step, panel_rows * size_of(real))
-                        panel, step = copy_of_a, copied_row
+                            copy(copy_of_a + i * copied_row, panel_of_a + i * a_step, n_rows * size_of(real))
+                        panel_of_a, step = copy_of_a, copied_row
                     for i in range(n_strips):
                         widest_sweep(
-                            panel, a_row, step, copy_of_b + i * PANEL_DEPTH * strip, strip, identity,
-                            source + i * strip, source_row, c + d + i * strip, c_row, c_index + 8 * first,
-                            panel_rows, deep,
+                            panel_of_a, a_row, step, panel_of_b + i * next_strip, panel_row, index,
+                            source + i * strip, source_row, c + d + i * strip, c_row, c_index + 8 * first, n_rows, deep,
                         )  # fmt: skip
                 k += deep
                 if k >= depth:
                     break
                 source, source_row = c + d, c_row
-            done += n_strips * widest
-        return done
+            done += in_one
+        return whole
 
-    wide, *others = (
-        strips_of(width, all_rows, WIDE_SLICE if width == widest else SLICE)
-        for (width, _), all_rows in zip(TILES, sweeps, strict=True)
-    )
-    middle, narrow = others[0], others[-1]
-    wide_pairs = strips_of(WIDEST, sweep(WIDEST, (2,)), WIDE_SLICE)
+    others = [strips_of(width, all_rows) for (width, _), all_rows in zip(TILES, sweeps, strict=True)][1:]
+    middle, narrow, pairs = others[0], others[-1], strips_of(WIDEST, sweep(WIDEST, (2,)))
 
     def product(a, a_row, a_step, b, b_row, b_index, start, start_row, c, c_row, c_index, rows, vectors, depth, room):
+        done = 0
+        if rows == 2:
+            done = pairs(a, a_row, a_step, b, b_row, b_index, start, start_row, c, c_row, c_index, rows, vectors, depth)
         least = FROM_BYTES_TRANSPOSED if a_row == size_of(real) else FROM_BYTES
-        if room and rows >= FROM_ROWS and vectors * VECTOR_BYTES >= least:
-            done = panels(
-                room, a, a_row, a_step, b, b_row, b_index, start, start_row, c, c_row, c_index, rows, vectors, depth
-            )
-        elif rows == 2:
-            done = wide_pairs(
-                a, a_row, a_step, b, b_row, b_index, start, start_row, c, c_row, c_index, rows, vectors, depth
-            )
-        else:
-            done = 0
+        in_panels = rows >= FROM_ROWS and vectors * VECTOR_BYTES >= least
         d = done * VECTOR_BYTES
         done += wide(
             a, a_row, a_step, b + d, b_row, b_index,
-            start + d, start_row, c + d, c_row, c_index, rows, vectors - done, depth,
+            start + d, start_row, c + d, c_row, c_index, rows, vectors - done, depth, room if in_panels else 0,
         )  # fmt: skip
         d = done * VECTOR_BYTES
         done += middle(
