@@ -121,10 +121,10 @@ def _product(real):
 
         return as_many_as_fit
 
-    def strips_of(width, all_rows):
+    def strips_of(width, all_rows, most):
         @kernel_function
         def strips(a, a_row, a_step, b, b_row, b_index, start, start_row, c, c_row, c_index, rows, vectors, depth):
-            whole, slice_depth = vectors // width * width, depth_of_slices(depth, SLICE)
+            whole, slice_depth = vectors // width * width, depth_of_slices(depth, most)
             for done in range(0, whole, width):
                 d = done * VECTOR_BYTES
                 source, source_row, k = start + d, start_row, 0
@@ -192,8 +192,8 @@ def _product(real):
             done += in_one
         return whole
 
-    others = [strips_of(width, all_rows) for (width, _), all_rows in zip(TILES, sweeps, strict=True)][1:]
-    middle, narrow, pairs = others[0], others[-1], strips_of(WIDEST, sweep(WIDEST, (2,)))
+    others = [strips_of(width, all_rows, SLICE) for (width, _), all_rows in zip(TILES, sweeps, strict=True)][1:]
+    middle, narrow, pairs = others[0], others[-1], strips_of(WIDEST, sweep(WIDEST, (2,)), WIDE_SLICE)
 
     def product(a, a_row, a_step, b, b_row, b_index, start, start_row, c, c_row, c_index, rows, vectors, depth, room):
         done = 0
