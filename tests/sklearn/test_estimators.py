@@ -6,6 +6,7 @@ scikit-learn's own tests are run by test_their_tests.py, its checks of estimator
 from __future__ import annotations
 
 import pickle
+import re
 import subprocess
 import sys
 
@@ -22,7 +23,7 @@ from sklearn.exceptions import ConvergenceWarning  # noqa: E402
 from sklearn.model_selection import GridSearchCV, cross_val_score  # noqa: E402
 from sklearn.pipeline import make_pipeline  # noqa: E402
 from sklearn.preprocessing import MinMaxScaler  # noqa: E402
-from sklearn.utils.validation import has_fit_parameter  # noqa: E402
+from sklearn.utils.validation import has_fit_parameter, validate_data  # noqa: E402
 
 from fastmlp.sklearn import MLPClassifier, MLPRegressor  # noqa: E402
 
@@ -139,6 +140,33 @@ def test_bad_data_leaves_what_was_learnt():
     with pytest.raises(ValueError, match="sample_weight must have shape"):
         clf.fit(X, Y, sample_weight=[1.0])
     np.testing.assert_array_equal(clf.predict_proba(X), before)
+
+
+@pytest.mark.parametrize(
+    ("kind", "method"), [(MLPClassifier, "predict"), (MLPClassifier, "predict_proba"), (MLPRegressor, "predict")]
+)
+def test_plain_arrays_are_predicted_without_scikit_learns_checks_and_others_have_its_words(kind, method, monkeypatch):
+    checked = []
+    monkeypatch.setattr(
+        "fastmlp.sklearn.estimators.validate_data",
+        lambda *arguments, **options: checked.append(1) or validate_data(*arguments, **options),
+    )
+    predict = getattr(kind(hidden_layer_sizes=(5,), max_iter=2, random_state=0).fit(X, Y), method)
+    theirs = getattr(getattr(neural_network, kind.__name__)(max_iter=2).fit(X, Y), method)
+    checked.clear()
+    expected = predict(X.tolist())
+    assert checked.pop() and not checked
+    for rows in (X, X.astype(np.float32), X[:, ::-1][:, ::-1], np.asfortranarray(X)):
+        np.testing.assert_allclose(predict(rows), expected, rtol=1e-4, atol=1e-5)
+    assert not checked
+    without, infinite = X.copy(), X.copy()
+    without[1, 2], infinite[1, 2] = np.nan, np.inf
+    for bad in (X[0], X[:, 1:], X[:0], without, infinite, None):
+        with pytest.raises(ValueError, match=r".") as their:
+            theirs(bad)
+        with pytest.raises(ValueError, match=re.escape(str(their.value).split("\n")[0])):
+            predict(bad)
+    assert len(checked) == 6
 
 
 def test_same_words(capsys):
