@@ -1,4 +1,4 @@
-"""How much sooner is fastmlp.sklearn's classifier done than scikit-learn's? The same fit, to the same numbers."""
+"""How much sooner is fastmlp.sklearn's classifier done than scikit-learn's? The same work, to the same numbers."""
 
 from __future__ import annotations
 
@@ -94,6 +94,34 @@ class OneByOne:
 
         with threadpool_limits(1):
             theirs, ours = (microseconds_a_call(lambda e=e: e.partial_fit(self.x, self.y)) for e in self.estimators)
+        return short(ours / theirs)
+
+    track_share_of_scikit_learn.unit = "of their time"
+
+
+class Predictions:
+    """`predict` of a fitted classifier, 20 inputs, 100 hidden units, three classes; one thread for both."""
+
+    pretty_name = "scikit-learn's predict: our MLPClassifier's time as a share of theirs"
+    params = [1, 10, 100]  # noqa: RUF012
+    param_names = ("rows",)
+
+    def setup(self, rows: int) -> None:
+        try:
+            modules = [importlib.import_module(module) for module in ("sklearn.neural_network", "fastmlp.sklearn")]
+        except ImportError as error:
+            raise NotImplementedError from error
+        rng = np.random.default_rng(0)
+        x, y = rng.normal(size=(300, 20)), rng.integers(0, 3, 300)
+        self.x, self.estimators = x[:rows], [module.MLPClassifier(max_iter=3, random_state=0) for module in modules]
+        for estimator in self.estimators:
+            seconds(estimator, x, y)
+
+    def track_share_of_scikit_learn(self, rows: int) -> float:
+        from threadpoolctl import threadpool_limits
+
+        with threadpool_limits(1):
+            theirs, ours = (microseconds_a_call(lambda e=e: e.predict(self.x)) for e in self.estimators)
         return short(ours / theirs)
 
     track_share_of_scikit_learn.unit = "of their time"
