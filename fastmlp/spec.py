@@ -333,10 +333,10 @@ def spec_of(layers: Any) -> Spec:
     """Return ``Spec(layers)``, one object for equal lists: parsing takes as long as an epoch of a small network."""
     if isinstance(layers, Spec):
         return layers
-    if not (isinstance(layers, (list, tuple)) and all(type(entry) is dict for entry in layers)):
+    if not (isinstance(layers, (list, tuple)) and all(map(_may_be_shared, layers))):
         return Spec(layers)
     spec = None
-    with suppress(TypeError):  # numbers in lists, which are no key; or it is refused, which the parser says again
+    with suppress(TypeError, ValueError):  # which the parser says again
         spec = _known(tuple(tuple(map(_key, entry.items())) for entry in layers))
     if spec is None:
         return Spec(layers)
@@ -344,10 +344,18 @@ def spec_of(layers: Any) -> Spec:
     return spec
 
 
+_CONSTANT = frozenset((type(None), bool, int, float, str, Activation, Loss))  # types whose values stay what they are
+
+
+def _may_be_shared(entry: Any) -> bool:
+    """Whether this is a dict of values that stay what they are: arrays, and what turns into one, may be written to."""
+    return type(entry) is dict and all(type(value) in _CONSTANT for value in entry.values())
+
+
 def _key(item: tuple[str, Any]) -> tuple[Any, ...]:
     """A key of a layer's dict and its value, which is the same for no other: 1 equals True, and 0.0 equals -0.0."""
     key, value = item
-    return key, value, type(value), str(value) if isinstance(value, float) else ""
+    return key, value, type(value), str(value) if type(value) is float else ""
 
 
 @lru_cache(maxsize=64)

@@ -88,6 +88,38 @@ def test_a_spec_is_not_that_of_another_list(known, other):
     assert one is not another and repr(another) == repr(fastmlp.Spec([{"n": 2}, layer | other]))
 
 
+@pytest.mark.parametrize("kind", [np.array, list, bytearray, lambda values: memoryview(np.array(values))])
+def test_numbers_that_may_be_written_to_are_read_anew(kind):
+    shift = kind([1, 2, 3])
+    layers = [{"n": 3, "shift": shift}, {"n": 1}]
+    assert spec_of(layers).shift == (1, 2, 3)
+    shift[0] = 7
+    assert spec_of(layers).shift == (7, 2, 3)
+
+
+def test_a_number_that_changes_is_read_anew():
+    class Number:
+        value = 0.1
+
+        def __float__(self):
+            return self.value
+
+    number = Number()
+    layers = [{"n": 3}, {"n": 1, "act": "leaky_relu", "slope": number}]
+    first = spec_of(layers)
+    number.value = 0.9
+    assert [first.layers[0].act.slope, spec_of(layers).layers[0].act.slope] == [0.1, 0.9]
+
+
+def test_the_sign_of_a_zero_is_that_of_its_own_network():
+    def negative(zero):
+        model = fastmlp.MLP([{"n": 1}, {"n": 1, "act": "linear", "shift": zero}], seed=0)
+        model.params[:] = -0.0
+        return bool(np.signbit(model.predict(np.ones((1, 1)))[0, 0]))
+
+    assert [negative(zero) for zero in (0.0, -0.0, 0.0)] == [False, True, False]
+
+
 def test_a_known_spec_makes_no_bad_list_good():
     spec_of([{"n": 2}, {"n": 1}])
     with pytest.raises(TypeError, match=r"spec\[1\]\['n'\] must be a positive integer, got True") as raised:

@@ -92,7 +92,11 @@ class Binding:
         self.free = free_params(places, params.size)
         self._private: list[Any] = []  # kernels of users' functions, which must outlive their addresses
         self._higher: dict[int, tuple[int, ...]] = {}
-        found = _found(spec, self.real) if spec.builtin else _find(spec, self.real, self._keep)
+        scaled = any((spec.input_affine, spec.target_affine, spec.output_affine))
+        if spec.builtin and not scaled:
+            found = _found(spec, self.real, str([layer.act.slope for layer in spec.layers]))
+        else:
+            found = _find(spec, self.real, self._keep)
         self._functions, self._loss, self.affine, self.target_affine, self._output_affine = found
         self.form = tuple(places), self._functions, self.real
 
@@ -311,8 +315,9 @@ def _find(spec: Spec, real: str, keep: Callable[[Any], int]) -> _Found:
 
 
 @lru_cache(maxsize=64)
-def _found(spec: Spec, real: str) -> _Found:
-    """`_find` for specs without users' functions, which all their networks share."""
+def _found(spec: Spec, real: str, slopes: str) -> _Found:
+    """`_find` for specs without users' functions, shift and scale, which all their networks share. The text of their
+    slopes keeps those apart that differ in a zero's sign: to Python, such specs are equal."""
     return _find(spec, real, address_of)
 
 

@@ -17,6 +17,7 @@ from ..spec import Affine, Spec
 from .binding import address_of, fused_output, loss_flags, prepare_kernels, vectors_of
 from .call import TimeSlices
 from .memory import Functions, carved, fields, layer_fields, numbers_at, places_of, words
+from .steps import count_numbers
 
 __all__ = ["LaneRunner", "lanes_of", "lanes_refusal", "lanes_samples"]
 
@@ -102,7 +103,7 @@ class LaneRunner:
         self._flat = _rows_of(places)
         self._plain = isinstance(optimizer, SGD) and not states and batch == 1
         row, widths = lanes * dtype.itemsize, spec.widths
-        n_numbers = len(optimizer.prepare(1.0, 1.0, optimizer.constants))
+        n_numbers = count_numbers(optimizer.name)
         n_scratch = max(*widths, _SCRATCH, 4 + states + n_numbers)
         self._memory, (params,), distance = carved([n_params * row], 2 + states)
         rows = [n_params, n_numbers, 2, 1, 1, 1, n_scratch, max(widths), widths[-1], widths[0]]

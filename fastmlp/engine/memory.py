@@ -16,6 +16,7 @@ from ..kernels.layout import (
     JOB,
     LAYER,
     PANELED_FROM,
+    PANELED_ROWS,
     ROOM,
     TOTALS,
     WORKSPACE,
@@ -166,14 +167,15 @@ class Workspace:
         sizes += [block * row[n] for n in matrices]
         n_params = sum(place.n_out * (place.n_in + place.has_biases) for place in places)
         scores = block * TOTALS.itemsize // 8 if n_params >= GROUPED and not leader else 0
-        room = ROOM // 8 if max(place.n_out for place in places) * item >= PANELED_FROM else 0
-        lists = [n_in + _MORE, n_in, n_in, n_in, max(block, *row), scores, room]
+        lists = [n_in + _MORE, n_in, n_in, n_in, max(block, *row), scores]
         lists += [place.n_in + _MORE for place in places[1:]]
         self._sizes_of_buffer = block * row[n_in] * item, 8 * lists[0], n_gram * gram_row * item
         self._dtype = dtype
         self._memory, addresses, _ = carved([*(size * item for size in sizes), *(8 * size for size in lists)])
         zeros, ones, targets, gram, x, *rows = addresses[: len(sizes)]
-        index, slots, met, is_met, identity, score, room_at, *alive = addresses[len(sizes) :]
+        index, slots, met, is_met, identity, score, *alive = addresses[len(sizes) :]
+        wide = [max(block, place.n_in) for place in places if place.n_out * item >= PANELED_FROM]
+        self._room, (room, *_), _ = carved([ROOM] if max(wide, default=0) >= PANELED_ROWS else [0], zeros=False)
         self._rows: Sequence[int] = leader._rows if leader else rows
         self._score: int = leader._score if leader else score if scores else 0
         self.buffers = np.array([(x, index, gram)], BUFFER)
@@ -212,7 +214,7 @@ class Workspace:
             ones=ones,
             gram=gram,
             gram_row=gram_row * item,
-            room=room_at if room else 0,
+            room=room if len(self._room) else 0,
             scores=self._score,
         )
         words(self.job["linear"])[:] = functions.linear
@@ -238,7 +240,7 @@ class Workspace:
     @property
     def nbytes(self) -> int:
         """The bytes of memory in which it works."""
-        return self._memory.nbytes
+        return self._memory.nbytes + self._room.nbytes
 
     def take(self, data: np.ndarray, call: np.ndarray, step: np.ndarray) -> None:
         """Fill in the words of the records that say what is to be done next."""
@@ -313,13 +315,13 @@ def layer_fields(layout: np.dtype, place: Place, functions: Functions, i: int, *
     )
 
 
-def carved(sizes: Sequence[int], copies: int = 1) -> tuple[np.ndarray, list[int], int]:
-    """Memory for parts of so many bytes, one after the other, all zero, and the whole ``copies`` times; the address of
-    each part of the first copy; and how many bytes on the next copy has it."""
+def carved(sizes: Sequence[int], copies: int = 1, zeros: bool = True) -> tuple[np.ndarray, list[int], int]:
+    """Memory for parts of so many bytes, one after the other, all zero, or without ``zeros`` of anything, and the whole
+    ``copies`` times; the address of each part of the first copy; and how many bytes on the next copy has it."""
     if checked():
         memory, offsets = fenced(sizes, copies)
     else:
-        memory, offsets = aligned(sum(sizes) * copies, _BYTE), [0, *accumulate(sizes[:-1])]
+        memory, offsets = aligned(sum(sizes) * copies, _BYTE, zeros), [0, *accumulate(sizes[:-1])]
     start = memory.ctypes.data
     return memory, [start + offset for offset in offsets], len(memory) // copies
 

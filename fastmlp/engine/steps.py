@@ -14,7 +14,7 @@ from ..optimizers import OPTIMIZERS, SGD, Optimizer
 from .blocks import Modes
 from .memory import address, fields, record_of, words
 
-__all__ = ["Dropout", "OptimizerState", "Step"]
+__all__ = ["Dropout", "OptimizerState", "Step", "count_numbers"]
 
 
 @dataclass(eq=False)
@@ -114,7 +114,7 @@ class Step:
     def __init__(self, state: OptimizerState, prepare: int, rule: int, dropout: int, kept: Sequence[float]) -> None:
         optimizer = state.optimizer
         self._constants, self._kept = np.array(optimizer.constants, np.float64), np.array(kept, np.float64)
-        self._numbers = np.zeros(_count_numbers(optimizer.name))
+        self._numbers = np.zeros(count_numbers(optimizer.name))
         self._options = state.options
         self._modes: Modes | None = None
         values = fields(
@@ -145,7 +145,7 @@ class Step:
 
 
 @cache
-def _count_numbers(optimizer: str) -> int:
+def count_numbers(optimizer: str) -> int:
     """How many numbers an optimiser of the registry prepares for a step."""
     kind = OPTIMIZERS[optimizer]
     return len(kind.prepare(1.0, 1.0, kind().constants))

@@ -24,8 +24,8 @@ from .checked import checked, fenced
 
 __all__ = [
     "BUFFER", "CALL", "DATA", "DRAW", "JOB", "LANES", "LANE_LAYER", "LAYER", "LINE", "LINEAR", "MEMBER", "MODES",
-    "NUMBERS", "OPTIONS", "PANELED_FROM", "ROOM", "SHARED", "STEP", "STREAM", "STRIP", "TEAM", "TOTALS", "WORKSPACE",
-    "ZIGGURAT", "Place", "aligned", "padded", "parameter_places",
+    "NUMBERS", "OPTIONS", "PANELED_FROM", "PANELED_ROWS", "ROOM", "SHARED", "STEP", "STREAM", "STRIP", "TEAM", "TOTALS",
+    "WORKSPACE", "ZIGGURAT", "Place", "aligned", "padded", "parameter_places",
 ]  # fmt: skip
 
 # A layer: written by engine/memory.py. ``…_row`` are strides in bytes from row to row.
@@ -405,10 +405,11 @@ LINE = 64  # bytes of a cache line
 # bits who multiplies which columns.
 STRIP = 4 * LINE
 
-# Panels of a product (kernels/linear.py): rows of A; rows of B, and bytes of each; and of how many bytes rows of B have
-# to be for them. Which of these a level of kernels uses is in linear.py: these are the largest, and the least wide.
+# Panels of a product (kernels/linear.py): rows of A; rows of B, and bytes of each; and how many rows of A, and bytes of
+# a row of B, a product has to have for them. Which of these a level of kernels uses is in linear.py: these are the
+# largest, and the least.
 PANEL_ROWS, PANEL_DEPTH, PANEL_BYTES = 96, 400, 1024
-PANELED_FROM = 512
+PANELED_ROWS, PANELED_FROM = 64, 512
 A_ROOM, B_ROOM = 8 * PANEL_ROWS * PANEL_DEPTH, PANEL_DEPTH * PANEL_BYTES
 ROOM = A_ROOM + B_ROOM + 8 * PANEL_DEPTH  # bytes for a copy of each, and a list
 

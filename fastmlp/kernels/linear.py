@@ -11,7 +11,7 @@ import numpy as np
 
 from .cpu import compressor, has_many_registers, vector_bytes
 from .decorators import array_at, force_inlined, kernel_function, size_of
-from .layout import A_ROOM, B_ROOM, PANEL_BYTES, PANEL_DEPTH, PANEL_ROWS, PANELED_FROM
+from .layout import A_ROOM, B_ROOM, PANEL_BYTES, PANEL_DEPTH, PANEL_ROWS, PANELED_FROM, PANELED_ROWS
 from .tiles import (
     backward_and_update,
     backward_and_update_by_inputs,
@@ -51,7 +51,9 @@ SLICE = 192  # the largest depth that a tile sums at once: of tiles of less than
 # batches of 64 1.33 times as fast, of 512 1.18; 784-256-256-10 of 128 1.16; 784-1024-1024-1024-10 of 512 1.12;
 # 784-128-10 of 128 1.04, of 32 1.01; but from 32 rows on 0.95 of 32.
 WIDE_SLICE, PANEL_SLICE, FROM_ROWS, FROM_BYTES, FROM_BYTES_TRANSPOSED = (
-    (800, PANEL_DEPTH, 128, 4096, 2048) if has_many_registers() else (SLICE, SLICE, 64, PANELED_FROM, PANELED_FROM)
+    (800, PANEL_DEPTH, 128, 4096, 2048)
+    if has_many_registers()
+    else (SLICE, SLICE, PANELED_ROWS, PANELED_FROM, PANELED_FROM)
 )
 # Rows of A that are multiplied with WIDEST rows of W at once. With 32 registers 64 and 66 rows of 64 × 64 make 168
 # GFLOP/s by threes and 182 by twos, 96 of 512 × 512 248 and 254, on a Zen 5 core; with 16, two rows have too few sums.

@@ -222,7 +222,7 @@ class Options:
         return other
 
     def replaced(self, **values: Any) -> Options:
-        """Return these options with other values, which are checked."""
+        """Return these options with other values, which must have been checked."""
         return Options(self.__dict__ | values)
 
     def batch(self, n_samples: int) -> int:
