@@ -97,3 +97,21 @@ class OneByOne:
         return short(ours / theirs)
 
     track_share_of_scikit_learn.unit = "of their time"
+
+
+class FewAtATime(OneByOne):
+    """`partial_fit` of a few samples, in the same way."""
+
+    pretty_name = "scikit-learn's partial_fit of a few samples: our time as a share of theirs"
+    params = (["sgd", "adam"], [8, 64])
+    param_names = ("solver", "samples")
+
+    def setup(self, solver: str, n: int) -> None:
+        super().setup(solver)
+        rng = np.random.default_rng(0)
+        self.x, self.y = rng.normal(size=(n, 20)), rng.integers(0, 2, n)
+
+    def track_share_of_scikit_learn(self, solver: str, n: int) -> float:
+        return super().track_share_of_scikit_learn(solver)
+
+    track_share_of_scikit_learn.unit = "of their time"
