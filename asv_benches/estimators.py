@@ -99,6 +99,24 @@ class OneByOne:
     track_share_of_scikit_learn.unit = "of their time"
 
 
+class FewAtATime(OneByOne):
+    """`partial_fit` of a few samples, in the same way."""
+
+    pretty_name = "scikit-learn's partial_fit of a few samples: our time as a share of theirs"
+    params = (["sgd", "adam"], [8, 64])
+    param_names = ("solver", "samples")
+
+    def setup(self, solver: str, n: int) -> None:
+        super().setup(solver)
+        rng = np.random.default_rng(0)
+        self.x, self.y = rng.normal(size=(n, 20)), rng.integers(0, 2, n)
+
+    def track_share_of_scikit_learn(self, solver: str, n: int) -> float:
+        return super().track_share_of_scikit_learn(solver)
+
+    track_share_of_scikit_learn.unit = "of their time"
+
+
 class Predictions:
     """`predict` of a fitted classifier, 20 inputs, 100 hidden units, three classes; one thread for both."""
 

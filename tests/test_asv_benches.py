@@ -123,6 +123,7 @@ def test_memory_of_a_training(suite):
         ("cluster", "Tasks"),
         ("estimators", "Estimators"),
         ("estimators", "OneByOne"),
+        ("estimators", "FewAtATime"),
         ("prediction", "Evaluate"),
         ("prediction", "Gradient"),
         ("prediction", "Jacobian"),

@@ -23,7 +23,7 @@ from .slopes import Residuals, Slopes
 from .steps import OptimizerState, Step
 from .team import Team
 
-__all__ = ["EpochRunner", "Samples", "sgd_pass", "take_step"]
+__all__ = ["LITTLE", "EpochRunner", "Samples", "sgd_pass", "take_step"]
 
 _SHORT = 10  # epochs that a call has time for, from which on they are too short to be shared by threads
 _PER_SAMPLE, _MOMENT = (
@@ -31,7 +31,7 @@ _PER_SAMPLE, _MOMENT = (
     1 << 22,
 )  # multiply-adds that last like what a sample takes beside them; half a ms of all
 _LARGE = 64 * BLOCK  # samples a batch, from which on a kernel call may be for a part of it
-_LITTLE = 1 << 25  # multiply-adds forward of an epoch, which take a millisecond: to start threads takes a tenth of that
+LITTLE = 1 << 25  # multiply-adds forward of an epoch, which take a millisecond: to start threads takes a tenth of that
 
 
 class Samples(NamedTuple):
@@ -132,7 +132,7 @@ class EpochRunner:
         elif self._by_sample:
             n_threads = min(n_threads, blocks.strips(spec.widths[1], self._network.dtype.itemsize))
         else:
-            if len(self._samples.y) * n_params < _LITTLE:
+            if len(self._samples.y) * n_params < LITTLE:
                 n_threads = 1
             n_threads, together = sharers(self._batch, self._view.block, n_params, n_threads, self._view.tangents)
         if n_threads > 1 and (self._by_sample or together):  # who shares a block waits for all others

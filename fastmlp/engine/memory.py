@@ -175,7 +175,8 @@ class Workspace:
         zeros, ones, targets, gram, x, *rows = addresses[: len(sizes)]
         index, slots, met, is_met, identity, score, *alive = addresses[len(sizes) :]
         wide = [max(block, place.n_in) for place in places if place.n_out * item >= PANELED_FROM]
-        self._room, (room, *_), _ = carved([ROOM] if max(wide, default=0) >= PANELED_ROWS else [0], zeros=False)
+        room = ROOM if max(wide, default=0) >= PANELED_ROWS else 0
+        self._room, (room_at, *_), _ = carved([room], zeros=False)
         self._rows: Sequence[int] = leader._rows if leader else rows
         self._score: int = leader._score if leader else score if scores else 0
         self.buffers = np.array([(x, index, gram)], BUFFER)
@@ -214,7 +215,7 @@ class Workspace:
             ones=ones,
             gram=gram,
             gram_row=gram_row * item,
-            room=room if len(self._room) else 0,
+            room=room_at if room else 0,
             scores=self._score,
         )
         words(self.job["linear"])[:] = functions.linear

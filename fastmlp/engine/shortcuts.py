@@ -212,24 +212,27 @@ class JacobianOfFew(_FewSamples):
 
 
 class LearnFew(_FewSamples):
-    """One step of an optimiser, made with a block of samples at most."""
+    """One step of an optimiser, made with a few samples."""
 
     def __init__(self, binding: Binding, most: int, limit: int, y_classes: bool, state: OptimizerState) -> None:
-        self._params, self._finite = binding.params, None if state.plain else binding.params.copy()
-        step = Step(state, *((0, 0) if state.plain else binding.step(state.optimizer)), 0, ())
+        simple = state.plain and limit <= binding.block
+        self._params, self._finite = binding.params, None if simple else binding.params.copy()
+        step = Step(state, *((0, 0) if simple else binding.step(state.optimizer)), 0, ())
         self._team, part = Team(binding, state.vectors), part_of_batch(limit, binding.block)
         call = KernelCall(np.arange(limit), binding.block, batch=limit, part=part, step=step, checked=True)
         call.mark(begins=True, ends=True)
         super().__init__(binding, "batches", call, self._team.leader, most, y_classes)
 
-    def __call__(self, x: np.ndarray, y: np.ndarray, lr: float) -> list[float] | None:
-        """The sums of losses and of right answers before the step.
+    def __call__(self, x: np.ndarray, y: np.ndarray, lr: float, order: np.ndarray | None = None) -> list[float] | None:
+        """The sums of losses and of right answers before the step, of the samples in this order, or the last one's.
 
         None where nothing was done, because a sample or its loss is not finite, or a step of plain SGD might not be;
         an empty list where the parameters were no longer finite, and are what they were before.
         """
         numbers = self._call.numbers
         self._take(x, y)
+        if order is not None:
+            self._call.order[: len(x)] = order
         numbers[0] = lr
         numbers[1] = numbers[2] = 0.0  # one by one: a tuple takes longer
         if self._finite is not None:

@@ -87,7 +87,7 @@ Scaling = tuple[dict[str, Any], dict[str, Any]]  # each "shift" and "scale", or 
 
 
 class _Online(NamedTuple):
-    """What a call of partial_fit with one sample keeps for the next, and what must not change in between."""
+    """What a call of partial_fit with a few samples keeps for the next, and what must not change in between."""
 
     fit: Fit
     network: MLP
@@ -103,7 +103,9 @@ def _plain(values: Any) -> Any:
         return values
     if hasattr(values, "iloc"):
         return values.to_numpy()
-    return np.asarray(values) if isinstance(values, list) else values
+    with suppress(ValueError):  # rows of different lengths
+        return np.asarray(values) if isinstance(values, list) else values
+    return values
 
 
 def _columns_of(X: Any) -> Any:
@@ -358,7 +360,9 @@ class _MLP(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
             self, self._fit_state, samples, sample_weight, held_out, shares, random_state, incremental, first, callbacks
         )
         fit.run()
-        if fit.is_plain and balance is None and (columns is not None or not hasattr(self, "feature_names_in_")):
+        of_one_column = targets.ndim == 1 or targets.shape[1] == 1
+        has_its_names = columns is not None or not hasattr(self, "feature_names_in_")
+        if fit.is_plain and balance is None and of_one_column and has_its_names:
             self._keep_online(fit, columns)
         return self
 
@@ -373,15 +377,16 @@ class _MLP(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
             raise ValueError(f"learning_rate looks at {monitor!r}: give fit X_val and y_val, or early_stopping=True")
 
     def _keep_online(self, fit: Fit, columns: Any) -> None:
-        """Allow `_learn_one` to go on from here, unless something that it depends on could change unnoticed."""
+        """Allow `_learn_few` to go on from here, unless something that it depends on could change unnoticed."""
         if isinstance(self.hidden_layer_sizes, (int, tuple)) and isinstance(self.activation, str):
             names = self._get_param_names()
             values = [getattr(self, name) for name in names]
             places = {label: i for i, label in enumerate(getattr(self, "classes_", np.empty(0)).tolist())}
             self._online = _Online(fit, self.network_, names, values, places, columns)
 
-    def _learn_one(self, X: Any, y: Any) -> bool:
-        """`partial_fit` of one sample, after another such call; False, with nothing done, if the long way is needed."""
+    def _learn_few(self, X: Any, y: Any) -> bool:
+        """`partial_fit` of a few samples, after another such call; False, with nothing done, if the long way is
+        needed."""
         online: _Online | None = vars(self).get("_online")
         if online is None or self.network_ is not online.network:
             return False
@@ -389,17 +394,18 @@ class _MLP(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         if (columns is None) != (known is None) or not (columns is None or columns.equals(known)):
             return False
         X, y = _plain(X), _plain(y)
-        if not (is_plain(X) and X.shape == (1, online.network.spec.n_in)):
+        if not (is_plain(X) and type(y) is np.ndarray):
             return False
-        if type(y) is not np.ndarray or y.shape != (1,) or not (is_plain(y) or isinstance(y.item(), str)):
+        n, n_in = len(y) if y.ndim == 1 else 0, online.network.spec.n_in
+        if n == 0 or X.shape != (n, n_in):
             return False
         if not all(map(is_same, map(vars(self).get, online.names), online.values)):
             return False
-        targets = self._one_target(y, online)
-        return targets is not None and online.fit.learn_one(X, targets)
+        targets = self._targets_of_few(y, online)
+        return targets is not None and online.fit.learn_few(X, targets)
 
-    def _one_target(self, y: np.ndarray, online: _Online) -> np.ndarray | None:
-        """The target that the network learns for y (1,); None if the long way must decide."""
+    def _targets_of_few(self, y: np.ndarray, online: _Online) -> np.ndarray | None:
+        """The targets that the network learns for y (n,); None if the long way must decide."""
         raise NotImplementedError
 
     def _held_out(self, X: Any, y: Any, sample_weight: Any, spec: Spec, dtype: np.dtype) -> Samples:
@@ -755,15 +761,17 @@ class MLPClassifier(ClassifierMixin, _MLP):
             raise ValueError(
                 f"`classes={classes!r}` is not the same as on last call to partial_fit, was: {self.classes_!r}"
             )
-        if sample_weight is None and classes is None and self._learn_one(X, y):
+        if sample_weight is None and classes is None and self._learn_few(X, y):
             return self
         return self._fit(X, y, sample_weight, incremental=True)
 
-    def _one_target(self, y: np.ndarray, online: _Online) -> np.ndarray | None:
-        place = online.places.get(y.item())
-        if place is None:
+    def _targets_of_few(self, y: np.ndarray, online: _Online) -> np.ndarray | None:
+        if y.dtype.kind not in "biufU" and not isinstance(y[0], str):
             return None
-        return np.array([place] if self._one_of_many() else [[place]])
+        places = list(map(online.places.get, y.tolist()))
+        if None in places:
+            return None
+        return np.array(places) if self._one_of_many() else np.array(places, np.uint8)[:, None]
 
     def predict(self, X: Any) -> np.ndarray:
         """Predict the class of each sample, (n_samples,), or its labels, (n_samples, n_outputs).
@@ -1014,12 +1022,12 @@ class MLPRegressor(RegressorMixin, _MLP):
         self
             The estimator.
         """
-        if sample_weight is None and self._learn_one(X, y):
+        if sample_weight is None and self._learn_few(X, y):
             return self
         return self._fit(X, y, sample_weight, incremental=True)
 
-    def _one_target(self, y: np.ndarray, online: _Online) -> np.ndarray | None:
-        return plain_targets(y, online.network.spec, 1)
+    def _targets_of_few(self, y: np.ndarray, online: _Online) -> np.ndarray | None:
+        return plain_targets(y, online.network.spec, len(y))
 
     def predict(self, X: Any) -> np.ndarray:
         """Predict the value of each sample, (n_samples,), or its values, (n_samples, n_outputs).

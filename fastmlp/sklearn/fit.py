@@ -7,20 +7,24 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import InvalidParameterError
 
 from ..base.checks import check_choice, check_count, check_dtype, check_flag, check_number, dropout_shares
-from ..engine.epochs import EpochRunner, Samples
+from ..engine.blocks import BLOCK
+from ..engine.epochs import LITTLE, EpochRunner, Samples
 from ..engine.lbfgs import LocalObjective, minimise
 from ..engine.lm import LeastSquares, minimise_squares
 from ..engine.shortcuts import LearnFew
 from ..engine.steps import OptimizerState
-from ..model.data import counted_rows
+from ..engine.team import LONG
+from ..model.data import check_x, counted_rows
 from ..model.mlp import MLP
 from ..model.options import check_penalised_squares
 from ..optimizers import LBFGS, OPTIMIZERS, SGD, AdamHat, LevenbergMarquardt, Optimizer
@@ -35,6 +39,7 @@ _NON_FINITE = (
     "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
 )
 _SMALLEST_RATE = 1e-6  # below, "adaptive" stops
+_AUTO = 200  # samples of a batch of size "auto"
 
 
 @contextmanager
@@ -109,6 +114,23 @@ def check_parameters(e: Any) -> None:
             f"{optimizer.name} needs a smooth loss that stays the same; l1, dropout and clip_norm are for the other "
             "solvers"
         )
+
+
+def _drawn_order(random_state: np.random.RandomState, n: int) -> np.ndarray:
+    """An order of n samples, as sklearn.utils.shuffle draws it."""
+    places = np.arange(n)
+    random_state.shuffle(places)
+    return places
+
+
+def _are_finite(x: np.ndarray, y: np.ndarray, dtype: np.dtype) -> bool:
+    """Whether a network of that dtype can hold all numbers of these samples and their targets."""
+    try:
+        for numbers in (x, y) if y.ndim == 2 else (x,):
+            check_x(numbers, numbers.shape[1], dtype)
+    except ValueError:
+        return False
+    return True
 
 
 @dataclass
@@ -220,38 +242,81 @@ class Fit:
         # scikit-learn reports the mean over the outputs of the squared error, but minimises the sum.
         spec = self._network.spec
         self._loss_scale = 1 / spec.n_out if spec.loss.name == "mse" else 1.0
-        self._step: LearnFew | None = None
+        self._steps: dict[int, LearnFew] = {}  # by the largest number of samples that they are for
+        self._known: dict[int, LearnFew] = {}  # by numbers of samples that are a short batch
+        self._orders: dict[int, np.ndarray] = {}  # by the number of samples, where a seed draws them
 
     @property
     def is_plain(self) -> bool:
-        """Whether `learn_one` may go on from this call of partial_fit: whether one sample is a batch like any other."""
-        e = self._e
+        """Whether `learn_few` may go on from this call of partial_fit: whether it was about a few samples, which are
+        batches like any other."""
+        state = self._fit_state.optimizer
         return (
-            self._incremental and len(self._samples.x) == 1 and e.batch_size in ("auto", 1)
-            and self._samples.weights is None and not self._shares
+            self._incremental and self._is_short_batch(len(self._samples.x)) and self._samples.weights is None
+            and not self._shares and state is not None and not state.optimizer.lazy
         )  # fmt: skip
 
-    def learn_one(self, x: np.ndarray, y: np.ndarray) -> bool:
-        """Train on one more sample, x (1, n_in) with y in the form of `plain_targets`.
-
-        Returns False, with nothing done, if x or the loss is not finite.
-        """
-        e, state = self._e, self._fit_state.optimizer
-        assert state is not None
-        state.set_penalties(e.l1, e.alpha)
-        self._begin_epoch()
-        if self._step is None:
-            self._step = LearnFew(self._network._engine.binding, 1, 1, y.ndim == 1, state)
-        penalty = self._penalty() if e.alpha > 0 or e.l1 > 0 else 0.0
-        sums = self._step(x, y, self._fit_state.learning_rate)
-        if sums is None:
+    def _is_short_batch(self, n: int) -> bool:
+        """Whether n samples are exactly one batch, with too little work for Ctrl-C and for other threads."""
+        e = self._e
+        if n > _AUTO or e.batch_size not in ("auto", n):
             return False
-        if not sums:
-            raise self._non_finite()
+        return n == 1 or n * self._network.params.size <= (LONG if e.n_threads == 1 else LITTLE)
+
+    def learn_few(self, x: np.ndarray, y: np.ndarray) -> bool:
+        """Train on a few more samples, x (n, n_in) with y in the form of `plain_targets`.
+
+        Returns False, with nothing done, if they are not one batch or not finite, or are one without a finite loss.
+        """
+        e, state, n = self._e, self._fit_state.optimizer, len(x)
+        assert state is not None
+        step = self._known.get(n) or self._step_for(n, y.ndim == 1, state)
+        if step is None or (n > 1 and not _are_finite(x, y, self._network.dtype)):
+            return False
+        state.set_penalties(e.l1 / n, e.alpha / n)
+        self._begin_epoch()
+        order = self._order_of_few(n) if n > 1 and e.shuffle else None
+        penalty = self._penalty() if e.alpha > 0 or e.l1 > 0 else 0.0
+        sums = step(x, y, self._fit_state.learning_rate, order)
+        if sums is None and n == 1:
+            return False
         e.n_iter_ = 0
-        self._record(sums[0] * self._loss_scale + penalty, self._network.params)
+        if sums is None:
+            loss = self._epoch_of_few(x, y, order, state)
+        else:
+            loss = (n * (sums[0] / n) * self._loss_scale + penalty * n / n) / n if sums else math.nan  # as in `_epoch`
+        if math.isnan(loss):
+            raise self._non_finite()
+        self._record(loss, n, self._network.params)
         self._should_stop()
         return True
+
+    def _step_for(self, n: int, y_classes: bool, state: OptimizerState) -> LearnFew | None:
+        """The kernel that makes a step with n samples; None if these are no short batch."""
+        if not self._is_short_batch(n):
+            return None
+        engine, limit = self._network._engine, 1 if n == 1 else BLOCK if n <= BLOCK else _AUTO
+        if limit not in self._steps:
+            most, at_once = engine.room(n)
+            self._steps[limit] = LearnFew(engine.binding, min(most, limit), min(at_once, limit), y_classes, state)
+        self._known[n] = step = self._steps[limit]
+        return step
+
+    def _order_of_few(self, n: int) -> np.ndarray:
+        """The order in which the long way would take n samples."""
+        order = self._orders.get(n)
+        if order is None:
+            order = _drawn_order(check_random_state(self._e.random_state), n)
+            if isinstance(self._e.random_state, Integral):
+                self._orders[n] = order
+        return order
+
+    def _epoch_of_few(self, x: np.ndarray, y: np.ndarray, order: np.ndarray | None, state: OptimizerState) -> float:
+        """`_epoch` for samples with which the kernel for a few made no step, since their order is already drawn."""
+        n = len(x)
+        order = np.arange(n) if order is None else order
+        with EpochRunner(self._network, Samples(x, y), n, {}, state, [], self._e.n_threads) as epochs:
+            return self._epoch(epochs, state, order, n, 0)
 
     def _non_finite(self) -> ValueError:
         """Make scikit-learn's error for weights that are not finite, with what users' functions raised."""
@@ -355,15 +420,13 @@ class Fit:
                     self._begin_epoch()
                     if self._callbacks is not None:
                         self._callbacks.begin_epoch()
-                    if e.shuffle:  # as sklearn.utils.shuffle draws
-                        places = np.arange(len(order))
-                        self._random_state.shuffle(places)
-                        order = order[places]
+                    if e.shuffle:
+                        order = order[_drawn_order(self._random_state, len(order))]
                     key = int(self._random_state.randint(1 << 62, dtype=np.int64)) if self._shares else 0
                     loss = self._epoch(epochs, state, order, batch, key)
                     if math.isnan(loss) and not e.early_stopping:
                         raise self._non_finite()
-                    self._record(loss, best)
+                    self._record(loss, len(order), best)
                     if math.isnan(loss):
                         warnings.warn(f"{_NON_FINITE} The best ones are kept.", ConvergenceWarning, stacklevel=6)
                         break
@@ -398,10 +461,10 @@ class Fit:
         self._validation = Samples(self._samples.x, targets, self._sample_weight)
 
     def _batch_size(self) -> int:
-        """Return the number of samples in a batch: 200 for "auto", at most all, as in scikit-learn."""
+        """Return the number of samples in a batch, at most all, as in scikit-learn."""
         size, n = self._e.batch_size, len(self._rows)
         if size == "auto":
-            return min(200, n)
+            return min(_AUTO, n)
         if size > n:
             warnings.warn(
                 "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=7
@@ -448,7 +511,8 @@ class Fit:
             if penalised:  # each batch saw the penalty of before its step; between the first and the last, a line
                 before, after = after, self._penalty()
                 batches = len(rows) // size
-                total += (batches * before + (batches - 1) / 2 * (after - before)) * size / weight
+                line = (batches - 1) / 2 * (after - before) if batches > 1 else 0.0  # after may be infinite
+                total += (batches * before + line) * size / weight
         return total / n
 
     def _penalty(self) -> float:
@@ -457,15 +521,16 @@ class Fit:
         value = 0.5 * e.alpha * sum(float(w @ w) for w in weights)
         return value + e.l1 * sum(float(np.abs(w).sum()) for w in weights) if e.l1 else value
 
-    def _record(self, loss: float, best: np.ndarray) -> None:
-        """Write an epoch's loss and validation score to the estimator, and count epochs without improvement.
+    def _record(self, loss: float, n: int, best: np.ndarray) -> None:
+        """Write the loss and validation score of an epoch of n samples to the estimator, and count epochs without
+        improvement.
 
         The parameters with the best validation score are copied to ``best``.
         """
         e = self._e
         e.n_iter_ += 1
         self._fit_state.epochs += 1
-        e.t_ += len(self._rows)
+        e.t_ += n
         e.loss_ = loss
         e.loss_curve_.append(loss)
         if e.verbose:

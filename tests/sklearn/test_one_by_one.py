@@ -1,15 +1,18 @@
-"""partial_fit of one sample after another takes a short way: to the numbers of the long one."""
+"""partial_fit of one sample after another, or of a few at a time, takes a short way: to the numbers of the long one."""
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import pickle
 
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse
 from sklearn.neural_network import MLPClassifier as Theirs
 
+from fastmlp.optimizers import Adam
 from fastmlp.sklearn import MLPClassifier, MLPRegressor
 
 KINDS = {
@@ -148,3 +151,162 @@ def test_steps_that_leave_the_numbers_are_an_error():
     with pytest.raises(ValueError, match="non-finite"):
         regressor.partial_fit(np.full((1, 4), 1e160), np.array([1e150]))
     np.testing.assert_array_equal(regressor.coefs_[0], weights)
+
+
+SIZES = [8, 64, 8, 2, 65, 128, 129, 200, 8]  # of one block, of several, and of a batch in two parts
+LABELS = {
+    "integers": np.array([3, 7]),
+    "strings": np.array(["a", "bb", "c"]),
+    "booleans": np.array([False, True]),
+    "numbers": None,
+}
+
+
+def parts(labels, sizes, dtype="float64"):
+    """Pairs of x and y with so many rows, and the first call's keywords."""
+    rng = np.random.default_rng(0)
+    pairs = []
+    for n in sizes:
+        x = (5 * rng.normal(size=(n, 4))).astype(dtype)
+        pairs.append((x, rng.normal(size=n) if LABELS[labels] is None else rng.choice(LABELS[labels], n)))
+    return pairs, {} if LABELS[labels] is None else {"classes": LABELS[labels]}
+
+
+def learnt(labels, pairs, first, takes_long_way, disturb=lambda estimator, i: None, **parameters):
+    """All that must be the same whichever way an estimator took the pairs, one call for each."""
+    np.random.seed(3)  # noqa: NPY002, which is what random_state=None draws from
+    parameters = {"hidden_layer_sizes": (8, 5), **copy.deepcopy(parameters)}
+    estimator = (MLPRegressor if LABELS[labels] is None else MLPClassifier)(**parameters)
+    errors = []
+    for i, (x, y) in enumerate(pairs):
+        disturb(estimator, i)
+        if takes_long_way:
+            vars(estimator).pop("_online", None)
+        try:
+            estimator.partial_fit(x, y, **(first if i == 0 else {}))
+        except (TypeError, ValueError) as error:
+            errors.append((i, type(error), str(error)))
+    state = estimator._fit_state
+    drawn = [np.random.get_state(), *(r.get_state() for r in parameters.values() if hasattr(r, "get_state"))]  # noqa: NPY002
+    return {
+        "errors": errors,
+        "params": estimator.network_.params.tobytes(),
+        "optimizer": ([vector.tobytes() for vector in state.optimizer.vectors], state.optimizer.count),
+        "losses": (estimator.loss_, estimator.best_loss_, estimator.loss_curve_),
+        "counts": (estimator.t_, estimator.n_iter_, state.epochs, state.no_improvement_count, state.learning_rate),
+        "random numbers": [(key.tobytes(), place) for _, key, place, *_ in drawn],
+    }
+
+
+@pytest.mark.parametrize("labels", LABELS)
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32"])
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {},
+        {"solver": "sgd", "alpha": 0.01, "random_state": np.random.RandomState(5), "dtype": "float32"},
+        {"solver": "sgd", "momentum": 0.0, "alpha": 0.0, "random_state": 7},
+        {"solver": "sgd", "learning_rate": "invscaling", "momentum": 0.5, "l1": 0.001, "shuffle": False},
+        {"solver": "sgd", "learning_rate": "adaptive", "n_iter_no_change": 1, "clip_norm": 0.1},
+        {"solver": "rmsprop", "activation": "tanh", "learning_rate": lambda epoch: 0.01 / (1 + epoch)},
+    ],
+    ids=["adam", "momentum", "plain sgd", "invscaling", "adaptive", "rmsprop"],
+)
+def test_few_samples_have_the_bits_of_the_long_way(labels, dtype, parameters, monkeypatch):
+    pairs, first = parts(labels, SIZES, dtype)
+    expected = learnt(labels, pairs, first, True, **parameters)
+
+    def ban_the_long_way(estimator, i):
+        if i > 0:
+            monkeypatch.setattr(type(estimator), "_fit", None)
+
+    assert learnt(labels, pairs, first, False, ban_the_long_way, **parameters) == expected
+    assert not expected["errors"]
+
+
+def test_after_one_sample_few_take_the_short_way_too(monkeypatch):
+    pairs, first = parts("strings", [1, 8, 1, 64])
+    expected = learnt("strings", pairs, first, True)
+    values = learnt("strings", pairs, first, False, lambda e, i: i and monkeypatch.setattr(MLPClassifier, "_fit", None))
+    assert values["random numbers"] == expected["random numbers"] and values["counts"] == expected["counts"]
+    np.testing.assert_allclose(values["losses"][2], expected["losses"][2], rtol=1e-9)
+
+
+@pytest.mark.parametrize("labels", LABELS)
+@pytest.mark.parametrize("batch_size", ["auto", 8, 10])
+def test_other_batches_and_changed_parameters_are_seen(labels, batch_size):
+    pairs, first = parts(labels, [8, 8, 64, 201, 8, 8, 8, 8, 8])
+
+    def disturb(estimator, i):
+        if i == 5:
+            estimator.set_params(alpha=0.1, shuffle=False)
+        if i == 6:
+            estimator.coefs_ = [c + 0.01 for c in estimator.coefs_]
+        if i == 7:
+            estimator.coefs_[0][...] *= 2
+        if i == 8:
+            estimator.set_params(batch_size=4)
+
+    with pytest.warns(UserWarning, match="batch_size") if batch_size == 10 else contextlib.nullcontext():
+        ways = [learnt(labels, pairs, first, long, disturb, batch_size=batch_size) for long in (True, False)]
+    assert ways[0] == ways[1]
+
+
+def with_number(x, number):
+    x = x.copy()
+    x[3, 1] = number
+    return x
+
+
+BAD = {  # what becomes of x and y of 8 rows
+    "NaN": lambda x, y: (with_number(x, np.nan), y),
+    "infinity": lambda x, y: (with_number(x, np.inf), y),
+    "too large for float32": lambda x, y: (with_number(x, 1e60), y),
+    "almost too large for float32": lambda x, y: (with_number(x, 1e36), y),
+    "too large": lambda x, y: (with_number(x, 1e300), y),
+    "y is NaN": lambda x, y: (x, np.full(8, np.nan)),
+    "y is large": lambda x, y: (x, np.full(8, 1e200)),
+    "unknown labels": lambda x, y: (x, np.array([*y[:7], 99])),
+    "objects": lambda x, y: (x, y.astype(object)),
+    "text": lambda x, y: (x, y.astype(str)),
+    "complex": lambda x, y: (x, y.astype(complex)),
+    "dates": lambda x, y: (x, y.astype(np.int64).astype("datetime64[ns]")),
+    "another number of rows": lambda x, y: (x, y[:5]),
+    "no rows": lambda x, y: (x[:0], y[:0]),
+    "columns": lambda x, y: (x[:, :3], y),
+    "rows of different lengths": lambda x, y: ([*x.tolist()[:7], [1.0]], y),
+    "y has an axis more": lambda x, y: (x, y[:, None]),
+    "lists": lambda x, y: (x.tolist(), y.tolist()),
+    "in another order": lambda x, y: (np.asfortranarray(x)[::-1], y[::-1]),
+    "a sparse x": lambda x, y: (scipy.sparse.csr_array(x), y),
+}
+
+
+@pytest.mark.parametrize("labels", ["integers", "booleans", "numbers"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("solver", ["plain sgd", "adam"])
+@pytest.mark.filterwarnings("ignore::RuntimeWarning", "ignore:A column-vector y")
+def test_few_bad_samples_do_what_they_do_in_the_long_way(labels, dtype, solver):
+    options = {"solver": "sgd", "momentum": 0.0, "alpha": 0.0} if solver == "plain sgd" else {"solver": solver}
+    for change in BAD.values():
+        pairs, first = parts(labels, [8, 8, 8, 8])
+        pairs[2] = change(*pairs[2])
+        ways = [learnt(labels, pairs, first, long_way, dtype=dtype, **options) for long_way in (True, False)]
+        assert ways[0] == ways[1]
+
+
+def test_labels_in_one_column_for_several_labels_take_the_long_way():
+    x, y = np.random.default_rng(0).normal(size=(8, 4)), np.eye(3, dtype=int)[[0, 1, 2, 1, 1, 0, 2, 0]]
+    ways = [MLPClassifier(4, random_state=0).partial_fit(x, y, classes=[0, 1, 2]) for _ in range(2)]
+    for rows in (slice(0, 1), slice(0, 8)):
+        for estimator, labels in zip(ways, (np.argmax(y, axis=1), y), strict=True):
+            estimator.partial_fit(x[rows], labels[rows])
+    np.testing.assert_array_equal(ways[0].coefs_[0], ways[1].coefs_[0])
+
+
+@pytest.mark.parametrize("n", [1, 8])
+def test_a_lazy_solver_refuses_dense_samples_after_sparse_ones(n):
+    x, y = np.ones((n, 4)), np.ones(n)
+    estimator = MLPRegressor(hidden_layer_sizes=4, solver=Adam(lazy=True)).partial_fit(scipy.sparse.csr_array(x), y)
+    with pytest.raises(ValueError, match="lazy steps are for sparse x"):
+        estimator.partial_fit(x, y)
