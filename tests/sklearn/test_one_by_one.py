@@ -172,6 +172,11 @@ def parts(labels, sizes, dtype="float64"):
     return pairs, {} if LABELS[labels] is None else {"classes": LABELS[labels]}
 
 
+def banning(patch):
+    """What makes calls of `learnt` fail that take the long way, except the first."""
+    return lambda estimator, i: patch.setattr(type(estimator), "_fit", None) if i == 1 else None
+
+
 def learnt(labels, pairs, first, takes_long_way, disturb=lambda estimator, i: None, **parameters):
     """All that must be the same whichever way an estimator took the pairs, one call for each."""
     np.random.seed(3)  # noqa: NPY002, which is what random_state=None draws from
@@ -215,21 +220,29 @@ def learnt(labels, pairs, first, takes_long_way, disturb=lambda estimator, i: No
 def test_few_samples_have_the_bits_of_the_long_way(labels, dtype, parameters, monkeypatch):
     pairs, first = parts(labels, SIZES, dtype)
     expected = learnt(labels, pairs, first, True, **parameters)
-
-    def ban_the_long_way(estimator, i):
-        if i > 0:
-            monkeypatch.setattr(type(estimator), "_fit", None)
-
-    assert learnt(labels, pairs, first, False, ban_the_long_way, **parameters) == expected
+    assert learnt(labels, pairs, first, False, banning(monkeypatch), **parameters) == expected
     assert not expected["errors"]
 
 
 def test_after_one_sample_few_take_the_short_way_too(monkeypatch):
     pairs, first = parts("strings", [1, 8, 1, 64])
     expected = learnt("strings", pairs, first, True)
-    values = learnt("strings", pairs, first, False, lambda e, i: i and monkeypatch.setattr(MLPClassifier, "_fit", None))
+    values = learnt("strings", pairs, first, False, banning(monkeypatch))
     assert values["random numbers"] == expected["random numbers"] and values["counts"] == expected["counts"]
     np.testing.assert_allclose(values["losses"][2], expected["losses"][2], rtol=1e-9)
+
+
+@pytest.mark.parametrize("labels", LABELS)
+def test_few_samples_as_lists_and_frames_take_it_too(labels, monkeypatch):
+    pairs, first = parts(labels, [8, 64, 8])
+    expected = learnt(labels, pairs, first, True)
+    for kind in (
+        lambda x, y: (x.tolist(), y.tolist()),
+        lambda x, y: (pd.DataFrame(x, columns=list("abcd")), pd.Series(y)),
+        lambda x, y: (x, y.astype(object) if y.dtype.kind == "U" else y),
+    ):
+        with monkeypatch.context() as patch:
+            assert learnt(labels, [kind(x, y) for x, y in pairs], first, False, banning(patch)) == expected
 
 
 @pytest.mark.parametrize("labels", LABELS)
