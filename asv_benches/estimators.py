@@ -30,6 +30,14 @@ def data(name: str) -> tuple[np.ndarray, np.ndarray]:
     return (x[:10_000] / 255).astype("float32"), y[:10_000]
 
 
+def both_modules() -> list[Any]:
+    """Scikit-learn's module of networks, and ours."""
+    try:
+        return [importlib.import_module(module) for module in ("sklearn.neural_network", "fastmlp.sklearn")]
+    except ImportError as error:
+        raise NotImplementedError from error
+
+
 def seconds(estimator: Any, x: np.ndarray, y: np.ndarray) -> float:
     begin = time.process_time()
     with warnings.catch_warnings():
@@ -47,10 +55,7 @@ class Estimators:
     timeout = 300
 
     def setup(self, name: str, solver: str, batch: Any) -> None:
-        try:
-            modules = [importlib.import_module(module) for module in ("sklearn.neural_network", "fastmlp.sklearn")]
-        except ImportError as error:
-            raise NotImplementedError from error
+        modules = both_modules()
         self.x, self.y = data(name)
         if batch == 1:
             self.x, self.y = self.x[:1500], self.y[:1500]
@@ -78,10 +83,7 @@ class OneByOne:
     param_names = ("solver",)
 
     def setup(self, solver: str) -> None:
-        try:
-            modules = [importlib.import_module(module) for module in ("sklearn.neural_network", "fastmlp.sklearn")]
-        except ImportError as error:
-            raise NotImplementedError from error
+        modules = both_modules()
         self.x, self.y = np.random.default_rng(0).normal(size=(1, 20)), np.array([1])
         self.estimators = [
             module.MLPClassifier(hidden_layer_sizes=(32,), solver=solver, random_state=0) for module in modules
@@ -125,13 +127,12 @@ class Predictions:
     param_names = ("rows",)
 
     def setup(self, rows: int) -> None:
-        try:
-            modules = [importlib.import_module(module) for module in ("sklearn.neural_network", "fastmlp.sklearn")]
-        except ImportError as error:
-            raise NotImplementedError from error
-        rng = np.random.default_rng(0)
+        rng, modules = np.random.default_rng(0), both_modules()
         x, y = rng.normal(size=(300, 20)), rng.integers(0, 3, 300)
-        self.x, self.estimators = x[:rows], [module.MLPClassifier(max_iter=3, random_state=0) for module in modules]
+        self.x, self.estimators = (
+            x[:rows],
+            [module.MLPClassifier(max_iter=3, random_state=0) for module in modules],
+        )
         for estimator in self.estimators:
             seconds(estimator, x, y)
 

@@ -607,3 +607,9 @@ def get_optimizer(optimizer: Any) -> Optimizer:
 def _with_defaults(name: str) -> Optimizer:
     """An optimiser of the registry, kept because to check its settings takes microseconds; it is immutable."""
     return OPTIMIZERS[name]()
+
+
+@cache
+def count_numbers(name: str) -> int:
+    """How many numbers an optimiser of the registry prepares for all parameters of a step."""
+    return len(OPTIMIZERS[name].prepare(1.0, 1.0, _with_defaults(name).constants))

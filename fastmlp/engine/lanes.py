@@ -12,12 +12,11 @@ from ..kernels import catalog
 from ..kernels.catalog import Variant
 from ..kernels.layout import LANE_LAYER, LANES, OPTIONS, Place, aligned, padded
 from ..metrics import one_hot
-from ..optimizers import SGD, Optimizer
+from ..optimizers import SGD, Optimizer, count_numbers
 from ..spec import Affine, Spec
 from .binding import address_of, fused_output, loss_flags, prepare_kernels, vectors_of
 from .call import TimeSlices
 from .memory import Functions, carved, fields, layer_fields, numbers_at, places_of, words
-from .steps import count_numbers
 
 __all__ = ["LaneRunner", "lanes_of", "lanes_refusal", "lanes_samples"]
 

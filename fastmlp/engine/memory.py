@@ -34,10 +34,16 @@ __all__ = [
 ]  # fmt: skip
 
 _ROWS = "z", "a", "d", "delta", "scaled"  # of a layer, ``block`` of each
-_W, _B, _HAS_BIASES = map((LAYER.names or ()).index, ("w", "b", "has_biases"))  # words of a LAYER record
-_GRADIENT = (WORKSPACE.names or ()).index("gradient")  # a word of a WORKSPACE record
 _BYTE = np.dtype(np.uint8)
 _MORE = 64  # numbers behind the end of a list that kernels may write to
+
+
+def word_places(layout: np.dtype) -> dict[str, int]:
+    """Which word of a record of 64-bit fields each field is: NumPy writes a word in half of a field's time."""
+    return {name: i for i, name in enumerate(layout.names or ())}
+
+
+_OF_LAYER, _OF_WORKSPACE = word_places(LAYER), word_places(WORKSPACE)
 
 
 class Functions(NamedTuple):
@@ -234,9 +240,10 @@ class Workspace:
 
     def follow(self, moved: int) -> None:
         """Work on the parameters that `Parameters.point_at` moved by so many bytes."""
-        self._of_layers[:, _W] += moved  # NumPy takes longer over fields of records
-        self._of_layers[:, _B] += moved * self._of_layers[:, _HAS_BIASES]
-        self._own[_GRADIENT] = self._parameters.gradient
+        layers = self._of_layers
+        layers[:, _OF_LAYER["w"]] += moved
+        layers[:, _OF_LAYER["b"]] += moved * layers[:, _OF_LAYER["has_biases"]]
+        self._own[_OF_WORKSPACE["gradient"]] = self._parameters.gradient
 
     @property
     def nbytes(self) -> int:
@@ -353,11 +360,6 @@ def fields(layout: np.dtype, **values: float) -> tuple[float, ...]:
 def words(record: np.ndarray) -> np.ndarray:
     """The memory of a record of 64-bit fields as int64 numbers: these are copied in no time, records are not."""
     return np.ndarray(record.nbytes // 8, np.int64, record)
-
-
-def word_places(layout: np.dtype) -> dict[str, int]:
-    """Which word of a record of 64-bit fields each field is: NumPy writes a word in half of a field's time."""
-    return {name: i for i, name in enumerate(layout.names or ())}
 
 
 def record_of(words: np.ndarray, layout: np.dtype) -> np.ndarray:

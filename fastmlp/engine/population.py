@@ -16,13 +16,13 @@ from ..spec import Spec
 from .binding import Binding, DataView, address_of, pin
 from .blocks import part_of_batch
 from .call import KernelCall, TimeSlices
-from .memory import address, places_of
+from .memory import address, places_of, word_places
 from .shortcuts import copy_samples
 from .team import Team
 
 __all__ = ["Population", "Populations", "populations"]
 
-_OUTPUTS, _GRADIENT = map(list(CALL.names or ()).index, ("outputs", "gradient"))
+_OUTPUTS, _GRADIENT = map(word_places(CALL).__getitem__, ("outputs", "gradient"))
 _FEW = 1 << 10  # numbers in x that are sooner copied than described to the kernels
 
 

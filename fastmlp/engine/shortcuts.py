@@ -18,7 +18,7 @@ from .binding import Binding
 from .blocks import part_of_batch
 from .call import KernelCall
 from .jacobians import jacobian_block
-from .memory import Workspace, address
+from .memory import Workspace, address, word_places
 from .steps import OptimizerState, Step
 from .tangents import product_block, product_team, where_free
 from .team import Team
@@ -28,8 +28,7 @@ __all__ = [
     "copy_samples",
 ]  # fmt: skip
 
-# Words of a CALL record.
-_COUNT, _OUTPUTS = (list(CALL.names or ()).index(name) for name in ("count", "outputs"))
+_COUNT, _OUTPUTS = map(word_places(CALL).__getitem__, ("count", "outputs"))
 
 
 class _FewSamples:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
 
 from ..kernels.layout import OPTIONS, STEP, aligned
-from ..optimizers import OPTIMIZERS, SGD, Optimizer
+from ..optimizers import SGD, Optimizer, count_numbers
 from .blocks import Modes
 from .memory import address, fields, record_of, words
 
-__all__ = ["Dropout", "OptimizerState", "Step", "count_numbers"]
+__all__ = ["Dropout", "OptimizerState", "Step"]
 
 
 @dataclass(eq=False)
@@ -142,13 +141,6 @@ class Step:
         """Take linear steps by these modes from now on."""
         self._modes = modes
         self._record["modes"] = modes.record.ctypes.data
-
-
-@cache
-def count_numbers(optimizer: str) -> int:
-    """How many numbers an optimiser of the registry prepares for a step."""
-    kind = OPTIMIZERS[optimizer]
-    return len(kind.prepare(1.0, 1.0, kind().constants))
 
 
 class Dropout:

@@ -13,7 +13,7 @@ from .cpu import vector_bytes
 from .decorators import array_at, call_kernel, inlined_source, kernel_function, record_at, size_of
 from .layout import JOB
 from .packing import last_layer, layer_at, pack
-from .passes import activate, all_finite, blocks, first_forward, forward_of_rows, read_inputs
+from .passes import activate_first_layers, all_finite, blocks, first_forward, read_inputs
 from .threads import told_to_stop
 from .tiles import sums_for_few_columns
 from .vectors import (
@@ -336,16 +336,6 @@ def _write_derivative_of_linear(job, rows, real):
         d[k] = 1
 
 
-@kernel_function
-def _go_forward(job, samples, real):
-    """Go forward from the first layer's z to f' of all layers; linear outputs are not needed."""
-    n_layers = job.workspace.n_layers
-    for i in range(n_layers - 1 if job.data.out_linear else n_layers):
-        if i > 0:
-            forward_of_rows(job, layer_at(job, i), 0, samples, True, real)
-        activate(job, i, 0, samples, 0, True, True, real)
-
-
 def _jacobian(real):
     """Write the derivatives of every output of the samples to the call's outputs: (count, n_out, n_params) or, by the
     inputs, (count, n_out, n_in).
@@ -378,7 +368,8 @@ def _jacobian(real):
             first_forward(job, first, 0, samples, n_columns, layer.w, layer.w_row, real)
             if told_to_stop(job):
                 return 1.0
-            _go_forward(job, samples, real)
+            needed = workspace.n_layers - (job.data.out_linear != 0)  # linear outputs are not
+            activate_first_layers(job, needed, 0, samples, 0, True, True, real)
             for j in range(blocks(derivatives, each)):
                 start, out = j * each, call.outputs + first * size
                 together = min(each, derivatives - start)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..losses import get_loss
-from ..optimizers import OPTIMIZERS
+from ..optimizers import OPTIMIZERS, count_numbers
 from .cpu import has_many_registers, vector_bytes
 from .decorators import array_at, call_kernel, force_inlined, kernel_function, peek, record_at
 from .formulas import for_each, specialised, tuple_of
@@ -35,7 +35,6 @@ from .lane_tiles import (
 from .layout import LANE_LAYER, LANES, OPTIONS
 from .losses import ROWWISE, of_one_output, parts_of
 from .math import functions
-from .steps import count_numbers
 from .subnormals import flush_subnormals, restore_subnormals
 from .vectors import add_vectors, copy, multiply_vectors, wide_vectors
 
@@ -376,7 +375,7 @@ def _lane_step(optimizer, n_states, real):
     rule, sign = specialised(optimizer.rule, real), functions(real).sign
     lanes = lanes_of(np.dtype(real).itemsize)
     row_bytes = lanes * np.dtype(real).itemsize
-    n_numbers = count_numbers(optimizer)
+    n_numbers = count_numbers(optimizer.name)
     of_l1, of_numbers = 2 + n_states, 4 + n_states
     n_rows = of_numbers + n_numbers
     read_states = tuple_of(n_states, force_inlined(lambda i, rows, lane: rows[(2 + i) * lanes + lane]))

@@ -245,8 +245,14 @@ def activate_layers(job, first, rows, position, with_derivatives, with_outputs, 
 
     ``position`` is where in its epoch the block's first sample stands.
     """
+    activate_first_layers(job, job.workspace.n_layers, first, rows, position, with_derivatives, with_outputs, real)
+
+
+@inlined_source
+def activate_first_layers(job, n_layers, first, rows, position, with_derivatives, with_outputs, real):
+    """`activate_layers`, of so many of them."""
     last = job.workspace.n_layers - 1
-    for i in range(job.workspace.n_layers):
+    for i in range(n_layers):
         layer = layer_at(job, i)
         if i > 0:
             forward_of_rows(job, layer, first, rows, with_derivatives, real)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..optimizers import OPTIMIZERS
+from ..optimizers import OPTIMIZERS, count_numbers
 from .decorators import array_at, force_inlined, record_at
 from .formulas import for_each, specialised, tuple_of
 from .layout import OPTIONS
@@ -20,11 +20,6 @@ def build(name: str, dtype: str):
     return _step(OPTIMIZERS[optimizer], int(states[0]), np.dtype(dtype).type)
 
 
-def count_numbers(optimizer):
-    """How many numbers all parameters share in a step."""
-    return len(optimizer.prepare(1.0, 1.0, optimizer().constants))
-
-
 def _prepare(optimizer):
     """Write the numbers that all parameters share in the next step: once a step, because Adam's take a logarithm and an
     exponential each, a twentieth of the time of a small network's sample."""
@@ -36,7 +31,7 @@ def _prepare(optimizer):
     def write(i, numbers, values):
         numbers[i] = values[i]
 
-    n_numbers = count_numbers(optimizer)
+    n_numbers = count_numbers(optimizer.name)
     write_all = for_each(n_numbers, write)
 
     def prepare(numbers, options, constants, lr):
@@ -55,7 +50,7 @@ def _step(optimizer, n_states, real):
     """
     rule = specialised(optimizer.rule, real)
     sign = functions(real).sign
-    n_numbers = count_numbers(optimizer)
+    n_numbers = count_numbers(optimizer.name)
     all_numbers = tuple_of(n_numbers, force_inlined(lambda i, numbers: real(numbers[i])))
     all_places = tuple_of(n_states, force_inlined(lambda i, w, states: w + states[i]))
     read_all = tuple_of(n_states, force_inlined(lambda i, places, n, k: array_at(places[i], n, real)[k]))
